@@ -1,0 +1,85 @@
+"""ava256: the universal volumetric avatar codec.
+
+  ava-train --config=ava256 --config.data.root=CAPTURES --workdir=RUN          # full: 16,384 primitives, needs a GPU
+  ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN     # 1,024 primitives, minutes on a laptop
+
+Recipe of `full`: Codec Avatar Studio (NeurIPS 2024), section 4 and its released training code's defaults.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "full") -> ConfigDict:
+    """Variants: "full" (the published model) and "tiny" (32 x 32 primitives, for CPUs)."""
+    config = _full()
+    if variant == "tiny":
+        _shrink_to_tiny(config)
+    elif variant != "full":
+        raise ValueError(f"configs/ava256.py: variant must be 'full' or 'tiny'; got {variant!r}.")
+    return config
+
+
+def _full() -> ConfigDict:
+    config = ConfigDict()
+    config.task = "ava_jax.tasks.ava256.task:Ava256"
+    config.seed = 0
+
+    config.data = data = ConfigDict()
+    data.root = ""  # folder of captures, <mcd>--<mct>--<sid>/decoder/...
+    data.ids = ""  # CSV `mcd,sid,mct` of the captures to use; "" = every capture under root
+    data.topology = ""  # OBJ; "" = <root>/face_topology.obj
+    data.cameras = ()  # only these; () = all
+    data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
+    data.read_threads = 8
+    data.held_out = ConfigDict()
+    data.held_out.segments = ("EXP_free_face",)  # the segment that single-subject work validates on
+    data.held_out.last_frames = 0  # this many frames at the end of each capture's list
+    data.held_out.cameras = ()
+
+    config.model = model = ConfigDict()
+    model.primitives_per_side = 128  # n: n x n primitives on the UV map
+    model.primitive_side = 8  # d: each has d^3 voxels; the decoded slab is (n d) x (n d) x d
+    model.texture_size = 1024  # encoders' input: 256, 512 or 1024
+    model.width = 1.0  # multiplies channel counts
+    model.background = True
+    model.volume_radius = 256.0  # mm that one unit of the raymarcher's space stands for
+    model.step_size = 1.0 / 256  # volume radii between samples along a ray
+    model.warmup_steps = 100  # steps in which ground-truth vertices place the primitives
+
+    config.loss_weights = ConfigDict({"image": 1.0, "vertices": 0.1, "kl": 1e-3, "volume": 0.01})
+
+    config.optimizer = optimizer = ConfigDict()
+    optimizer.learning_rate = 2e-4
+    optimizer.boost = 1.4  # the learning rate is multiplied by this once ...
+    optimizer.boost_step = 10_000  # ... at this step
+    optimizer.clip_norm = 1.0
+
+    config.train = train = ConfigDict()
+    train.steps = 200_000
+    train.batch_size = 4
+    train.log_every = 50
+    train.picture_every = 1_000
+    train.checkpoint_every = 2_000
+    train.keep_checkpoints = 3
+
+    config.eval = evaluation = ConfigDict()
+    evaluation.batch_size = 4
+    evaluation.max_samples = 0  # a split, evenly spaced; 0 = all
+    evaluation.unseen_camera_frames = ()  # positions in each capture's frame list to score unseen cameras on; () = all
+    return config
+
+
+def _shrink_to_tiny(config: ConfigDict) -> None:
+    config.data.downsample = 32  # 128 x 83
+    config.data.read_threads = 2
+    config.model.primitives_per_side = 32
+    config.model.texture_size = 256
+    config.model.width = 0.25
+    config.model.step_size = 1.0 / 128
+    config.model.warmup_steps = 30
+    config.optimizer.learning_rate = 1e-3  # fewer steps, fewer parameters
+    config.optimizer.boost = 1.0
+    config.train.steps = 500
+    config.train.log_every = 10
+    config.train.picture_every = 100
+    config.train.checkpoint_every = 100
