@@ -1,0 +1,32 @@
+"""Cameras seen from the head: calibration (world) and head pose to head space."""
+
+import numpy as np
+
+from ava_jax.core.types import Array
+
+
+def head_to_camera(rotation: Array, translation: Array, head_pose: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Moves a camera from world to head space: camrot = R Rh, campos = Rh^T (C - th) with C = -R^T t.
+
+    Args:
+      rotation: [..., 3, 3], world to camera (R).
+      translation: [..., 3], world to camera (t), mm.
+      head_pose: [..., 3, 4], head to world [Rh, th], mm.
+
+    Returns:
+      Rotation [..., 3, 3], head to camera, and the camera's centre [..., 3] in head space, mm; both float64.
+    """
+    rotation, translation, head_pose = (np.asarray(x, np.float64) for x in (rotation, translation, head_pose))
+    head_rotation, head_translation = head_pose[..., :3], head_pose[..., 3]
+    centre = -np.einsum("...ji,...j->...i", rotation, translation)
+    position = np.einsum("...ji,...j->...i", head_rotation, centre - head_translation)
+    return rotation @ head_rotation, position
+
+
+def look_at(position: Array, target: Array, up: Array) -> np.ndarray:
+    """Rotation [3, 3] (f64) of a camera at `position` that looks at `target`: rows are its axes right, down, forward."""
+    forward = np.asarray(target, np.float64) - np.asarray(position, np.float64)
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, np.asarray(up, np.float64))
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(forward, right), forward])
