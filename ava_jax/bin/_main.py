@@ -1,0 +1,154 @@
+"""What the commands share: flags, `--config`, plain errors, the compilation cache. Imports no jax until a command runs."""
+
+import difflib
+import os
+import pathlib
+import runpy
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import ml_collections
+from absl import app, flags
+from ml_collections import config_flags
+
+from ava_jax.train.config import flatten
+
+_DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an error.")
+
+USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+def define_config() -> flags.FlagHolder[ml_collections.ConfigDict]:
+    """The flag `--config=NAME[:variant]` or `--config=FILE.py[:variant]`, with overrides as `--config.a.b=value`."""
+    return config_flags.DEFINE_config_file(
+        "config",
+        help_string="Experiment: an installed name or a Python file, with a variant, as in ava256:tiny or my/ava256.py:full. "
+        "Override its values with --config.train.steps=1000.",
+    )
+
+
+def run(main: Callable[[], Any], *, doc: str, argv: list[str] | None = None) -> None:
+    """Parses the command line, calls `main`, exits: status 0, or 1 with one line on a user's mistake.
+
+    Args:
+      main: the command; ValueError and missing files are taken as the user's mistakes, anything else is shown with its traceback.
+      doc: the command's docstring, shown by --help.
+      argv: the command line; by default, the process's.
+    """
+    # ml_collections reads the overrides from sys.argv itself, so the resolved name has to stand there.
+    argv = list(sys.argv if argv is None else argv)
+    if any(arg in ("--help", "-h", "-help", "--helpshort") for arg in argv[1:]):
+        sys.exit(_print_help(main.__module__, doc, argv))
+    try:
+        sys.argv = _resolve_config(argv)
+    except USER_ERRORS as e:
+        sys.exit(_fail(str(e)))
+    app.run(lambda unused: _guarded(main), argv=sys.argv, flags_parser=_parse_flags)
+
+
+def _guarded(main: Callable[[], Any]) -> int:
+    """Calls `main`; its exit status."""
+    _enable_compilation_cache()
+    try:
+        main()
+    except USER_ERRORS as e:
+        if _DEBUG.value:
+            raise
+        # An error of jax or numpy that is a ValueError too would be a riddle without the place where it was raised.
+        ours = _is_raised_here(e)
+        return _fail(str(e) if ours else f"{_place(e)}: {type(e).__name__}: {e}\n(--debug shows the whole traceback)")
+    return 0
+
+
+def _is_raised_here(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return True
+    return f"{os.sep}ava_jax{os.sep}" in traceback.extract_tb(error.__traceback__)[-1].filename
+
+
+def _place(error: BaseException) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}ava_jax{os.sep}" in f.filename]
+    return f"{pathlib.Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "error"
+
+
+def _fail(message: str) -> int:
+    print(f"{pathlib.Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    return 1
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(argv)
+        if len(rest) > 1:
+            raise flags.Error(f"unexpected argument {rest[1]!r}: values are given by flags, as in --workdir=RUN.")
+        return rest
+    except flags.Error as e:
+        # ml_collections passes on a config file's own error as a printed traceback.
+        message = str(e).strip()
+        sys.exit(_fail(message.splitlines()[-1].removeprefix("ValueError: ") if "Traceback" in message else message))
+    except (KeyError, AttributeError) as e:  # an override of a key that the config lacks
+        key, _, hint = str(e.args[0]).partition("\n")
+        sys.exit(_fail(f"the config has no key {key}. {hint}".strip()))
+
+
+def config_folders() -> list[pathlib.Path]:
+    """Where named configs are looked for: inside the installed package, or beside it in a checkout."""
+    package = pathlib.Path(__file__).resolve().parents[1]
+    return [package / "configs", package.parent / "configs"]
+
+
+def config_path(name: str) -> str:
+    """Path of a config named by an installed name or a file, either with `:variant`, which is kept.
+
+    Raises:
+      FileNotFoundError: there is none; the message lists what there is.
+    """
+    stem, colon, variant = name.partition(":")
+    if pathlib.Path(stem).is_file():
+        return name
+    if not stem.endswith(".py") and os.sep not in stem:
+        for folder in config_folders():
+            if (folder / f"{stem}.py").is_file():
+                return f"{folder / stem}.py{colon}{variant}"
+    known = sorted({p.stem for folder in config_folders() for p in folder.glob("*.py") if not p.stem.startswith("_")})
+    near = difflib.get_close_matches(stem, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise FileNotFoundError(f"--config={name}: no such file and no installed config of that name ({', '.join(known)}).{hint}")
+
+
+def _resolve_config(argv: list[str]) -> list[str]:
+    """Replaces the value of `--config` by the path of the file it names."""
+    resolved = list(argv)
+    for i, arg in enumerate(argv):
+        if arg.startswith(("--config=", "-config=")):
+            resolved[i] = f"--config={config_path(arg.partition('=')[2])}"
+        elif arg in ("--config", "-config") and i + 1 < len(argv):
+            resolved[i + 1] = config_path(argv[i + 1])
+    return resolved
+
+
+def _print_help(module: str, doc: str, argv: list[str]) -> int:
+    """The command's docstring, its flags and, of the config that is named or the first there is, the keys."""
+    print(doc.strip(), "\n\nFlags:")
+    for name in (module, __name__):
+        print(flags.FLAGS.module_help(name).partition("\n")[2])
+    if "config" in flags.FLAGS:
+        named = [a.partition("=")[2] for a in argv if a.startswith("--config=")] or ["ava256"]
+        path, _, variant = config_path(named[0]).partition(":")
+        print(f"\nKeys of the config {named[0]} (--config.KEY=value):")
+        get_config = runpy.run_path(path)["get_config"]
+        for key, value in flatten(get_config(*filter(None, [variant]))).items():
+            print(f"  {key} = {value!r}")
+    return 0
+
+
+def _enable_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    import jax
+
+    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "ava_jax"
+    jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
