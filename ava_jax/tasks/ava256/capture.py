@@ -1,0 +1,153 @@
+"""A capture on disk: `<root>/<mcd>--<mct>--<sid>/decoder/...` (ava-256's layout), and what stands in its small files.
+
+mcd is the date, mct the time, sid the subject's id. Images are read by `source`; here are folders, calibration, frame lists.
+"""
+
+import csv
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to
+NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
+TOPOLOGY = "face_topology.obj"
+
+
+@dataclasses.dataclass(frozen=True)
+class Capture:
+    """One person's recording.
+
+    Attributes:
+      name: of its folder.
+      decoder: the folder `decoder/`.
+      cameras: ids, sorted, of the cameras that have both a calibration and images: C of them.
+      focal: f64 [C, 2]; principal: f64 [C, 2]; pixels of the full sensor.
+      rotation: f64 [C, 3, 3], world to camera; translation: f64 [C, 3], mm.
+      frames: int32 [N], frame ids in the order of the frame list.
+      segments: [N], segment of each frame.
+    """
+
+    name: str
+    decoder: pathlib.Path
+    cameras: tuple[str, ...]
+    focal: np.ndarray
+    principal: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    frames: np.ndarray
+    segments: np.ndarray
+
+    @property
+    def head_pose(self) -> pathlib.Path:
+        return self.decoder / "head_pose" / "head_pose.zip"
+
+    @property
+    def vertices(self) -> pathlib.Path:
+        return self.decoder / "kinematic_tracking" / "registration_vertices.zip"
+
+    @property
+    def texture(self) -> pathlib.Path:
+        return self.decoder / "uv_image" / "color.zip"
+
+    def image(self, camera: str) -> pathlib.Path:
+        return self.decoder / "image" / f"cam{camera}.zip"
+
+    def segmentation(self, camera: str) -> pathlib.Path:
+        return self.decoder / "segmentation_parts" / f"cam{camera}.zip"
+
+
+def find(root: str, ids: str) -> list[pathlib.Path]:
+    """Folders of captures, sorted by name.
+
+    Args:
+      root: the folder that holds them.
+      ids: CSV with the columns `mcd,sid,mct` of those to use; "" = all.
+
+    Raises:
+      ValueError: there are none, or one that `ids` lists is not there.
+    """
+    if not root:
+        raise ValueError("config.data.root must name the folder of captures; it is empty (--config.data.root=FOLDER).")
+    folder = pathlib.Path(root).expanduser()
+    if not ids:
+        found = sorted(path.parent for path in folder.glob("*--*--*/decoder"))
+        if not found:
+            raise ValueError(f"{folder}: no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside); ava-synth makes some.")
+        return found
+    listed = sorted({f"{row['mcd']}--{row['mct']}--{row['sid']}" for row in _rows(pathlib.Path(ids).expanduser(), ("mcd", "sid", "mct"))})
+    for name in listed:
+        if not (folder / name / "decoder").is_dir():
+            raise ValueError(f"{folder / name}: no capture there, but {ids} lists it.")
+    return [folder / name for name in listed]
+
+
+def load(folder: pathlib.Path, cameras: tuple[str, ...] = ()) -> Capture:
+    """Reads a capture's calibration and frame list.
+
+    Args:
+      cameras: only these; () = all.
+
+    Raises:
+      ValueError: a file is missing or malformed, or no camera is left.
+    """
+    decoder = folder / "decoder"
+    calibration = _read_calibration(decoder / "camera_calibration.json")
+    with_images = {path.stem.removeprefix("cam") for path in (decoder / "image").glob("cam*.zip")}
+    used = sorted(set(calibration) & with_images & (set(cameras) or with_images))
+    if not used:
+        raise ValueError(
+            f"{folder}: no camera to use: {len(calibration)} calibrated, {len(with_images)} with images, {len(cameras) or 'any'} asked for."
+        )
+    rows = _rows(decoder / "frame_list.csv", ("seg_id", "frame_id"))
+    try:
+        frames = np.array([int(row["frame_id"]) for row in rows], np.int32)
+    except ValueError as e:
+        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be a whole number ({e}).") from e
+    intrinsics, rigid = (np.stack([calibration[camera][i] for camera in used]) for i in range(2))
+    return Capture(
+        name=folder.name,
+        decoder=decoder,
+        cameras=tuple(used),
+        focal=intrinsics[:, (0, 1), (0, 1)],
+        principal=intrinsics[:, :2, 2],
+        rotation=rigid[:, :, :3],
+        translation=rigid[:, :, 3],
+        frames=frames,
+        segments=np.array([row["seg_id"] for row in rows]),
+    )
+
+
+def image_size(downsample: int) -> tuple[int, int]:
+    """(height, width) of images at `downsample`."""
+    return SENSOR[0] // downsample, SENSOR[1] // downsample
+
+
+def _rows(path: pathlib.Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise ValueError(f"{path}: cannot be read ({e}).") from e
+    if not rows or any(row.get(column) in (None, "") for row in rows for column in columns):
+        raise ValueError(f"{path}: must have the columns {','.join(columns)} and a row or more, all filled in.")
+    return rows
+
+
+def _read_calibration(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Camera id -> (K [3, 3], [R, t] [3, 4]); the file holds both transposed."""
+    try:
+        entries = json.loads(path.read_text())["KRT"]
+        cameras = {}
+        for entry in entries:
+            intrinsics, rigid = np.array(entry["K"], np.float64).T, np.array(entry["T"], np.float64)[:4, :3].T
+            if intrinsics.shape != (3, 3) or rigid.shape != (3, 4) or not np.isfinite(rigid).all() or not np.isfinite(intrinsics).all():
+                raise ValueError(f"camera {entry['cameraId']}: K must be 3 x 3 and T 4 x 4 finite numbers")
+            int(entry["cameraId"])
+            cameras[str(entry["cameraId"])] = intrinsics, rigid
+    except OSError as e:
+        raise ValueError(f"{path}: cannot be read ({e}).") from e
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+        raise ValueError(f'{path}: must be {{"KRT": [{{"cameraId": "400029", "K": [...], "T": [...]}}, ...]}} ({e!r}).') from e
+    return cameras
