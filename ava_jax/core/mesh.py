@@ -68,7 +68,7 @@ def uv_barycentric(topology: Topology, size: int) -> tuple[np.ndarray, np.ndarra
 
 
 def first_uv_of_vertex(topology: Topology, vertices: int) -> np.ndarray:
-    """The UV of each vertex's first corner, in face order. Vertices in no face read (0, 0).
+    """The UV of each vertex's first corner, in face order. Vertices in no face read the first UV of the chart.
 
     Returns:
       f32 [V, 2].
@@ -78,7 +78,7 @@ def first_uv_of_vertex(topology: Topology, vertices: int) -> np.ndarray:
     """
     if vertices < topology.vertices_used:
         raise ValueError(f"first_uv_of_vertex: the faces name {topology.vertices_used} vertices; got a mesh of {vertices}.")
-    uvs = np.zeros((vertices, 2), np.float32)
+    uvs = np.tile(topology.uvs[0], (vertices, 1))
     vertex, corner = np.unique(topology.faces.ravel(), return_index=True)
     uvs[vertex] = topology.uvs[topology.face_uvs.ravel()[corner]]
     return uvs

@@ -18,6 +18,6 @@ def inside_batch_axis() -> bool:
 
 
 def batch_max(x: Array) -> jax.Array:
-    """Largest of `x` over the whole batch, across devices where it is sharded. Not differentiable across devices."""
-    largest = jax.numpy.max(lax.stop_gradient(x))
+    """Largest of `x` [B, ...] over the whole batch, across devices where it is sharded: [...]. Not differentiable."""
+    largest = jax.numpy.max(lax.stop_gradient(x), axis=0)
     return lax.pmax(largest, BATCH_AXIS) if inside_batch_axis() else largest

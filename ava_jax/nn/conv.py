@@ -1,0 +1,75 @@
+"""Stride-2 4 x 4 convolutions and their transposes, both as 2 x 2 convolutions.
+
+A 4 x 4 stride-2 convolution is a 2 x 2 convolution of 2 x 2 blocks of pixels (space to depth); its transpose is a 2 x 2 convolution to
+four phases, which are then interleaved (depth to space). Compilers run both well, unlike the dilated form of the transpose; the
+weight gradient is one matrix product over patches, as few channels on large images mislead their choice of algorithm.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), [(padding, padding)] * 2, dimension_numbers=_NHWC)
+
+
+@jax.custom_vjp
+def convolve_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """2 x 2 convolution without padding: [B, H, W, C] with [2, 2, C, C'] to [B, H - 1, W - 1, C']."""
+    return _convolve(x, kernel, 0)
+
+
+def _forward(x, kernel):
+    return _convolve(x, kernel, 0), (x, kernel)
+
+
+def _backward(residuals, cotangent):
+    x, kernel = residuals
+    turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+    height, width = cotangent.shape[1:3]
+    patches = jnp.concatenate([x[:, r : r + height, c : c + width] for r in (0, 1) for c in (0, 1)], axis=-1)
+    weights = jnp.einsum("bhwp,bhwo->po", patches, cotangent)
+    return _convolve(cotangent, turned, 1), weights.reshape(kernel.shape)
+
+
+convolve_2x2.defvjp(_forward, _backward)
+
+
+def space_to_depth(x: jax.Array) -> jax.Array:
+    """Blocks of 2 x 2 pixels to channels: [B, 2 H, 2 W, C] to [B, H, W, 4 C], the block's (row, column) outermost."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
+
+
+def depth_to_space(x: jax.Array) -> jax.Array:
+    """The inverse of `space_to_depth`."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, c // 4)
+
+
+def halve_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """4 x 4 convolution of stride 2, one pixel of zeros around: [B, H, W, C] with [4, 4, C, C'] to [B, H / 2, W / 2, C']."""
+    c, out = kernel.shape[2:]
+    blocks = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
+    kernel = kernel.reshape(2, 2, 2, 2, c, out).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, out)
+    return convolve_2x2(blocks, kernel)
+
+
+def double_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Transposed 4 x 4 convolution of stride 2, padding 1: [B, H, W, C] with [4, 4, C, C'] to [B, 2 H, 2 W, C'].
+
+    y[2 i - 1 + k] += x[i] kernel[k] along each axis. The block of outputs 2 j - 1, 2 j reads inputs j - 1 (taps 2, 3) and j (taps 0, 1).
+    """
+    c, out = kernel.shape[2:]
+    taps = kernel.reshape(2, 2, 2, 2, c, out)[::-1, :, ::-1]  # input row, phase row, input column, phase column
+    taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * out)
+    blocks = convolve_2x2(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), taps)
+    return depth_to_space(blocks)[:, 1:-1, 1:-1]
+
+
+def convolve_same(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution of odd side that keeps the size: [B, H, W, C] with [k, k, C, C'] to [B, H, W, C']."""
+    return _convolve(x, kernel, kernel.shape[0] // 2)

@@ -1,0 +1,141 @@
+"""Decoders of geometry and colour. Source: Codec Avatar Studio, 2024, section 4 and its supplement."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ava_jax.core.variables import Constant
+from ava_jax.nn.layers import WNDense, WNDouble, leaky_relu
+from ava_jax.nn.sampling import sample_bilinear
+from ava_jax.tasks.ava256.encoders import IdentityCode
+from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, CODE_SIDE, Sizes
+
+# Channels by the resolution that a layer writes; the slab's own layer writes its d or 3 d.
+_LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
+_HEAD = 64
+_VIEW_HIDDEN, _VIEW_CHANNELS = 16, 8
+_MOTION_SCALE = 0.01
+
+
+class Geometry(NamedTuple):
+    """What the geometry decoder says.
+
+    Attributes:
+      opacity: [B, S, S, d], the slab of opacities.
+      vertices: [B, V, 3], normalised.
+      position: [B, K, 3], residual, volume radii.
+      rotation: [B, K, 3], residual, rotation vector, radians.
+      scale: [B, K, 3], residual, a factor.
+    """
+
+    opacity: jax.Array
+    vertices: jax.Array
+    position: jax.Array
+    rotation: jax.Array
+    scale: jax.Array
+
+
+class Ladder(nnx.Module):
+    """Transposed convolutions from 4 x 4 to the slab, meeting the identity's map at each resolution.
+
+    `branch_sides` names the resolutions whose features another head reads. Where the slab's own is among them, the last layer writes features
+    for that head beside the slab, so that the slab's logits need not serve as features too.
+    """
+
+    def __init__(self, d_in: int, d_out: int, sizes: Sizes, *, branch_sides: tuple[int, ...] = (), rngs: nnx.Rngs):
+        hidden = {side: sizes.channels(c) for side, c in _LADDER.items()}
+        widths = [d_in] + [hidden[side] for side in _LADDER if side < sizes.slab]
+        self.doublings = nnx.List([WNDouble(i, o, rngs=rngs) for i, o in zip(widths, widths[1:])])
+        extra = hidden[sizes.slab] if sizes.slab in branch_sides else 0
+        self.last = WNDouble(widths[-1], d_out + extra, activate=False, rngs=rngs)
+        self.d_out = d_out
+        self.branch_sides = branch_sides
+        self.branch_widths = {side: hidden[side] for side in branch_sides}
+
+    def __call__(self, x: jax.Array, maps: tuple[jax.Array, ...]) -> tuple[jax.Array, dict[int, jax.Array]]:
+        """[B, 4, 4, C] and maps to the slab [B, S, S, d_out] and the features at `branch_sides`."""
+        maps = {m.shape[1]: m for m in maps}
+        branches = {}
+        for double in self.doublings:
+            x = _meet(double(x), maps)
+            if x.shape[1] in self.branch_sides:
+                branches[x.shape[1]] = x
+        x = self.last(x)
+        if x.shape[1] in self.branch_sides:
+            branches[x.shape[1]] = _meet(leaky_relu(x[..., self.d_out :]), maps)
+        return x[..., : self.d_out], branches
+
+
+def _meet(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:
+    """Adds the identity's map of the same resolution and channels, if there is one."""
+    identity = maps.get(x.shape[1])
+    if identity is None or identity.shape[-1] != x.shape[-1]:
+        return x
+    return (x + identity) / math.sqrt(2.0)
+
+
+class GeometryDecoder(nnx.Module):
+    """Codes to vertices, motion of the primitives, and their opacity."""
+
+    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, rngs: nnx.Rngs):
+        """`vertex_uvs`: [V, 2] in 0..1, where each vertex is read."""
+        motion_side, vertex_side = sizes.per_side, sizes.vertex_map
+        self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
+        self.ladder = Ladder(2 * CODE_CHANNELS, sizes.depth, sizes, branch_sides=(motion_side, vertex_side), rngs=rngs)
+        head = sizes.channels(_HEAD)
+        widths = self.ladder.branch_widths
+        self.motion = nnx.List([WNDense(widths[motion_side], head, rngs=rngs), WNDense(head, 9, activate=False, rngs=rngs)])
+        self.vertices = nnx.List([WNDense(widths[vertex_side], head, rngs=rngs), WNDense(head, 3, activate=False, rngs=rngs)])
+        self.bias = nnx.Param(jnp.zeros((sizes.slab, sizes.slab, sizes.depth)))
+        # v is not flipped: this map lies upside down against the geometry image, as in the published weights.
+        self.points = Constant(2.0 * jnp.asarray(vertex_uvs) - 1.0)
+        self.sides = (motion_side, vertex_side)
+
+    def __call__(self, z: jax.Array, identity: IdentityCode) -> Geometry:
+        x = jnp.concatenate([self.code(z), identity.z_geo], axis=-1)
+        slab, branches = self.ladder(x, identity.maps_geo)
+        motion_side, vertex_side = self.sides
+        first, second = self.motion
+        motion = second(first(branches[motion_side])).reshape(x.shape[0], -1, 9) * _MOTION_SCALE
+        first, second = self.vertices
+        vertex_map = second(first(branches[vertex_side]))
+        return Geometry(
+            opacity=jnp.exp(0.1 * (slab + self.bias[...])),
+            vertices=sample_bilinear(vertex_map, self.points[...]),
+            position=motion[..., 0:3],
+            rotation=motion[..., 3:6],
+            scale=jnp.exp(motion[..., 6:9]),
+        )
+
+
+class ColourDecoder(nnx.Module):
+    """Codes and view direction to the slab of colours."""
+
+    def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
+        view_channels = sizes.channels(_VIEW_CHANNELS)
+        hidden = sizes.channels(_VIEW_HIDDEN)
+        self.view = nnx.List([WNDense(3, hidden, rngs=rngs), WNDense(hidden, view_channels * CODE_SIDE**2, rngs=rngs)])
+        self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
+        self.ladder = Ladder(view_channels + 2 * CODE_CHANNELS, 3 * sizes.depth, sizes, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros((sizes.slab, sizes.slab, 3 * sizes.depth)))
+
+    def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array:
+        """`camera_position`: [B, 3], any unit. Returns [B, S, S, 3 d], channels (depth, colour)."""
+        view = camera_position / jnp.linalg.norm(camera_position, axis=-1, keepdims=True)
+        for layer in self.view:
+            view = layer(view)
+        view = view.reshape(z.shape[0], -1, CODE_SIDE, CODE_SIDE).transpose(0, 2, 3, 1)  # the published weights' order
+        x = jnp.concatenate([view, self.code(z), identity.z_tex], axis=-1)
+        slab, _ = self.ladder(x, identity.maps_tex)
+        return slab + self.bias[...]
+
+
+def slab_to_primitives(slab: jax.Array, depth: int) -> jax.Array:
+    """Cuts a slab into boxes: [B, n d, n d, d C], channels (depth, C), to [B, K, d (z), d (y), d (x), C]."""
+    b, side, _, channels = slab.shape
+    n, c = side // depth, channels // depth
+    boxes = slab.reshape(b, n, depth, n, depth, depth, c)
+    return boxes.transpose(0, 1, 3, 5, 2, 4, 6).reshape(b, n * n, depth, depth, depth, c)

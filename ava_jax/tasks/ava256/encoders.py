@@ -1,0 +1,140 @@
+"""Encoders of identity and of expression. Source: Codec Avatar Studio, 2024, section 4 and its supplement."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ava_jax.nn.layers import WNConv3x3, WNDense, WNHalve
+from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
+from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, Sizes
+
+WARP_SIDE = 128
+_IMAGE_CHANNELS = 3
+# Channels by the resolution that a layer writes.
+_IDENTITY_LADDER = {512: 16, 256: 32, 128: 64, 64: 64, 32: 128, 16: 128, 8: 256, 4: 256}
+_TEXTURE_LADDER = {512: 16, 256: 32, 128: 64}
+_GEOMETRY_LADDER = {512: 16, 256: 32, 128: 32}
+_EXPRESSION_LADDER = {64: 128, 32: 256, 16: 256, 8: 512}
+_EXPRESSION_HEAD = (256, 128, 64)
+_EXPRESSION_FEATURES = 64
+
+
+class IdentityCode(NamedTuple):
+    """What the decoders know of a person.
+
+    Attributes:
+      z_geo, z_tex: [B, 4, 4, 16].
+      maps_geo, maps_tex: a map [B, R, R, C] for each resolution R = 8, 16, ... below the texture's, coarsest first.
+    """
+
+    z_geo: jax.Array
+    z_tex: jax.Array
+    maps_geo: tuple[jax.Array, ...]
+    maps_tex: tuple[jax.Array, ...]
+
+
+def _ladder(channels: dict[int, int], sizes: Sizes) -> list[int]:
+    """Channels from the input on, finest first."""
+    return [_IMAGE_CHANNELS] + [sizes.channels(c) for side, c in channels.items() if side < sizes.texture]
+
+
+def _halvings(ladder: list[int], rngs: nnx.Rngs) -> nnx.List:
+    return nnx.List([WNHalve(i, o, rngs=rngs) for i, o in zip(ladder, ladder[1:])])
+
+
+class UNetEncoder(nnx.Module):
+    """An image to a code and, at each resolution on the way, a map."""
+
+    def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
+        ladder = _ladder(_IDENTITY_LADDER, sizes)
+        self.halvings = _halvings(ladder, rngs)
+        self.taps = nnx.List([WNDense(c, c, rngs=rngs) for c in ladder[:-1]])
+        self.code = WNDense(ladder[-1], CODE_CHANNELS, activate=False, rngs=rngs)
+
+    def __call__(self, image: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        """[B, T, T, 3] to code [B, 4, 4, 16] and maps, finest first, the first of them at T."""
+        maps, x = [], image
+        for i, (halve, tap) in enumerate(zip(self.halvings, self.taps)):
+            maps.append(tap.preactivation(x) if i == 0 else tap(x))
+            x = halve(x)
+        return self.code(x), maps
+
+
+class MapCombiner(nnx.Module):
+    """Lets the geometry's and the texture's maps of one resolution see each other."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs):
+        self.to_geo = WNDense(channels, channels, rngs=rngs)
+        self.to_tex = WNDense(channels, channels, rngs=rngs)
+        self.geo = WNDense(2 * channels, channels, rngs=rngs)
+        self.tex = WNDense(2 * channels, channels, rngs=rngs)
+
+    def __call__(self, geo: jax.Array, tex: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return (
+            self.geo(jnp.concatenate([geo, self.to_geo(tex)], axis=-1)),
+            self.tex(jnp.concatenate([tex, self.to_tex(geo)], axis=-1)),
+        )
+
+
+class IdentityEncoder(nnx.Module):
+    """The neutral texture and geometry image of a person to an `IdentityCode`."""
+
+    def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
+        self.tex = UNetEncoder(sizes, rngs=rngs)
+        self.geo = UNetEncoder(sizes, rngs=rngs)
+        ladder = _ladder(_IDENTITY_LADDER, sizes)
+        self.combiners = nnx.List([MapCombiner(c, rngs=rngs) for c in ladder[:-1]])
+        self.warp = nnx.Param(jnp.zeros((WARP_SIDE, WARP_SIDE, 2)))  # (x, y), in units of 1 / WARP_SIDE
+
+    def __call__(self, texture: jax.Array, geometry: jax.Array, *, finest: bool = False) -> IdentityCode:
+        """Normalised images [B, T, T, 3] to the code.
+
+        Args:
+          texture, geometry: of the neutral.
+          finest: whether to compute the maps at T too, which the published model has but no decoder reads.
+        """
+        z_tex, maps_tex = self.tex(texture)
+        z_geo, maps_geo = self.geo(geometry)
+        combined = []
+        for level, maps in enumerate(zip(self.combiners, maps_geo, maps_tex)):
+            if level > 0 or finest:
+                combine, geo, tex = maps
+                points = self.warp_points(geo.shape[1])
+                combined.append([sample_bilinear(m, points) for m in combine(geo, tex)])
+        geo, tex = zip(*reversed(combined))
+        return IdentityCode(z_geo, z_tex, geo, tex)
+
+    def warp_points(self, side: int) -> jax.Array:
+        """Where each texel of a map of this side is read, [R, R, 2], (x, y) in -1..1."""
+        line = jnp.linspace(-1.0, 1.0, WARP_SIDE)
+        identity = jnp.stack(jnp.meshgrid(line, line), axis=-1)
+        return resize_bilinear(identity + self.warp[...] / WARP_SIDE, side, side)
+
+
+class ExpressionEncoder(nnx.Module):
+    """Differences to the neutral, of texture and geometry image, to features of the expression."""
+
+    def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
+        tex, geo = _ladder(_TEXTURE_LADDER, sizes), _ladder(_GEOMETRY_LADDER, sizes)
+        self.tex = _halvings(tex, rngs)
+        self.geo = _halvings(geo, rngs)
+        shared = [tex[-1] + geo[-1]] + [sizes.channels(c) for c in _EXPRESSION_LADDER.values()]
+        self.shared = _halvings(shared, rngs)
+        head = [shared[-1]] + [sizes.channels(c) for c in _EXPRESSION_HEAD]
+        self.head = nnx.List([WNConv3x3(i, o, rngs=rngs) for i, o in zip(head, head[1:])])
+        self.d_out = sizes.channels(_EXPRESSION_FEATURES)
+        self.last = WNHalve(head[-1], self.d_out, rngs=rngs)
+
+    def __call__(self, texture: jax.Array, geometry: jax.Array) -> jax.Array:
+        """Normalised differences [B, T, T, 3] to [B, 4, 4, d_out]."""
+        tex, geo = texture, geometry
+        for layer in self.tex:
+            tex = layer(tex)
+        for layer in self.geo:
+            geo = layer(geo)
+        x = jnp.concatenate([tex, geo], axis=-1)
+        for layer in (*self.shared, *self.head, self.last):
+            x = layer(x)
+        return x

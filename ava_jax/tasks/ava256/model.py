@@ -1,0 +1,192 @@
+"""The universal avatar codec. Source: Codec Avatar Studio, NeurIPS 2024, section 4."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ava_jax.core.types import Array, Assets, Batch, Cameras, Primitives
+from ava_jax.core.variables import Constant
+from ava_jax.losses import terms
+from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
+from ava_jax.ops.rays import camera_rays
+from ava_jax.ops.raymarch import raymarch
+from ava_jax.tasks.ava256.appearance import Background, ColourCalibration, composite
+from ava_jax.tasks.ava256.assembler import Assembler
+from ava_jax.tasks.ava256.decoders import ColourDecoder, GeometryDecoder
+from ava_jax.tasks.ava256.encoders import ExpressionEncoder, IdentityCode, IdentityEncoder
+from ava_jax.tasks.ava256.geometry import ChartLookup, UvMap, interpolate
+from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, Sizes
+
+
+class Decoded(NamedTuple):
+    """An avatar in one pose.
+
+    Attributes:
+      primitives: F = B frames, volume radii.
+      vertices: [B, V, 3], mm.
+    """
+
+    primitives: Primitives
+    vertices: jax.Array
+
+
+def cameras_of(batch: Batch) -> Cameras:
+    """The cameras of a batch, leading axis [B]."""
+    return Cameras(batch["camera_rotation"], batch["camera_position"], batch["focal"], batch["principal"])
+
+
+class AvatarCodec(nnx.Module):
+    """Encodes who a person is and what the face does; decodes both to volumetric primitives.
+
+    Textures are uint8 [B, T, T, 3], meshes f32 [B, V, 3] in mm, codes [B, 4, 4, 16]; all are normalised inside.
+    """
+
+    def __init__(self, config: Any, assets: Assets, *, uv_maps: Mapping[int, UvMap] | None = None, rngs: nnx.Rngs):
+        """A fresh model.
+
+        Args:
+          config: `config.model`.
+          assets: `texture_mean`, `texture_std`, `vertices_mean`, `vertices_std`, `faces`, `face_uvs`, `uvs`; names of `cameras`, `identities`.
+          uv_maps: side -> (vertex index, weights), instead of the maps computed from the topology.
+          rngs: stream `params`.
+        """
+        sizes = Sizes.of(config)
+        _check(config, assets, sizes)
+        chart = ChartLookup(assets, uv_maps)
+        self.identity_encoder = IdentityEncoder(sizes, rngs=rngs)
+        self.expression_encoder = ExpressionEncoder(sizes, rngs=rngs)
+        self.bottleneck = GaussianBottleneck(self.expression_encoder.d_out, CODE_CHANNELS, rngs=rngs)
+        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, rngs=rngs)
+        self.colour_decoder = ColourDecoder(sizes, rngs=rngs)
+        self.assembler = Assembler(sizes, chart.uv_map(sizes.slab), config.volume_radius)
+        cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
+        self.calibration = ColourCalibration(cameras, identities)
+        self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
+        index, weights = chart.uv_map(sizes.texture)
+        self.uv_index, self.uv_weights = Constant(jnp.asarray(index)), Constant(jnp.asarray(weights))
+        for name in ("texture_mean", "texture_std", "vertices_mean", "vertices_std"):
+            setattr(self, name, Constant(jnp.asarray(assets.arrays[name], jnp.float32)))
+        self.volume_radius = config.volume_radius
+        self.step_size = config.step_size
+        self.warmup_steps = config.warmup_steps
+
+    def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
+        """Who this is: from the texture and mesh of the neutral face."""
+        return self.identity_encoder(self._texture(neutral_texture), self.geometry_image(self._vertices(neutral_vertices)))
+
+    def encode_expression(
+        self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """What the face does: mean and logstd of the expression code."""
+        # Means cancel in a difference; only the deviations act.
+        texture = (texture.astype(jnp.float32) - neutral_texture.astype(jnp.float32)) / self.texture_std[...]
+        geometry = self.geometry_image((vertices - neutral_vertices) / self.vertices_std[...])
+        return self.bottleneck(self.expression_encoder(texture, geometry))
+
+    def decode(
+        self,
+        identity: IdentityCode,
+        z: jax.Array,
+        camera_position: Array,
+        *,
+        guide_vertices: Array | None = None,
+        warmup: jax.Array | bool = True,
+    ) -> Decoded:
+        """Codes to primitives.
+
+        Args:
+          identity: from `encode_identity`.
+          z: the expression code.
+          camera_position: [B, 3], mm, head space: colour depends on the view.
+          guide_vertices: meshes that carry the primitives while `warmup` is true, residuals asleep and the running scale following them.
+            None: the decoded mesh carries them and the running scale stays.
+          warmup: read only with `guide_vertices`; may be traced.
+        """
+        geometry = self.geometry_decoder(z, identity)
+        colour = self.colour_decoder(z, identity, camera_position)
+        vertices = geometry.vertices * self.vertices_std[...] + self.vertices_mean[...]
+        if guide_vertices is None:
+            primitives = self.assembler(geometry, colour, vertices)
+        else:
+            primitives = self.assembler(geometry, colour, jnp.where(warmup, guide_vertices, vertices), warmup=warmup)
+        return Decoded(primitives, vertices)
+
+    def render(self, primitives: Primitives, cameras: Cameras, height: int, width: int) -> jax.Array:
+        """One view a frame: cameras with leading axis [B]. Returns [B, H, W, 4], colour 0-255 weighted by alpha."""
+        one_view = jax.tree.map(lambda x: jnp.asarray(x)[:, None], cameras)
+        rays = camera_rays(one_view, height, width, radius=self.volume_radius)
+        return raymarch(rays, primitives, step_size=self.step_size)[:, 0]
+
+    def finish(self, rgba: jax.Array, camera: Array, identity: Array) -> jax.Array:
+        """Calibrates colours and puts the background behind: [B, H, W, 4] to [B, H, W, 3], 0-255.
+
+        Where the camera's or identity's index is -1, calibration is the mean of those known and the background black.
+        """
+        camera, identity = jnp.asarray(camera), jnp.asarray(identity)
+        image = self.calibration(rgba[..., :3], camera, identity)
+        if self.background is None:
+            return image
+        known = ((camera >= 0) & (identity >= 0))[:, None, None, None]
+        behind = self.background(camera, identity, *rgba.shape[1:3])
+        return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), jnp.where(known, behind, 0.0))
+
+    def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
+        """Loss terms, unreduced, by the names of `config.loss_weights`.
+
+        Moves the running scale while `step < warmup_steps`.
+
+        Returns:
+          image [B, H, W, 3], 0-255; vertices [B, V, 3], mm; kl [B, 4, 16]; volume [B], volume radii cubed. No masks.
+        """
+        identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
+        mean, logstd = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
+        decoded = self.decode(
+            identity,
+            reparameterise(mean, logstd, key),
+            batch["camera_position"],
+            guide_vertices=batch["vertices"],
+            warmup=step < self.warmup_steps,
+        )
+        height, width = batch["image"].shape[1:3]
+        rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
+        image = self.finish(rgba, batch["camera"], batch["identity"])
+        return {
+            "image": (terms.absolute_error(image, batch["image"]), None),
+            "vertices": (terms.absolute_error(decoded.vertices, batch["vertices"]), None),
+            "kl": (terms.kl_to_standard_normal(mean, logstd), None),
+            "volume": (terms.primitive_volume(decoded.primitives), None),
+        }
+
+    def reconstruct(self, batch: Batch) -> jax.Array:
+        """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255."""
+        identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
+        mean, _ = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
+        decoded = self.decode(identity, mean, batch["camera_position"])
+        height, width = batch["image"].shape[1:3]
+        return self.finish(self.render(decoded.primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
+
+    def geometry_image(self, vertices: Array) -> jax.Array:
+        """Vertices [B, V, 3] on the chart at the texture's size: [B, T, T, 3], in the vertices' unit."""
+        return interpolate(jnp.asarray(vertices), self.uv_index[...], self.uv_weights[...])
+
+    def _texture(self, texture: Array) -> jax.Array:
+        return (texture.astype(jnp.float32) - self.texture_mean[...]) / self.texture_std[...]
+
+    def _vertices(self, vertices: Array) -> jax.Array:
+        return (vertices - self.vertices_mean[...]) / self.vertices_std[...]
+
+
+def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
+    if config.warmup_steps < 1:
+        raise ValueError(
+            f"config.model.warmup_steps must be at least 1, as the primitives' scale is measured in these; got {config.warmup_steps}."
+        )
+    shape, needed = assets.arrays["texture_mean"].shape, (sizes.texture, sizes.texture, 3)
+    if shape != needed:
+        raise ValueError(f"AvatarCodec: assets.arrays['texture_mean'] must be {needed}, as config.model.texture_size says; got {shape}.")
+    for name in ("cameras", "identities"):
+        if not assets.names[name]:
+            raise ValueError(f"AvatarCodec: assets.names[{name!r}] is empty; at least one is needed.")

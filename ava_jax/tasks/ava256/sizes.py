@@ -1,0 +1,68 @@
+"""Sizes of the networks, from the model's config.
+
+The published networks have one ladder of resolutions, 4 to 1024, with channels tied to the resolution. Smaller textures or slabs drop the
+finest rungs.
+"""
+
+import dataclasses
+from typing import Any
+
+SIDES = (256, 512, 1024)
+CODE_SIDE = 4  # codes are CODE_SIDE x CODE_SIDE x CODE_CHANNELS
+CODE_CHANNELS = 16
+VERTEX_SIDE = 256  # vertices are read from a map of this side, or of the slab's where that is smaller
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Sizes of the networks.
+
+    Attributes:
+      per_side: n; n x n primitives.
+      depth: d, the primitive's side, voxels.
+      texture: T, side of the encoders' inputs, texels.
+      width: multiplies hidden channels.
+    """
+
+    per_side: int
+    depth: int
+    texture: int
+    width: float
+
+    def __post_init__(self) -> None:
+        if self.texture not in SIDES:
+            raise ValueError(f"config.model.texture_size must be one of {SIDES}; got {self.texture}.")
+        if self.slab not in SIDES:
+            raise ValueError(
+                f"config.model: primitives_per_side * primitive_side must be one of {SIDES}; got {self.per_side} * {self.depth} = {self.slab}."
+            )
+        if self.per_side < 8 or self.depth < 2:
+            raise ValueError(
+                f"config.model: primitives_per_side must be at least 8 and primitive_side at least 2; got {self.per_side} and {self.depth}."
+            )
+        if not self.width > 0:
+            raise ValueError(f"config.model.width must be positive; got {self.width}.")
+
+    @classmethod
+    def of(cls, config: Any) -> "Sizes":
+        """From `config.model`."""
+        return cls(config.primitives_per_side, config.primitive_side, config.texture_size, config.width)
+
+    @property
+    def slab(self) -> int:
+        """S, texels."""
+        return self.per_side * self.depth
+
+    @property
+    def primitives(self) -> int:
+        """K."""
+        return self.per_side**2
+
+    @property
+    def vertex_map(self) -> int:
+        """Side of the map that vertices are read from, texels."""
+        return min(VERTEX_SIDE, self.slab)
+
+    def channels(self, full: int) -> int:
+        """Hidden channels where the published model has `full`: scaled, in multiples of 8."""
+        return max(8, 8 * round(full * self.width / 8))
