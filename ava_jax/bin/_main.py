@@ -83,6 +83,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise flags.Error(f"unexpected argument {rest[1]!r}: values are given by flags, as in --workdir=RUN.")
+        if flags.FLAGS["verbosity"].using_default_value:
+            flags.FLAGS.verbosity = -1  # warnings; app.run would let Orbax's notes through
         return rest
     except flags.Error as e:
         # ml_collections passes on a config file's own error as a printed traceback.
@@ -130,17 +132,17 @@ def _resolve_config(argv: list[str]) -> list[str]:
 
 
 def _print_help(module: str, doc: str, argv: list[str]) -> int:
-    """The command's docstring, its flags and, of the config that is named or the first there is, the keys."""
-    print(doc.strip(), "\n\nFlags:")
+    """The command's docstring, its flags and the keys of the config that is named, or of the first there is."""
+    lines = [doc.strip(), "", "Flags:"]
     for name in (module, __name__):
-        print(flags.FLAGS.module_help(name).partition("\n")[2])
+        lines += flags.FLAGS.module_help(name).strip().splitlines()[1:]
     if "config" in flags.FLAGS:
         named = [a.partition("=")[2] for a in argv if a.startswith("--config=")] or ["ava256"]
         path, _, variant = config_path(named[0]).partition(":")
-        print(f"\nKeys of the config {named[0]} (--config.KEY=value):")
         get_config = runpy.run_path(path)["get_config"]
-        for key, value in flatten(get_config(*filter(None, [variant]))).items():
-            print(f"  {key} = {value!r}")
+        lines += ["", f"Keys of the config {named[0]} (--config.KEY=value):"]
+        lines += [f"  {key} = {value!r}" for key, value in flatten(get_config(*filter(None, [variant]))).items()]
+    print("\n".join(lines))
     return 0
 
 

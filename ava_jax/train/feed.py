@@ -1,0 +1,75 @@
+"""Batches read ahead and put on the devices while a step runs."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ava_jax.core.types import Batch
+
+
+class ResumableIterator(Protocol):
+    """What `data.pipeline.iterator` gives."""
+
+    def __next__(self) -> Batch: ...
+
+    def get_state(self) -> Any: ...
+
+
+class Feed:
+    """Takes batches from an iterator in a thread of its own. Use as a context manager: leaving ends the thread.
+
+    Each batch comes with the iterator's position after it, so that a checkpoint can be taken although others were read ahead.
+    """
+
+    def __init__(self, iterator: ResumableIterator, place: Callable[[Batch], Batch], *, ahead: int = 2):
+        """Starts reading.
+
+        Args:
+          iterator: gives batches on the host.
+          place: puts a batch on the devices.
+          ahead: batches to hold ready.
+        """
+        self._queue: queue.Queue = queue.Queue(maxsize=ahead)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(iterator, place), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Feed":
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def _work(self, iterator: ResumableIterator, place: Callable[[Batch], Batch]) -> None:
+        while not self._closing.is_set():
+            try:
+                item = (place(next(iterator)), iterator.get_state())
+            except BaseException as e:  # handed to the reader, StopIteration included
+                item = e
+            while not self._closing.is_set():
+                try:
+                    self._queue.put(item, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+            if isinstance(item, BaseException):
+                return
+
+    def ready(self) -> bool:
+        """Whether a batch is there to be taken at once."""
+        return not self._queue.empty()
+
+    def take(self) -> tuple[Batch, Any]:
+        """The next batch and the iterator's position after it; None after the last.
+
+        Raises:
+          Whatever the iterator raised.
+        """
+        item = self._queue.get()
+        if isinstance(item, StopIteration):
+            return None, None
+        if isinstance(item, BaseException):
+            raise item
+        return item

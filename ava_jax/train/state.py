@@ -1,0 +1,78 @@
+"""What training carries from step to step, and how a model comes apart into it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from ava_jax.core.variables import Constant, Running
+
+
+class TrainState(NamedTuple):
+    """Everything that a step changes; a checkpoint holds all of it.
+
+    Attributes:
+      step: int32 [], steps taken.
+      params: the model's `nnx.Param` variables.
+      running: its `Running` variables, moved by the loss.
+      opt_state: the optimiser's.
+      key: the run's root key; a step folds its number into it.
+    """
+
+    step: jax.Array
+    params: nnx.State
+    running: nnx.State
+    opt_state: optax.OptState
+    key: jax.Array
+
+
+class Split(NamedTuple):
+    """A model taken apart: what never changes beside what does.
+
+    Attributes:
+      graphdef: the model's structure.
+      params, running, constants: its variables, by kind (core/variables.py).
+    """
+
+    graphdef: nnx.GraphDef
+    params: nnx.State
+    running: nnx.State
+    constants: nnx.State
+
+
+def split(model: nnx.Module) -> Split:
+    """Takes a model apart.
+
+    Raises:
+      ValueError: it holds a variable of another kind than `nnx.Param`, `Running` and `Constant`.
+    """
+    graphdef, params, running, constants, rest = nnx.split(model, nnx.Param, Running, Constant, ...)
+    if jax.tree.leaves(rest):
+        kinds = sorted({type(v).__name__ for _, v in rest.flat_state()})
+        raise ValueError(
+            f"{type(model).__name__}: a model may hold nnx.Param, Running and Constant variables (core/variables.py); "
+            f"it also holds {', '.join(kinds)}."
+        )
+    return Split(graphdef, params, running, constants)
+
+
+def merge(parts: Split) -> nnx.Module:
+    """Puts a model together; moving its variables leaves `parts` as they are."""
+    return nnx.merge(*parts, copy=True)
+
+
+def initial_state(parts: Split, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    """The state before the first step. The model's own initialisation uses another key: see `model_rngs`."""
+    return TrainState(jnp.zeros((), jnp.int32), parts.params, parts.running, optimizer.init(parts.params), jax.random.key(seed))
+
+
+def model_rngs(seed: int) -> nnx.Rngs:
+    """Random streams of the model's initialisation, apart from those of the steps."""
+    return nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 2**31))
+
+
+def count(tree: Any) -> int:
+    """Number of values in a tree of arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,125 @@
+"""One training step: losses, gradients and the update, over all devices.
+
+Each device differentiates its own share of the loss, and the shares' gradients are summed by hand. That is exact, and it keeps
+shard_map's own replication rules, which a custom call can break in silence, out of the gradients.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ava_jax.core.parallel import BATCH_AXIS
+from ava_jax.core.types import Batch
+from ava_jax.tasks.base import LossTerm, Task
+from ava_jax.train import state as states
+from ava_jax.train.state import Split, TrainState
+
+StepFn = Callable[[TrainState, nnx.State, Batch], tuple[TrainState, dict[str, Any]]]
+
+
+def device_mesh(batch_size: int) -> Mesh:
+    """A mesh of this process's devices over the batch.
+
+    Raises:
+      ValueError: the batch does not divide over the devices.
+    """
+    devices = jax.local_devices()
+    if batch_size % len(devices):
+        raise ValueError(f"train.batch_size must be a multiple of the {len(devices)} devices; got {batch_size}.")
+    return jax.make_mesh((len(devices),), (BATCH_AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same array on every device."""
+    return NamedSharding(mesh, P())
+
+
+def sharded(mesh: Mesh) -> NamedSharding:
+    """Split over the devices along the first axis, the batch."""
+    return NamedSharding(mesh, P(BATCH_AXIS))
+
+
+def make_step(
+    task: Task,
+    optimizer: optax.GradientTransformationExtraArgs,
+    graphdef: nnx.GraphDef,
+    weights: Mapping[str, float],
+    mesh: Mesh,
+) -> StepFn:
+    """Compiles on first use: (state, constants, batch) -> (state, metrics). The state given is donated: do not use it again.
+
+    The metrics are scalars: `loss` (the weighted sum), `losses` (each term's mean, by name), `norm` (of the gradient, before
+    clipping, of what is finite), `nonfinite` (how many of its values were NaN or infinite, and taken as 0) and, where the
+    optimiser keeps it, `learning_rate`.
+
+    Args:
+      task: gives the loss terms.
+      optimizer: the task's.
+      graphdef: the model's structure; its variables come with each call.
+      weights: loss term -> weight in the sum; the names must be the terms' own.
+      mesh: devices, from `device_mesh`.
+    """
+
+    def step(state: TrainState, constants: nnx.State, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
+        share = jax.shard_map(
+            lambda *args: _gradient_share(task, graphdef, weights, *args),
+            mesh=mesh,
+            in_specs=(P(), P(), P(), P(BATCH_AXIS), P(), P()),
+            out_specs=P(),
+            check_vma=False,
+        )
+        key = jax.random.fold_in(state.key, state.step)
+        gradients, losses, running = share(state.params, state.running, constants, batch, state.step, key)
+        loss = sum(weights[name] * value for name, value in losses.items())
+        gradients, nonfinite = _zero_nonfinite(gradients)
+        metrics = {"loss": loss, "losses": losses, "norm": optax.tree.norm(gradients), "nonfinite": nonfinite}
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, loss=loss)
+        rate = optax.tree.get(opt_state, "learning_rate", None)  # kept by optax.inject_hyperparams
+        metrics |= {} if rate is None else {"learning_rate": rate}
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, running, opt_state, state.key), metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def _gradient_share(task, graphdef, weights, params, running, constants, batch, step, key):
+    """On one device of the mesh: (gradients, losses, running), each of the whole batch."""
+
+    def local_loss(params: nnx.State):
+        model = states.merge(Split(graphdef, params, running, constants))
+        terms = task.loss(model, batch, step=step, key=jax.random.fold_in(key, lax.axis_index(BATCH_AXIS)))
+        _check_names(terms, weights)
+        shares = {name: _mean_share(term) for name, term in terms.items()}
+        moved = states.split(model).running
+        return sum(weights[name] * share for name, share in shares.items()), (shares, moved)
+
+    gradients, (shares, moved) = jax.grad(local_loss, has_aux=True)(params)
+    gradients, losses = lax.psum((gradients, shares), BATCH_AXIS)
+    return gradients, losses, moved
+
+
+def _mean_share(term: LossTerm) -> jax.Array:
+    """This device's share of a term's mean over the batch of all devices: the shares add up to it. 0 where nothing counts."""
+    values, mask = term
+    mask = jnp.broadcast_to(1.0 if mask is None else mask, values.shape).astype(jnp.float32)
+    total = lax.psum(lax.stop_gradient(jnp.sum(mask)), BATCH_AXIS)
+    return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)
+
+
+def _check_names(terms: Mapping[str, LossTerm], weights: Mapping[str, float]) -> None:
+    if set(terms) != set(weights):
+        raise ValueError(f"config.loss_weights must name the task's loss terms, {sorted(terms)}; got {sorted(weights)}.")
+
+
+def _zero_nonfinite(gradients: nnx.State) -> tuple[nnx.State, jax.Array]:
+    """The gradients with NaN and infinities taken as 0 (as the published recipe does before clipping), and how many there were."""
+    finite = jax.tree.map(jnp.isfinite, gradients)
+    count = sum(jnp.sum(~leaf, dtype=jnp.int32) for leaf in jax.tree.leaves(finite))
+    return jax.tree.map(lambda g, ok: jnp.where(ok, g, 0), gradients, finite), count

@@ -1,0 +1,99 @@
+"""A task of a few numbers for the tests of the loop: fits a linear map under masks."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from flax import nnx
+
+from ava_jax.core.parallel import batch_max
+from ava_jax.core.types import Assets
+from ava_jax.core.variables import Constant, Running
+from ava_jax.tasks.base import Sampling
+
+SAMPLES = 24
+
+
+def toy_config() -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict(
+        {
+            "task": "toy_task:Toy",
+            "seed": 3,
+            "data": {"root": "", "read_threads": 2, "poison": -1},
+            "loss_weights": {"fit": 1.0, "size": 0.1},
+            "train": {
+                "steps": 6,
+                "batch_size": 4,
+                "log_every": 2,
+                "picture_every": 3,
+                "checkpoint_every": 3,
+                "keep_checkpoints": 2,
+            },
+            "optimizer": {"learning_rate": 0.05},
+            "eval": {"batch_size": 4},
+        }
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ToySource:
+    """Inputs and what the true map makes of them; the sample `poison` is NaN, every seventh is missing."""
+
+    poison: int = -1
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+    def __getitem__(self, index):
+        if index % 7 == 3:
+            return None
+        rng = np.random.default_rng(index)
+        x = rng.standard_normal(5, dtype=np.float32)
+        y = x @ np.arange(15, dtype=np.float32).reshape(5, 3)
+        mask = (rng.random(3) < 0.6).astype(np.float32)
+        return {"x": x * (np.nan if index == self.poison else 1), "y": y, "mask": mask, "index": np.int32(index)}
+
+
+class ToyModel(nnx.Module):
+    def __init__(self, shift, *, rngs: nnx.Rngs):
+        self.layers = nnx.List([nnx.Linear(5, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs)])
+        self.largest = Running(jnp.zeros(()))
+        self.shift = Constant(jnp.asarray(shift))
+
+    def __call__(self, x):
+        return self.layers[1](nnx.tanh(self.layers[0](x))) + self.shift[...]
+
+
+class Toy:
+    def __init__(self, config):
+        self.config = config
+
+    def prepare(self):
+        return Assets({"shift": np.float32([1, 2, 3])}, {"colours": ["red", "green"]})
+
+    def source(self, split, assets):
+        return ToySource(self.config.data.poison)
+
+    def sampling(self, split):
+        return Sampling(self.config.train.batch_size)
+
+    eval_splits = ()
+
+    def model(self, assets, *, rngs):
+        return ToyModel(assets.arrays["shift"], rngs=rngs)
+
+    def loss(self, model, batch, *, step, key):
+        y = model(batch["x"])
+        model.largest[...] = jnp.maximum(model.largest[...], jnp.max(batch_max(jnp.abs(y))))
+        noise = jax.random.normal(key, y.shape) * self.config.data.get("noise", 0.0)
+        return {"fit": ((y + noise - batch["y"]) ** 2, batch["mask"]), "size": (jnp.sum(y**2, -1), None)}
+
+    def optimizer(self, steps, steps_per_epoch):
+        return optax.with_extra_args_support(optax.inject_hyperparams(optax.adam)(self.config.optimizer.learning_rate))
+
+    def pictures(self, model, batch):
+        side = jnp.clip(jnp.abs(model(batch["x"])), 0, 255).astype(jnp.uint8)
+        return {"output": jnp.broadcast_to(side[:, None], (side.shape[0], 6, 3))}
