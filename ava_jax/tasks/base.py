@@ -42,6 +42,10 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Batch | None:
         """One sample (arrays without the batch axis), or None where it cannot be read: counted, and the next takes its place."""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """`listed`: its length; and of the samples asked for so far, how many were passed over, by reason."""
+
 
 # One term of a loss: values [B, ...] and a mask that broadcasts against them, or None for all ones.
 # The loop weighs (config.loss_weights) and averages: sum(values * mask) / sum(mask), over the batch of all devices.

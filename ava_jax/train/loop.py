@@ -34,6 +34,7 @@ class _Run:
     config: ml_collections.ConfigDict
     task: Task
     assets: Assets
+    source: Source
     constants: nnx.State
     place: Callable[[Batch], Batch]  # a batch onto the devices
     step: steps.StepFn
@@ -104,12 +105,13 @@ def _build(
         config=config,
         task=task,
         assets=assets,
+        source=source,
         constants=constants,
         place=lambda batch: jax.device_put(batch, split),
         step=steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh),
         pictures=_picture_taker(config, task, parts.graphdef, constants, source, sampling, everywhere),
     )
-    print(_summary(run, state, source, latest or 0), flush=True)
+    print(_summary(run, state, latest or 0), flush=True)
     return run, state, iterator
 
 
@@ -130,9 +132,8 @@ def _picture_taker(config, task, graphdef, constants, source, sampling, sharding
     return take
 
 
-def _summary(run: _Run, state: TrainState, source: Source, first: int) -> str:
-    config, task = run.config, run.task
-    sampling = task.sampling("train")
+def _summary(run: _Run, state: TrainState, first: int) -> str:
+    config, source, sampling = run.config, run.source, run.task.sampling("train")
     devices = jax.local_devices()
     names = ", ".join(f"{len(values)} {name}" for name, values in run.assets.names.items())
     lines = {
@@ -177,6 +178,9 @@ class _Loop:
             self._settle()
             self._report(last=True)
         self.checkpoints.wait()
+        passed_over = [f"{count} {reason}" for reason, count in self.run.source.counts.items() if count and reason != "listed"]
+        if passed_over:
+            print(f"samples passed over: {', '.join(passed_over)}, of {len(self.run.source)}")
         print(self._outcome())
         return self.taken
 
@@ -249,7 +253,8 @@ class _Loop:
         means, rate = self.meter.means(), self.meter.steps / self.meter.seconds
         batch_size = self.run.task.sampling("train").batch_size
         speed = {"speed/samples_per_second": rate * batch_size, "speed/share_waiting_for_data": self.meter.share_waiting}
-        self.events.scalars(self.taken, means | speed)
+        counts = {f"data/{reason}": float(count) for reason, count in self.run.source.counts.items()}
+        self.events.scalars(self.taken, means | speed | counts)
         self.terminal.report(self.taken, self._shown(means), steps_per_second=rate, waiting=self.meter.share_waiting)
         self.meter.clear()
 

@@ -81,7 +81,7 @@ def make_step(
         gradients, nonfinite = _zero_nonfinite(gradients)
         metrics = {"loss": loss, "losses": losses, "norm": optax.tree.norm(gradients), "nonfinite": nonfinite}
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, loss=loss)
-        rate = optax.tree.get(opt_state, "learning_rate", None)  # kept by optax.inject_hyperparams
+        rate = learning_rate(opt_state)
         metrics |= {} if rate is None else {"learning_rate": rate}
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, running, opt_state, state.key), metrics
@@ -123,3 +123,9 @@ def _zero_nonfinite(gradients: nnx.State) -> tuple[nnx.State, jax.Array]:
     finite = jax.tree.map(jnp.isfinite, gradients)
     count = sum(jnp.sum(~leaf, dtype=jnp.int32) for leaf in jax.tree.leaves(finite))
     return jax.tree.map(lambda g, ok: jnp.where(ok, g, 0), gradients, finite), count
+
+
+def learning_rate(opt_state: optax.OptState) -> jax.Array | None:
+    """The learning rate of the last update, where the optimiser keeps it (`optax.inject_hyperparams`), else None."""
+    # A scheduled one has a schedule's state of the same name beside it.
+    return optax.tree.get(opt_state, "learning_rate", None, filtering=lambda path, value: isinstance(value, jax.Array))

@@ -75,6 +75,7 @@ def test_it_says_what_it_does(tmp_path, capsys):
     reports = [line for line in lines if line.startswith("step ")]
     assert [line.split()[1] for line in reports] == ["2/6", "4/6", "6/6"]
     assert all("loss" in line and "fit" in line and "left" in line for line in reports)
+    assert lines[-2] == "samples passed over: 3 missing, of 24"
     assert lines[-1] == f"done: 6 steps; checkpoints and pictures are in {tmp_path}"
     pictures = sorted((tmp_path / "pictures").iterdir())
     assert [p.name for p in pictures] == ["0000003_output.png", "0000006_output.png"]

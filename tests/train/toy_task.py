@@ -43,18 +43,24 @@ class ToySource:
     """Inputs and what the true map makes of them; the sample `poison` is NaN, every seventh is missing."""
 
     poison: int = -1
+    missing: set = dataclasses.field(default_factory=set)
 
     def __len__(self) -> int:
         return SAMPLES
 
     def __getitem__(self, index):
         if index % 7 == 3:
+            self.missing.add(index)
             return None
         rng = np.random.default_rng(index)
         x = rng.standard_normal(5, dtype=np.float32)
         y = x @ np.arange(15, dtype=np.float32).reshape(5, 3)
         mask = (rng.random(3) < 0.6).astype(np.float32)
         return {"x": x * (np.nan if index == self.poison else 1), "y": y, "mask": mask, "index": np.int32(index)}
+
+    @property
+    def counts(self):
+        return {"listed": SAMPLES, "missing": len(self.missing)}
 
 
 class ToyModel(nnx.Module):

@@ -1,0 +1,65 @@
+"""The ava256 task: what the loop sees of the universal avatar codec. Each method is a line; the work is in its siblings."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+from flax import nnx
+
+from ava_jax.core.types import Array, Assets, Batch
+from ava_jax.tasks.ava256 import baseline, evaluate, pictures, source
+from ava_jax.tasks.ava256.model import AvatarCodec
+from ava_jax.tasks.ava256.optimizer import optimizer
+from ava_jax.tasks.base import LossTerm, Sampling
+
+
+class Ava256:
+    """Implements `tasks.base.Task`. The batch is described in `source`, the assets in CONVENTIONS and `source.prepare`."""
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        self.config = config
+
+    def prepare(self) -> Assets:
+        return source.prepare(self.config)
+
+    def source(self, split: str, assets: Assets) -> source.CaptureSource:
+        return source.source(self.config, split, assets)
+
+    def sampling(self, split: str) -> Sampling:
+        if split == source.TRAIN:
+            return Sampling(self.config.train.batch_size)
+        return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
+
+    @property
+    def eval_splits(self) -> Sequence[str]:
+        return source.eval_splits(self.config)
+
+    def model(self, assets: Assets, *, rngs: nnx.Rngs) -> AvatarCodec:
+        return AvatarCodec(self.config.model, assets, rngs=rngs)
+
+    def loss(self, model: AvatarCodec, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, LossTerm]:
+        return model.training_loss_terms(batch, step=step, key=key)
+
+    def optimizer(self, steps: int, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+        return optimizer(self.config.optimizer)
+
+    def evaluate(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
+        return evaluate.scores(model, batch)
+
+    def describe(self, batch: Batch, assets: Assets) -> list[dict[str, Any]]:
+        return source.describe(batch, assets)
+
+    def pictures(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
+        return pictures.progress(model, batch)
+
+    def baseline(self, assets: Assets) -> Callable[[Batch], dict[str, np.ndarray]]:
+        """Scores of the mean heads (`run.evaluation.HasBaseline`)."""
+        return baseline.load(self.config, assets).scores
+
+    def write_artefacts(self, compile: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+        """The contact sheet (`run.evaluation.HasArtefacts`)."""
+        return pictures.write(compile, self.config, assets, folder)

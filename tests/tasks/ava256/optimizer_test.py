@@ -1,0 +1,35 @@
+"""The optimiser against the published recipe written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from ava_jax.tasks.ava256.optimizer import optimizer
+from ava_jax.train.step import learning_rate
+
+
+def _adam(gradients, rate, boost, boost_step, clip_norm):
+    """Clip by global norm, then Adam with bias correction (Kingma and Ba, 2015, algorithm 1); the sum of all updates."""
+    total = m = v = 0.0
+    for t, g in enumerate(gradients):
+        g = g * min(1.0, clip_norm / np.linalg.norm(g))
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        mean, variance = m / (1 - 0.9 ** (t + 1)), v / (1 - 0.999 ** (t + 1))
+        total = total - rate * (boost if t >= boost_step else 1.0) * mean / (np.sqrt(variance) + 1e-8)
+    return total
+
+
+def test_adam_with_clipping_and_one_boost():
+    config = ml_collections.ConfigDict({"learning_rate": 2e-3, "boost": 1.4, "boost_step": 3, "clip_norm": 1.0})
+    sizes = np.float32([0.1, 5.0, 0.3, 2.0, 0.7])  # of the gradients: some are clipped
+    gradients = [size * np.random.default_rng(i).standard_normal(6, dtype=np.float32) for i, size in enumerate(sizes)]
+    recipe = optimizer(config)
+    state, total, rates = recipe.init(jnp.zeros(6)), 0.0, []
+    for g in gradients:
+        updates, state = jax.jit(recipe.update)(jnp.asarray(g), state, jnp.zeros(6), loss=jnp.float32(1.0))
+        total += updates
+        rates.append(float(learning_rate(state)))
+    want = _adam([g.astype(np.float64) for g in gradients], 2e-3, 1.4, 3, 1.0)
+    np.testing.assert_allclose(total, want, rtol=0, atol=2e-5 * np.abs(want).max())  # float32 holds 1 - 0.999 to 6e-5
+    np.testing.assert_allclose(rates, [2e-3] * 3 + [2.8e-3] * 2, rtol=1e-6)
