@@ -17,7 +17,8 @@ def test_mp4_and_pngs_hold_the_frames(tmp_path):
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip" / "000009.png").write_bytes(b"of a longer clip before")
     film, pictures = video.write(frames(4), tmp_path, "clip", fps=8, total=4)
-    back = np.stack([np.asarray(frame) for frame in imageio.get_reader(film)])
+    with imageio.get_reader(film) as reader:
+        back = np.stack([np.asarray(frame) for frame in reader])
     assert back.shape == (4, 34, 48, 3), "both sides even"
     np.testing.assert_allclose(back.mean((1, 2, 3)), [20, 60, 100, 140], atol=3)
     assert sorted(p.name for p in pictures.iterdir()) == [f"{i:06d}.png" for i in range(4)]

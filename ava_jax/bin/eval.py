@@ -1,0 +1,51 @@
+"""Scores a trained model on what was held out of its training; prints tables, writes JSON and pictures.
+
+  ava-eval --workdir=RUN
+
+A checkpoint and the captures are all that is needed. Results go to RUN/eval/<step>: scores.json and what the task adds (ava256:
+contact_sheet.jpg).
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from ava_jax.bin import _main
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, as given to ava-train.")
+_CAPTURES = flags.DEFINE_string("captures", None, "Folder of captures; by default the one that was trained on.")
+_SPLITS = flags.DEFINE_list("splits", None, "Which splits, with commas between; by default all that the run holds out.")
+_MAX_SAMPLES = flags.DEFINE_integer("max_samples", None, "At most so many images a split, evenly spaced; 0: all.", lower_bound=0)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+_OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/eval/<step>.")
+
+
+def main() -> None:
+    if not _WORKDIR.value:
+        raise ValueError("--workdir is missing: the folder of a trained run, as in --workdir=runs/first.")
+    from ava_jax.run import evaluation, inference  # jax is imported here, so that --help stays quick
+    from ava_jax.train import checkpoint
+
+    overrides = {"data.root": _CAPTURES.value, "eval.max_samples": _MAX_SAMPLES.value}
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    config, assets, task, model, step = checkpoint.restore_model(_WORKDIR.value, _STEP.value, overrides=overrides)
+    compile = inference.Inference(model).compile
+    reports = evaluation.evaluate(task, assets, compile, _SPLITS.value or task.eval_splits, threads=config.data.read_threads)
+    folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))
+    folder.mkdir(parents=True, exist_ok=True)
+    result = {"step": step, "splits": {split: evaluation.summary(report) for split, report in reports.items()}}
+    (folder / "scores.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    written = [folder / "scores.json"]
+    if isinstance(task, evaluation.HasArtefacts):
+        written += task.write_artefacts(compile, assets, folder)
+    print(f"\nstep {step}\n\n{evaluation.tables(reports)}\n")
+    print("\n".join(f"wrote {path}" for path in written))
+
+
+def run() -> None:
+    _main.run(main, doc=__doc__)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,60 @@
+"""Renders an ava256 avatar: a segment from a camera of its capture, beside the truth, or a turntable. Writes mp4 and PNGs.
+
+  ava-render --workdir=RUN --turntable
+  ava-render --workdir=RUN --identity=SUBJECT --driver=OTHER --segment=EXP_jaw_open --camera=400029
+
+Without --turntable: truth | self | (with --driver) the identity with the driver's expressions. Results: RUN/render/<step>/.
+"""
+
+import pathlib
+
+from absl import flags
+
+from ava_jax.bin import _main
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, as given to ava-train.")
+_CAPTURES = flags.DEFINE_string("captures", None, "Folder of captures; by default the one that was trained on.")
+_IDENTITY = flags.DEFINE_string("identity", "", "Who is shown: a capture's folder or a subject's id; by default the first.")
+_DRIVER = flags.DEFINE_string("driver", "", "Whose expressions; by default the identity's own.")
+_SEGMENT = flags.DEFINE_string("segment", "", "Which of the driver's frames; by default those held out of training.")
+_CAMERA = flags.DEFINE_string("camera", "", "Which of the driver's cameras; by default the one most in front of the face.")
+_MAX_FRAMES = flags.DEFINE_integer("max_frames", 64, "At most so many frames of the segment, evenly spaced; 0: all.", lower_bound=0)
+_TURNTABLE = flags.DEFINE_bool("turntable", False, "Swing the camera around the head, through the segment's expressions.")
+_TURNTABLE_FRAMES = flags.DEFINE_integer("turntable_frames", 72, "Length of the turntable.", lower_bound=1)
+_DEGREES = flags.DEFINE_float("turntable_degrees", 60.0, "How far to either side; 180: all around.", lower_bound=0.0)
+_DOWNSAMPLE = flags.DEFINE_integer("downsample", None, "Pictures of 4096 x 2668 // this; by default as trained.", lower_bound=1)
+_FPS = flags.DEFINE_float("fps", None, "Frames a second of the video; by default 24 for a turntable, 8 for a segment.", lower_bound=0.1)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+_OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/render/<step>.")
+
+
+def main() -> None:
+    if not _WORKDIR.value:
+        raise ValueError("--workdir is missing: the folder of a trained run, as in --workdir=runs/first.")
+    from ava_jax.run import inference, video  # jax is imported here, so that --help stays quick
+    from ava_jax.tasks.ava256 import footage, request
+    from ava_jax.train import checkpoint
+
+    overrides = {"data.root": _CAPTURES.value, "data.downsample": _DOWNSAMPLE.value}
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    restored = checkpoint.restore_model(_WORKDIR.value, _STEP.value, overrides=overrides)
+    names = {"identity": _IDENTITY.value, "driver": _DRIVER.value, "segment": _SEGMENT.value, "camera": _CAMERA.value}
+    shot = request.find(restored.config, restored.assets, **names, most=_MAX_FRAMES.value)
+    compile = inference.Inference(restored.model).compile
+    out = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "render" / str(restored.step))
+    if _TURNTABLE.value:
+        count = _TURNTABLE_FRAMES.value
+        frames = footage.turntable(compile, shot, restored.assets, count=count, degrees=_DEGREES.value)
+        written = video.write(frames, out, "turntable", fps=_FPS.value or 24, total=count)
+    else:
+        written = video.write(footage.beside_truth(compile, shot), out, shot.name, fps=_FPS.value or 8, total=len(shot.samples))
+    print(f"{shot.identity} with the expressions of {shot.driver}, {len(shot.samples)} frames, camera {shot.camera}")
+    print("\n".join(f"wrote {path}" for path in written))
+
+
+def run() -> None:
+    _main.run(main, doc=__doc__)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,176 @@
+"""Pictures that show how far a model is: progress while it trains, and the contact sheet of a finished one."""
+
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image, ImageDraw, ImageFont
+
+from ava_jax.core.types import Array, Assets, Batch
+from ava_jax.tasks.ava256 import capture as disk
+from ava_jax.tasks.ava256 import render, request, source
+from ava_jax.tasks.ava256.model import AvatarCodec
+
+ERROR_FULL_SCALE = 64.0  # grey levels of mean absolute error that the colour map ends at
+# Black, indigo, red, orange, pale yellow: lightness rises all along, so it reads in grey too.
+_ERROR_COLOURS = np.array([[0, 0, 0], [66, 10, 104], [187, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
+
+MOST_IDENTITIES = 4  # rows of a contact sheet
+MOST_FRAMES = 8  # a person's held-out frames that the most expressive one is looked for in
+PANEL_HEIGHT = 256  # pixels, of each picture on a sheet
+SHEET_BYTES = 500_000  # a README's picture has to load at once
+_MARGIN, _GAP, _LINE, _FONT_SIZE = 16, 4, 20, 13
+_PAPER, _INK, _FAINT = (16, 17, 20), (235, 235, 235), (150, 152, 158)
+
+
+class Strip(NamedTuple):
+    """Pictures that belong together, side by side.
+
+    Attributes:
+      title: above them all.
+      panels: (caption, u8 [H, W, 3]) each, of one size.
+    """
+
+    title: str
+    panels: tuple[tuple[str, np.ndarray], ...]
+
+
+def progress(model: AvatarCodec, batch: Batch) -> dict[str, jax.Array]:
+    """A training batch, a row a sample: `reconstruction` (truth | render | error) and `cross_identity` (truth | render | the next
+    sample's person with this one's expression and camera), u8 [B * H, 3 * W, 3]."""
+    truth = batch["image"]
+    code = render.encode_identity(model, batch)
+    own = render.drive(model, code, batch["identity"], batch)
+    other, identity = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), (code, batch["identity"]))
+    cross = render.drive(model, other, identity, batch)
+    return {"reconstruction": _rows(truth, own, error_colours(own, truth)), "cross_identity": _rows(truth, own, cross)}
+
+
+def error_colours(image: Array, truth: Array) -> jax.Array:
+    """Mean absolute error over the channels as a colour: black for none, pale yellow from ERROR_FULL_SCALE on. [B, H, W, 3]."""
+    error = jnp.mean(jnp.abs(jnp.clip(image, 0.0, 255.0) - jnp.asarray(truth, jnp.float32)), axis=-1)
+    stops = np.linspace(0.0, ERROR_FULL_SCALE, len(_ERROR_COLOURS), dtype=np.float32)
+    return jnp.stack([jnp.interp(error, stops, _ERROR_COLOURS[:, c]) for c in range(3)], axis=-1)
+
+
+def _rows(*columns: Array) -> jax.Array:
+    """Columns [B, H, W, 3] beside each other, samples below each other."""
+    picture = jnp.concatenate([_to_u8(column) for column in columns], axis=2)
+    return picture.reshape(-1, *picture.shape[2:])
+
+
+def _to_u8(image: Array) -> jax.Array:
+    return jnp.clip(jnp.round(jnp.asarray(image, jnp.float32)), 0, 255).astype(jnp.uint8)
+
+
+def contact_sheet(compile: render.Compile, config: ConfigDict, assets: Assets, split: str) -> Image.Image:
+    """Held-out frames of several people: truth | render | error of each, then each with the next one's expression.
+
+    Everyone is seen by the camera most in front of the face, in the frame furthest from neutral.
+
+    Args:
+      split: that the frames are taken from.
+
+    Raises:
+      ValueError: the split has no frame that can be read.
+    """
+    samples = _sheet_samples(config, assets, split)
+    batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    order = np.roll(np.arange(len(samples)), -1)  # the person driven by sample i is that of the next row
+    encode, drive = compile(render.encode_identity), compile(render.drive)
+    colours = compile(lambda model, image, truth: error_colours(image, truth))
+    code = encode(batch)
+    own = drive(code, batch["identity"], batch)
+    cross = drive(jax.tree.map(lambda x: x[order], code), batch["identity"][order], batch)
+    truth, errors = batch["image"], np.asarray(_to_u8(colours(own, batch["image"])))
+    own, cross = np.asarray(_to_u8(own)), np.asarray(_to_u8(cross))
+    rows = source.describe(batch, assets)
+    names = [row["identity"].rpartition("--")[2] for row in rows]
+    scale = f"error (0 to {ERROR_FULL_SCALE:.0f} of 255)"
+    strips = []
+    for i, row in enumerate(rows):
+        title = f"{names[i]}   {row['segment']} {row['frame']}, camera {row['camera']}"
+        strips.append(Strip(title, (("truth", truth[i]), ("render", own[i]), (scale, errors[i]))))
+    for i in range(2 - len(samples) % 2 if len(samples) > 1 else 0):  # as many as fill the last row of two
+        panels = (("driver, truth", truth[i]), ("driver, render", own[i]), (f"{names[order[i]]}, driven", cross[i]))
+        strips.append(Strip(f"{names[i]} drives {names[order[i]]}", panels))
+    return compose(strips, columns=2)
+
+
+def write(compile: render.Compile, config: ConfigDict, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Writes `contact_sheet.jpg` of the first split that is held out into a folder, and returns its path in a list.
+
+    Raises:
+      ValueError: as `contact_sheet`, or the config holds nothing out.
+    """
+    splits = source.eval_splits(config)
+    if not splits:
+        raise ValueError("contact sheet: the config holds nothing out of training (config.data.held_out), so nothing is unseen.")
+    path = folder / "contact_sheet.jpg"
+    save_sheet(contact_sheet(compile, config, assets, splits[0]), path)
+    return [path]
+
+
+def _sheet_samples(config: ConfigDict, assets: Assets, split: str) -> list[Batch]:
+    """One sample a person."""
+    samples = []
+    folders = disk.find(config.data.root, config.data.ids)
+    for folder in folders[:: max(1, len(folders) // MOST_IDENTITIES)][:MOST_IDENTITIES]:
+        capture = disk.load(folder, tuple(config.data.cameras))
+        selection = source.select(config, split, capture)
+        if not len(selection.cameras) or not len(selection.frames):
+            continue
+        cameras = [capture.cameras[i] for i in selection.cameras]
+        frames = selection.frames[np.unique(np.linspace(0, len(selection.frames) - 1, MOST_FRAMES).round().astype(int))]
+        readable = request.read(config, assets, capture, [request.front_camera(config, assets, capture, cameras)], frames)
+        if readable:
+            samples.append(max(readable, key=lambda s: np.square(s["vertices"] - s["neutral_vertices"]).mean()))
+    if not samples:
+        raise ValueError(f"contact sheet: no frame of the split {split!r} can be read; check --captures and the config's held_out rules.")
+    return samples
+
+
+def compose(strips: Sequence[Strip], columns: int, height: int = PANEL_HEIGHT) -> Image.Image:
+    """Strips on a dark sheet, row by row, titles and captions in small type; each picture brought to `height` pixels."""
+    font = ImageFont.load_default(size=_FONT_SIZE)
+    width = max(_width(picture, height) for strip in strips for _, picture in strip.panels)
+    most = max(len(strip.panels) for strip in strips)
+    cell = (most * (width + _GAP) - _GAP + _MARGIN, 2 * _LINE + height + _MARGIN)
+    rows = -(-len(strips) // columns)
+    used = min(columns, len(strips))
+    sheet = Image.new("RGB", (used * cell[0] + _MARGIN, rows * cell[1] + _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for i, strip in enumerate(strips):
+        left, top = _MARGIN + (i % columns) * cell[0], _MARGIN + (i // columns) * cell[1]
+        draw.text((left, top), strip.title, fill=_INK, font=font)
+        for j, (caption, picture) in enumerate(strip.panels):
+            x = left + j * (width + _GAP)
+            draw.text((x, top + _LINE), caption, fill=_FAINT, font=font)
+            size = (_width(picture, height), height)
+            sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (x, top + 2 * _LINE))
+    return sheet
+
+
+def _width(picture: np.ndarray, height: int) -> int:
+    """Of a picture brought to `height` pixels."""
+    return round(picture.shape[1] * height / picture.shape[0])
+
+
+def save_sheet(sheet: Image.Image, path: pathlib.Path) -> None:
+    """Writes a JPEG of SHEET_BYTES at most, at the best quality that fits.
+
+    Raises:
+      ValueError: it fits at no quality.
+    """
+    for quality in (95, 90, 85, 75, 60, 40):
+        buffer = io.BytesIO()
+        sheet.save(buffer, "JPEG", quality=quality, subsampling=0 if quality > 80 else 2)
+        if buffer.tell() <= SHEET_BYTES:
+            path.write_bytes(buffer.getvalue())
+            return
+    raise ValueError(f"{path}: a sheet of {sheet.width} x {sheet.height} does not fit into {SHEET_BYTES} bytes; show fewer pictures.")
