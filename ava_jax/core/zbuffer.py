@@ -45,10 +45,10 @@ def rasterize(vertices: Array, faces: Array, height: int, width: int) -> tuple[n
     if faces.ndim != 2 or faces.shape[1] != 3:
         raise ValueError(f"rasterize: faces must be [M, 3]; got {faces.shape}.")
     depths = vertices[faces, 2]
-    front = np.flatnonzero((depths > 0).all(1))
+    front = np.flatnonzero((depths[:, 0] > 0) & (depths[:, 1] > 0) & (depths[:, 2] > 0))
     which, pixel, weights = cover(vertices[faces[front], :2], height, width)
     weights /= depths[front][which]
-    inverse = weights.sum(1)
+    inverse = weights[:, 0] + weights[:, 1] + weights[:, 2]
     nearest = np.zeros(height * width)
     np.maximum.at(nearest, pixel, inverse)
     won = inverse == nearest[pixel]
@@ -74,11 +74,12 @@ def cover(corners: np.ndarray, height: int, width: int, tolerance: float = 1e-9)
     (ax, ay), (bx, by) = (corners[:, 1] - origin).T, (corners[:, 2] - origin).T
     area = ax * by - ay * bx
     usable = np.isfinite(area) & (np.abs(area) > 1e-12)
-    first, last = corners.min(1), corners.max(1)
     # Clip before the conversion to integers: coordinates far outside the image would overflow it.
     limit = np.array([width, height])
-    low = np.ceil(np.clip(np.where(usable[:, None], first, 0.0) - 1e-6, 0, limit)).astype(np.int64)
-    high = np.floor(np.clip(np.where(usable[:, None], last, -1.0) + 1e-6, -1, limit - 1)).astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        low = np.ceil(np.clip(_least(corners) - 1e-6, 0, limit))
+        high = np.floor(np.clip(-_least(-corners) + 1e-6, -1, limit - 1))
+    low, high = (np.where(usable[:, None], bound, -1).astype(np.int64) for bound in (low, high))
     size = np.maximum(high - low + 1, 0)
     count = np.where(usable, size[:, 0] * size[:, 1], 0)
 
@@ -87,8 +88,15 @@ def cover(corners: np.ndarray, height: int, width: int, tolerance: float = 1e-9)
     row, column = np.divmod(within, size[triangle, 0])
     row, column = row + low[triangle, 1], column + low[triangle, 0]
     x, y = column - origin[triangle, 0], row - origin[triangle, 1]
-    second = (x * by[triangle] - y * bx[triangle]) / area[triangle]
-    third = (y * ax[triangle] - x * ay[triangle]) / area[triangle]
-    weights = np.stack([1.0 - second - third, second, third], axis=1)
-    inside = (weights >= -tolerance).all(1)
-    return triangle[inside], (row * width + column)[inside], np.maximum(weights[inside], 0.0)
+    scale = 1.0 / area[triangle]
+    second = (x * by[triangle] - y * bx[triangle]) * scale
+    third = (y * ax[triangle] - x * ay[triangle]) * scale
+    first_weight = 1.0 - second - third
+    inside = np.flatnonzero((second >= -tolerance) & (third >= -tolerance) & (first_weight >= -tolerance))
+    weights = np.stack([first_weight[inside], second[inside], third[inside]], axis=1)
+    return triangle[inside], (row[inside] * width + column[inside]), np.maximum(weights, 0.0)
+
+
+def _least(corners: np.ndarray) -> np.ndarray:
+    """Smallest corner [M, 2]; quicker than a reduction over so short an axis."""
+    return np.minimum(np.minimum(corners[:, 0], corners[:, 1]), corners[:, 2])
