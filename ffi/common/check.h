@@ -1,0 +1,37 @@
+// Errors of XLA FFI handlers: which argument, what was wanted, what came.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ava {
+
+using Dims = xla::ffi::Span<const int64_t>;
+
+inline std::string ShapeText(Dims dims) {
+  std::string text = "[";
+  for (size_t i = 0; i < dims.size(); ++i) text += (i ? ", " : "") + std::to_string(dims[i]);
+  return text + "]";
+}
+
+// The last axes of `dims` must be `wanted`, and those before them hold `leading` elements.
+inline xla::ffi::Error CheckShape(const char* name, Dims dims, int64_t leading, std::initializer_list<int64_t> wanted) {
+  bool fits = dims.size() >= wanted.size();
+  int64_t before = 1;
+  for (size_t i = 0; fits && i < dims.size(); ++i) {
+    const size_t axis = i + wanted.size();
+    if (axis < dims.size()) {
+      before *= dims[i];
+    } else {
+      fits = dims[i] == wanted.begin()[axis - dims.size()];
+    }
+  }
+  if (fits && before == leading) return xla::ffi::Error::Success();
+  std::string text = std::to_string(leading) + " x [";
+  for (size_t i = 0; i < wanted.size(); ++i) text += (i ? ", " : "") + std::to_string(wanted.begin()[i]);
+  return xla::ffi::Error::InvalidArgument(std::string("raymarch: ") + name + " must be " + text + "]; got " + ShapeText(dims));
+}
+
+}  // namespace ava

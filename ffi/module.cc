@@ -1,0 +1,23 @@
+// The Python module ava_jax._ffi: the custom calls of this platform, by name. No other file knows Python.
+
+#include <nanobind/nanobind.h>
+
+#include "raymarch/cpu.h"
+#include "raymarch/handler.h"
+
+namespace nb = nanobind;
+
+template <class Handler>
+nb::capsule Encapsulate(Handler* handler) {
+  return nb::capsule(reinterpret_cast<void*>(handler));
+}
+
+NB_MODULE(_ffi, m) {
+  m.def("registrations", [] {
+    nb::dict calls;
+    calls["ava_raymarch_forward"] = Encapsulate(AvaRaymarchForward);
+    calls["ava_raymarch_backward"] = Encapsulate(AvaRaymarchBackward);
+    return calls;
+  });
+  m.def("instruction_set", [] { return ava::raymarch::InstructionSet(); });
+}

@@ -1,0 +1,95 @@
+// What cpu.cc schedules, pack.cc prepares and kernel.cc computes: kernel.cc is compiled once per instruction set, so only
+// plain types pass.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "params.h"
+
+namespace ava {
+namespace raymarch {
+
+constexpr int kTileSide = 8;                          // pixels
+constexpr int kTileRays = kTileSide * kTileSide;
+constexpr int kBlockTiles = 4;                        // tiles along a block's side
+constexpr int kBlockSide = kTileSide * kBlockTiles;   // pixels
+constexpr int kTilesPerBlock = kBlockTiles * kBlockTiles;
+
+// A sphere of origins and a cone of directions that hold a group of rays.
+struct Cone {
+  float apex[3], axis[3];
+  float sine, cosine;  // of the half-angle
+  float radius;        // of the sphere; negative: no ray to hold; infinite: touches everything
+};
+
+// 8 x 8 rays, one array per quantity. Sample n of a ray lies at start + n step.
+struct Tile {
+  Cone cone;
+  float start[3][kTileRays];
+  float step[3][kTileRays];
+  float count[kTileRays];  // steps; 0 for a ray that is empty, not finite, or outside of the image
+  // What the backward pass needs:
+  float cotangent[4][kTileRays];  // of the colour; [3] is added to cotangent . colour to give that of a sample's alpha
+  float saturation[kTileRays];    // how much of the saturating sample counted
+  int32_t saturation_step[kTileRays];
+  int32_t saturation_primitive[kTileRays];
+};
+
+struct Block {
+  Cone cone;
+  Tile tiles[kTilesPerBlock];
+};
+
+// Bounding spheres of one frame's primitives. A radius that is NaN marks one that holds no point; infinite, one unbounded.
+struct Spheres {
+  const float *x, *y, *z, *radius;
+};
+
+// One frame of a scene, and its rays in blocks of kBlockSide x kBlockSide pixels: [N, blocks_y, blocks_x].
+struct Frame {
+  const Scene* scene;
+  int64_t index;
+  int64_t blocks_y, blocks_x;
+  Spheres spheres;
+};
+
+struct BlockPlace {
+  int64_t view, row, column;  // of its first pixel
+};
+
+BlockPlace PlaceBlock(const Frame& frame, int64_t block);
+
+// Index of a tile's ray in [F, N, H, W], or -1 outside of the image.
+static inline int64_t RayIndex(const Frame& frame, const BlockPlace& place, int tile, int ray) {
+  const Shape& shape = frame.scene->shape;
+  const int64_t row = place.row + tile / kBlockTiles * kTileSide + ray / kTileSide;
+  const int64_t column = place.column + tile % kBlockTiles * kTileSide + ray % kTileSide;
+  if (row >= shape.height || column >= shape.width) return -1;
+  return ((frame.index * shape.views + place.view) * shape.height + row) * shape.width + column;
+}
+
+// The rays of one block; `cotangent` may be null.
+void PackBlock(const Frame& frame, int64_t block, const Cotangent* cotangent, Block* packed);
+
+// Centre and radius of a primitive's bounding sphere.
+void BoundPrimitive(const Scene& scene, int64_t frame, int64_t k, float sphere[4]);
+
+// The functions of one instruction set.
+struct Kernels {
+  const char* name;
+  // Scratch of one thread of the forward pass, bytes, for K primitives.
+  size_t (*forward_scratch)(int64_t primitives);
+  void (*forward)(const Frame&, int64_t block, const Block& rays, void* scratch, const Image& image);
+  // Writes all of the gradient of primitive k: it depends on no other primitive's, nor on the order of the calls.
+  void (*backward)(const Frame&, int64_t k, const Block* blocks, const Gradient& gradient);
+};
+
+extern const Kernels kPortableKernels;
+#if defined(AVA_X86)
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+#endif
+
+}  // namespace raymarch
+}  // namespace ava
