@@ -25,8 +25,8 @@ from ava_jax.tasks.ava256.capture import NEUTRAL, TOPOLOGY
 from ava_jax.tasks.ava256.synth_head import Expression, Identity
 
 REQUEST = "synth.json"  # beside the captures: what they were made from
-_AVIF = {"quality": 80, "speed": 8}
-_NEUTRAL = Expression(smile=0.12)
+_AVIF = {"quality": 85, "speed": 9}  # a slower encoder would take longer than the renderer
+_NEUTRAL = Expression(smile=0.2)
 
 # Segment -> its expression at full strength. The last segment, of free expressions, is what single-subject work holds out.
 _SEGMENTS = {

@@ -86,7 +86,7 @@ def paint(s: Surface, identity: Identity) -> Paint:
     fuzz = noise(points / 1.4, identity.seed + 3, octaves=2)
 
     ax = np.abs(s.x)
-    arch = 33.5 + 2.5 * np.sin((ax - 12) / 38 * np.pi) - 0.05 * np.clip(ax - 40, 0, None) ** 2
+    arch = 35 + 2.8 * np.sin((ax - 12) / 38 * np.pi) - 0.05 * np.clip(ax - 40, 0, None) ** 2
     half = 3.4 * c["brow"] * np.clip(1.15 - ((ax - 27) / 22) ** 2, 0, 1)
     brows = smoothstep((half - np.abs(s.y - arch) + 0.4) / 1.6) * (s.z > 20) * (0.8 + 0.2 * fuzz)
     colour = _mix(colour, 0.8 * c["hair"] + 0.08 * c["skin"], np.clip(brows, 0, 0.9))
@@ -194,7 +194,7 @@ def _skin(s: Surface, identity: Identity) -> np.ndarray:
     shade = shade * front
     below = smoothstep((s.level - 0.845) / 0.03) * (1 - smoothstep((s.level - 0.90) / 0.07))
     shade += 0.42 * below * np.clip(np.cos(s.angle), 0, 1) ** 0.5
-    shade += 0.35 * bump(s.y, s.z, (2, -9), (13, 6)) * (ax > 60)
+    shade += (0.55 * bump(s.y, s.z, (3, -9), (13, 5)) + 0.30 * np.exp(-((s.z - 6) / 3) ** 2) * bump(s.y, 0, (2, 0), (20, 1))) * (ax > 60)
     colour = colour * (1 - np.clip(shade, 0, 0.9)[:, None] * np.array([0.85, 1.0, 1.05]))
 
     upper, lower = _lips(s)
@@ -252,22 +252,22 @@ def _mouth(p: Paint, s: Surface, jaw: np.ndarray, identity: Identity, e: Express
 def _eye(p: Paint, s: Surface, side: int, identity: Identity, e: Expression) -> Paint:
     """One eye: sclera, iris and lids that close."""
     x, y = s.x - side * EYE[0], s.y - EYE[1]
-    lids = np.clip(1 - (x / 14.5) ** 2, 0, 1) * (s.z > 20)
+    lids = np.clip(1 - (x / 16.0) ** 2, 0, 1) * (s.z > 20)
     tilt = 0.06 * side * x  # the outer corner stands a little higher
-    bottom = tilt - 4.2 * lids**0.8 + 1.2 * max(e.smile, 0) * lids
-    rest = tilt + (6.6 + 1.6 * max(e.brow, 0) - 1.4 * max(-e.brow, 0) - 0.8 * max(e.smile, 0)) * lids**0.65
+    bottom = tilt - 4.6 * lids**0.8 + 1.2 * max(e.smile, 0) * lids
+    rest = tilt + (7.8 + 1.6 * max(e.brow, 0) - 1.4 * max(-e.brow, 0) - 0.8 * max(e.smile, 0)) * lids**0.65
     top = bottom + (rest - bottom) * (1 - 0.97 * e.blink)
     opened = smoothstep((top - y) / 1.0 + 0.3) * smoothstep((y - bottom) / 1.0 + 0.3) * (lids > 0.02)
     centre_x, centre_y = 4.5 * e.gaze_x, 1.0 + 2.6 * e.gaze_y
     radius = np.hypot(x - centre_x, y - centre_y)
-    white = np.array([236.0, 232, 228]) * (1 - 0.10 * (x / 14.5) ** 2 - 0.30 * smoothstep(1 - (top - y) / 3.0))[:, None]
+    white = np.array([236.0, 232, 228]) * (1 - 0.10 * (x / 16.0) ** 2 - 0.30 * smoothstep(1 - (top - y) / 3.0))[:, None]
     rays = 1 + 0.14 * np.sin(13 * np.arctan2(y - centre_y, x - centre_x) + side)
-    iris = identity.look["iris"] * (rays * (1.15 - 0.6 * smoothstep((radius - 4.2) / 2.2)) - 0.30 * smoothstep(1 - (top - y) / 3.0))[:, None]
-    ball = _mix(white, iris, smoothstep((6.4 - radius) / 1.0 + 0.5))
-    ball = _mix(ball, np.array([14.0, 11, 10]), smoothstep((2.7 - radius) / 0.8 + 0.5))
+    iris = identity.look["iris"] * (rays * (1.15 - 0.6 * smoothstep((radius - 4.6) / 2.4)) - 0.30 * smoothstep(1 - (top - y) / 3.0))[:, None]
+    ball = _mix(white, iris, smoothstep((7.2 - radius) / 1.0 + 0.5))
+    ball = _mix(ball, np.array([14.0, 11, 10]), smoothstep((3.0 - radius) / 0.8 + 0.5))
     glint = smoothstep((1.5 - np.hypot(x - centre_x + 1.9, y - centre_y - 2.3)) / 0.8 + 0.5)
     ball = _mix(ball, np.array([252.0, 252, 252]), 0.9 * glint)
-    tear = bump(x, y, (-side * 13.0, -0.5), (2.2, 1.6))
+    tear = bump(x, y, (-side * 14.4, -0.5), (2.2, 1.6))
     ball = _mix(ball, np.array([206.0, 140, 130]), 0.7 * tear)
     lash = np.exp(-(((y - top - 0.5) / 1.0) ** 2)) * smoothstep(lids / 0.2) + 0.35 * np.exp(-(((y - bottom + 0.4) / 0.7) ** 2)) * smoothstep(lids / 0.3)
     crease = np.exp(-(((y - rest - 4.0) / 1.1) ** 2)) * smoothstep(lids / 0.25) * (1 - 0.6 * e.blink)
