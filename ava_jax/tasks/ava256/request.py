@@ -125,7 +125,7 @@ def pick(what: str, name: str, known: Sequence[str]) -> str:
     if name in known:
         return name
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:5]
-    raise ValueError(f"{what}={name}: there is none of that name among {len(known)}; the nearest: {', '.join(near)}.")
+    raise ValueError(f"{what}={name}: there is none of that name; of {len(known)}, the nearest are {', '.join(near)}.")
 
 
 def _capture_name(what: str, name: str, names: Sequence[str]) -> str:
