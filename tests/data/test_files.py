@@ -53,7 +53,8 @@ def test_damaged_pictures_are_refused(suffix):
 
 
 def test_topology_round_trips_with_indices_apart(tmp_path):
-    topology = Topology(np.array([[0, 1, 2], [2, 1, 3]], np.int32), np.array([[4, 1, 2], [3, 1, 0]], np.int32), np.random.default_rng(0).random((5, 2), np.float32))
+    faces, face_uvs = np.array([[0, 1, 2], [2, 1, 3]], np.int32), np.array([[4, 1, 2], [3, 1, 0]], np.int32)
+    topology = Topology(faces, face_uvs, np.random.default_rng(0).random((5, 2), np.float32))
     mesh_files.write_topology(tmp_path / "t.obj", topology, np.zeros((4, 3)))
     read = mesh_files.read_topology(tmp_path / "t.obj", 4)
     np.testing.assert_array_equal(read.faces, topology.faces)

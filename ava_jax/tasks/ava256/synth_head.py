@@ -10,7 +10,7 @@ Millimetres in head space: x to the right as seen from the front, y up, z to the
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import interpolate
@@ -52,11 +52,11 @@ _HINGE = np.array([0.0, 2.0, -4.0])  # of the jaw
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """One person: `shape` and `look`, coefficients by name; see `SHAPE` and `synth_skin`."""
+    """One person, told from others by `seed`; `shape` has a value for each name of `SHAPE`, `look` is described in `synth_skin.look`."""
 
     seed: int
-    shape: dict[str, float]
-    look: dict[str, float]
+    shape: dict[str, float] = dataclasses.field(compare=False)
+    look: dict[str, Any] = dataclasses.field(compare=False)
 
 
 class Expression(NamedTuple):
@@ -277,9 +277,8 @@ def _open_jaw(points: np.ndarray, s: Surface, amount: float) -> np.ndarray:
 def _proportions(points: np.ndarray, s: Surface, c: dict[str, float]) -> np.ndarray:
     jaw = smoothstep((s.level - 0.5) / 0.25) * (1 - smoothstep((s.level - 0.85) / 0.1))
     neck = smoothstep((s.level - 0.84) / 0.1)
-    scale = np.stack([(1 + c["width"]) * (1 + c["jaw_width"] * jaw), np.full(s.x.shape, 1 + c["height"]), np.full(s.x.shape, 1 + c["depth"])], -1)
-    scale[..., 0] *= 1 + c["neck"] * neck
-    points = points * scale
+    points = points * np.array([1 + c["width"], 1 + c["height"], 1 + c["depth"]])
+    points[..., 0] *= (1 + c["jaw_width"] * jaw) * (1 + c["neck"] * neck)
     spread = bump(np.abs(s.x), s.y, EYE, (18, 14)) * (s.z > 20)
     points[..., 0] += np.sign(s.x) * c["eye_spacing"] * spread
     return points

@@ -72,7 +72,7 @@ def face(identity: Identity, expression: Expression, size: int) -> Painted:
     """Shape and unlit colour of an identity with an expression; textures of `size` texels a side."""
     vertices = synth_head.shape(identity, expression, synth_skin.hair_thickness(synth_head.vertex_surface(), identity))
     surface, jaw = _texels(size)
-    painted = synth_skin.animate(_painted(_Key(identity), size), surface, jaw, identity, expression)
+    painted = synth_skin.animate(_painted(identity, size), surface, jaw, identity, expression)
     return Painted(vertices, synth_head.normals(vertices, synth_head.topology().faces), painted, size)
 
 
@@ -121,22 +121,9 @@ def picture(head: Painted, camera: Camera, pose: np.ndarray, height: int) -> tup
     return np.clip(image + 0.5, 0, 255).astype(np.uint8), labels[::s, ::s]
 
 
-class _Key:
-    """Lets caches tell identities apart by their seed."""
-
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-
-    def __hash__(self) -> int:
-        return hash(self.identity.seed)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.identity.seed == other.identity.seed
-
-
 @functools.lru_cache(maxsize=2)
-def _painted(key: _Key, size: int) -> synth_skin.Paint:
-    return synth_skin.paint(_texels(size)[0], key.identity)
+def _painted(identity: Identity, size: int) -> synth_skin.Paint:
+    return synth_skin.paint(_texels(size)[0], identity)
 
 
 @functools.cache
