@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -164,3 +166,15 @@ def test_requests_must_make_sense(field):
 
 def test_the_record_says_what_was_asked_for(tiny_capture):
     assert json.loads((tiny_capture / synth.REQUEST).read_text())["frames"] == 6
+
+
+def test_the_command_writes_refuses_and_says_so_in_a_line(tmp_path):
+    def run(*flags):
+        command = [sys.executable, "-m", "ava_jax.bin.synth", f"--out={tmp_path / 'made'}", "--jobs=1", "--texture_size=32", "--height=32"]
+        return subprocess.run([*command, *flags], capture_output=True, text=True, timeout=120)
+
+    small = ("--identities=1", "--frames=3", "--cameras=1")
+    first, again, other = run(*small), run(*small, "--exist_ok"), run("--identities=2", "--exist_ok")
+    assert (first.returncode, again.returncode, other.returncode) == (0, 0, 1), first.stderr
+    assert "1 capture\n" in first.stdout and "as they were" in again.stdout
+    assert "not to be overwritten" in other.stderr and "Traceback" not in other.stderr and other.stderr.count("\n") == 1
