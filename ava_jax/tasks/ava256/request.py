@@ -37,7 +37,7 @@ class Shot(NamedTuple):
 
 
 def find(
-    config: ConfigDict, assets: Assets, *, identity: str = "", driver: str = "", segment: str = "", camera: str = "", most: int = 0
+    config: ConfigDict, assets: Assets, identity: str = "", driver: str = "", segment: str = "", camera: str = "", *, most: int = 0
 ) -> Shot:
     """Reads what the names say; each may be left empty.
 
