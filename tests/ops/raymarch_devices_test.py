@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import ava_jax
 from ava_jax.ops import native
 
 needs_native = pytest.mark.skipif(not native.serves_default_backend(), reason="the compiled raymarcher is not built for this platform")
@@ -19,7 +20,7 @@ HERE = pathlib.Path(__file__).parent
 def run(script, *args, **environment):
     """Runs a script beside this file in a process of its own; its output."""
     command = [sys.executable, str(HERE / script), *map(str, args)]
-    path = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(pathlib.Path(ava_jax.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path, **environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
