@@ -18,7 +18,10 @@ def test_calibration_adds_gains_and_offsets_and_takes_means_for_the_unseen():
     rng = np.random.default_rng(0)
     tables = [rng.standard_normal(x.shape).astype(np.float32) for x in (calibration.camera_gain, calibration.camera_offset)]
     tables += [rng.standard_normal((2, 3)).astype(np.float32) for _ in range(2)]
-    calibration.camera_gain[...], calibration.camera_offset[...], calibration.identity_gain[...], calibration.identity_offset[...] = tables
+    for variable, table in zip(
+        (calibration.camera_gain, calibration.camera_offset, calibration.identity_gain, calibration.identity_offset), tables
+    ):
+        variable[...] = table
     image = rng.uniform(0, 255, (3, 2, 2, 3)).astype(np.float32)
     ours = calibration(image, np.array([1, -1, 2]), np.array([0, 1, -1]))
     gain, offset, identity_gain, identity_offset = tables
