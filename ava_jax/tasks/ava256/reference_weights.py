@@ -159,4 +159,4 @@ def load_state_dict(model: AvatarCodec, weights: Mapping[str, np.ndarray]) -> No
 def _refuse(what: str, keys: list[str]) -> None:
     if keys:
         named = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-        raise ValueError(f"load_state_dict: the state dict {what} {len(keys)} keys: {named}. Build the model with the sizes it was trained with.")
+        raise ValueError(f"load_state_dict: the state dict {what} {len(keys)} keys: {named}. Build the model with its sizes.")

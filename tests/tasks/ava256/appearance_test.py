@@ -25,9 +25,10 @@ def test_calibration_adds_gains_and_offsets_and_takes_means_for_the_unseen():
     image = rng.uniform(0, 255, (3, 2, 2, 3)).astype(np.float32)
     ours = calibration(image, np.array([1, -1, 2]), np.array([0, 1, -1]))
     gain, offset, identity_gain, identity_offset = tables
-    for b, (camera, identity) in enumerate([(gain[1], identity_gain[0]), (gain.mean(0), identity_gain[1]), (gain[2], identity_gain.mean(0))]):
-        moved = [(offset[1], identity_offset[0]), (offset.mean(0), identity_offset[1]), (offset[2], identity_offset.mean(0))][b]
-        np.testing.assert_allclose(ours[b], image[b] * (camera + identity) + moved[0] + moved[1], rtol=1e-5, atol=1e-3)
+    gains = gain[1] + identity_gain[0], gain.mean(0) + identity_gain[1], gain[2] + identity_gain.mean(0)
+    offsets = offset[1] + identity_offset[0], offset.mean(0) + identity_offset[1], offset[2] + identity_offset.mean(0)
+    for b in range(3):
+        np.testing.assert_allclose(ours[b], image[b] * gains[b] + offsets[b], rtol=1e-5, atol=1e-3)
 
 
 def test_calibration_starts_as_the_identity():
