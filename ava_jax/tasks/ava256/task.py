@@ -10,11 +10,12 @@ import numpy as np
 import optax
 from flax import nnx
 
+from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import baseline, evaluate, pictures, source
 from ava_jax.tasks.ava256.model import AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
-from ava_jax.tasks.base import LossTerm, Sampling
+from ava_jax.tasks.base import LossTerm
 
 
 class Ava256:
