@@ -1,0 +1,597 @@
+// Backward pass: before saturation compositing is a sum, so a primitive's gradient needs no other primitive. A thread block owns
+// a primitive's gradient (or a slab of it) in shared memory and writes it once; each of its threads owns some of its voxels, so
+// nothing is added atomically and the same bits come out of every run.
+//
+// Ownership: the 8 voxels around a sample have the 8 combinations of odd and even x, y, z. A combination ("class") and a channel
+// belong to one lane, whatever the sample; a warp whose lanes hold kVector channels each takes kVector samples at a time, with a
+// copy of the gradient for each. Copies are summed at the end, in a fixed order.
+#include <type_traits>
+
+#include "cuda.h"
+#include "device.cuh"
+
+namespace ava {
+namespace raymarch {
+namespace {
+
+constexpr int kClasses = 8;
+constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - position
+constexpr size_t kSlabBytes = 32 << 10;
+
+// What a kernel accumulates: the template's gradient and the pose's, or that of the warp field.
+struct Target {
+  int side;     // of the volume whose gradient it is
+  int slices;   // of a slab: even
+  int slabs;
+  int half;     // classes have `half` voxels along an axis
+  int cells;    // half * half * slices / 2
+};
+
+// Rays of a tile that have samples in the primitive, one after the other.
+struct Stage {
+  float4 start[kWarp];      // relative to the primitive's position; first step
+  float4 step[kWarp];       // ray's step; how much of a saturating sample counted
+  float4 cotangent[kWarp];
+  int offset[kWarp];        // samples of the rays before
+  int saturation[kWarp];    // step at which the ray saturates in this primitive, or -1
+};
+
+// Samples whose gradient is spread: index of the class cell of odd voxels, with flags for the axes where that of the even voxels
+// is one more; weights of the even and odd voxels.
+struct Spread {
+  float4 place[kWarp];  // index (bits), weights of the even voxels x, y, z
+  float4 value[kWarp];  // the gradient by channel
+};
+
+struct SpreadAnywhere {
+  float4 even[kWarp];  // as Spread::place
+  float4 odd[kWarp];   // flags (bits), weights of the odd voxels
+  float4 value[kWarp];
+};
+
+template <int kSide>
+using SpreadOf = std::conditional_t<(kSide > 0), Spread, SpreadAnywhere>;
+
+// Voxels of a template of side 8 in shared memory: padding puts a cell's voxels and its neighbours' in different banks.
+constexpr int kRowPitch = 9, kSlicePitch = 75;
+constexpr int kTemplateVoxels = 8 * kSlicePitch;
+
+struct Ray {
+  float4 rgb_alpha;
+  float saturation;
+  int saturation_step;
+};
+
+// Gradient of a sample's colour and density from those of the ray; *log_fade gets that of the logarithm of its fade.
+__device__ __forceinline__ float4 SampleCotangent(const Ray& ray, int step, const float4& value, float opacity, float* log_fade) {
+  const float4& g = ray.rgb_alpha;
+  if (step == ray.saturation_step) {  // what it adds is what the others left, whatever its density
+    *log_fade = 0.0f;
+    return make_float4(g.x * ray.saturation, g.y * ray.saturation, g.z * ray.saturation, 0.0f);
+  }
+  const float alpha = value.w * opacity;
+  const float d_alpha = value.x * g.x + value.y * g.y + value.z * g.z + g.w;
+  *log_fade = d_alpha * alpha;
+  return make_float4(g.x * alpha, g.y * alpha, g.z * alpha, d_alpha * opacity);
+}
+
+__device__ __forceinline__ float Dot(const float4& a, const float4& b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
+
+// A sample of a template of side 8 in shared memory: records its spread; dy gets dL/dy but for the fade.
+__device__ __forceinline__ void ReadAndSpread(const float4* voxels, const float y[3], const Ray& ray, int step, float opacity,
+                                              Spread* spread, int slot, float dy[3], float* log_fade) {
+  const Cell cell = PlaceInside(y, 8);
+  const float fx = cell.fraction[0], fy = cell.fraction[1], fz = cell.fraction[2];
+  const float4* lower = voxels + cell.at[2] * kSlicePitch + cell.at[1] * kRowPitch + cell.at[0];
+  float4 v[8];
+#pragma unroll
+  for (int corner = 0; corner < 8; ++corner) v[corner] = lower[(corner >> 2) * kSlicePitch + (corner >> 1 & 1) * kRowPitch + (corner & 1)];
+  const float w11 = fz * fy, w10 = fz - w11, w01 = fy - w11, w00 = 1.0f - fz - w01;
+  const float rows[4] = {w00, w01, w10, w11};
+  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+  for (int row = 0; row < 4; ++row) {
+    const float upper = rows[row] * fx;
+    AddScaled(&value, v[2 * row], rows[row] - upper);
+    AddScaled(&value, v[2 * row + 1], upper);
+  }
+  const float4 g = SampleCotangent(ray, step, value, opacity, log_fade);
+  float d[8];
+#pragma unroll
+  for (int corner = 0; corner < 8; ++corner) d[corner] = Dot(v[corner], g);
+  float dx = 0.0f, along[4];
+#pragma unroll
+  for (int row = 0; row < 4; ++row) {
+    const float slope = d[2 * row + 1] - d[2 * row];
+    dx += rows[row] * slope;
+    along[row] = d[2 * row] + slope * fx;
+  }
+  const float dy0 = along[1] - along[0], dy1 = along[3] - along[2], dz0 = along[2] - along[0], dz1 = along[3] - along[1];
+  dy[0] = dx * 3.5f;
+  dy[1] = (dy0 + (dy1 - dy0) * fz) * 3.5f;
+  dy[2] = (dz0 + (dz1 - dz0) * fy) * 3.5f;
+  const int x = cell.at[0], yc = cell.at[1], z = cell.at[2];
+  const int odd = (x >> 1) + (yc >> 1) * 4 + (z >> 1) * 16, more = (x & 1) + (yc & 1) * 4 + (z & 1) * 16;
+  spread->place[slot] = make_float4(__int_as_float(odd | more << 16), x & 1 ? fx : 1.0f - fx, yc & 1 ? fy : 1.0f - fy,
+                                    z & 1 ? fz : 1.0f - fz);
+  spread->value[slot] = g;
+}
+
+// Index and weights of the even and odd voxels along an axis, for voxels from `begin` to `end`; others get no weight.
+__device__ __forceinline__ void SplitAxis(int lower, float fraction, bool touches, int begin, int end, int* odd, int* more,
+                                          float* even_weight, float* odd_weight) {
+  const int even_voxel = (lower + 1) >> 1 << 1, odd_voxel = ((lower + 1) >> 1 << 1) - 1 + ((lower & 1) ? 0 : 2);
+  const bool even_in = touches && even_voxel >= begin && even_voxel < end, odd_in = touches && odd_voxel >= begin && odd_voxel < end;
+  const int even_at = even_in ? (even_voxel - begin) >> 1 : 0, odd_at = odd_in ? (odd_voxel - begin) >> 1 : even_at;
+  const int even = even_in ? even_at : odd_at;
+  *odd = odd_at;
+  *more = even - odd_at;  // 0 or 1
+  *even_weight = even_in ? (lower & 1 ? fraction : 1.0f - fraction) : 0.0f;
+  *odd_weight = odd_in ? (lower & 1 ? 1.0f - fraction : fraction) : 0.0f;
+}
+
+__device__ __forceinline__ void RecordAnywhere(const Cell& cell, const float4& value, const Target& target, int slab_begin,
+                                               SpreadAnywhere* spread, int slot) {
+  int odd = 0, more = 0, stride = 1;
+  float even_weight[3], odd_weight[3];
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {
+    const int begin = i == 2 ? slab_begin : 0, end = i == 2 ? min(target.side, slab_begin + target.slices) : target.side;
+    int odd_at, one_more;
+    SplitAxis(cell.at[i], cell.fraction[i], cell.touches, begin, end, &odd_at, &one_more, &even_weight[i], &odd_weight[i]);
+    odd += odd_at * stride;
+    more |= one_more << i;
+    stride *= target.half;
+  }
+  spread->even[slot] = make_float4(__int_as_float(odd), even_weight[0], even_weight[1], even_weight[2]);
+  spread->odd[slot] = make_float4(__int_as_float(more), odd_weight[0], odd_weight[1], odd_weight[2]);
+  spread->value[slot] = value;
+}
+
+// The same for any side, with or without a warp field, from global memory.
+template <bool kHasWarp, bool kToField>
+__device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, const Target& target, int slab_begin, const float y[3],
+                                              const Ray& ray, int step, float opacity, SpreadAnywhere* spread, int slot, float dy[3],
+                                              float* log_fade) {
+  const int side = scene.shape.side;
+  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * (side * side * side);
+  const int e = scene.shape.warp_side;
+  const float* warp = scene.warp + at * (3 * e * e * e);
+  Cell field, cell;
+  if (kHasWarp) {
+    field = PlaceInside(y, e);
+    float u[3];
+    ReadWarp(warp, e, field, u);
+    cell = PlaceAnywhere(u, side);
+  } else {
+    cell = PlaceInside(y, side);
+  }
+  const float4 g = SampleCotangent(ray, step, ReadCell(voxels, side, cell), opacity, log_fade);
+  float du[3] = {0.0f, 0.0f, 0.0f};
+  ForEachVoxel(cell, side, [&](int voxel, float, const float* slopes) {
+    const float along = Dot(__ldg(voxels + voxel), g) * (0.5f * static_cast<float>(side - 1));
+    for (int i = 0; i < 3; ++i) du[i] += slopes[i] * along;
+  });
+  if (kHasWarp) {
+    dy[0] = dy[1] = dy[2] = 0.0f;
+    ForEachVoxel(field, e, [&](int voxel, float, const float* slopes) {
+      const float* w = warp + 3 * voxel;
+      const float along = (__ldg(w) * du[0] + __ldg(w + 1) * du[1] + __ldg(w + 2) * du[2]) * (0.5f * static_cast<float>(e - 1));
+      for (int i = 0; i < 3; ++i) dy[i] += slopes[i] * along;
+    });
+  } else {
+    for (int i = 0; i < 3; ++i) dy[i] = du[i];
+  }
+  if (kToField) {
+    RecordAnywhere(field, make_float4(du[0], du[1], du[2], 0.0f), target, slab_begin, spread, slot);
+  } else {
+    RecordAnywhere(cell, g, target, slab_begin, spread, slot);
+  }
+}
+
+template <int kVector>
+struct Channels {
+  float v[kVector];
+};
+
+template <int kVector>
+__device__ __forceinline__ Channels<kVector> LoadChannels(const float* p) {
+  Channels<kVector> c;
+  if constexpr (kVector == 1) {
+    c.v[0] = *p;
+  } else if constexpr (kVector == 2) {
+    const float2 x = *reinterpret_cast<const float2*>(p);
+    c.v[0] = x.x, c.v[1] = x.y;
+  } else {
+    const float4 x = *reinterpret_cast<const float4*>(p);
+    c.v[0] = x.x, c.v[1] = x.y, c.v[2] = x.z, c.v[3] = x.w;
+  }
+  return c;
+}
+
+template <int kVector>
+__device__ __forceinline__ void StoreChannels(float* p, const Channels<kVector>& c) {
+  if constexpr (kVector == 1) {
+    *p = c.v[0];
+  } else if constexpr (kVector == 2) {
+    *reinterpret_cast<float2*>(p) = make_float2(c.v[0], c.v[1]);
+  } else {
+    *reinterpret_cast<float4*>(p) = make_float4(c.v[0], c.v[1], c.v[2], c.v[3]);
+  }
+}
+
+// A lane's part in spreading.
+template <int kVector>
+struct Owner {
+  static constexpr int kGroup = kWarp / kVector, kLanesOfClass = 4 / kVector;
+  int group, channel;
+  bool odd[3];
+  float sign[3], constant[3];  // weight of a voxel from that of the even one
+  float* own;
+
+  __device__ __forceinline__ Owner(int lane, float* copies, int cells) {
+    group = lane / kGroup;
+    const int class_index = lane % kGroup / kLanesOfClass;
+    channel = lane % kLanesOfClass * kVector;
+    for (int i = 0; i < 3; ++i) {
+      odd[i] = class_index >> i & 1;
+      sign[i] = odd[i] ? -1.0f : 1.0f;
+      constant[i] = odd[i] ? 1.0f : 0.0f;
+    }
+    own = copies + group * cells * kWarp + class_index * 4 + channel;
+  }
+
+  __device__ __forceinline__ void Find(const Spread& spread, int slot, const Target&, float** place, float* weight) const {
+    const float4 p = spread.place[slot];
+    const int bits = __float_as_int(p.x);
+    const int mask = (odd[0] ? 0 : 1) | (odd[1] ? 0 : 4) | (odd[2] ? 0 : 16);
+    *place = own + ((bits & 0xffff) + (bits >> 16 & mask)) * kWarp;
+    *weight = (p.y * sign[0] + constant[0]) * (p.z * sign[1] + constant[1]) * (p.w * sign[2] + constant[2]);
+  }
+
+  __device__ __forceinline__ void Find(const SpreadAnywhere& spread, int slot, const Target& target, float** place,
+                                       float* weight) const {
+    const float4 even = spread.even[slot], odds = spread.odd[slot];
+    const int more = __float_as_int(odds.x);
+    int index = __float_as_int(even.x);
+    index += (!odd[0] && more & 1) ? 1 : 0;
+    index += (!odd[1] && more & 2) ? target.half : 0;
+    index += (!odd[2] && more & 4) ? target.half * target.half : 0;
+    *place = own + index * kWarp;
+    *weight = (odd[0] ? odds.y : even.y) * (odd[1] ? odds.z : even.z) * (odd[2] ? odds.w : even.w);
+  }
+
+  // Adds `count` samples' gradients, two at a time; slots up to a whole number of rounds must hold zeros.
+  template <class AnySpread>
+  __device__ __forceinline__ void Add(const AnySpread& spread, int count, const Target& target) const {
+    for (int slot = group; slot < count + group; slot += 2 * kVector) {
+      float *first, *second, first_weight, second_weight;
+      Find(spread, slot, target, &first, &first_weight);
+      Find(spread, slot + kVector, target, &second, &second_weight);
+      const Channels<kVector> g = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[slot]) + channel);
+      const Channels<kVector> h = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[slot + kVector]) + channel);
+      Channels<kVector> a = LoadChannels<kVector>(first), b = LoadChannels<kVector>(second);
+      const bool same = first == second;
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        a.v[i] += first_weight * g.v[i];
+        b.v[i] = (same ? a.v[i] : b.v[i]) + second_weight * h.v[i];
+      }
+      StoreChannels<kVector>(first, a);
+      StoreChannels<kVector>(second, b);
+    }
+  }
+};
+
+// What the warps of a thread block keep in shared memory, in this order: template (side 8), copies, then this for each warp.
+template <int kSide>
+struct WarpShared {
+  Stage stage;
+  SpreadOf<kSide> spread;
+  float pose[kPoseSums];
+};
+
+// The samples of a batch of staged rays, from sample `begin` on: evaluates one a lane.
+template <int kSide, bool kHasWarp, bool kToField>
+__device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, const Target& target, int slab_begin, const Pose& pose,
+                                              const float4* voxels, int lane, int begin, int total, int rays,
+                                              WarpShared<kSide>* shared, float sums[kPoseSums]) {
+  const Stage& stage = shared->stage;
+  // The ray of a sample: the last one that begins at or before it.
+  const int offset = lane < rays ? stage.offset[lane] : INT32_MAX;
+  const int before = __popc(__ballot_sync(kAllLanes, offset < begin));
+  unsigned heads = offset >= begin && offset < begin + kWarp ? 1u << (offset - begin) : 0u;
+#if __CUDA_ARCH__ >= 800
+  heads = __reduce_or_sync(kAllLanes, heads);
+#else
+  for (int i = 16; i > 0; i /= 2) heads |= __shfl_xor_sync(kAllLanes, heads, i);
+#endif
+  const int slot = max(before + __popc(heads & (LanesBelow(lane) * 2 + 1)) - 1, 0);
+  const float4 start = stage.start[slot], by = stage.step[slot];
+  const Ray ray = {stage.cotangent[slot], by.w, stage.saturation[slot]};
+  const float n = start.w + static_cast<float>(begin + lane - stage.offset[slot]);
+  const int step = static_cast<int>(n);
+  const float v[3] = {start.x + n * by.x, start.y + n * by.y, start.z + n * by.z};
+  float y[3];
+#pragma unroll
+  for (int i = 0; i < 3; ++i) y[i] = pose.matrix[3 * i] * v[0] + pose.matrix[3 * i + 1] * v[1] + pose.matrix[3 * i + 2] * v[2];
+  // The sample that saturated the ray was inside, however y rounds here.
+  const bool valid = begin + lane < total && (Inside(y) || step == ray.saturation_step);
+  float dy[3] = {0.0f, 0.0f, 0.0f}, log_fade = 0.0f;
+  if (valid) {
+#pragma unroll
+    for (int i = 0; i < 3; ++i) y[i] = fminf(fmaxf(y[i], -1.0f), 1.0f);
+    const float opacity = Fade(y) * scene.step_size;
+    if constexpr (kSide > 0) {
+      ReadAndSpread(voxels, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
+    } else {
+      ReadAndRecord<kHasWarp, kToField>(scene, at, target, slab_begin, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
+    }
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+      const float d = dy[i] + LogFadeGradient(y[i]) * log_fade;
+      sums[i] += d;
+      for (int j = 0; j < 3; ++j) sums[3 + 3 * i + j] += d * v[j];
+    }
+  } else {
+    const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if constexpr (kSide > 0) {
+      shared->spread.place[lane] = zero;
+    } else {
+      shared->spread.even[lane] = shared->spread.odd[lane] = zero;
+    }
+    shared->spread.value[lane] = zero;
+  }
+}
+
+// Stages the tile's rays that have samples in the primitive; returns their number, *total that of their samples.
+template <int kSide>
+__device__ __forceinline__ int StageTile(const Scratch& scratch, int64_t tile, int primitive, const Pose& pose, int lane,
+                                         Stage* stage, int* total) {
+  const int64_t at = tile * kWarp + lane;
+  const float4 start = scratch.ray_start[at], by = scratch.ray_step[at];
+  const int2 saturation = scratch.ray_saturation[at];
+  const float from[3] = {start.x, start.y, start.z}, step[3] = {by.x, by.y, by.z};
+  const BoxLine<float> line = ToBox(pose.position, pose.matrix, from, step);
+  // A sample counts if (step, primitive) <= that of saturation; the ray's steps end with the one of saturation.
+  const float end = start.w - (saturation.y < primitive ? 1.0f : 0.0f);
+  float first, last;
+  StepRange(line, end, &first, &last);
+  const int count = start.w > 0.0f && first < last ? static_cast<int>(last - first) : 0;
+  const unsigned mask = __ballot_sync(kAllLanes, count > 0);
+  if (mask == 0) return 0;
+  int inclusive = count;
+#pragma unroll
+  for (int i = 1; i < kWarp; i *= 2) {
+    const int below = __shfl_up_sync(kAllLanes, inclusive, i);
+    if (lane >= i) inclusive += below;
+  }
+  *total = __shfl_sync(kAllLanes, inclusive, kWarp - 1);
+  if (count > 0) {
+    const int slot = __popc(mask & LanesBelow(lane));
+    stage->start[slot] = make_float4(start.x - pose.position[0], start.y - pose.position[1], start.z - pose.position[2], first);
+    stage->step[slot] = by;
+    stage->cotangent[slot] = scratch.ray_cotangent[at];
+    stage->offset[slot] = inclusive - count;
+    stage->saturation[slot] = saturation.y == primitive ? saturation.x : -1;
+  }
+  __syncwarp();
+  return __popc(mask);
+}
+
+// Calls visit(block) for the blocks of the frame whose rays may meet the sphere, in order; the same in every warp.
+template <class Visit>
+__device__ __forceinline__ void ForEachBlock(const Scratch& scratch, const Grid& grid, int64_t frame, const float4& sphere, int lane,
+                                             Visit visit) {
+  float nearest, farthest;
+  for (int64_t r = 0; r < grid.regions; r += kWarp) {
+    const bool in = r + lane < grid.regions;
+    unsigned regions = __ballot_sync(
+        kAllLanes, in && Touches(LoadCone(scratch.regions, frame * grid.regions + r + (in ? lane : 0)), sphere, &nearest, &farthest));
+    while (regions != 0) {
+      const int64_t first = (frame * grid.regions + r + FirstLane(regions)) * kRegionBlockCount;
+      regions &= regions - 1;
+      unsigned blocks = __ballot_sync(kAllLanes, lane < kRegionBlockCount && Touches(LoadCone(scratch.blocks, first + lane % kRegionBlockCount),
+                                                                                     sphere, &nearest, &farthest));
+      while (blocks != 0) {
+        const int64_t block = first + FirstLane(blocks);
+        blocks &= blocks - 1;
+        visit(block);
+      }
+    }
+  }
+}
+
+// Adds a warp's sums over its lanes to lane i's total of sum i, and clears them.
+__device__ __forceinline__ void CollectPose(int lane, float sums[kPoseSums], double* total) {
+#pragma unroll
+  for (int i = 0; i < kPoseSums; ++i) {
+    float sum = sums[i];
+    for (int j = 16; j > 0; j /= 2) sum += __shfl_xor_sync(kAllLanes, sum, j);
+    if (lane == i) *total += sum;
+    sums[i] = 0.0f;
+  }
+}
+
+// Sums the copies of one slab and writes it. `gradient` has 4 channels a voxel, or 3.
+template <int kCopies, int kThreads, bool kToField>
+__device__ __forceinline__ void WriteSlab(const float* copies, const Target& target, int slab_begin, float* gradient, bool any) {
+  const int side = target.side, slices = min(target.slices, side - slab_begin);
+  for (int i = threadIdx.x; i < slices * side * side; i += kThreads) {
+    const int x = i % side, y = i / side % side, z = i / (side * side);
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (any) {
+      const int cell = ((z >> 1) * target.half + (y >> 1)) * target.half + (x >> 1), class_index = (x & 1) | (y & 1) << 1 | (z & 1) << 2;
+      const float4* voxel = reinterpret_cast<const float4*>(copies) + cell * kClasses + class_index;
+      sum = voxel[0];
+#pragma unroll
+      for (int copy = 1; copy < kCopies; ++copy) AddScaled(&sum, voxel[copy * target.cells * kClasses], 1.0f);
+    }
+    const int64_t at = static_cast<int64_t>(slab_begin) * side * side + i;
+    if (kToField) {
+      gradient[3 * at] = sum.x, gradient[3 * at + 1] = sum.y, gradient[3 * at + 2] = sum.z;
+    } else {
+      reinterpret_cast<float4*>(gradient)[at] = sum;
+    }
+  }
+}
+
+template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
+__global__ void __launch_bounds__(kWarps* kWarp)
+    Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
+  extern __shared__ float4 memory[];
+  constexpr int kCopies = kWarps * kVector, kThreads = kWarps * kWarp;
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  float4* voxels = memory;
+  float* copies = reinterpret_cast<float*>(memory + (kSide > 0 ? kTemplateVoxels : 0));
+  WarpShared<kSide>* own = reinterpret_cast<WarpShared<kSide>*>(copies + kCopies * target.cells * kWarp) + warp;
+  const int64_t at = blockIdx.x / target.slabs;
+  const int slab = blockIdx.x % target.slabs, slab_begin = slab * target.slices;
+  const int64_t frame = at / scene.shape.primitives;
+  const int primitive = static_cast<int>(at % scene.shape.primitives);
+  const Pose pose = LoadPose(scratch, at);
+  const Owner<kVector> owner(lane, copies + warp * kVector * target.cells * kWarp, target.cells);
+  float sums[kPoseSums] = {};
+  double total_sum = 0.0;
+  bool any = false;
+  ForEachBlock(scratch, grid, frame, scratch.spheres[at], lane, [&](int64_t block) {
+    float nearest, farthest;
+    unsigned tiles = __ballot_sync(kAllLanes, Touches(LoadCone(scratch.tiles, block * kBlockTileCount + lane), scratch.spheres[at], &nearest, &farthest));
+    if (tiles == 0) return;
+    if (!any) {
+      any = true;
+      if (kSide > 0) {
+        const float4* source = reinterpret_cast<const float4*>(scene.rgba) + at * 512;
+        for (int i = threadIdx.x; i < 512; i += kThreads) voxels[(i >> 6) * kSlicePitch + (i >> 3 & 7) * kRowPitch + (i & 7)] = __ldg(source + i);
+      }
+      for (int i = threadIdx.x; i < kCopies * target.cells * kClasses; i += kThreads) {
+        reinterpret_cast<float4*>(copies)[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      }
+      __syncthreads();
+    }
+    for (int turn = 0; tiles != 0; ++turn) {
+      const int tile = FirstLane(tiles);
+      tiles &= tiles - 1;
+      if (turn % kWarps != warp) continue;
+      int total = 0;
+      const int rays = StageTile<kSide>(scratch, block * kBlockTileCount + tile, primitive, pose, lane, &own->stage, &total);
+      for (int begin = 0; rays > 0 && begin < total; begin += kWarp) {
+        EvaluateBatch<kSide, kHasWarp, kToField>(scene, at, target, slab_begin, pose, voxels, lane, begin, total, rays, own, sums);
+        __syncwarp();
+        owner.Add(own->spread, min(total - begin, kWarp), target);
+        __syncwarp();
+      }
+    }
+    CollectPose(lane, sums, &total_sum);
+  });
+  if (!kToField && lane < kPoseSums) own->pose[lane] = static_cast<float>(total_sum);
+  __syncthreads();
+  const int64_t volume = static_cast<int64_t>(target.side) * target.side * target.side;
+  WriteSlab<kCopies, kThreads, kToField>(copies, target, slab_begin, gradients + at * volume * (kToField ? 3 : 4), any);
+  if (kToField || slab != 0 || threadIdx.x >= kPoseSums) return;
+  // Every slab sees all samples; the first writes the pose.
+  const WarpShared<kSide>* first = own - warp;
+  float sum = 0.0f;
+  for (int i = 0; i < kWarps; ++i) sum += first[i].pose[threadIdx.x];
+  scratch.pose_sums[at * kPoseSums + threadIdx.x] = sum;
+}
+
+// y_i = scale_i sum_j rotation_ji v_j.
+__global__ void __launch_bounds__(256) WritePoses(Scene scene, Scratch scratch, Gradient gradient, int64_t count) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  if (at >= count) return;
+  const float* sums = scratch.pose_sums + at * kPoseSums;
+  const Pose pose = LoadPose(scratch, at);
+  const float *rotation = scene.rotation + 9 * at, *scale = scene.scale + 3 * at;
+  bool none = true;
+  for (int i = 0; i < kPoseSums; ++i) none = none && sums[i] == 0.0f;
+  for (int i = 0; i < 3; ++i) {
+    double position = 0.0, along = 0.0;
+    for (int j = 0; j < 3; ++j) {
+      position -= static_cast<double>(pose.matrix[3 * j + i]) * sums[j];
+      along += static_cast<double>(rotation[3 * j + i]) * sums[3 + 3 * i + j];
+      gradient.rotation[9 * at + 3 * j + i] = none ? 0.0f : scale[i] * sums[3 + 3 * i + j];
+    }
+    // A pose that is not finite holds no sample: its gradient is 0, not NaN.
+    gradient.position[3 * at + i] = none ? 0.0f : static_cast<float>(position);
+    gradient.scale[3 * at + i] = none ? 0.0f : static_cast<float>(along);
+  }
+}
+
+Target MakeTarget(int side, bool whole, int copies) {
+  Target t;
+  t.side = side;
+  t.half = (side + 1) / 2;
+  const int pairs = (side + 1) / 2;  // of slices
+  const int64_t pair_bytes = int64_t{copies} * t.half * t.half * kWarp * 4;
+  int kept = whole ? pairs : static_cast<int>(static_cast<int64_t>(kSlabBytes) / pair_bytes);
+  kept = kept < 1 ? 1 : (kept > pairs ? pairs : kept);
+  t.slices = 2 * kept;
+  t.slabs = (pairs + kept - 1) / kept;
+  t.cells = t.half * t.half * kept;
+  return t;
+}
+
+template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
+cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, float* gradients, cudaStream_t stream) {
+  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps, kVector>;
+  const Target target = MakeTarget(side, kSide > 0, kWarps * kVector);
+  const size_t bytes = (kSide > 0 ? kTemplateVoxels * sizeof(float4) : 0) + size_t{4} * kWarps * kVector * target.cells * kWarp +
+                       kWarps * sizeof(WarpShared<kSide>);
+  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (error != cudaSuccess) return error;
+  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives * target.slabs);
+  kernel<<<blocks, kWarps * kWarp, bytes, stream>>>(scene, scratch, grid, target, gradients);
+  return cudaGetLastError();
+}
+
+#ifndef AVA_BACKWARD_WARPS
+#define AVA_BACKWARD_WARPS 4
+#define AVA_BACKWARD_VECTOR 1
+#endif
+
+Scratch CarveBackward(Carver* carver, const Shape& s) {
+  const Grid g = MakeGrid(s);
+  Scratch out = CarveCommon(carver, s);
+  const int64_t rays = s.frames * g.tiles * kWarp;
+  out.ray_start = carver->Take<float4>(rays);
+  out.ray_step = carver->Take<float4>(rays);
+  out.ray_cotangent = carver->Take<float4>(rays);
+  out.ray_saturation = carver->Take<int2>(rays);
+  out.pose_sums = carver->Take<float>(s.frames * s.primitives * kPoseSums);
+  return out;
+}
+
+}  // namespace
+
+int64_t CudaBackwardScratch(const Shape& shape) {
+  Carver carver(nullptr);
+  CarveBackward(&carver, shape);
+  return carver.used();
+}
+
+cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const Gradient& gradient, float* memory,
+                         cudaStream_t stream) {
+  const Shape& s = scene.shape;
+  const Grid grid = MakeGrid(s);
+  const int64_t count = s.frames * s.primitives;
+  if (count == 0) return cudaSuccess;
+  Carver carver(memory);
+  const Scratch scratch = CarveBackward(&carver, s);
+  Prepare(scene, &cotangent, scratch, stream);
+  cudaError_t error;
+  if (scene.warp != nullptr) {
+    error = Launch<0, true, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    if (error == cudaSuccess) error = Launch<0, true, true, 1, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
+  } else if (s.side == 8) {
+    error = Launch<8, false, false, AVA_BACKWARD_WARPS, AVA_BACKWARD_VECTOR>(scene, scratch, grid, s.side, gradient.rgba, stream);
+  } else {
+    error = Launch<0, false, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+  }
+  if (error != cudaSuccess) return error;
+  WritePoses<<<static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream>>>(scene, scratch, gradient, count);
+  return cudaGetLastError();
+}
+
+}  // namespace raymarch
+}  // namespace ava

@@ -1,0 +1,280 @@
+// What the CUDA kernels share: a scene's scratch arrays, cones of rays, and march.h for device code.
+//
+// Rays come in tiles of 8 x 4 (a warp), 32 tiles to a block of 32 x 32 pixels, 16 blocks to a region of 128 x 128. A region that
+// reaches over the image's edge has blocks, and a block tiles, that hold no ray.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "../params.h"
+
+namespace ava {
+namespace raymarch {
+namespace {
+
+__device__ __forceinline__ float Min(float a, float b) { return fminf(a, b); }
+__device__ __forceinline__ float Max(float a, float b) { return fmaxf(a, b); }
+__device__ __forceinline__ float Truncate(float x) { return truncf(x); }
+__device__ __forceinline__ float Exp(float x) { return __expf(x); }
+
+}  // namespace
+}  // namespace raymarch
+}  // namespace ava
+
+#include "../march.h"
+
+namespace ava {
+namespace raymarch {
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr int kTileWidth = 8, kTileHeight = 4;
+constexpr int kCudaBlockSide = 32;      // pixels
+constexpr int kBlockTileCount = 32;     // 4 across, 8 down
+constexpr int kRegionBlocks = 4;        // along a side
+constexpr int kRegionBlockCount = kRegionBlocks * kRegionBlocks;
+constexpr int kListCapacity = 2048;     // primitives listed for a block; one that meets more looks through all
+
+// Rays of a frame in regions [N, regions_y, regions_x], blocks and tiles numbered within: block b belongs to region b / 16.
+struct Grid {
+  int64_t regions_y, regions_x, regions, blocks, tiles;  // the last three: of all views of a frame
+};
+
+// Cones of one level of the hierarchy, one float4 array per part.
+struct Cones {
+  float4 *apex_sine, *axis_cosine, *reach, *steps;
+};
+
+// Scratch of all frames. The arrays of the forward or of the backward pass are null in the other.
+struct Scratch {
+  float4* spheres;   // [F, K]: centre, radius (NaN: holds no point)
+  float4* matrices;  // [F, K, 3]: rows of diag(scale) rotation^T
+  Cones tiles, blocks, regions;
+  int32_t* list_counts;  // [F, blocks]; -1: more than kListCapacity
+  int32_t* lists;        // [F, blocks, capacity]
+  float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
+  int2* ray_saturation;                          // [F, tiles, 32]: step, primitive
+  float* pose_sums;                              // [slabs, F, K, 12]
+};
+
+inline int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+inline Grid MakeGrid(const Shape& s) {
+  Grid g;
+  g.regions_y = DivideUp(s.height, kCudaBlockSide * kRegionBlocks);
+  g.regions_x = DivideUp(s.width, kCudaBlockSide * kRegionBlocks);
+  g.regions = s.views * g.regions_y * g.regions_x;
+  g.blocks = g.regions * kRegionBlockCount;
+  g.tiles = g.blocks * kBlockTileCount;
+  return g;
+}
+
+inline int64_t ListCapacity(const Shape& s) { return s.primitives < kListCapacity ? s.primitives : kListCapacity; }
+
+// Hands out parts of the scratch buffer, or only counts them.
+class Carver {
+ public:
+  explicit Carver(float* memory) : memory_(memory) {}
+  template <class T>
+  T* Take(int64_t count) {
+    T* out = memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + used_);
+    used_ += DivideUp(count * static_cast<int64_t>(sizeof(T)), 64) * 16;
+    return out;
+  }
+  Cones TakeCones(int64_t count) {
+    Cones c;
+    c.apex_sine = Take<float4>(count);
+    c.axis_cosine = Take<float4>(count);
+    c.reach = Take<float4>(count);
+    c.steps = Take<float4>(count);
+    return c;
+  }
+  int64_t used() const { return used_; }  // floats
+
+ private:
+  float* memory_;
+  int64_t used_ = 0;
+};
+
+inline Scratch CarveCommon(Carver* carver, const Shape& s) {
+  const Grid g = MakeGrid(s);
+  Scratch out = {};
+  out.spheres = carver->Take<float4>(s.frames * s.primitives);
+  out.matrices = carver->Take<float4>(s.frames * s.primitives * 3);
+  out.tiles = carver->TakeCones(s.frames * g.tiles);
+  out.blocks = carver->TakeCones(s.frames * g.blocks);
+  out.regions = carver->TakeCones(s.frames * g.regions);
+  return out;
+}
+
+// A tile's, block's or region's rays: they start within `radius` of the apex and stay within the half-angle of the axis.
+struct Cone {
+  float3 apex, axis;
+  float sine, cosine;
+  float radius;  // negative: no ray; infinite: touches everything
+  float far;     // largest distance of a sample from its ray's origin
+  // Of the rays: distance of sample 0 from the origin, and between samples.
+  float base_min, base_max, step_min, step_max;
+};
+
+__device__ __forceinline__ Cone LoadCone(const Cones& cones, int64_t i) {
+  const float4 a = cones.apex_sine[i], b = cones.axis_cosine[i], c = cones.reach[i], d = cones.steps[i];
+  return {make_float3(a.x, a.y, a.z), make_float3(b.x, b.y, b.z), a.w, b.w, c.x, c.y, d.x, d.y, d.z, d.w};
+}
+
+__device__ __forceinline__ void StoreCone(const Cones& cones, int64_t i, const Cone& c) {
+  cones.apex_sine[i] = make_float4(c.apex.x, c.apex.y, c.apex.z, c.sine);
+  cones.axis_cosine[i] = make_float4(c.axis.x, c.axis.y, c.axis.z, c.cosine);
+  cones.reach[i] = make_float4(c.radius, c.far, 0.0f, 0.0f);
+  cones.steps[i] = make_float4(c.base_min, c.base_max, c.step_min, c.step_max);
+}
+
+// Whether rays of the cone may meet the sphere before they end: never false when one does. `nearest` and `farthest` bound the
+// distances from the rays' origins at which they do.
+__device__ __forceinline__ bool Touches(const Cone& cone, float4 sphere, float* nearest, float* farthest) {
+  const float x = sphere.x - cone.apex.x, y = sphere.y - cone.apex.y, z = sphere.z - cone.apex.z;
+  const float along = x * cone.axis.x + y * cone.axis.y + z * cone.axis.z;
+  const float cx = y * cone.axis.z - z * cone.axis.y, cy = z * cone.axis.x - x * cone.axis.z, cz = x * cone.axis.y - y * cone.axis.x;
+  const float square = cx * cx + cy * cy + cz * cz;
+  const float across = sqrtf(square), distance = sqrtf(square + along * along);
+  const float reach = (sphere.w + cone.radius) + distance * 4e-6f;
+  *nearest = along * cone.cosine - across * cone.sine - reach;
+  *farthest = distance + reach;
+  return cone.radius >= 0.0f && across * cone.cosine - along * cone.sine <= reach && along >= -reach &&
+         !(*nearest > cone.far);
+}
+
+__device__ __forceinline__ Pose LoadPose(const Scratch& scratch, int64_t at) {
+  const float4 p = scratch.spheres[at], a = scratch.matrices[3 * at], b = scratch.matrices[3 * at + 1],
+               c = scratch.matrices[3 * at + 2];
+  return {{p.x, p.y, p.z}, {a.x, a.y, a.z, b.x, b.y, b.z, c.x, c.y, c.z}};
+}
+
+// Pixel of a tile's lane; its index in [F, N, H, W], or -1 outside of the image.
+__device__ __forceinline__ int64_t PixelIndex(const Shape& s, const Grid& g, int64_t frame, int64_t tile, int lane) {
+  const int64_t block = tile / kBlockTileCount, region = block / kRegionBlockCount;
+  const int in_block = static_cast<int>(tile % kBlockTileCount), in_region = static_cast<int>(block % kRegionBlockCount);
+  const int64_t view = region / (g.regions_y * g.regions_x), in_view = region % (g.regions_y * g.regions_x);
+  const int64_t row = (in_view / g.regions_x * kRegionBlocks + in_region / kRegionBlocks) * kCudaBlockSide +
+                      in_block / 4 * kTileHeight + lane / kTileWidth;
+  const int64_t column = (in_view % g.regions_x * kRegionBlocks + in_region % kRegionBlocks) * kCudaBlockSide +
+                         in_block % 4 * kTileWidth + lane % kTileWidth;
+  if (row >= s.height || column >= s.width) return -1;
+  return ((frame * s.views + view) * s.height + row) * s.width + column;
+}
+
+// A ray as it is marched: sample n, 0 <= n < count, lies at start + n step.
+struct MarchRay {
+  float start[3], step[3];
+  float count;
+};
+
+__device__ __forceinline__ bool Finite(const float* v) { return isfinite(v[0]) && isfinite(v[1]) && isfinite(v[2]); }
+
+__device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
+  MarchRay ray = {};
+  if (pixel < 0) return ray;
+  const float* origin = scene.origin + 3 * pixel;
+  const float* direction = scene.direction + 3 * pixel;
+  const float2 bounds = reinterpret_cast<const float2*>(scene.bounds)[pixel];
+  const float near = bounds.x, far = bounds.y;
+  const bool moves = direction[0] != 0.0f || direction[1] != 0.0f || direction[2] != 0.0f;
+  if (!(Finite(origin) && Finite(direction) && moves && near < far && isfinite(near))) return ray;
+  const double steps = ceil((static_cast<double>(far) - near) / scene.step_size);
+  ray.count = steps < kMaxSteps ? static_cast<float>(steps) : static_cast<float>(kMaxSteps);
+  for (int i = 0; i < 3; ++i) {
+    // In double: origin and depth are a few times larger than the volume, and cancel.
+    ray.start[i] = static_cast<float>(origin[i] + static_cast<double>(near) * direction[i]);
+    ray.step[i] = direction[i] * scene.step_size;
+  }
+  return ray;
+}
+
+// Poses, spheres and the hierarchy of cones; with a cotangent also the rays as the backward pass reads them.
+void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream);
+
+// Trilinear reading of a template [side, side, side] of voxels. With a warp field it is read at any place, zero outside.
+struct Cell {
+  int at[3];  // lower voxel
+  float fraction[3];
+  bool touches;  // some voxel has weight
+};
+
+__device__ __forceinline__ Cell PlaceInside(const float y[3], int side) {
+  Cell cell;
+  cell.touches = true;
+  for (int i = 0; i < 3; ++i) {
+    float lower;
+    VoxelCell(y[i], side, &lower, &cell.fraction[i]);
+    cell.at[i] = static_cast<int>(lower);
+  }
+  return cell;
+}
+
+__device__ __forceinline__ Cell PlaceAnywhere(const float u[3], int side) {
+  Cell cell;
+  cell.touches = true;
+  float at[3];
+  for (int i = 0; i < 3; ++i) {
+    at[i] = (u[i] + 1.0f) * (0.5f * static_cast<float>(side - 1));
+    cell.touches = cell.touches && at[i] > -1.0f && at[i] < static_cast<float>(side);
+  }
+  for (int i = 0; i < 3; ++i) {
+    const float shifted = cell.touches ? at[i] + 1.0f : 0.0f;
+    cell.at[i] = static_cast<int>(shifted) - 1;
+    cell.fraction[i] = shifted - static_cast<float>(cell.at[i] + 1);
+  }
+  return cell;
+}
+
+// Calls visit(index of the voxel, weight, its derivatives by the fractions) for each voxel of the cell that lies in the template.
+template <class Visit>
+__device__ __forceinline__ void ForEachVoxel(const Cell& cell, int side, Visit visit) {
+  if (!cell.touches) return;
+#pragma unroll
+  for (int corner = 0; corner < 8; ++corner) {
+    float weight[3], sign[3];
+    int at[3];
+    bool in = true;
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+      const bool upper = corner >> i & 1;
+      at[i] = cell.at[i] + (upper ? 1 : 0);
+      in = in && at[i] >= 0 && at[i] < side;
+      weight[i] = upper ? cell.fraction[i] : 1.0f - cell.fraction[i];
+      sign[i] = upper ? 1.0f : -1.0f;
+    }
+    if (!in) continue;
+    const float slopes[3] = {sign[0] * weight[1] * weight[2], weight[0] * sign[1] * weight[2], weight[0] * weight[1] * sign[2]};
+    visit((at[2] * side + at[1]) * side + at[0], weight[0] * weight[1] * weight[2], slopes);
+  }
+}
+
+__device__ __forceinline__ void AddScaled(float4* sum, float4 v, float w) {
+  sum->x += v.x * w;
+  sum->y += v.y * w;
+  sum->z += v.z * w;
+  sum->w += v.w * w;
+}
+
+__device__ __forceinline__ float4 ReadCell(const float4* voxels, int side, const Cell& cell) {
+  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  ForEachVoxel(cell, side, [&](int at, float weight, const float*) { AddScaled(&value, __ldg(voxels + at), weight); });
+  return value;
+}
+
+__device__ __forceinline__ void ReadWarp(const float* warp, int side, const Cell& cell, float u[3]) {
+  u[0] = u[1] = u[2] = 0.0f;
+  ForEachVoxel(cell, side, [&](int at, float weight, const float*) {
+    for (int i = 0; i < 3; ++i) u[i] += __ldg(warp + 3 * at + i) * weight;
+  });
+}
+
+__device__ __forceinline__ int FirstLane(unsigned mask) { return __ffs(mask) - 1; }
+
+__device__ __forceinline__ unsigned LanesBelow(int lane) { return (1u << lane) - 1u; }
+
+}  // namespace raymarch
+}  // namespace ava
