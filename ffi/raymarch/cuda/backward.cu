@@ -16,6 +16,8 @@ namespace {
 
 constexpr int kClasses = 8;
 constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - position
+// So many samples of a lane are added in float32, then in float64.
+constexpr int kBatchesBetweenCollections = 64;
 constexpr size_t kSlabBytes = 32 << 10;
 
 // What a kernel accumulates: the template's gradient and the pose's, or that of the warp field.
@@ -52,10 +54,6 @@ struct SpreadAnywhere {
 template <int kSide>
 using SpreadOf = std::conditional_t<(kSide > 0), Spread, SpreadAnywhere>;
 
-// Voxels of a template of side 8 in shared memory: padding puts a cell's voxels and its neighbours' in different banks.
-constexpr int kRowPitch = 9, kSlicePitch = 75;
-constexpr int kTemplateVoxels = 8 * kSlicePitch;
-
 struct Ray {
   float4 rgb_alpha;
   float saturation;
@@ -77,15 +75,15 @@ __device__ __forceinline__ float4 SampleCotangent(const Ray& ray, int step, cons
 
 __device__ __forceinline__ float Dot(const float4& a, const float4& b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
 
-// A sample of a template of side 8 in shared memory: records its spread; dy gets dL/dy but for the fade.
+// A sample of a template of side 8: records its spread; dy gets dL/dy but for the fade.
 __device__ __forceinline__ void ReadAndSpread(const float4* voxels, const float y[3], const Ray& ray, int step, float opacity,
                                               Spread* spread, int slot, float dy[3], float* log_fade) {
-  const Cell cell = PlaceInside(y, 8);
-  const float fx = cell.fraction[0], fy = cell.fraction[1], fz = cell.fraction[2];
-  const float4* lower = voxels + cell.at[2] * kSlicePitch + cell.at[1] * kRowPitch + cell.at[0];
+  const Cell8 cell = PlaceInside8(y);
+  const float fx = cell.fx, fy = cell.fy, fz = cell.fz;
+  const float4* lower = voxels + (cell.z * 8 + cell.y) * 8 + cell.x;
   float4 v[8];
 #pragma unroll
-  for (int corner = 0; corner < 8; ++corner) v[corner] = lower[(corner >> 2) * kSlicePitch + (corner >> 1 & 1) * kRowPitch + (corner & 1)];
+  for (int corner = 0; corner < 8; ++corner) v[corner] = __ldg(lower + (corner >> 2) * 64 + (corner >> 1 & 1) * 8 + (corner & 1));
   const float w11 = fz * fy, w10 = fz - w11, w01 = fy - w11, w00 = 1.0f - fz - w01;
   const float rows[4] = {w00, w01, w10, w11};
   float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
@@ -110,10 +108,9 @@ __device__ __forceinline__ void ReadAndSpread(const float4* voxels, const float 
   dy[0] = dx * 3.5f;
   dy[1] = (dy0 + (dy1 - dy0) * fz) * 3.5f;
   dy[2] = (dz0 + (dz1 - dz0) * fy) * 3.5f;
-  const int x = cell.at[0], yc = cell.at[1], z = cell.at[2];
-  const int odd = (x >> 1) + (yc >> 1) * 4 + (z >> 1) * 16, more = (x & 1) + (yc & 1) * 4 + (z & 1) * 16;
-  spread->place[slot] = make_float4(__int_as_float(odd | more << 16), x & 1 ? fx : 1.0f - fx, yc & 1 ? fy : 1.0f - fy,
-                                    z & 1 ? fz : 1.0f - fz);
+  const int odd = (cell.x >> 1) + (cell.y >> 1) * 4 + (cell.z >> 1) * 16, more = (cell.x & 1) + (cell.y & 1) * 4 + (cell.z & 1) * 16;
+  spread->place[slot] = make_float4(__int_as_float(odd | more << 16), cell.x & 1 ? fx : 1.0f - fx, cell.y & 1 ? fy : 1.0f - fy,
+                                    cell.z & 1 ? fz : 1.0f - fz);
   spread->value[slot] = g;
 }
 
@@ -283,7 +280,7 @@ struct Owner {
   }
 };
 
-// What the warps of a thread block keep in shared memory, in this order: template (side 8), copies, then this for each warp.
+// What the warps of a thread block keep in shared memory: copies of the gradient, then this for each warp.
 template <int kSide>
 struct WarpShared {
   Stage stage;
@@ -294,7 +291,7 @@ struct WarpShared {
 // The samples of a batch of staged rays, from sample `begin` on: evaluates one a lane.
 template <int kSide, bool kHasWarp, bool kToField>
 __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, const Target& target, int slab_begin, const Pose& pose,
-                                              const float4* voxels, int lane, int begin, int total, int rays,
+                                              int lane, int begin, int total, int rays,
                                               WarpShared<kSide>* shared, float sums[kPoseSums]) {
   const Stage& stage = shared->stage;
   // The ray of a sample: the last one that begins at or before it.
@@ -323,7 +320,7 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
     for (int i = 0; i < 3; ++i) y[i] = fminf(fmaxf(y[i], -1.0f), 1.0f);
     const float opacity = Fade(y) * scene.step_size;
     if constexpr (kSide > 0) {
-      ReadAndSpread(voxels, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
+      ReadAndSpread(reinterpret_cast<const float4*>(scene.rgba) + at * 512, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
     } else {
       ReadAndRecord<kHasWarp, kToField>(scene, at, target, slab_begin, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
     }
@@ -379,24 +376,28 @@ __device__ __forceinline__ int StageTile(const Scratch& scratch, int64_t tile, i
   return __popc(mask);
 }
 
-// Calls visit(block) for the blocks of the frame whose rays may meet the sphere, in order; the same in every warp.
-template <class Visit>
-__device__ __forceinline__ void ForEachBlock(const Scratch& scratch, const Grid& grid, int64_t frame, const float4& sphere, int lane,
-                                             Visit visit) {
+__device__ __forceinline__ bool MayMeet(const Cones& cones, int64_t i, const float4& sphere, const Pose& pose) {
+  const Cone cone = LoadCone(cones, i);
   float nearest, farthest;
+  return Touches(cone, sphere, &nearest, &farthest) && TouchesBox(cone, pose, &nearest, &farthest);
+}
+
+// Calls visit(block, mask of tiles) for the blocks of the frame whose rays may meet the primitive, in order; the same in all warps.
+template <class Visit>
+__device__ __forceinline__ void ForEachBlock(const Scratch& scratch, const Grid& grid, int64_t frame, const float4& sphere, const Pose& pose, int lane,
+                                             Visit visit) {
   for (int64_t r = 0; r < grid.regions; r += kWarp) {
     const bool in = r + lane < grid.regions;
-    unsigned regions = __ballot_sync(
-        kAllLanes, in && Touches(LoadCone(scratch.regions, frame * grid.regions + r + (in ? lane : 0)), sphere, &nearest, &farthest));
+    unsigned regions = __ballot_sync(kAllLanes, in && MayMeet(scratch.regions, frame * grid.regions + r + (in ? lane : 0), sphere, pose));
     while (regions != 0) {
       const int64_t first = (frame * grid.regions + r + FirstLane(regions)) * kRegionBlockCount;
       regions &= regions - 1;
-      unsigned blocks = __ballot_sync(kAllLanes, lane < kRegionBlockCount && Touches(LoadCone(scratch.blocks, first + lane % kRegionBlockCount),
-                                                                                     sphere, &nearest, &farthest));
+      unsigned blocks = __ballot_sync(kAllLanes, lane < kRegionBlockCount && MayMeet(scratch.blocks, first + lane % kRegionBlockCount, sphere, pose));
       while (blocks != 0) {
         const int64_t block = first + FirstLane(blocks);
         blocks &= blocks - 1;
-        visit(block);
+        const unsigned tiles = __ballot_sync(kAllLanes, MayMeet(scratch.tiles, block * kBlockTileCount + lane, sphere, pose));
+        if (tiles != 0) visit(block, tiles);
       }
     }
   }
@@ -414,14 +415,15 @@ __device__ __forceinline__ void CollectPose(int lane, float sums[kPoseSums], dou
 }
 
 // Sums the copies of one slab and writes it. `gradient` has 4 channels a voxel, or 3.
-template <int kCopies, int kThreads, bool kToField>
+template <int kSide, int kCopies, int kThreads, bool kToField>
 __device__ __forceinline__ void WriteSlab(const float* copies, const Target& target, int slab_begin, float* gradient, bool any) {
-  const int side = target.side, slices = min(target.slices, side - slab_begin);
+  const int side = kSide > 0 ? kSide : target.side, half = kSide > 0 ? kSide / 2 : target.half;
+  const int slices = kSide > 0 ? kSide : min(target.slices, side - slab_begin);
   for (int i = threadIdx.x; i < slices * side * side; i += kThreads) {
     const int x = i % side, y = i / side % side, z = i / (side * side);
     float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     if (any) {
-      const int cell = ((z >> 1) * target.half + (y >> 1)) * target.half + (x >> 1), class_index = (x & 1) | (y & 1) << 1 | (z & 1) << 2;
+      const int cell = ((z >> 1) * half + (y >> 1)) * half + (x >> 1), class_index = (x & 1) | (y & 1) << 1 | (z & 1) << 2;
       const float4* voxel = reinterpret_cast<const float4*>(copies) + cell * kClasses + class_index;
       sum = voxel[0];
 #pragma unroll
@@ -442,28 +444,22 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   extern __shared__ float4 memory[];
   constexpr int kCopies = kWarps * kVector, kThreads = kWarps * kWarp;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  float4* voxels = memory;
-  float* copies = reinterpret_cast<float*>(memory + (kSide > 0 ? kTemplateVoxels : 0));
+  float* copies = reinterpret_cast<float*>(memory);
   WarpShared<kSide>* own = reinterpret_cast<WarpShared<kSide>*>(copies + kCopies * target.cells * kWarp) + warp;
-  const int64_t at = blockIdx.x / target.slabs;
-  const int slab = blockIdx.x % target.slabs, slab_begin = slab * target.slices;
-  const int64_t frame = at / scene.shape.primitives;
-  const int primitive = static_cast<int>(at % scene.shape.primitives);
+  const unsigned primitives = static_cast<unsigned>(scene.shape.primitives);
+  const int64_t at = kSide > 0 ? blockIdx.x : blockIdx.x / target.slabs;
+  const int slab = kSide > 0 ? 0 : blockIdx.x % target.slabs, slab_begin = slab * target.slices;
+  const unsigned frame = static_cast<unsigned>(at) / primitives;
+  const int primitive = static_cast<int>(static_cast<unsigned>(at) % primitives);
   const Pose pose = LoadPose(scratch, at);
   const Owner<kVector> owner(lane, copies + warp * kVector * target.cells * kWarp, target.cells);
   float sums[kPoseSums] = {};
   double total_sum = 0.0;
+  int batches = 0;  // since the sums were collected
   bool any = false;
-  ForEachBlock(scratch, grid, frame, scratch.spheres[at], lane, [&](int64_t block) {
-    float nearest, farthest;
-    unsigned tiles = __ballot_sync(kAllLanes, Touches(LoadCone(scratch.tiles, block * kBlockTileCount + lane), scratch.spheres[at], &nearest, &farthest));
-    if (tiles == 0) return;
+  ForEachBlock(scratch, grid, frame, scratch.spheres[at], pose, lane, [&](int64_t block, unsigned tiles) {
     if (!any) {
       any = true;
-      if (kSide > 0) {
-        const float4* source = reinterpret_cast<const float4*>(scene.rgba) + at * 512;
-        for (int i = threadIdx.x; i < 512; i += kThreads) voxels[(i >> 6) * kSlicePitch + (i >> 3 & 7) * kRowPitch + (i & 7)] = __ldg(source + i);
-      }
       for (int i = threadIdx.x; i < kCopies * target.cells * kClasses; i += kThreads) {
         reinterpret_cast<float4*>(copies)[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
       }
@@ -476,18 +472,21 @@ __global__ void __launch_bounds__(kWarps* kWarp)
       int total = 0;
       const int rays = StageTile<kSide>(scratch, block * kBlockTileCount + tile, primitive, pose, lane, &own->stage, &total);
       for (int begin = 0; rays > 0 && begin < total; begin += kWarp) {
-        EvaluateBatch<kSide, kHasWarp, kToField>(scene, at, target, slab_begin, pose, voxels, lane, begin, total, rays, own, sums);
+        EvaluateBatch<kSide, kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, total, rays, own, sums);
         __syncwarp();
         owner.Add(own->spread, min(total - begin, kWarp), target);
         __syncwarp();
+        if (++batches < kBatchesBetweenCollections) continue;
+        CollectPose(lane, sums, &total_sum);
+        batches = 0;
       }
     }
-    CollectPose(lane, sums, &total_sum);
   });
+  if (batches > 0) CollectPose(lane, sums, &total_sum);
   if (!kToField && lane < kPoseSums) own->pose[lane] = static_cast<float>(total_sum);
   __syncthreads();
   const int64_t volume = static_cast<int64_t>(target.side) * target.side * target.side;
-  WriteSlab<kCopies, kThreads, kToField>(copies, target, slab_begin, gradients + at * volume * (kToField ? 3 : 4), any);
+  WriteSlab<kSide, kCopies, kThreads, kToField>(copies, target, slab_begin, gradients + at * volume * (kToField ? 3 : 4), any);
   if (kToField || slab != 0 || threadIdx.x >= kPoseSums) return;
   // Every slab sees all samples; the first writes the pose.
   const WarpShared<kSide>* first = own - warp;
@@ -536,7 +535,7 @@ template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
 cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, float* gradients, cudaStream_t stream) {
   const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps, kVector>;
   const Target target = MakeTarget(side, kSide > 0, kWarps * kVector);
-  const size_t bytes = (kSide > 0 ? kTemplateVoxels * sizeof(float4) : 0) + size_t{4} * kWarps * kVector * target.cells * kWarp +
+  const size_t bytes = size_t{4} * kWarps * kVector * target.cells * kWarp +
                        kWarps * sizeof(WarpShared<kSide>);
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (error != cudaSuccess) return error;
@@ -546,8 +545,8 @@ cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid,
 }
 
 #ifndef AVA_BACKWARD_WARPS
-#define AVA_BACKWARD_WARPS 4
-#define AVA_BACKWARD_VECTOR 1
+#define AVA_BACKWARD_WARPS 1
+#define AVA_BACKWARD_VECTOR 2
 #endif
 
 Scratch CarveBackward(Carver* carver, const Shape& s) {

@@ -17,6 +17,7 @@ namespace {
 __device__ __forceinline__ float Min(float a, float b) { return fminf(a, b); }
 __device__ __forceinline__ float Max(float a, float b) { return fmaxf(a, b); }
 __device__ __forceinline__ float Truncate(float x) { return truncf(x); }
+__device__ __forceinline__ float Reciprocal(float x) { return __fdividef(1.0f, x); }
 __device__ __forceinline__ float Exp(float x) { return __expf(x); }
 
 }  // namespace
@@ -152,15 +153,40 @@ __device__ __forceinline__ Pose LoadPose(const Scratch& scratch, int64_t at) {
   return {{p.x, p.y, p.z}, {a.x, a.y, a.z, b.x, b.y, b.z, c.x, c.y, c.z}};
 }
 
+// Whether rays of the cone may meet the box: narrows the distances that Touches found. In box coordinates no ray is farther from
+// the cone's axis, at equal distances from their origins, than `spread` times the length of the matrix's row.
+__device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, float* nearest, float* farthest) {
+  const float spread = cone.radius + *farthest * cone.sine * rsqrtf(0.5f + 0.5f * cone.cosine) * 1.00001f;
+  const float v[3] = {cone.apex.x - pose.position[0], cone.apex.y - pose.position[1], cone.apex.z - pose.position[2]};
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {
+    const float* row = pose.matrix + 3 * i;
+    const float start = row[0] * v[0] + row[1] * v[1] + row[2] * v[2];
+    const float slope = row[0] * cone.axis.x + row[1] * cone.axis.y + row[2] * cone.axis.z;
+    const float length = sqrtf(row[0] * row[0] + row[1] * row[1] + row[2] * row[2]);
+    const float size = fabsf(row[0] * v[0]) + fabsf(row[1] * v[1]) + fabsf(row[2] * v[2]);
+    const float bound = 1.0001f + spread * length + size * 2e-6f;
+    const float inverse = Reciprocal(slope), a = (-bound - start) * inverse, b = (bound - start) * inverse;
+    *nearest = fmaxf(fminf(a, b), *nearest);  // a NaN bounds nothing
+    *farthest = fminf(fmaxf(a, b), *farthest);
+  }
+  return !(*nearest > *farthest) && !(*nearest > cone.far);
+}
+
+// Tiles of a block are numbered in Z-order, so that those that follow each other share primitives. Row and column of a tile among 8
+// and 4: bits 0, 2 of its number are the column's, bits 1, 3, 4 the row's.
+__device__ __forceinline__ int TileColumn(int tile) { return (tile & 1) | (tile >> 1 & 2); }
+__device__ __forceinline__ int TileRow(int tile) { return (tile >> 1 & 1) | (tile >> 2 & 6); }
+
 // Pixel of a tile's lane; its index in [F, N, H, W], or -1 outside of the image.
 __device__ __forceinline__ int64_t PixelIndex(const Shape& s, const Grid& g, int64_t frame, int64_t tile, int lane) {
   const int64_t block = tile / kBlockTileCount, region = block / kRegionBlockCount;
   const int in_block = static_cast<int>(tile % kBlockTileCount), in_region = static_cast<int>(block % kRegionBlockCount);
   const int64_t view = region / (g.regions_y * g.regions_x), in_view = region % (g.regions_y * g.regions_x);
   const int64_t row = (in_view / g.regions_x * kRegionBlocks + in_region / kRegionBlocks) * kCudaBlockSide +
-                      in_block / 4 * kTileHeight + lane / kTileWidth;
+                      TileRow(in_block) * kTileHeight + lane / kTileWidth;
   const int64_t column = (in_view % g.regions_x * kRegionBlocks + in_region % kRegionBlocks) * kCudaBlockSide +
-                         in_block % 4 * kTileWidth + lane % kTileWidth;
+                         TileColumn(in_block) * kTileWidth + lane % kTileWidth;
   if (row >= s.height || column >= s.width) return -1;
   return ((frame * s.views + view) * s.height + row) * s.width + column;
 }
@@ -210,6 +236,28 @@ __device__ __forceinline__ Cell PlaceInside(const float y[3], int side) {
     VoxelCell(y[i], side, &lower, &cell.fraction[i]);
     cell.at[i] = static_cast<int>(lower);
   }
+  return cell;
+}
+
+// The same for side 8, without the slow conversions: adding 1.5 x 2^23 rounds to an integer. Halves go to the even one, so that a
+// sample at a voxel's centre may have fraction 1 in the cell before, and one on the last face has.
+struct Cell8 {
+  int x, y, z;
+  float fx, fy, fz;
+};
+
+__device__ __forceinline__ void PlaceAxis8(float y, int* cell, float* fraction) {
+  const float at = y * 3.5f + 3.0f;  // half a voxel low
+  const float rounded = at + 12582912.0f;
+  *cell = __float_as_int(rounded) - 0x4b400000;
+  *fraction = (at - (rounded - 12582912.0f)) + 0.5f;
+}
+
+__device__ __forceinline__ Cell8 PlaceInside8(const float y[3]) {
+  Cell8 cell;
+  PlaceAxis8(y[0], &cell.x, &cell.fx);
+  PlaceAxis8(y[1], &cell.y, &cell.fy);
+  PlaceAxis8(y[2], &cell.z, &cell.fz);
   return cell;
 }
 

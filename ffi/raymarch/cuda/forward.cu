@@ -69,11 +69,20 @@ __global__ void __launch_bounds__(kListThreads) ListPrimitives(Shape shape, Scra
   if (threadIdx.x == 0) scratch.list_counts[block] = total > capacity ? -1 : total;
 }
 
-constexpr int kMarchWarps = 4;
-constexpr int kTileCapacity = 384;  // primitives listed for a tile; one that meets more looks through its block's
+#ifndef AVA_MW
+#define AVA_MW 4
+#define AVA_MB 4
+#define AVA_KEPT 8
+#endif
+constexpr int kMarchWarps = AVA_MW;
+constexpr int kTileCapacity = 256;  // primitives listed for a tile; one that meets more looks through its block's
 
-// Steps composited together: within a window only a ray that saturates needs its samples in order.
-constexpr int kWindow = 8;
+// Steps composited together: within a window only a ray that saturates needs its samples in order. Windows are long as long as no
+// ray comes near saturation; in a short one the samples are kept, up to kKept a ray.
+constexpr int kShort = 8, kLong = 32;
+constexpr int kKept = AVA_KEPT;
+constexpr int kQuiet = 2;  // short windows far from saturation before a long one
+constexpr int kFarStep = 65535;  // of a list: this step and all after it
 
 struct Entry {
   int primitive;
@@ -82,49 +91,56 @@ struct Entry {
 
 struct TileScratch {
   int primitive[kTileCapacity];
-  float first[kTileCapacity], last[kTileCapacity];
-  float alpha[kWindow][kWarp];  // of the steps of the window, by ray
+  ushort2 range[kTileCapacity];  // first and last
+  float alpha[kShort][kWarp];    // of the steps of a short window, by ray
+  float4 sample[kKept][kWarp];   // of a short window
+  int tag[kKept][kWarp];         // primitive x kShort + step in the window
 };
 
 // Where a tile's candidates come from: its own list if they fit, else its block's, else all primitives.
 struct Source {
   const TileScratch* tile;  // null unless listed
   const int32_t* list;      // null for all primitives
-  const float4* spheres;
+  int64_t first_primitive;  // of the frame
   int count;
 };
 
-__device__ __forceinline__ Entry TestCandidate(const Source& source, const Cone& cone, int i) {
+__device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Source& source, const Cone& cone, int i) {
   Entry entry = {0, 0.0f, 0.0f};
   if (i >= source.count) return entry;
   entry.primitive = source.list == nullptr ? i : source.list[i];
   float nearest, farthest;
-  if (!Touches(cone, source.spheres[entry.primitive], &nearest, &farthest)) return entry;
+  const int64_t at = source.first_primitive + entry.primitive;
+  if (!Touches(cone, scratch.spheres[at], &nearest, &farthest)) return entry;
+  if (!TouchesBox(cone, LoadPose(scratch, at), &nearest, &farthest)) return entry;
   const float first = (nearest - cone.base_max) / cone.step_max - 1.0f, last = (farthest - cone.base_min) / cone.step_min + 2.0f;
-  entry.first = fmaxf(first, 0.0f);  // a NaN bounds nothing
-  entry.last = fminf(last, static_cast<float>(kMaxSteps));
+  entry.first = fmaxf(floorf(first), 0.0f);  // a NaN bounds nothing
+  entry.last = fminf(ceilf(last), static_cast<float>(kMaxSteps));
   return entry;
 }
 
-__device__ __forceinline__ Entry Fetch(const Source& source, const Cone& cone, int i) {
-  if (source.tile == nullptr) return TestCandidate(source, cone, i);
+__device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& source, const Cone& cone, int i) {
+  if (source.tile == nullptr) return TestCandidate(scratch, source, cone, i);
   if (i >= source.count) return {0, 0.0f, 0.0f};
-  return {source.tile->primitive[i], source.tile->first[i], source.tile->last[i]};
+  const ushort2 range = source.tile->range[i];
+  return {source.tile->primitive[i], static_cast<float>(range.x),
+          static_cast<float>(range.y == kFarStep ? kMaxSteps : range.y)};
 }
 
 // Fills the tile's list; false if it has no room.
-__device__ __forceinline__ bool ListForTile(const Source& source, const Cone& cone, int lane, TileScratch* tile, int* count) {
+__device__ __forceinline__ bool ListForTile(const Scratch& scratch, const Source& source, const Cone& cone, int lane,
+                                            TileScratch* tile, int* count) {
   int kept = 0;
   for (int i = 0; i < source.count; i += kWarp) {
-    const Entry entry = TestCandidate(source, cone, i + lane);
+    const Entry entry = TestCandidate(scratch, source, cone, i + lane);
     const bool touches = entry.first < entry.last;
     const unsigned mask = __ballot_sync(kAllLanes, touches);
     if (kept + __popc(mask) > kTileCapacity) return false;
     if (touches) {
       const int at = kept + __popc(mask & LanesBelow(lane));
       tile->primitive[at] = entry.primitive;
-      tile->first[at] = entry.first;
-      tile->last[at] = entry.last;
+      tile->range[at] = make_ushort2(static_cast<unsigned short>(fminf(entry.first, kFarStep - 1)),
+                                     static_cast<unsigned short>(fminf(entry.last, kFarStep)));
     }
     kept += __popc(mask);
   }
@@ -135,26 +151,33 @@ __device__ __forceinline__ bool ListForTile(const Source& source, const Cone& co
 
 // Colour and density at y, all |y| < 1.
 template <int kSide, bool kHasWarp>
-__device__ __forceinline__ float4 ReadSample(const Scene& scene, int64_t at, const float y[3]) {
+__device__ __forceinline__ float4 ReadSample(const Scene& scene, const float4* voxels, int64_t at, const float y[3]) {
   const int side = kSide > 0 ? kSide : scene.shape.side;
-  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * (side * side * side);
   if (kHasWarp) {
     const int e = scene.shape.warp_side;
     float u[3];
     ReadWarp(scene.warp + at * (3 * e * e * e), e, PlaceInside(y, e), u);
     return ReadCell(voxels, side, PlaceAnywhere(u, side));
   }
-  const Cell cell = PlaceInside(y, side);
-  const float fx = cell.fraction[0], fy = cell.fraction[1], fz = cell.fraction[2];
-  const float4* lower = voxels + (cell.at[2] * side + cell.at[1]) * side + cell.at[0];
+  float fx, fy, fz;
+  const float4* lower = voxels;
+  if constexpr (kSide == 8) {
+    const Cell8 cell = PlaceInside8(y);
+    fx = cell.fx, fy = cell.fy, fz = cell.fz;
+    lower += (cell.z * 8 + cell.y) * 8 + cell.x;
+  } else {
+    const Cell cell = PlaceInside(y, side);
+    fx = cell.fraction[0], fy = cell.fraction[1], fz = cell.fraction[2];
+    lower += (cell.at[2] * side + cell.at[1]) * side + cell.at[0];
+  }
   float4 v[8];
 #pragma unroll
   for (int corner = 0; corner < 8; ++corner) {
     v[corner] = __ldg(lower + ((corner >> 2) * side + (corner >> 1 & 1)) * side + (corner & 1));
   }
-  const float w1 = fz * fy, w2 = fz - w1, w3 = fy - w1, w4 = 1.0f - fz - w3;  // (1, 1), (1, 0), (0, 1), (0, 0) in z, y
+  const float w11 = fz * fy, w10 = fz - w11, w01 = fy - w11, w00 = 1.0f - fz - w01;  // of the rows, by z and y
+  const float rows[4] = {w00, w01, w10, w11};
   float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  const float rows[4] = {w4, w3, w2, w1};
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
     const float upper = rows[row] * fx;
@@ -180,10 +203,20 @@ __device__ __forceinline__ void ForEachSample(const Scene& scene, const Scratch&
   StepRange(line, ray.count, &first, &last);
   first = fmaxf(first, from);
   last = fminf(last, to);
+  if (!(first < last)) return;
+  // From its first sample on: the start lies many boxes away, and y would carry its rounding.
+  float v[3], near[3];
+#pragma unroll
+  for (int i = 0; i < 3; ++i) v[i] = (ray.start[i] - pose.position[i]) + first * ray.step[i];
+#pragma unroll
+  for (int i = 0; i < 3; ++i) near[i] = pose.matrix[3 * i] * v[0] + pose.matrix[3 * i + 1] * v[1] + pose.matrix[3 * i + 2] * v[2];
+  const int side = kSide > 0 ? kSide : scene.shape.side;
+  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * (side * side * side);
   for (float n = first; n < last; n += 1.0f) {
-    const float y[3] = {line.start[0] + n * line.step[0], line.start[1] + n * line.step[1], line.start[2] + n * line.step[2]};
+    const float m = n - first;
+    const float y[3] = {near[0] + m * line.step[0], near[1] + m * line.step[1], near[2] + m * line.step[2]};
     if (!Inside(y)) continue;
-    float4 sample = ReadSample<kSide, kHasWarp>(scene, at, y);
+    float4 sample = ReadSample<kSide, kHasWarp>(scene, voxels, at, y);
     sample.w *= Fade(y) * scene.step_size;
     visit(n, sample);
   }
@@ -197,17 +230,17 @@ __device__ __forceinline__ void Composite(float4* sum, const float4& sample, flo
   sum->w += alpha;
 }
 
-// Calls visit(primitive) for the tile's candidates with samples in the window, in order of index; returns the first step after
-// the window at which one has samples.
+// Calls visit(primitive) for the tile's candidates with samples at steps begin <= n < end, in order of index; returns the first
+// step from `end` on at which one has samples.
 template <class Visit>
-__device__ __forceinline__ float ForEachInWindow(const Source& source, const Cone& cone, int lane, float window, Visit visit) {
-  const float end = window + kWindow;
+__device__ __forceinline__ float ForEachInWindow(const Scratch& scratch, const Source& source, const Cone& cone, int lane, float begin,
+                                                 float end, Visit visit) {
   float next = INFINITY;
   for (int i = 0; i < source.count; i += kWarp) {
-    const Entry entry = Fetch(source, cone, i + lane);
+    const Entry entry = Fetch(scratch, source, cone, i + lane);
     const bool some = entry.first < entry.last;
     if (some && entry.last > end) next = fminf(next, fmaxf(entry.first, end));
-    unsigned mask = __ballot_sync(kAllLanes, some && entry.first < end && entry.last > window);
+    unsigned mask = __ballot_sync(kAllLanes, some && entry.first < end && entry.last > begin);
     while (mask != 0) {
       const int k = __shfl_sync(kAllLanes, entry.primitive, FirstLane(mask));
       mask &= mask - 1;
@@ -217,89 +250,133 @@ __device__ __forceinline__ float ForEachInWindow(const Source& source, const Con
   return next;
 }
 
-// Composites the window of the rays that may saturate in it: `crossing` says whether this lane's does.
-template <int kSide, bool kHasWarp>
-__device__ __forceinline__ void Saturate(const Scene& scene, const Scratch& scratch, const Source& source, const Cone& cone,
-                                      int lane, int64_t first_primitive, const MarchRay& ray, float window, bool crossing,
-                                      const float (*alpha)[kWarp], const float4& sum, RayState* state) {
-  // The step at which alpha reaches 1, from the sums by step.
-  float before = state->rgba.w, at_step = -1.0f;
-  for (int i = 0; i < kWindow && crossing && at_step < 0.0f; ++i) {
-    const float after = before + alpha[i][lane];
-    if (after >= 1.0f) {
-      at_step = window + i;
-    } else {
-      before = after;
+// Composites, sample by sample in order of primitives, the window in which a ray saturates.
+struct Saturation {
+  float4 total, last_sample;
+  float running, last_before, at_step;
+  int last_primitive;
+  bool reached;
+
+  // Finds the step at which alpha reaches 1, from the sums by step; at_step is -1 if it does not.
+  __device__ __forceinline__ Saturation(const float4& rgba, const float (*alpha)[kWarp], int lane, float window) {
+    total = rgba;
+    last_sample = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    running = rgba.w;
+    at_step = -1.0f;
+    for (int i = 0; i < kShort && at_step < 0.0f; ++i) {
+      const float after = running + alpha[i][lane];
+      if (after >= 1.0f) {
+        at_step = window + i;
+      } else {
+        running = after;
+      }
+    }
+    last_before = running;
+    last_primitive = kNever;
+    reached = false;
+  }
+
+  __device__ __forceinline__ void Add(int primitive, float n, const float4& sample) {
+    if (n < at_step) {
+      Composite(&total, sample, sample.w);
+    } else if (n == at_step && !reached) {
+      // The sample before this one was not the last of its step.
+      if (last_primitive != kNever) Composite(&total, last_sample, last_sample.w);
+      last_sample = sample;
+      last_primitive = primitive;
+      last_before = running;
+      running += sample.w;
+      reached = running >= 1.0f;
     }
   }
-  float4 total = state->rgba, last_sample = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  float running = before, last_before = before;
-  int last_primitive = kNever;
-  bool reached = false;
-  ForEachInWindow(source, cone, lane, window, [&](int k) {
-    ForEachSample<kSide, kHasWarp>(scene, scratch, first_primitive + k, ray, window, at_step + 1.0f, [&](float n, const float4& sample) {
-      if (n < at_step) {
-        Composite(&total, sample, sample.w);
-      } else if (!reached) {
-        // The sample before this one was not the last of its step.
-        if (last_primitive != kNever) Composite(&total, last_sample, last_sample.w);
-        last_sample = sample;
-        last_primitive = k;
-        last_before = running;
-        running += sample.w;
-        reached = running >= 1.0f;
-      }
-    });
-  });
-  if (!crossing) return;
-  if (at_step < 0.0f) {
-    state->rgba.x += sum.x, state->rgba.y += sum.y, state->rgba.z += sum.z, state->rgba.w += sum.w;
-    return;
-  }
+
   // If the sum over the step rounds to just below 1 here, its last sample is the one.
-  const float contribution = 1.0f - last_before;
-  Composite(&total, last_sample, contribution);
-  state->rgba = make_float4(total.x, total.y, total.z, 1.0f);
-  state->saturation = make_float4(last_sample.x, last_sample.y, last_sample.z, contribution);
-  state->step = static_cast<int>(at_step);
-  state->primitive = last_primitive;
+  __device__ __forceinline__ void Finish(RayState* state) {
+    const float contribution = 1.0f - last_before;
+    Composite(&total, last_sample, contribution);
+    state->rgba = make_float4(total.x, total.y, total.z, 1.0f);
+    state->saturation = make_float4(last_sample.x, last_sample.y, last_sample.z, contribution);
+    state->step = static_cast<int>(at_step);
+    state->primitive = last_primitive;
+  }
+};
+
+__device__ __forceinline__ void AddTo(float4* sum, const float4& v) {
+  sum->x += v.x, sum->y += v.y, sum->z += v.z, sum->w += v.w;
 }
 
 template <int kSide, bool kHasWarp>
 __device__ __forceinline__ RayState MarchTile(const Scene& scene, const Scratch& scratch, const Source& source, const Cone& cone,
-                                              int lane, int64_t first_primitive, MarchRay ray, float (*alpha)[kWarp]) {
+                                              int lane, MarchRay ray, TileScratch* own) {
   const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   RayState state = {zero, zero, kNever, kNever};
-  float window = ForEachInWindow(source, cone, lane, -kWindow, [](int) {});
+  float window = ForEachInWindow(scratch, source, cone, lane, -1.0f, 0.0f, [](int) {});
+  bool is_long = false;
+  int quiet = 0;
   for (;;) {
     for (int i = 16; i > 0; i /= 2) window = fminf(window, __shfl_xor_sync(kAllLanes, window, i));
-    // Windows begin at multiples of their length, so that sums do not depend on the candidates that hold no sample.
-    window = floorf(window * (1.0f / kWindow)) * kWindow;
     if (!__any_sync(kAllLanes, window < ray.count)) return state;
-    for (int i = 0; i < kWindow; ++i) alpha[i][lane] = 0.0f;
+    const float length = is_long ? kLong : kShort, end = window + length;
+    if (!is_long) {
+      for (int i = 0; i < kShort; ++i) own->alpha[i][lane] = 0.0f;
+    }
     float4 sum = zero;
-    const float next = ForEachInWindow(source, cone, lane, window, [&](int k) {
-      ForEachSample<kSide, kHasWarp>(scene, scratch, first_primitive + k, ray, window, window + kWindow,
-                                     [&](float n, const float4& sample) {
-                                       Composite(&sum, sample, sample.w);
-                                       alpha[static_cast<int>(n - window)][lane] += sample.w;
-                                     });
+    int kept = 0;
+    const float next = ForEachInWindow(scratch, source, cone, lane, window, end, [&](int k) {
+      ForEachSample<kSide, kHasWarp>(scene, scratch, source.first_primitive + k, ray, window, end, [&](float n, const float4& sample) {
+        Composite(&sum, sample, sample.w);
+        if (is_long) return;
+        const int step = static_cast<int>(n - window);
+        own->alpha[step][lane] += sample.w;
+        if (kept < kKept) {
+          own->sample[kept][lane] = sample;
+          own->tag[kept][lane] = k * kShort + step;
+        }
+        ++kept;
+      });
     });
-    const bool crossing = ray.count > 0.0f && !(state.rgba.w + sum.w < 0.999f);
-    if (!crossing) {
-      state.rgba.x += sum.x, state.rgba.y += sum.y, state.rgba.z += sum.z, state.rgba.w += sum.w;
+    const bool live = ray.count > 0.0f, crossing = live && !(state.rgba.w + sum.w < 0.999f);
+    if (is_long && __any_sync(kAllLanes, crossing)) {
+      is_long = false;  // once more, and on, in short windows
+      quiet = INT32_MIN;
+      continue;
     }
     if (__any_sync(kAllLanes, crossing)) {
-      Saturate<kSide, kHasWarp>(scene, scratch, source, cone, lane, first_primitive, ray, window, crossing, alpha, sum, &state);
-      if (state.step != kNever) ray.count = 0.0f;
+      Saturation saturation(state.rgba, own->alpha, lane, window);
+      const bool saturates = crossing && saturation.at_step >= 0.0f;
+      if (saturates && kept <= kKept) {
+        for (int i = 0; i < kept; ++i) {
+          const int tag = own->tag[i][lane];
+          saturation.Add(tag / kShort, window + static_cast<float>(tag % kShort), own->sample[i][lane]);
+        }
+      }
+      const bool again = saturates && kept > kKept;
+      if (__any_sync(kAllLanes, again)) {
+        ForEachInWindow(scratch, source, cone, lane, window, end, [&](int k) {
+          ForEachSample<kSide, kHasWarp>(scene, scratch, source.first_primitive + k, ray, window, again ? end : window,
+                                         [&](float n, const float4& sample) { saturation.Add(k, n, sample); });
+        });
+      }
+      if (saturates) {
+        saturation.Finish(&state);
+        ray.count = 0.0f;
+      } else {
+        AddTo(&state.rgba, sum);
+      }
+    } else {
+      AddTo(&state.rgba, sum);
     }
+    const bool near = ray.count > 0.0f && !(state.rgba.w + sum.w * (2.0f * kLong / length) < 1.0f);
+    quiet = __any_sync(kAllLanes, near) ? min(quiet, 0) : quiet + 1;
+    is_long = quiet >= kQuiet;
     window = next;
   }
 }
 
 template <int kSide, bool kHasWarp>
-__global__ void __launch_bounds__(kMarchWarps* kWarp) March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
-  __shared__ TileScratch shared[kMarchWarps];
+__global__ void __launch_bounds__(kMarchWarps* kWarp, AVA_MB) March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
+  extern __shared__ float4 memory[];
+  TileScratch* shared = reinterpret_cast<TileScratch*>(memory);
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t tile = static_cast<int64_t>(blockIdx.x) * kMarchWarps + warp;  // tiles of a frame are a multiple of kMarchWarps
   const int64_t frame = tile / grid.tiles, block = tile / kBlockTileCount;
@@ -311,19 +388,31 @@ __global__ void __launch_bounds__(kMarchWarps* kWarp) March(Scene scene, Image i
   if (cone.radius >= 0.0f && listed != 0) {
     TileScratch* own = &shared[warp];
     const int64_t first_primitive = frame * scene.shape.primitives;
-    Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + block * capacity, scratch.spheres + first_primitive,
-                     listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
+    Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + block * capacity, first_primitive, listed < 0 
+                         ? static_cast<int>(scene.shape.primitives) : listed};
     int count;
-    if (ListForTile(source, cone, lane, own, &count)) {
+    if (ListForTile(scratch, source, cone, lane, own, &count)) {
       source.tile = own;
       source.count = count;
     }
-    state = MarchTile<kSide, kHasWarp>(scene, scratch, source, cone, lane, first_primitive, LoadRay(scene, pixel), own->alpha);
+    state = MarchTile<kSide, kHasWarp>(scene, scratch, source, cone, lane, LoadRay(scene, pixel), own);
   }
   if (pixel < 0) return;
   reinterpret_cast<float4*>(image.rgba)[pixel] = state.rgba;
   reinterpret_cast<float4*>(image.saturation)[pixel] = state.saturation;
   reinterpret_cast<int2*>(image.saturation_at)[pixel] = make_int2(state.step, state.primitive);
+}
+
+template <int kSide, bool kHasWarp>
+cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
+                        cudaStream_t stream) {
+  constexpr int kBytes = kMarchWarps * sizeof(TileScratch);
+  const auto kernel = March<kSide, kHasWarp>;
+  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  if (error != cudaSuccess) return error;
+  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
+  kernel<<<blocks, kMarchWarps * kWarp, kBytes, stream>>>(scene, image, scratch, grid, capacity);
+  return cudaGetLastError();
 }
 
 Scratch CarveForward(Carver* carver, const Shape& s) {
@@ -351,16 +440,9 @@ cudaError_t CudaForward(const Scene& scene, const Image& image, float* memory, c
   const int capacity = static_cast<int>(ListCapacity(s));
   Prepare(scene, nullptr, scratch, stream);
   ListPrimitives<<<static_cast<unsigned>(s.frames * grid.blocks), kListThreads, 0, stream>>>(s, scratch, grid, capacity);
-  const unsigned blocks = static_cast<unsigned>(s.frames * grid.tiles / kMarchWarps);
-  constexpr int kThreads = kMarchWarps * kWarp;
-  if (scene.warp != nullptr) {
-    March<0, true><<<blocks, kThreads, 0, stream>>>(scene, image, scratch, grid, capacity);
-  } else if (s.side == 8) {
-    March<8, false><<<blocks, kThreads, 0, stream>>>(scene, image, scratch, grid, capacity);
-  } else {
-    March<0, false><<<blocks, kThreads, 0, stream>>>(scene, image, scratch, grid, capacity);
-  }
-  return cudaGetLastError();
+  if (scene.warp != nullptr) return LaunchMarch<0, true>(scene, image, scratch, grid, capacity, stream);
+  if (s.side == 8) return LaunchMarch<8, false>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarch<0, false>(scene, image, scratch, grid, capacity, stream);
 }
 
 }  // namespace raymarch
