@@ -17,6 +17,7 @@ from ava_jax.losses import terms
 from ava_jax.tasks.ava256 import reference_weights
 from ava_jax.tasks.ava256.decoders import slab_to_primitives
 from ava_jax.tasks.ava256.model import AvatarCodec
+from parity_raymarch import Row
 
 _BOUND = 1e-4  # of the array's largest value
 _BOUNDS = {"kl": 1e-5, "primrot_s": 1e-3}
@@ -165,8 +166,8 @@ def _rig(model: AvatarCodec, inputs: dict[str, jax.Array]) -> dict[str, jax.Arra
     )
 
 
-def rows(golden: pathlib.Path, assets: pathlib.Path) -> list[tuple[str, float, float, bool]]:
-    """(name, largest error, scale, whether within the bound) of every array of `ava256_modules.npz`."""
+def rows(golden: pathlib.Path, assets: pathlib.Path) -> list[Row]:
+    """Compares every array of `ava256_modules.npz`."""
     with np.load(golden / "ava256_modules.npz") as file:
         expected = {key: file[key] for key in file.files}
     normals = _Normals(int(expected.pop("seed")))
@@ -183,10 +184,9 @@ def rows(golden: pathlib.Path, assets: pathlib.Path) -> list[tuple[str, float, f
     return [_row(name, outputs.get(name), array) for name, array in expected.items()]
 
 
-def _row(name: str, ours: np.ndarray | None, expected: np.ndarray) -> tuple[str, float, float, bool]:
-    scale = float(np.abs(expected).max())
+def _row(name: str, ours: np.ndarray | None, expected: np.ndarray) -> Row:
+    scale, bound = float(np.abs(expected).max()), _BOUNDS.get(name, _BOUND)
     if ours is None or ours.shape != expected.shape:
-        print(f"{name}: expected {expected.shape}, computed {'nothing' if ours is None else ours.shape}")
-        return name, float("inf"), scale, False
+        raise ValueError(f"parity: {name} is {expected.shape} in the vectors; this script computes {'none' if ours is None else ours.shape}.")
     error = float(np.abs(ours - expected).max())
-    return name, error, scale, error <= _BOUNDS.get(name, _BOUND) * scale
+    return Row(name, error, scale, bound, error <= bound * scale)

@@ -136,8 +136,8 @@ def main(argv):
     del argv
     off = 0
     for row in rows(_GOLDEN.value, _ASSETS.value, _IMPLEMENTATION.value):
-        relative = row.max_error / row.scale
-        print(f"{row.name:44} error {row.max_error:9.2e} of {row.scale:9.2e} = {relative:8.1e} (<= {row.bound:g}) {'ok' if row.ok else 'OFF'}")
+        relative, verdict = row.max_error / row.scale, "ok" if row.ok else "OFF"
+        print(f"{row.name:44} error {row.max_error:9.2e} of {row.scale:9.2e} = {relative:8.1e} (<= {row.bound:g}) {verdict}")
         off += not row.ok
     sys.exit(1 if off else 0)
 

@@ -16,3 +16,13 @@ def test_data() -> pathlib.Path:
     if not path.is_dir():
         pytest.fail(f"AVA_TEST_DATA={folder!r} is not a folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_capture(tmp_path_factory) -> pathlib.Path:
+    """Captures of 2 procedural heads, 6 frames, 3 of 4 cameras each, images 64 x 41: read only; a test that changes files copies it first."""
+    from ava_jax.tasks.ava256 import synth
+
+    folder = tmp_path_factory.mktemp("tiny") / "captures"
+    synth.write(folder, synth.Request(identities=2, frames=6, cameras=4, height=64, texture_size=64), jobs=1)
+    return folder

@@ -20,10 +20,9 @@ _SEGMENT = flags.DEFINE_string("segment", "", "Which of the driver's frames; by 
 _CAMERA = flags.DEFINE_string("camera", "", "Which of the driver's cameras; by default the one most in front of the face.")
 _MAX_FRAMES = flags.DEFINE_integer("max_frames", 64, "At most so many frames of the segment, evenly spaced; 0: all.", lower_bound=0)
 _TURNTABLE = flags.DEFINE_bool("turntable", False, "Swing the camera around the head, through the segment's expressions.")
-_TURNTABLE_FRAMES = flags.DEFINE_integer("turntable_frames", 72, "Length of the turntable.", lower_bound=1)
+_COUNT = flags.DEFINE_integer("turntable_frames", 72, "Length of the turntable.", lower_bound=1)
 _DEGREES = flags.DEFINE_float("turntable_degrees", 60.0, "How far to either side; 180: all around.", lower_bound=0.0)
-_DOWNSAMPLE = flags.DEFINE_integer("downsample", None, "Pictures of 4096 x 2668 // this; by default as trained.", lower_bound=1)
-_FPS = flags.DEFINE_float("fps", None, "Frames a second of the video; by default 24 for a turntable, 8 for a segment.", lower_bound=0.1)
+_DOWNSAMPLE = flags.DEFINE_integer("downsample", None, "Pictures are 4096 x 2668 // this; default: as trained, turntables 16 at most.", 1)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
 _OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/render/<step>.")
 
@@ -35,21 +34,21 @@ def main() -> None:
     from ava_jax.tasks.ava256 import footage, request
     from ava_jax.train import checkpoint
 
-    overrides = {"data.root": _CAPTURES.value, "data.downsample": _DOWNSAMPLE.value}
-    overrides = {name: value for name, value in overrides.items() if value is not None}
-    restored = checkpoint.restore_model(_WORKDIR.value, _STEP.value, overrides=overrides)
-    names = {"identity": _IDENTITY.value, "driver": _DRIVER.value, "segment": _SEGMENT.value, "camera": _CAMERA.value}
-    shot = request.find(restored.config, restored.assets, **names, most=_MAX_FRAMES.value)
-    compile = inference.Inference(restored.model).compile
-    out = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "render" / str(restored.step))
+    given = {"data.root": _CAPTURES.value, "data.downsample": _DOWNSAMPLE.value}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    config, assets, _, model, step = checkpoint.restore_model(_WORKDIR.value, _STEP.value, overrides=overrides)
+    if _TURNTABLE.value and _DOWNSAMPLE.value is None:
+        config.data.downsample = min(config.data.downsample, 16)  # no photographs beside it: it may be finer than they were
+    shot = request.find(config, assets, *(flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA)), most=_MAX_FRAMES.value)
+    compile = inference.Inference(model).compile
+    out = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "render" / str(step))
     if _TURNTABLE.value:
-        count = _TURNTABLE_FRAMES.value
-        frames = footage.turntable(compile, shot, restored.assets, count=count, degrees=_DEGREES.value)
-        written = video.write(frames, out, "turntable", fps=_FPS.value or 24, total=count)
+        frames = footage.turntable(compile, shot, assets, count=_COUNT.value, degrees=_DEGREES.value)
+        written = video.write(frames, out, "turntable", fps=24, total=_COUNT.value)
     else:
-        written = video.write(footage.beside_truth(compile, shot), out, shot.name, fps=_FPS.value or 8, total=len(shot.samples))
-    print(f"{shot.identity} with the expressions of {shot.driver}, {len(shot.samples)} frames, camera {shot.camera}")
-    print("\n".join(f"wrote {path}" for path in written))
+        written = video.write(footage.beside_truth(compile, shot), out, shot.name, fps=8, total=len(shot.samples))
+    about = f"{shot.identity} with the expressions of {shot.driver}, {len(shot.samples)} frames, camera {shot.camera}"
+    print("\n".join([about, *(f"wrote {path}" for path in written)]))
 
 
 def run() -> None:

@@ -37,7 +37,8 @@ def main() -> None:
     )
     out = pathlib.Path(_OUT.value).expanduser()
     written = synth.write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
-    print(f"{out}: {request.identities} captures" + ("" if written else ", as they were"))
+    plural = "" if request.identities == 1 else "s"
+    print(f"{out}: {request.identities} capture{plural}" + ("" if written else ", as they were"))
 
 
 def run() -> None:

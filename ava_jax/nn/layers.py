@@ -13,6 +13,7 @@ from flax import nnx
 from ava_jax.nn import conv
 
 SLOPE = 0.2
+_PIECE = 1 << 16
 
 
 def leaky_relu(x: jax.Array) -> jax.Array:
@@ -30,7 +31,12 @@ def xavier_uniform(key: jax.Array, shape: tuple[int, ...], area: float, activate
     """
     gain = math.sqrt(2.0 / (1.0 + SLOPE**2)) if activated else 1.0
     limit = math.sqrt(3.0) * gain * math.sqrt(2.0 / ((shape[-2] + shape[-1]) * area))
-    return jax.random.uniform(key, shape, jnp.float32, -limit, limit)
+    # Drawn in pieces of one size: the generator takes half a second to compile for each new shape, and a model has fifty.
+    size = math.prod(shape)
+    keys = jax.random.split(key, -(-size // _PIECE)) if size > _PIECE else [key]
+    pieces = [jax.random.uniform(k, (_PIECE,), jnp.float32, -limit, limit) for k in keys]
+    flat = jnp.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+    return flat[:size].reshape(shape)
 
 
 class _WeightNormed(nnx.Module):
@@ -92,8 +98,8 @@ class WNDouble(_WeightNormed):
     """
 
     def __init__(self, d_in: int, d_out: int, *, activate: bool = True, rngs: nnx.Rngs):
-        phase = xavier_uniform(rngs.params(), (2, 2, d_in, d_out), 4, activate)
-        super().__init__(jnp.repeat(jnp.repeat(phase, 2, axis=0), 2, axis=1), activate)
+        phase = xavier_uniform(rngs.params(), (2, 1, 2, 1, d_in, d_out), 4, activate)
+        super().__init__(jnp.broadcast_to(phase, (2, 2, 2, 2, d_in, d_out)).reshape(4, 4, d_in, d_out), activate)
 
     def _apply(self, x, weight):
         return conv.double_4x4(x, weight)

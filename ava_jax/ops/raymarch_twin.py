@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from ava_jax.core.types import Array, Primitives, Rays
 from ava_jax.ops.varying import zeros_beside
@@ -46,7 +47,9 @@ def _march_frame(rays: Rays, prims: Primitives, warp: Array | None, *, step_size
         x = jnp.pad(x.reshape(count, -1), ((0, padding), (0, 0)))
         return x.reshape(-1, size, x.shape[-1])
 
-    march = jax.checkpoint(lambda chunk: _march_chunk(Rays(*chunk), prims, warp, step_size))
+    # The backward pass computes a chunk again, but for what is small and took a search.
+    keep = jax.checkpoint_policies.save_only_these_names("searched", "summed")
+    march = jax.checkpoint(lambda chunk: _march_chunk(Rays(*chunk), prims, warp, step_size), policy=keep)
     rgba = lax.map(march, jax.tree.map(chunked, tuple(rays)))
     return rgba.reshape(-1, 4)[:count].reshape(*pixels, 4)
 
@@ -58,15 +61,12 @@ def _march_chunk(rays: Rays, prims: Primitives, warp: Array | None, step_size: f
     """
     params = (prims, warp)
     chunk = _bound_samples(*lax.stop_gradient((rays, prims)), step_size)
-    step, primitive = _find_saturation(chunk, lax.stop_gradient(params), step_size)
-    saturates = step < _NEVER
-    ends = _list_samples(chunk, jnp.zeros_like(step), jnp.where(saturates, step + 1, _NEVER))
+    step, primitive = checkpoint_name(_find_saturation(chunk, lax.stop_gradient(params), step_size), "searched")
+    ends = _list_samples(chunk, jnp.zeros_like(step), jnp.where(step < _NEVER, step + 1, _NEVER))
     blocks = -(-ends[:, -1].max() // _BLOCK)
     total = _sum_terms(functools.partial(_sum_block, step_size), blocks, params, (chunk, ends, step, primitive))
-    at = jnp.where(saturates, step, 0)[:, None]
-    last = _read_samples(chunk, params, step_size, jnp.where(saturates, primitive, 0)[:, None], at, saturates[:, None])[:, 0]
-    rest = jnp.where(saturates, 1.0 - total[:, 3], 0.0)
-    return total + rest[:, None] * last.at[:, 3].set(1.0)
+    total, last = jnp.split(checkpoint_name(total, "summed"), 2, axis=-1)
+    return total + (1.0 - total[:, 3:]) * last
 
 
 def _bound_samples(rays: Rays, prims: Primitives, step_size: float) -> _Chunk:
@@ -105,15 +105,16 @@ def _look_up(chunk: _Chunk, ends: Array, begin: Array, block: Array):
     primitive = jax.vmap(lambda row: jnp.searchsorted(row, place, side="right"))(ends)
     exists = primitive < ends.shape[1]
     primitive = jnp.where(exists, primitive, 0)
-    start = jnp.where(primitive > 0, jnp.take_along_axis(ends, jnp.maximum(primitive - 1, 0), 1), 0)
-    first = jnp.maximum(jnp.take_along_axis(chunk.first, primitive, 1), begin[:, None])
+    at = functools.partial(jnp.take_along_axis, indices=primitive, axis=1, mode="clip")
+    start = at(ends) - at(jnp.diff(ends, axis=1, prepend=0))
+    first = jnp.maximum(at(chunk.first), begin[:, None])
     return primitive, first + place - start, exists
 
 
 def _read_samples(chunk: _Chunk, params, step_size: float, k: Array, n: Array, exists: Array) -> jax.Array:
     """Colour and alpha [R, J, 4] of step n of each ray in primitive k, int32 [R, J]; zeros where it is not inside."""
     prims, warp = params
-    pose = Primitives(prims.position[k], prims.rotation[k], prims.scale[k], None)
+    pose = Primitives(*(jnp.take(p, k, axis=0, mode="clip") for p in prims[:3]), None)
     t = chunk.near[:, None] + n.astype(chunk.near.dtype) * step_size
     x = chunk.origin[:, None] + t[..., None] * chunk.direction[:, None]
     inside = exists & jnp.all(jnp.abs(_to_box(pose, x - pose.position)) < 1.0, -1)
@@ -130,33 +131,36 @@ def _read_samples(chunk: _Chunk, params, step_size: float, k: Array, n: Array, e
 def _trilinear(volume: Array, k: Array, at: Array) -> jax.Array:
     """Reads volume [K, S, S, S, C] at x, y, z in [-1, 1] [R, J, 3]; -1 and 1 are centres of voxels, zeros lie outside."""
     side = volume.shape[1]
-    at = (at + 1.0) * (0.5 * (side - 1))
+    at = ((at + 1.0) * (0.5 * (side - 1)))[..., None, :]
     cell = jnp.floor(lax.stop_gradient(at))
-    value = 0.0
-    for corner in ((i, j, l) for i in (0, 1) for j in (0, 1) for l in (0, 1)):
-        voxel = cell + jnp.array(corner, cell.dtype)
-        weight = jnp.prod(1.0 - jnp.abs(at - voxel), -1, keepdims=True)
-        within = jnp.all((voxel >= 0) & (voxel < side), -1, keepdims=True)
-        x, y, z = jnp.moveaxis(jnp.clip(voxel, 0, side - 1).astype(jnp.int32), -1, 0)
-        value = value + jnp.where(within, weight, 0.0) * volume[k, z, y, x]
-    return value
+    upper = jnp.array([(i, j, l) for i in (0, 1) for j in (0, 1) for l in (0, 1)])  # the cell's corners, [8, 3]
+    voxel = cell + upper
+    within = jnp.all((voxel >= 0) & (voxel < side), -1)
+    weight = jnp.where(upper == 1, at - cell, 1.0 - (at - cell))
+    weight = jnp.where(within, weight[..., 0] * weight[..., 1] * weight[..., 2], 0.0)
+    voxel = jnp.clip(voxel, 0, side - 1).astype(jnp.int32)
+    place = ((k[..., None] * side + voxel[..., 2]) * side + voxel[..., 1]) * side + voxel[..., 0]
+    return jnp.sum(weight[..., None] * jnp.take(volume.reshape(-1, volume.shape[-1]), place, axis=0, mode="clip"), -2)
 
 
 def _sum_block(step_size: float, block: Array, params, constants) -> jax.Array:
-    """Sum [R, 4] of (alpha colour, alpha) over one block of samples, of those before saturation."""
+    """Sums [R, 8] over a block of samples: (alpha colour, alpha) of those before saturation; (colour, 1) of the one at it."""
     chunk, ends, step, primitive = constants
     k, n, exists = _look_up(chunk, ends, jnp.zeros_like(step), block)
-    before = (n < step[:, None]) | (k < primitive[:, None])  # the list ends with the step of saturation
-    sample = _read_samples(chunk, params, step_size, k, n, exists & before)
-    alpha = sample[..., 3:]
-    return jnp.sum(jnp.concatenate([alpha * sample[..., :3], alpha], -1), 1)
+    step, primitive = step[:, None], primitive[:, None]
+    at = exists & (n == step) & (k == primitive)
+    before = (n < step) | (k < primitive)  # the list ends with the step of saturation
+    sample = _read_samples(chunk, params, step_size, k, n, exists & (before | at))
+    colour, alpha = sample[..., :3], jnp.where(at[..., None], 0.0, sample[..., 3:])
+    last = jnp.where(at[..., None], jnp.concatenate([colour, jnp.ones_like(alpha)], -1), 0.0)
+    return jnp.sum(jnp.concatenate([alpha * colour, alpha, last], -1), 1)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _sum_terms(term, count: Array, params, constants) -> jax.Array:
-    """Sum over i < count of term(i, params, constants) [R, 4]. A loop of unknown length, with a gradient in `params`."""
+    """Sum over i < count of term(i, params, constants) [R, 8]. A loop of unknown length, with a gradient in `params`."""
     like = constants[0].near
-    zeros = zeros_beside((like.shape[0], 4), like.dtype, like)
+    zeros = zeros_beside((like.shape[0], 8), like.dtype, like)
     return lax.fori_loop(0, count, lambda i, total: total + term(i, params, constants), zeros)
 
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import tqdm
+from flax import nnx
 
-from ava_jax.core.types import Assets, Batch
+from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.metrics import table
 from ava_jax.run import inference
 from ava_jax.tasks.base import Source, Task
@@ -52,16 +53,36 @@ def evaluate(task: Task, assets: Assets, compile: Compile, splits: Sequence[str]
     """Scores every readable sample of the splits.
 
     Raises:
-      ValueError: a split is not one of the task's, or has no sample that can be read.
+      ValueError: there is no split, one is not the task's, or one has no sample that can be read.
     """
+    if not splits:
+        raise ValueError("evaluate: this run held nothing out of training, so there is nothing to score.")
     if unknown := [split for split in splits if split not in task.eval_splits]:
-        have = ", ".join(task.eval_splits) or "none: the config holds nothing out"
+        have = ", ".join(task.eval_splits) or "none, as it held nothing out of training"
         raise ValueError(f"evaluate: there is no split {unknown[0]!r} to score; this run has {have}.")
-    score = compile(task.evaluate)
+    score = _compile_scores(task, compile)
     baseline = task.baseline(assets) if isinstance(task, HasBaseline) else lambda batch: {}
     return {
         split: _evaluate_split(split, task, assets, task.source(split, assets), score, baseline, threads=threads) for split in splits
     }
+
+
+def _compile_scores(task: Task, compile: Compile) -> Callable[[Batch], dict[str, Array]]:
+    """`task.evaluate` compiled. Its scores keep their order, which tables show: jit sorts the names of what it returns."""
+    order: dict[str, None] = {}
+
+    def trace(model: nnx.Module, batch: Batch) -> dict[str, Array]:
+        scores = task.evaluate(model, batch)
+        order.update(dict.fromkeys(scores))
+        return scores
+
+    compiled = compile(trace)
+
+    def score(batch: Batch) -> dict[str, Array]:
+        scores = compiled(batch)
+        return {name: scores[name] for name in order}
+
+    return score
 
 
 def _evaluate_split(

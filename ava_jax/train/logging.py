@@ -1,5 +1,6 @@
 """What a run says: TensorBoard scalars and pictures, PNGs, and one tidy line in the terminal."""
 
+import os
 import pathlib
 import sys
 import time
@@ -47,7 +48,8 @@ class Terminal:
 
     def __init__(self, first: int, last: int):
         """Steps go from `first` to `last`."""
-        self._interactive = sys.stdout.isatty()
+        # A pseudo-terminal without a size, as of some CI, would show an empty bar.
+        self._interactive = sys.stdout.isatty() and os.get_terminal_size(sys.stdout.fileno()).columns > 0
         self._last = last
         self._bar = tqdm.tqdm(
             total=last,
@@ -72,6 +74,10 @@ class Terminal:
             self._bar.write(text, file=sys.stdout)
         else:
             print(text, flush=True)
+
+    def begin(self) -> None:
+        """The clock of the bar starts here: what came before was compiling."""
+        self._bar.unpause()
 
     def advance(self, values: Mapping[str, float]) -> None:
         """One step more, with the values to show beside the bar."""

@@ -167,6 +167,7 @@ class _Loop:
             batch, position = self.feed.take()
             step = self._compile(batch) if batch is not None else None
             self.meter.clear()
+            self.terminal.begin()
             while batch is not None:
                 self.state, metrics = step(self.state, self.run.constants, batch)
                 self._settle()  # the step before, while the devices are at this one

@@ -1,7 +1,8 @@
 // The raymarcher on CPU threads.
 //
-// Memory beyond inputs and outputs: forward, 16 bytes a primitive and, for each thread, 296 bytes a primitive and one block of
-// rays (68 kB); backward, 16 bytes a primitive and 68 bytes a ray of one frame, rounded up to whole blocks of 32 x 32 rays.
+// Memory beyond inputs and outputs: forward, 16 bytes a primitive of one frame and, for each thread, 264 bytes a primitive and
+// one block of rays (58 kB); backward, 16 bytes a primitive and 57 bytes a ray of one frame, in whole blocks of 32 x 32 rays.
+// A primitive's gradient is one thread's work, so the backward pass of a few large primitives does not scale with threads.
 #pragma once
 
 #include "../common/parallel.h"

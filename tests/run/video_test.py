@@ -13,6 +13,7 @@ def frames(count: int, height: int = 33, width: int = 47):
         yield np.full((height, width, 3), 40 * i + 20, np.uint8)
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # of the reader below
 def test_mp4_and_pngs_hold_the_frames(tmp_path):
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip" / "000009.png").write_bytes(b"of a longer clip before")

@@ -59,7 +59,8 @@ class Assembler(nnx.Module):
         )
         return Primitives(
             position=centre.reshape(b, -1, 3) + act * geometry.position,
-            rotation=frames @ rotation_matrix(act * geometry.rotation),
+            # At full precision: a GPU's usual ten bits of mantissa would shear the boxes.
+            rotation=jnp.matmul(frames, rotation_matrix(act * geometry.rotation), precision=jax.lax.Precision.HIGHEST),
             scale=_SCALE_MARGIN * running[:, None] * jnp.where(warmup, 1.0, geometry.scale),
             rgba=rgba,
         )

@@ -101,8 +101,8 @@ class IdentityEncoder(nnx.Module):
         for level, maps in enumerate(zip(self.combiners, maps_geo, maps_tex)):
             if level > 0 or finest:
                 combine, geo, tex = maps
-                points = self.warp_points(geo.shape[1])
-                combined.append([sample_bilinear(m, points) for m in combine(geo, tex)])
+                both = jnp.concatenate(combine(geo, tex), axis=-1)
+                combined.append(jnp.split(sample_bilinear(both, self.warp_points(geo.shape[1])), 2, axis=-1))
         geo, tex = zip(*reversed(combined))
         return IdentityCode(z_geo, z_tex, geo, tex)
 

@@ -41,7 +41,8 @@ def turntable(compile: render.Compile, shot: Shot, assets: Assets, *, count: int
     height, width = shot.samples[0]["image"].shape[:2]
     phase = 2 * np.pi * np.arange(count) / count
     angles = phase if degrees >= 180 else np.deg2rad(degrees) * np.sin(phase)
-    center = assets.arrays["vertices_mean"].mean(0)
+    mesh = assets.arrays["vertices_mean"]
+    center = (mesh.min(0) + mesh.max(0)) / 2  # the mean would lie in the face, where most vertices are
     cameras = render.orbit(cameras_of(shot.samples[0]), center, angles, height, width)
     person = _batch_of_one(shot.person)
     code, encode = compile(render.encode_identity)(person), compile(render.encode_expression)

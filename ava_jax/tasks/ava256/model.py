@@ -11,8 +11,7 @@ from ava_jax.core.types import Array, Assets, Batch, Cameras, Primitives
 from ava_jax.core.variables import Constant
 from ava_jax.losses import terms
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
-from ava_jax.ops.rays import camera_rays
-from ava_jax.ops.raymarch import raymarch
+from ava_jax.ops import camera_rays, raymarch
 from ava_jax.tasks.ava256.appearance import Background, ColourCalibration, composite
 from ava_jax.tasks.ava256.assembler import Assembler
 from ava_jax.tasks.ava256.decoders import ColourDecoder, GeometryDecoder

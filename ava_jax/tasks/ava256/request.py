@@ -37,7 +37,7 @@ class Shot(NamedTuple):
 
 
 def find(
-    config: ConfigDict, assets: Assets, *, identity: str = "", driver: str = "", segment: str = "", camera: str = "", most: int = 0
+    config: ConfigDict, assets: Assets, identity: str = "", driver: str = "", segment: str = "", camera: str = "", *, most: int = 0
 ) -> Shot:
     """Reads what the names say; each may be left empty.
 
@@ -125,7 +125,7 @@ def pick(what: str, name: str, known: Sequence[str]) -> str:
     if name in known:
         return name
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:5]
-    raise ValueError(f"{what}={name}: there is none of that name among {len(known)}; the nearest: {', '.join(near)}.")
+    raise ValueError(f"{what}={name}: there is none of that name; of {len(known)}, the nearest are {', '.join(near)}.")
 
 
 def _capture_name(what: str, name: str, names: Sequence[str]) -> str:

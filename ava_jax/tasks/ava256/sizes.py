@@ -36,9 +36,9 @@ class Sizes:
             raise ValueError(
                 f"config.model: primitives_per_side * primitive_side must be one of {SIDES}; got {self.per_side} * {self.depth} = {self.slab}."
             )
-        if self.per_side < 8 or self.depth < 2:
+        if self.per_side < 8 or self.depth < 4:
             raise ValueError(
-                f"config.model: primitives_per_side must be at least 8 and primitive_side at least 2; got {self.per_side} and {self.depth}."
+                f"config.model: primitives_per_side must be at least 8 and primitive_side at least 4; got {self.per_side} and {self.depth}."
             )
         if not self.width > 0:
             raise ValueError(f"config.model.width must be positive; got {self.width}.")

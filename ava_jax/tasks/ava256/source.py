@@ -219,7 +219,7 @@ class CaptureSource:
         texture = cache.get((capture.texture, frame), lambda: self._decoded(capture.texture, frame, lambda b: images.decode(b, size)))
         vertices = cache.get((capture.vertices, frame), lambda: self._decoded(capture.vertices, frame, mesh_files.read_vertices))
         if len(vertices) != self._vertices:
-            raise ValueError(f"{capture.vertices}, frame {frame}: must have {self._vertices} vertices as the statistics; got {len(vertices)}.")
+            raise ValueError(f"{capture.vertices}, frame {frame}: must have {self._vertices} vertices, as the assets; got {len(vertices)}.")
         return texture, vertices
 
     def _neutral_frame(self, capture: Capture) -> int:

@@ -25,8 +25,8 @@ from ava_jax.tasks.ava256.capture import NEUTRAL, TOPOLOGY
 from ava_jax.tasks.ava256.synth_head import Expression, Identity
 
 REQUEST = "synth.json"  # beside the captures: what they were made from
-_AVIF = {"quality": 80, "speed": 8}
-_NEUTRAL = Expression(smile=0.12)
+_AVIF = {"quality": 85, "speed": 9}  # a slower encoder would take longer than the renderer
+_NEUTRAL = Expression(smile=0.2)
 
 # Segment -> its expression at full strength. The last segment, of free expressions, is what single-subject work holds out.
 _SEGMENTS = {
@@ -117,7 +117,7 @@ def write(folder: pathlib.Path, request: Request, *, jobs: int, exist_ok: bool =
 
 
 def cameras_of(request: Request, person: int) -> list[synth_render.Camera]:
-    """The rig's cameras that a person's capture has: never the same one is missing twice running; the frontal one is always there."""
+    """The rig's cameras that a person's capture has: one is missing, another one from person to person, but never the frontal one."""
     rig = synth_render.rig(request.cameras, request.seed)
     missing = {1 + (2 * person + 1) % (len(rig) - 1)} if len(rig) > 3 else set()
     return [camera for i, camera in enumerate(rig) if i not in missing]
@@ -126,7 +126,7 @@ def cameras_of(request: Request, person: int) -> list[synth_render.Camera]:
 def identity(request: Request, person: int) -> Identity:
     rng = np.random.default_rng([request.seed, 2, person])
     shape = {name: float(np.clip(rng.standard_normal(), -1.8, 1.8)) * size for name, size in synth_head.SHAPE.items()}
-    return Identity(seed=1000 * request.seed + person, shape=shape, look=synth_skin.look(person, rng))
+    return Identity(seed=16 * (4096 * request.seed + person), shape=shape, look=synth_skin.look(person, rng))
 
 
 def script(request: Request, person: int) -> list[tuple[str, Expression]]:
@@ -135,10 +135,9 @@ def script(request: Request, person: int) -> list[tuple[str, Expression]]:
     neutral, free = max(1, request.frames // 12), max(1, request.frames // 5)
     middle = request.frames - neutral - free
     lines = [(NEUTRAL, _NEUTRAL)] * neutral
-    for group in np.array_split(np.arange(middle), len(_SEGMENTS)):
-        name = list(_SEGMENTS)[len({line[0] for line in lines}) - 1]
+    for (name, full), group in zip(_SEGMENTS.items(), np.array_split(np.arange(middle), len(_SEGMENTS)), strict=True):
         for strength in np.linspace(1.0, 0.35, len(group)):
-            lines.append((name, _blend([(_SEGMENTS[name], strength)], rng)))
+            lines.append((name, _blend([(full, strength)], rng)))
     for _ in range(free):
         chosen = rng.choice(len(_SEGMENTS), 2, replace=False)
         parts = [(list(_SEGMENTS.values())[i], rng.uniform(0.4, 0.9)) for i in chosen]
@@ -232,7 +231,8 @@ def _write_capture(decoder: pathlib.Path, request: Request, person: int, frames:
     rows = [f"{segment},{n}" for (segment, _), n in zip(script(request, person), numbers, strict=True)]
     (decoder / "frame_list.csv").write_text("\n".join(["seg_id,frame_id", *rows]) + "\n")
     lines = ["\n".join(" ".join(f"{x:.9e}" for x in row) for row in pose) + "\n" for pose in poses]
-    archive.write(decoder / "head_pose" / "head_pose.zip", [(f"{n:06d}.txt", text.encode()) for n, text in zip(numbers, lines, strict=True)])
+    texts = [(f"{n:06d}.txt", line.encode()) for n, line in zip(numbers, lines, strict=True)]
+    archive.write(decoder / "head_pose" / "head_pose.zip", texts)
     _write_surface(decoder, numbers, frames)
     keypoints = [(f"{n:06d}.npy", _npy(_keypoints(f.vertices, pose))) for n, f, pose in zip(numbers, frames, poses, strict=True)]
     archive.write(decoder / "keypoints_3d" / "keypoints_3d.zip", keypoints)

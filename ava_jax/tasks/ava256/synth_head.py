@@ -10,7 +10,7 @@ Millimetres in head space: x to the right as seen from the front, y up, z to the
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import interpolate
@@ -52,11 +52,11 @@ _HINGE = np.array([0.0, 2.0, -4.0])  # of the jaw
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """One person: `shape` and `look`, coefficients by name; see `SHAPE` and `synth_skin`."""
+    """One person, told from others by `seed`; `shape` has a value for each name of `SHAPE`, `look` is described in `synth_skin.look`."""
 
     seed: int
-    shape: dict[str, float]
-    look: dict[str, float]
+    shape: dict[str, float] = dataclasses.field(compare=False)
+    look: dict[str, Any] = dataclasses.field(compare=False)
 
 
 class Expression(NamedTuple):
@@ -136,7 +136,7 @@ def shape(identity: Identity, expression: Expression, hair: np.ndarray) -> np.nd
     """
     s = vertex_surface()
     points = np.stack([s.x, s.y, s.z], axis=-1)
-    points += _features(s, identity.shape)
+    points += _features(s, identity.shape, 1 - smoothstep(hair / 6))
     points += _expression_bumps(s, expression)
     points = _open_jaw(points, s, expression.jaw)
     points = _proportions(points, s, identity.shape)
@@ -193,8 +193,8 @@ def _sections() -> interpolate.PchipInterpolator:
     return interpolate.PchipInterpolator(table[:, 0], table[:, 1:], axis=0)
 
 
-def _features(s: Surface, c: dict[str, float]) -> np.ndarray:
-    """Nose, eyes, mouth, chin, cheeks and ears as displacements [V, 3]."""
+def _features(s: Surface, c: dict[str, float], bare: np.ndarray) -> np.ndarray:
+    """Nose, eyes, mouth, chin, cheeks and ears as displacements [V, 3]; ears show where the head is `bare` of hair."""
     front = smoothstep((s.z - 15) / 30)
     ax = np.abs(s.x)
     out = np.zeros((*s.x.shape, 3))
@@ -218,9 +218,9 @@ def _features(s: Surface, c: dict[str, float]) -> np.ndarray:
     out[..., 2] = z * front
     side = np.sign(s.x) * smoothstep((ax - 20) / 30)
     out[..., 0] += side * (c["cheek"] + 1) * bump(s.y, s.z, (-38, 45), (26, 34)) * (s.z > -30)
-    ear = _ear(s)
-    out[..., 0] += np.sign(s.x) * ear * (15 + c["ear"])
-    out[..., 2] -= ear * 7
+    ear = _ear(s) * bare
+    out[..., 0] += np.sign(s.x) * ear * (19 + c["ear"])
+    out[..., 2] -= ear * 8
     return out
 
 
@@ -239,8 +239,8 @@ def _expression_bumps(s: Surface, e: Expression) -> np.ndarray:
     ax, sign = np.abs(s.x), np.sign(s.x)
     corner = bump(ax, s.y, (MOUTH_HALF_WIDTH, MOUTH), (15, 14)) * front
     out = np.zeros((*s.x.shape, 3))
-    out[..., 0] += e.smile * 8 * corner * sign
-    out[..., 1] += e.smile * 9 * corner
+    out[..., 0] += e.smile * 9 * corner * sign
+    out[..., 1] += e.smile * 12 * corner
     out[..., 2] -= e.smile * 5 * corner
     cheek = bump(ax, s.y, (42, -20), (17, 13)) * front
     out[..., 2] += e.smile * 5 * cheek
@@ -277,9 +277,8 @@ def _open_jaw(points: np.ndarray, s: Surface, amount: float) -> np.ndarray:
 def _proportions(points: np.ndarray, s: Surface, c: dict[str, float]) -> np.ndarray:
     jaw = smoothstep((s.level - 0.5) / 0.25) * (1 - smoothstep((s.level - 0.85) / 0.1))
     neck = smoothstep((s.level - 0.84) / 0.1)
-    scale = np.stack([(1 + c["width"]) * (1 + c["jaw_width"] * jaw), np.full(s.x.shape, 1 + c["height"]), np.full(s.x.shape, 1 + c["depth"])], -1)
-    scale[..., 0] *= 1 + c["neck"] * neck
-    points = points * scale
+    points = points * np.array([1 + c["width"], 1 + c["height"], 1 + c["depth"]])
+    points[..., 0] *= (1 + c["jaw_width"] * jaw) * (1 + c["neck"] * neck)
     spread = bump(np.abs(s.x), s.y, EYE, (18, 14)) * (s.z > 20)
     points[..., 0] += np.sign(s.x) * c["eye_spacing"] * spread
     return points

@@ -20,7 +20,10 @@ DISTANCE = 1100.0  # mm from the head to a camera
 SEEN = 405.0  # mm of height that a picture shows at that distance
 SUPERSAMPLING = 2
 _TARGET = np.array([0.0, -26.0, 0.0])  # the middle of head and neck
-_FIXED_LAMP = np.array([-0.75, 0.35, 0.55]) / np.linalg.norm([-0.75, 0.35, 0.55])
+_FIXED_LAMP = (np.array([-0.75, 0.35, 0.55]) / np.linalg.norm([-0.75, 0.35, 0.55])).astype(np.float32)
+# Colour of a camera's own lamp, of the fixed one and of the sky; and what comes from everywhere.
+_LAMPS = np.array([[1.01, 0.95, 0.87], [0.165, 0.20, 0.25], [0.09, 0.10, 0.11]], np.float32)
+_FLOOR = np.array([0.054, 0.06, 0.066], np.float32)
 
 
 class Camera(NamedTuple):
@@ -60,7 +63,7 @@ def rig(count: int, seed: int) -> list[Camera]:
         rotation = look_at(position, _TARGET + rng.uniform(-4, 4, 3), (rng.uniform(-0.03, 0.03), 1, 0))
         backdrop = np.concatenate([rng.uniform(0, 1, (5, 2)), rng.uniform(0.25, 0.6, (5, 1)), rng.uniform(20, 120, (5, 3))], axis=1)
         name = "401168" if i == 0 else str(400001 + 7 * i)  # the frontal camera is called as in the real rig
-        gain, offset = 1 + 0.035 * rng.standard_normal(3), 3 * rng.standard_normal(3)
+        gain, offset = 1 + 0.025 * rng.standard_normal(3), 3 * rng.standard_normal(3)
         cameras.append(Camera(name, rotation, position, focal, principal, gain, offset, backdrop))
     return cameras
 
@@ -69,7 +72,7 @@ def face(identity: Identity, expression: Expression, size: int) -> Painted:
     """Shape and unlit colour of an identity with an expression; textures of `size` texels a side."""
     vertices = synth_head.shape(identity, expression, synth_skin.hair_thickness(synth_head.vertex_surface(), identity))
     surface, jaw = _texels(size)
-    painted = synth_skin.animate(_painted(_Key(identity), size), surface, jaw, identity, expression)
+    painted = synth_skin.animate(_painted(identity, size), surface, jaw, identity, expression)
     return Painted(vertices, synth_head.normals(vertices, synth_head.topology().faces), painted, size)
 
 
@@ -118,22 +121,9 @@ def picture(head: Painted, camera: Camera, pose: np.ndarray, height: int) -> tup
     return np.clip(image + 0.5, 0, 255).astype(np.uint8), labels[::s, ::s]
 
 
-class _Key:
-    """Lets caches tell identities apart by their seed."""
-
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-
-    def __hash__(self) -> int:
-        return hash(self.identity.seed)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.identity.seed == other.identity.seed
-
-
 @functools.lru_cache(maxsize=2)
-def _painted(key: _Key, size: int) -> synth_skin.Paint:
-    return synth_skin.paint(_texels(size)[0], key.identity)
+def _painted(identity: Identity, size: int) -> synth_skin.Paint:
+    return synth_skin.paint(_texels(size)[0], identity)
 
 
 @functools.cache
@@ -171,10 +161,9 @@ def _lamp(direction: np.ndarray) -> np.ndarray:
 def _light(normal: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Light that arrives at surfaces [..., 3], by colour channel."""
     own = np.clip(normal @ _lamp(direction), 0, None)
-    fixed = np.clip(normal @ _FIXED_LAMP.astype(np.float32), 0, None)
+    fixed = np.clip(normal @ _FIXED_LAMP, 0, None)
     sky = 0.5 + 0.5 * normal[..., 1]
-    tints = np.array([[1.06, 1.0, 0.92], [0.75, 0.92, 1.15], [0.9, 1.0, 1.1]], np.float32)
-    return 0.95 * own[..., None] * tints[0] + 0.22 * fixed[..., None] * tints[1] + (0.06 + 0.10 * sky)[..., None] * tints[2]
+    return np.stack([own, fixed, sky], axis=-1) @ _LAMPS + _FLOOR
 
 
 def _highlight(normal: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -200,13 +189,13 @@ def _backdrop(blobs: bytes, height: int, width: int) -> np.ndarray:
 def _sample(head: Painted, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colour [P, 3] (bilinear), label [P] and gloss [P] (nearest) of the texture at uv [P, 2]."""
     size = head.size
-    column, row = uv[:, 0] * size - 0.5, (1 - uv[:, 1]) * size - 0.5
-    column, row = np.clip(column, 0, size - 1.001), np.clip(row, 0, size - 1.001)
-    left, top = column.astype(np.int32), row.astype(np.int32)
+    place = np.clip(np.stack([uv[:, 0], 1 - uv[:, 1]]) * np.float32(size) - np.float32(0.5), 0, np.float32(size - 1.001))
+    column, row = place
+    left, top = place.astype(np.int32)
     right, down = (column - left)[:, None], (row - top)[:, None]
     at = top * size + left
     colours = head.paint.colour
     upper = colours[at] * (1 - right) + colours[at + 1] * right
     lower = colours[at + size] * (1 - right) + colours[at + size + 1] * right
     nearest = np.rint(row).astype(np.int32) * size + np.rint(column).astype(np.int32)
-    return (upper * (1 - down) + lower * down).astype(np.float32), head.paint.label[nearest], head.paint.gloss[nearest]
+    return upper * (1 - down) + lower * down, head.paint.label[nearest], head.paint.gloss[nearest]

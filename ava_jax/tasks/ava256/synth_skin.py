@@ -53,8 +53,9 @@ def look(index: int, rng: np.random.Generator) -> dict:
         return np.clip(np.array(colour) * (1 + amount * rng.standard_normal()) + 60 * amount * rng.standard_normal(3), 12, 250)
 
     return {
-        "skin": vary(skin, 0.04), "hair": vary(hair, 0.06), "iris": vary(iris, 0.08), "clothes": vary(clothes, 0.15), "style": style,
-        "curls": curls, "beard": beard, "brow": rng.uniform(0.8, 1.3), "freckles": max(0.0, rng.normal(0.2, 0.4)), "lips": rng.uniform(0.4, 1),
+        "skin": vary(skin, 0.04), "hair": vary(hair, 0.06), "iris": vary(iris, 0.08), "clothes": vary(clothes, 0.15),
+        "style": style, "curls": curls, "beard": beard, "brow": rng.uniform(0.8, 1.3), "lips": rng.uniform(0.4, 1),
+        "freckles": max(0.0, rng.normal(0.2, 0.4)),
     }  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def paint(s: Surface, identity: Identity) -> Paint:
     fuzz = noise(points / 1.4, identity.seed + 3, octaves=2)
 
     ax = np.abs(s.x)
-    arch = 33.5 + 2.5 * np.sin((ax - 12) / 38 * np.pi) - 0.05 * np.clip(ax - 40, 0, None) ** 2
+    arch = 35 + 2.8 * np.sin((ax - 12) / 38 * np.pi) - 0.05 * np.clip(ax - 40, 0, None) ** 2
     half = 3.4 * c["brow"] * np.clip(1.15 - ((ax - 27) / 22) ** 2, 0, 1)
     brows = smoothstep((half - np.abs(s.y - arch) + 0.4) / 1.6) * (s.z > 20) * (0.8 + 0.2 * fuzz)
     colour = _mix(colour, 0.8 * c["hair"] + 0.08 * c["skin"], np.clip(brows, 0, 0.9))
@@ -158,7 +159,7 @@ def _hairline(s: Surface, style: str) -> np.ndarray:
 
 def _beard(s: Surface) -> np.ndarray:
     ax = np.abs(s.x)
-    cheek_line = -34 - 0.0 * ax + 22 * smoothstep((ax - 30) / 40)
+    cheek_line = -34 + 22 * smoothstep((ax - 30) / 40)
     region = smoothstep((cheek_line - s.y) / 9) * smoothstep((0.865 - s.level) / 0.03) * smoothstep((s.z - 2) / 18)
     upper, lower = _lips(s)
     bare = smoothstep((upper + 0.5 - s.y) / 1.5) * smoothstep((s.y - lower + 0.5) / 1.5) * (ax < 26)
@@ -189,12 +190,13 @@ def _skin(s: Surface, identity: Identity) -> np.ndarray:
     colour = colour * (1 - 0.35 * c["freckles"] * spots[:, None] * np.array([0.6, 1.0, 1.2]))
 
     shade = 0.16 * bump(ax, s.y, (EYE[0] - 8, EYE[1] - 9), (13, 4)) + 0.14 * bump(ax, s.y, (EYE[0] - 4, EYE[1] + 11), (17, 5))
-    shade += 0.13 * bump(ax, s.y, (15, 12), (5, 12)) + 0.75 * bump(ax, s.y, (6.2, -29.5), (4.2, 2.4)) + 0.28 * bump(ax, s.y, (17.5, -25), (2.6, 7))
+    shade += 0.13 * bump(ax, s.y, (15, 12), (5, 12)) + 0.75 * bump(ax, s.y, (6.2, -29.5), (4.2, 2.4))
+    shade += 0.28 * bump(ax, s.y, (17.5, -25), (2.6, 7))
     shade += 0.22 * bump(s.x, s.y, (0, -63.5), (17, 3)) + 0.16 * bump(s.x, s.y, (0, -33), (11, 3))
     shade = shade * front
     below = smoothstep((s.level - 0.845) / 0.03) * (1 - smoothstep((s.level - 0.90) / 0.07))
     shade += 0.42 * below * np.clip(np.cos(s.angle), 0, 1) ** 0.5
-    shade += 0.35 * bump(s.y, s.z, (2, -9), (13, 6)) * (ax > 60)
+    shade += (0.55 * bump(s.y, s.z, (3, -9), (13, 5)) + 0.30 * bump(s.y, s.z, (2, 6), (20, 3))) * (ax > 60)
     colour = colour * (1 - np.clip(shade, 0, 0.9)[:, None] * np.array([0.85, 1.0, 1.05]))
 
     upper, lower = _lips(s)
@@ -229,7 +231,7 @@ def _mouth(p: Paint, s: Surface, jaw: np.ndarray, identity: Identity, e: Express
     colour = _mix(p.colour, identity.look["skin"] * np.array([0.34, 0.2, 0.2]), 0.75 * line)
 
     parted = 0.44 * smoothstep(np.array(e.jaw / 0.3))
-    inside = smoothstep((parted - np.abs(jaw - 0.5)) / 0.06 + 0.5) * smoothstep((MOUTH_HALF_WIDTH - ax) / 3) * near if parted > 0.02 else 0 * jaw
+    inside = smoothstep((parted - np.abs(jaw - 0.5)) / 0.06 + 0.5) * smoothstep((MOUTH_HALF_WIDTH - ax) / 3) * near * (parted > 0.02)
     gap = max(28 * e.jaw, 3.0)  # mm between the lips
     depth = (jaw - (0.5 - parted)) / max(2 * parted, 1e-3)  # 0 at the upper lip, 1 at the lower
     arch = 1 - 0.5 * (s.x / MOUTH_HALF_WIDTH) ** 2
@@ -252,24 +254,26 @@ def _mouth(p: Paint, s: Surface, jaw: np.ndarray, identity: Identity, e: Express
 def _eye(p: Paint, s: Surface, side: int, identity: Identity, e: Expression) -> Paint:
     """One eye: sclera, iris and lids that close."""
     x, y = s.x - side * EYE[0], s.y - EYE[1]
-    lids = np.clip(1 - (x / 14.5) ** 2, 0, 1) * (s.z > 20)
+    lids = np.clip(1 - (x / 16.0) ** 2, 0, 1) * (s.z > 20)
     tilt = 0.06 * side * x  # the outer corner stands a little higher
-    bottom = tilt - 4.2 * lids**0.8 + 1.2 * max(e.smile, 0) * lids
-    rest = tilt + (6.6 + 1.6 * max(e.brow, 0) - 1.4 * max(-e.brow, 0) - 0.8 * max(e.smile, 0)) * lids**0.65
+    bottom = tilt - 4.6 * lids**0.8 + 1.2 * max(e.smile, 0) * lids
+    rest = tilt + (7.8 + 1.6 * max(e.brow, 0) - 1.4 * max(-e.brow, 0) - 0.8 * max(e.smile, 0)) * lids**0.65
     top = bottom + (rest - bottom) * (1 - 0.97 * e.blink)
     opened = smoothstep((top - y) / 1.0 + 0.3) * smoothstep((y - bottom) / 1.0 + 0.3) * (lids > 0.02)
     centre_x, centre_y = 4.5 * e.gaze_x, 1.0 + 2.6 * e.gaze_y
     radius = np.hypot(x - centre_x, y - centre_y)
-    white = np.array([236.0, 232, 228]) * (1 - 0.10 * (x / 14.5) ** 2 - 0.30 * smoothstep(1 - (top - y) / 3.0))[:, None]
+    lid_shadow = 0.30 * smoothstep(1 - (top - y) / 3.0)
+    white = np.array([236.0, 232, 228]) * (1 - 0.10 * (x / 16.0) ** 2 - lid_shadow)[:, None]
     rays = 1 + 0.14 * np.sin(13 * np.arctan2(y - centre_y, x - centre_x) + side)
-    iris = identity.look["iris"] * (rays * (1.15 - 0.6 * smoothstep((radius - 4.2) / 2.2)) - 0.30 * smoothstep(1 - (top - y) / 3.0))[:, None]
-    ball = _mix(white, iris, smoothstep((6.4 - radius) / 1.0 + 0.5))
-    ball = _mix(ball, np.array([14.0, 11, 10]), smoothstep((2.7 - radius) / 0.8 + 0.5))
+    iris = identity.look["iris"] * (rays * (1.15 - 0.6 * smoothstep((radius - 4.6) / 2.4)) - lid_shadow)[:, None]
+    ball = _mix(white, iris, smoothstep((7.2 - radius) / 1.0 + 0.5))
+    ball = _mix(ball, np.array([14.0, 11, 10]), smoothstep((3.0 - radius) / 0.8 + 0.5))
     glint = smoothstep((1.5 - np.hypot(x - centre_x + 1.9, y - centre_y - 2.3)) / 0.8 + 0.5)
     ball = _mix(ball, np.array([252.0, 252, 252]), 0.9 * glint)
-    tear = bump(x, y, (-side * 13.0, -0.5), (2.2, 1.6))
+    tear = bump(x, y, (-side * 14.4, -0.5), (2.2, 1.6))
     ball = _mix(ball, np.array([206.0, 140, 130]), 0.7 * tear)
-    lash = np.exp(-(((y - top - 0.5) / 1.0) ** 2)) * smoothstep(lids / 0.2) + 0.35 * np.exp(-(((y - bottom + 0.4) / 0.7) ** 2)) * smoothstep(lids / 0.3)
+    lash = np.exp(-((y - top - 0.5) ** 2)) * smoothstep(lids / 0.2)
+    lash += 0.35 * np.exp(-(((y - bottom + 0.4) / 0.7) ** 2)) * smoothstep(lids / 0.3)
     crease = np.exp(-(((y - rest - 4.0) / 1.1) ** 2)) * smoothstep(lids / 0.25) * (1 - 0.6 * e.blink)
     colour = p.colour * (1 - 0.30 * crease)[:, None]
     colour = _mix(colour, ball, opened)

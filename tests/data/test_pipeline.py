@@ -1,0 +1,114 @@
+"""Order, resuming and errors of the batch iterator."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ava_jax.data import pipeline
+from ava_jax.tasks.base import Sampling
+
+
+class Numbers:
+    """Samples 0 .. n-1; `gaps` cannot be read, `faults` raise."""
+
+    def __init__(self, n, gaps=(), faults=()):
+        self.n, self.gaps, self.faults = n, gaps, faults
+
+    def __len__(self):
+        return self.n
+
+    def __repr__(self):
+        return "Numbers"
+
+    def __getitem__(self, i):
+        if i in self.faults:
+            raise OSError("disk on fire")
+        return None if i in self.gaps else {"i": np.int32(i), "row": np.full(3, i, np.float32)}
+
+
+def take(iterator, count):
+    return [next(iterator)["i"].tolist() for _ in range(count)]
+
+
+def test_batches_are_stacked():
+    batch = next(pipeline.iterator(Numbers(8), Sampling(4), seed=0, threads=0))
+    assert batch["i"].shape == (4,) and batch["row"].shape == (4, 3)
+    np.testing.assert_array_equal(batch["row"][:, 0], batch["i"])
+
+
+def test_the_order_follows_from_the_seed_alone():
+    orders = {
+        (seed, threads): take(pipeline.iterator(Numbers(50), Sampling(4), seed=seed, threads=threads), 30)
+        for seed in (0, 1) for threads in (0, 1, 5)
+    }  # fmt: skip
+    assert orders[0, 0] == orders[0, 1] == orders[0, 5] != orders[1, 0]
+    flat = np.concatenate(orders[0, 0])
+    assert sorted(flat[:50]) == sorted(flat[50:100]) == list(range(50))
+    assert flat[:50].tolist() != flat[50:100].tolist()  # each epoch has an order of its own
+
+
+def test_unreadable_samples_are_passed_over_and_batches_stay_full():
+    batches = take(pipeline.iterator(Numbers(10, gaps=(3, 7)), Sampling(4), seed=0, threads=2), 10)
+    assert all(len(batch) == 4 for batch in batches)
+    assert sorted(np.concatenate(batches)[:8]) == [0, 1, 2, 4, 5, 6, 8, 9]
+
+
+def test_a_finite_split_is_read_once_in_order():
+    iterator = pipeline.iterator(Numbers(10, gaps=(4,)), Sampling(4, shuffle=False, epochs=1, drop_remainder=False), seed=0, threads=2)
+    assert [b["i"].tolist() for b in iterator] == [[0, 1, 2, 3], [5, 6, 7, 8], [9]]
+
+
+def test_resuming_is_exact_with_any_number_of_threads():
+    source = Numbers(23, gaps=(2, 3, 11))
+    first = pipeline.iterator(source, Sampling(4), seed=5, threads=3)
+    take(first, 9)  # into the second epoch
+    state = json.loads(json.dumps(first.get_state()))
+    expected = take(first, 12)
+    for threads in (0, 1, 4):
+        again = pipeline.iterator(source, Sampling(4), seed=5, threads=threads)
+        again.set_state(state)
+        assert take(again, 12) == expected
+    assert again.get_state() == first.get_state()
+
+
+def test_a_running_iterator_can_be_set_back():
+    iterator = pipeline.iterator(Numbers(23), Sampling(4), seed=5, threads=2)
+    state = iterator.get_state()
+    start = take(iterator, 5)
+    iterator.set_state(state)
+    assert take(iterator, 5) == start
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"n": 24}, {"process_count": 2}])
+def test_a_state_of_another_order_is_refused(change):
+    state = pipeline.iterator(Numbers(23), Sampling(4), seed=0, threads=0).get_state()
+    settings = {"n": 23, "seed": 0, "process_count": 1} | change
+    other = pipeline.iterator(
+        Numbers(settings["n"]), Sampling(4), seed=settings["seed"], threads=0, process_count=settings["process_count"]
+    )
+    with pytest.raises(ValueError, match="resuming needs the"):
+        other.set_state(state)
+
+
+def test_processes_share_every_batch_and_see_each_sample_once():
+    shares = [pipeline.iterator(Numbers(24), Sampling(8), seed=0, threads=1, process_index=i, process_count=2) for i in range(2)]
+    seen = [take(share, 3) for share in shares]
+    assert all(len(batch) == 4 for share in seen for batch in share)
+    assert sorted(np.concatenate(seen).ravel()) == list(range(24))
+    with pytest.raises(ValueError, match="multiple of the 2 processes"):
+        pipeline.iterator(Numbers(24), Sampling(7), seed=0, threads=1, process_index=0, process_count=2)
+
+
+def test_errors_name_the_sample():
+    iterator = pipeline.iterator(Numbers(4, faults=(2,)), Sampling(1, shuffle=False), seed=0, threads=2)
+    take(iterator, 2)
+    with pytest.raises(ValueError, match="sample 2 of Numbers: disk on fire"):
+        next(iterator)
+
+
+def test_a_source_without_a_readable_sample_is_an_error_not_a_wait():
+    with pytest.raises(ValueError, match="none of the 3 samples of Numbers"):
+        next(pipeline.iterator(Numbers(3, gaps=(0, 1, 2)), Sampling(2), seed=0, threads=2))
+    with pytest.raises(ValueError, match="has no samples"):
+        pipeline.iterator(Numbers(0), Sampling(2), seed=0, threads=2)

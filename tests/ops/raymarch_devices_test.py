@@ -1,0 +1,63 @@
+"""Transformations and processes: vmap, shard_map on two devices, thread counts, instruction sets."""
+
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import ava_jax
+from ava_jax.ops import native
+
+needs_native = pytest.mark.skipif(not native.serves_default_backend(), reason="the compiled raymarcher is not built for this platform")
+HERE = pathlib.Path(__file__).parent
+
+
+def run(script, *args, **environment):
+    """Runs a script beside this file in a process of its own; its output."""
+    command = [sys.executable, str(HERE / script), *map(str, args)]
+    path = os.pathsep.join([str(pathlib.Path(ava_jax.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+FEW = ("replicated primitives",)  # the twin takes long to compile
+ALL = (*FEW, "vmap", "grad of shard_map", "grad in shard_map", "grad in shard_map, unchecked")
+
+
+@pytest.mark.parametrize("implementation, names", [pytest.param("native", ALL, marks=needs_native), ("twin", FEW)])
+def test_transformations_on_two_devices(implementation, names):
+    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    errors = json.loads(run("raymarch_transformations.py", implementation, *names, XLA_FLAGS=flags, JAX_PLATFORMS="cpu"))
+    assert set(errors) == set(names)
+    for name, error in errors.items():
+        assert error < 1e-5, (name, error)
+
+
+@needs_native
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_bits_do_not_depend_on_the_number_of_threads(tmp_path):
+    digests = set()
+    for cpus in (1, 2, 2):
+        used = run("raymarch_process.py", tmp_path / "out.npz", cpus)
+        assert f"{cpus} threads" in used
+        digests.add(hashlib.sha256((tmp_path / "out.npz").read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+@needs_native
+def test_instruction_sets_agree(tmp_path):
+    results = {}
+    for name in ("portable", "avx2", "avx512"):
+        used = run("raymarch_process.py", tmp_path / f"{name}.npz", AVA_INSTRUCTION_SET=name)
+        if f"{name}," in used:  # else this processor has none
+            results[name] = np.load(tmp_path / f"{name}.npz")
+    for name, result in results.items():
+        for key in result.files:
+            wanted = results["portable"][key]
+            np.testing.assert_allclose(result[key], wanted, rtol=0, atol=5e-5 * np.abs(wanted).max(), err_msg=f"{name} {key}")

@@ -1,0 +1,80 @@
+"""Calibration and background, alone and in `AvatarCodec.finish`."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from small_head import assets, config
+
+from ava_jax.tasks.ava256.appearance import Background, ColourCalibration, position_encoding
+from ava_jax.tasks.ava256.model import AvatarCodec
+from ava_jax.tasks.ava256.sizes import Sizes
+
+SIZES = Sizes(per_side=32, depth=8, texture=256, width=0.125)
+
+
+def test_calibration_adds_gains_and_offsets_and_takes_means_for_the_unseen():
+    calibration = ColourCalibration(3, 2)
+    rng = np.random.default_rng(0)
+    tables = [rng.standard_normal(x.shape).astype(np.float32) for x in (calibration.camera_gain, calibration.camera_offset)]
+    tables += [rng.standard_normal((2, 3)).astype(np.float32) for _ in range(2)]
+    calibration.camera_gain[...], calibration.camera_offset[...], calibration.identity_gain[...], calibration.identity_offset[...] = tables
+    image = rng.uniform(0, 255, (3, 2, 2, 3)).astype(np.float32)
+    ours = calibration(image, np.array([1, -1, 2]), np.array([0, 1, -1]))
+    gain, offset, identity_gain, identity_offset = tables
+    for b, (camera, identity) in enumerate([(gain[1], identity_gain[0]), (gain.mean(0), identity_gain[1]), (gain[2], identity_gain.mean(0))]):
+        moved = [(offset[1], identity_offset[0]), (offset.mean(0), identity_offset[1]), (offset[2], identity_offset.mean(0))][b]
+        np.testing.assert_allclose(ours[b], image[b] * (camera + identity) + moved[0] + moved[1], rtol=1e-5, atol=1e-3)
+
+
+def test_calibration_starts_as_the_identity():
+    image = np.random.default_rng(0).uniform(0, 255, (1, 2, 2, 3)).astype(np.float32)
+    np.testing.assert_allclose(ColourCalibration(3, 2)(image, np.array([0]), np.array([1])), image, rtol=1e-6)
+
+
+def test_position_encoding_order():
+    encoding = np.asarray(position_encoding(3, 5))
+    x, y = -1 + 2 * 3 / 4, 1.0  # row 2, column 3
+    wanted = [f(2**i * np.pi * p) for f in (np.sin, np.cos) for i in range(10) for p in (x, y)]
+    np.testing.assert_allclose(encoding[2, 3], wanted, atol=2e-4)  # float32 angles up to 1600
+
+
+def test_the_background_is_its_layers_applied_to_the_concatenated_input():
+    background = Background(3, 2, SIZES, rngs=nnx.Rngs(0))
+
+    def dense(layer, x, activated=True):
+        y = x @ np.asarray(layer.weight[...]) + np.asarray(layer.bias[...])
+        return np.where(y > 0, y, 0.2 * y) if activated else y
+
+    def code(table, one_hot):
+        return dense(table.second, dense(table.first, one_hot), activated=False)
+
+    parts = [code(background.camera, np.eye(3)[2]), code(background.identity, np.eye(2)[1])]
+    x = np.concatenate([np.broadcast_to(np.concatenate(parts), (4, 3, 16)), position_encoding(4, 3)], -1)
+    for layer in background.layers:
+        x = dense(layer, x)
+    wanted = 25 * dense(background.last, x, activated=False) + 100
+    np.testing.assert_allclose(background(jnp.array([2]), jnp.array([1]), 4, 3)[0], wanted, rtol=1e-4, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return AvatarCodec(config(), assets(), rngs=nnx.Rngs(0))
+
+
+def test_finish_puts_the_background_behind_what_is_known(model):
+    camera, identity = np.array([1, 1, -1, 0]), np.array([0, 0, 0, -1])
+    rgba = np.zeros((4, 5, 6, 4), np.float32)
+    rgba[1] = [10, 20, 30, 0.25]
+    rgba[2:] = [10, 20, 30, 0.25]
+    image = np.asarray(model.finish(rgba, camera, identity))
+    behind = np.asarray(model.background(camera[:1], identity[:1], 5, 6))[0]
+    np.testing.assert_allclose(image[0], behind, rtol=1e-5)
+    np.testing.assert_allclose(image[1], np.array([10, 20, 30]) + 0.75 * behind, rtol=1e-5)
+    np.testing.assert_allclose(image[2:], np.broadcast_to([10, 20, 30], (2, 5, 6, 3)), rtol=1e-5)
+
+
+def test_without_a_background_the_image_stands_over_black():
+    model = AvatarCodec(config(background=False), assets(), rngs=nnx.Rngs(0))
+    rgba = np.full((1, 2, 2, 4), 0.5, np.float32)
+    np.testing.assert_allclose(model.finish(rgba, np.array([0]), np.array([0])), rgba[..., :3], rtol=1e-6)

@@ -1,0 +1,24 @@
+"""The whole of `scripts/parity.py` on the reference's vectors."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+def test_every_array_is_within_its_bound(test_data):
+    golden = test_data / "golden"
+    command = [sys.executable, str(ROOT / "scripts" / "parity.py"), f"--golden={golden}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    with np.load(golden / "ava256_modules.npz") as vectors:
+        for name in set(vectors.files) - {"seed"}:
+            assert re.search(rf"^{name} .* ok$", result.stdout, re.MULTILINE), f"{name} was not compared"
+    for scene in ("grid64", "warp27", "inside100", "head16384"):
+        assert re.search(rf"^{scene} colour .* ok$|^{scene} init colour .* ok$", result.stdout, re.MULTILINE), f"{scene} was not compared"
