@@ -74,10 +74,17 @@ AVA_INLINE T Seventh(T y) {
   return y3 * y3 * y;
 }
 
+template <class T>
+AVA_INLINE T Eighth(T y) {
+  const T y2 = y * y;
+  const T y4 = y2 * y2;
+  return y4 * y4;
+}
+
 // Density fades towards the faces by exp(-8 sum |y|^8).
 template <class T>
 AVA_INLINE T Fade(const T y[3]) {
-  return Exp((Seventh(y[0]) * y[0] + Seventh(y[1]) * y[1] + Seventh(y[2]) * y[2]) * -8.0f);
+  return Exp((Eighth(y[0]) + Eighth(y[1]) + Eighth(y[2])) * -8.0f);
 }
 
 // d log Fade / dy.

@@ -1,58 +1,20 @@
 // Backward pass: before saturation compositing is a sum, so a primitive's gradient needs no other primitive. A thread block owns
 // a primitive's gradient (or a slab of it) in shared memory and writes it once; each of its threads owns some of its voxels, so
 // nothing is added atomically and the same bits come out of every run.
-//
-// Ownership: the 8 voxels around a sample have the 8 combinations of odd and even x, y, z. A combination ("class") and a channel
-// belong to one lane, whatever the sample; a warp whose lanes hold kVector channels each takes kVector samples at a time, with a
-// copy of the gradient for each. Copies are summed at the end, in a fixed order.
-#include <type_traits>
-
 #include "cuda.h"
 #include "device.cuh"
+#include "sample.cuh"
+#include "spread.cuh"
+#include "stage.cuh"
 
 namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kClasses = 8;
 constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - position
 // So many samples of a lane are added in float32, then in float64.
 constexpr int kBatchesBetweenCollections = 64;
 constexpr size_t kSlabBytes = 32 << 10;
-
-// What a kernel accumulates: the template's gradient and the pose's, or that of the warp field.
-struct Target {
-  int side;     // of the volume whose gradient it is
-  int slices;   // of a slab: even
-  int slabs;
-  int half;     // classes have `half` voxels along an axis
-  int cells;    // half * half * slices / 2
-};
-
-// Rays of a tile that have samples in the primitive, one after the other.
-struct Stage {
-  float4 start[kWarp];      // relative to the primitive's position; first step
-  float4 step[kWarp];       // ray's step; how much of a saturating sample counted
-  float4 cotangent[kWarp];
-  int offset[kWarp];        // samples of the rays before
-  int saturation[kWarp];    // step at which the ray saturates in this primitive, or -1
-};
-
-// Samples whose gradient is spread: index of the class cell of odd voxels, with flags for the axes where that of the even voxels
-// is one more; weights of the even and odd voxels.
-struct Spread {
-  float4 place[kWarp];  // index (bits), weights of the even voxels x, y, z
-  float4 value[kWarp];  // the gradient by channel
-};
-
-struct SpreadAnywhere {
-  float4 even[kWarp];  // as Spread::place
-  float4 odd[kWarp];   // flags (bits), weights of the odd voxels
-  float4 value[kWarp];
-};
-
-template <int kSide>
-using SpreadOf = std::conditional_t<(kSide > 0), Spread, SpreadAnywhere>;
 
 struct Ray {
   float4 rgb_alpha;
@@ -109,40 +71,9 @@ __device__ __forceinline__ void ReadAndSpread(const float4* voxels, const float 
   dy[1] = (dy0 + (dy1 - dy0) * fz) * 3.5f;
   dy[2] = (dz0 + (dz1 - dz0) * fy) * 3.5f;
   const int odd = (cell.x >> 1) + (cell.y >> 1) * 4 + (cell.z >> 1) * 16, more = (cell.x & 1) + (cell.y & 1) * 4 + (cell.z & 1) * 16;
-  spread->place[slot] = make_float4(__int_as_float(odd | more << 16), cell.x & 1 ? fx : 1.0f - fx, cell.y & 1 ? fy : 1.0f - fy,
-                                    cell.z & 1 ? fz : 1.0f - fz);
+  spread->place[slot] = make_float4(__int_as_float((odd | more << 16) * (kWarp * 4)), cell.x & 1 ? fx : 1.0f - fx,
+                                    cell.y & 1 ? fy : 1.0f - fy, cell.z & 1 ? fz : 1.0f - fz);
   spread->value[slot] = g;
-}
-
-// Index and weights of the even and odd voxels along an axis, for voxels from `begin` to `end`; others get no weight.
-__device__ __forceinline__ void SplitAxis(int lower, float fraction, bool touches, int begin, int end, int* odd, int* more,
-                                          float* even_weight, float* odd_weight) {
-  const int even_voxel = (lower + 1) >> 1 << 1, odd_voxel = ((lower + 1) >> 1 << 1) - 1 + ((lower & 1) ? 0 : 2);
-  const bool even_in = touches && even_voxel >= begin && even_voxel < end, odd_in = touches && odd_voxel >= begin && odd_voxel < end;
-  const int even_at = even_in ? (even_voxel - begin) >> 1 : 0, odd_at = odd_in ? (odd_voxel - begin) >> 1 : even_at;
-  const int even = even_in ? even_at : odd_at;
-  *odd = odd_at;
-  *more = even - odd_at;  // 0 or 1
-  *even_weight = even_in ? (lower & 1 ? fraction : 1.0f - fraction) : 0.0f;
-  *odd_weight = odd_in ? (lower & 1 ? 1.0f - fraction : fraction) : 0.0f;
-}
-
-__device__ __forceinline__ void RecordAnywhere(const Cell& cell, const float4& value, const Target& target, int slab_begin,
-                                               SpreadAnywhere* spread, int slot) {
-  int odd = 0, more = 0, stride = 1;
-  float even_weight[3], odd_weight[3];
-#pragma unroll
-  for (int i = 0; i < 3; ++i) {
-    const int begin = i == 2 ? slab_begin : 0, end = i == 2 ? min(target.side, slab_begin + target.slices) : target.side;
-    int odd_at, one_more;
-    SplitAxis(cell.at[i], cell.fraction[i], cell.touches, begin, end, &odd_at, &one_more, &even_weight[i], &odd_weight[i]);
-    odd += odd_at * stride;
-    more |= one_more << i;
-    stride *= target.half;
-  }
-  spread->even[slot] = make_float4(__int_as_float(odd), even_weight[0], even_weight[1], even_weight[2]);
-  spread->odd[slot] = make_float4(__int_as_float(more), odd_weight[0], odd_weight[1], odd_weight[2]);
-  spread->value[slot] = value;
 }
 
 // The same for any side, with or without a warp field, from global memory.
@@ -186,100 +117,6 @@ __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, co
   }
 }
 
-template <int kVector>
-struct Channels {
-  float v[kVector];
-};
-
-template <int kVector>
-__device__ __forceinline__ Channels<kVector> LoadChannels(const float* p) {
-  Channels<kVector> c;
-  if constexpr (kVector == 1) {
-    c.v[0] = *p;
-  } else if constexpr (kVector == 2) {
-    const float2 x = *reinterpret_cast<const float2*>(p);
-    c.v[0] = x.x, c.v[1] = x.y;
-  } else {
-    const float4 x = *reinterpret_cast<const float4*>(p);
-    c.v[0] = x.x, c.v[1] = x.y, c.v[2] = x.z, c.v[3] = x.w;
-  }
-  return c;
-}
-
-template <int kVector>
-__device__ __forceinline__ void StoreChannels(float* p, const Channels<kVector>& c) {
-  if constexpr (kVector == 1) {
-    *p = c.v[0];
-  } else if constexpr (kVector == 2) {
-    *reinterpret_cast<float2*>(p) = make_float2(c.v[0], c.v[1]);
-  } else {
-    *reinterpret_cast<float4*>(p) = make_float4(c.v[0], c.v[1], c.v[2], c.v[3]);
-  }
-}
-
-// A lane's part in spreading.
-template <int kVector>
-struct Owner {
-  static constexpr int kGroup = kWarp / kVector, kLanesOfClass = 4 / kVector;
-  int group, channel;
-  bool odd[3];
-  float sign[3], constant[3];  // weight of a voxel from that of the even one
-  float* own;
-
-  __device__ __forceinline__ Owner(int lane, float* copies, int cells) {
-    group = lane / kGroup;
-    const int class_index = lane % kGroup / kLanesOfClass;
-    channel = lane % kLanesOfClass * kVector;
-    for (int i = 0; i < 3; ++i) {
-      odd[i] = class_index >> i & 1;
-      sign[i] = odd[i] ? -1.0f : 1.0f;
-      constant[i] = odd[i] ? 1.0f : 0.0f;
-    }
-    own = copies + group * cells * kWarp + class_index * 4 + channel;
-  }
-
-  __device__ __forceinline__ void Find(const Spread& spread, int slot, const Target&, float** place, float* weight) const {
-    const float4 p = spread.place[slot];
-    const int bits = __float_as_int(p.x);
-    const int mask = (odd[0] ? 0 : 1) | (odd[1] ? 0 : 4) | (odd[2] ? 0 : 16);
-    *place = own + ((bits & 0xffff) + (bits >> 16 & mask)) * kWarp;
-    *weight = (p.y * sign[0] + constant[0]) * (p.z * sign[1] + constant[1]) * (p.w * sign[2] + constant[2]);
-  }
-
-  __device__ __forceinline__ void Find(const SpreadAnywhere& spread, int slot, const Target& target, float** place,
-                                       float* weight) const {
-    const float4 even = spread.even[slot], odds = spread.odd[slot];
-    const int more = __float_as_int(odds.x);
-    int index = __float_as_int(even.x);
-    index += (!odd[0] && more & 1) ? 1 : 0;
-    index += (!odd[1] && more & 2) ? target.half : 0;
-    index += (!odd[2] && more & 4) ? target.half * target.half : 0;
-    *place = own + index * kWarp;
-    *weight = (odd[0] ? odds.y : even.y) * (odd[1] ? odds.z : even.z) * (odd[2] ? odds.w : even.w);
-  }
-
-  // Adds `count` samples' gradients, two at a time; slots up to a whole number of rounds must hold zeros.
-  template <class AnySpread>
-  __device__ __forceinline__ void Add(const AnySpread& spread, int count, const Target& target) const {
-    for (int slot = group; slot < count + group; slot += 2 * kVector) {
-      float *first, *second, first_weight, second_weight;
-      Find(spread, slot, target, &first, &first_weight);
-      Find(spread, slot + kVector, target, &second, &second_weight);
-      const Channels<kVector> g = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[slot]) + channel);
-      const Channels<kVector> h = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[slot + kVector]) + channel);
-      Channels<kVector> a = LoadChannels<kVector>(first), b = LoadChannels<kVector>(second);
-      const bool same = first == second;
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) {
-        a.v[i] += first_weight * g.v[i];
-        b.v[i] = (same ? a.v[i] : b.v[i]) + second_weight * h.v[i];
-      }
-      StoreChannels<kVector>(first, a);
-      StoreChannels<kVector>(second, b);
-    }
-  }
-};
-
 // What the warps of a thread block keep in shared memory: copies of the gradient, then this for each warp.
 template <int kSide>
 struct WarpShared {
@@ -288,16 +125,18 @@ struct WarpShared {
   float pose[kPoseSums];
 };
 
-// The samples of a batch of staged rays, from sample `begin` on: evaluates one a lane.
+// The staged samples from `begin` on, one a lane: evaluates them and records how their gradients spread.
 template <int kSide, bool kHasWarp, bool kToField>
 __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, const Target& target, int slab_begin, const Pose& pose,
-                                              int lane, int begin, int total, int rays,
-                                              WarpShared<kSide>* shared, float sums[kPoseSums]) {
+                                              int lane, int begin, const Staged& staged, WarpShared<kSide>* shared,
+                                              float sums[kPoseSums]) {
   const Stage& stage = shared->stage;
   // The ray of a sample: the last one that begins at or before it.
-  const int offset = lane < rays ? stage.offset[lane] : INT32_MAX;
-  const int before = __popc(__ballot_sync(kAllLanes, offset < begin));
-  unsigned heads = offset >= begin && offset < begin + kWarp ? 1u << (offset - begin) : 0u;
+  const int low = lane < staged.rays ? stage.offset[lane] : INT32_MAX;
+  const int high = lane + kWarp < staged.rays ? stage.offset[lane + kWarp] : INT32_MAX;
+  const int before = __popc(__ballot_sync(kAllLanes, low < begin)) + __popc(__ballot_sync(kAllLanes, high < begin));
+  unsigned heads = (low >= begin && low < begin + kWarp ? 1u << (low - begin) : 0u) |
+                   (high >= begin && high < begin + kWarp ? 1u << (high - begin) : 0u);
 #if __CUDA_ARCH__ >= 800
   heads = __reduce_or_sync(kAllLanes, heads);
 #else
@@ -313,7 +152,11 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
 #pragma unroll
   for (int i = 0; i < 3; ++i) y[i] = pose.matrix[3 * i] * v[0] + pose.matrix[3 * i + 1] * v[1] + pose.matrix[3 * i + 2] * v[2];
   // The sample that saturated the ray was inside, however y rounds here.
-  const bool valid = begin + lane < total && (Inside(y) || step == ray.saturation_step);
+  bool valid = begin + lane < staged.samples && (Inside(y) || step == ray.saturation_step);
+  if (kSide == 0 && !kHasWarp && slab_begin > 0) {  // the first slab takes all, for the pose
+    const float z = (y[2] + 1.0f) * (0.5f * static_cast<float>(target.side - 1));
+    valid = valid && z > static_cast<float>(slab_begin - 2) && z < static_cast<float>(slab_begin + target.slices + 1);
+  }
   float dy[3] = {0.0f, 0.0f, 0.0f}, log_fade = 0.0f;
   if (valid) {
 #pragma unroll
@@ -338,68 +181,6 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
       shared->spread.even[lane] = shared->spread.odd[lane] = zero;
     }
     shared->spread.value[lane] = zero;
-  }
-}
-
-// Stages the tile's rays that have samples in the primitive; returns their number, *total that of their samples.
-template <int kSide>
-__device__ __forceinline__ int StageTile(const Scratch& scratch, int64_t tile, int primitive, const Pose& pose, int lane,
-                                         Stage* stage, int* total) {
-  const int64_t at = tile * kWarp + lane;
-  const float4 start = scratch.ray_start[at], by = scratch.ray_step[at];
-  const int2 saturation = scratch.ray_saturation[at];
-  const float from[3] = {start.x, start.y, start.z}, step[3] = {by.x, by.y, by.z};
-  const BoxLine<float> line = ToBox(pose.position, pose.matrix, from, step);
-  // A sample counts if (step, primitive) <= that of saturation; the ray's steps end with the one of saturation.
-  const float end = start.w - (saturation.y < primitive ? 1.0f : 0.0f);
-  float first, last;
-  StepRange(line, end, &first, &last);
-  const int count = start.w > 0.0f && first < last ? static_cast<int>(last - first) : 0;
-  const unsigned mask = __ballot_sync(kAllLanes, count > 0);
-  if (mask == 0) return 0;
-  int inclusive = count;
-#pragma unroll
-  for (int i = 1; i < kWarp; i *= 2) {
-    const int below = __shfl_up_sync(kAllLanes, inclusive, i);
-    if (lane >= i) inclusive += below;
-  }
-  *total = __shfl_sync(kAllLanes, inclusive, kWarp - 1);
-  if (count > 0) {
-    const int slot = __popc(mask & LanesBelow(lane));
-    stage->start[slot] = make_float4(start.x - pose.position[0], start.y - pose.position[1], start.z - pose.position[2], first);
-    stage->step[slot] = by;
-    stage->cotangent[slot] = scratch.ray_cotangent[at];
-    stage->offset[slot] = inclusive - count;
-    stage->saturation[slot] = saturation.y == primitive ? saturation.x : -1;
-  }
-  __syncwarp();
-  return __popc(mask);
-}
-
-__device__ __forceinline__ bool MayMeet(const Cones& cones, int64_t i, const float4& sphere, const Pose& pose) {
-  const Cone cone = LoadCone(cones, i);
-  float nearest, farthest;
-  return Touches(cone, sphere, &nearest, &farthest) && TouchesBox(cone, pose, &nearest, &farthest);
-}
-
-// Calls visit(block, mask of tiles) for the blocks of the frame whose rays may meet the primitive, in order; the same in all warps.
-template <class Visit>
-__device__ __forceinline__ void ForEachBlock(const Scratch& scratch, const Grid& grid, int64_t frame, const float4& sphere, const Pose& pose, int lane,
-                                             Visit visit) {
-  for (int64_t r = 0; r < grid.regions; r += kWarp) {
-    const bool in = r + lane < grid.regions;
-    unsigned regions = __ballot_sync(kAllLanes, in && MayMeet(scratch.regions, frame * grid.regions + r + (in ? lane : 0), sphere, pose));
-    while (regions != 0) {
-      const int64_t first = (frame * grid.regions + r + FirstLane(regions)) * kRegionBlockCount;
-      regions &= regions - 1;
-      unsigned blocks = __ballot_sync(kAllLanes, lane < kRegionBlockCount && MayMeet(scratch.blocks, first + lane % kRegionBlockCount, sphere, pose));
-      while (blocks != 0) {
-        const int64_t block = first + FirstLane(blocks);
-        blocks &= blocks - 1;
-        const unsigned tiles = __ballot_sync(kAllLanes, MayMeet(scratch.tiles, block * kBlockTileCount + lane, sphere, pose));
-        if (tiles != 0) visit(block, tiles);
-      }
-    }
   }
 }
 
@@ -457,6 +238,16 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   double total_sum = 0.0;
   int batches = 0;  // since the sums were collected
   bool any = false;
+  Staged staged;
+  const auto process = [&](int begin) {
+    EvaluateBatch<kSide, kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, staged, own, sums);
+    __syncwarp();
+    owner.Add(own->spread, min(staged.samples - begin, kWarp), target);
+    __syncwarp();
+    if (++batches < kBatchesBetweenCollections) return;
+    CollectPose(lane, sums, &total_sum);
+    batches = 0;
+  };
   ForEachBlock(scratch, grid, frame, scratch.spheres[at], pose, lane, [&](int64_t block, unsigned tiles) {
     if (!any) {
       any = true;
@@ -465,24 +256,28 @@ __global__ void __launch_bounds__(kWarps* kWarp)
       }
       __syncthreads();
     }
-    for (int turn = 0; tiles != 0; ++turn) {
-      const int tile = FirstLane(tiles);
-      tiles &= tiles - 1;
-      if (turn % kWarps != warp) continue;
-      int total = 0;
-      const int rays = StageTile<kSide>(scratch, block * kBlockTileCount + tile, primitive, pose, lane, &own->stage, &total);
-      for (int begin = 0; rays > 0 && begin < total; begin += kWarp) {
-        EvaluateBatch<kSide, kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, total, rays, own, sums);
-        __syncwarp();
-        owner.Add(own->spread, min(total - begin, kWarp), target);
-        __syncwarp();
-        if (++batches < kBatchesBetweenCollections) continue;
-        CollectPose(lane, sums, &total_sum);
-        batches = 0;
-      }
+    // Warps take turns.
+    int turn = 0;
+    unsigned mine = 0;
+    if (kWarps == 1) {
+      mine = tiles;
+    } else {
+      for (; tiles != 0; tiles &= tiles - 1) mine |= turn++ % kWarps == warp ? tiles & -tiles : 0u;
+    }
+    if (mine == 0) return;
+    PackedRay next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(mine), lane);
+    while (mine != 0) {
+      const PackedRay ray = next;
+      mine &= mine - 1;
+      if (mine != 0) next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(mine), lane);
+      StageTile(scratch, ray, primitive, pose, lane, &own->stage, &staged);
+      int begin = 0;
+      for (; staged.samples - begin >= kWarp; begin += kWarp) process(begin);
+      if (begin > 0) Carry(lane, begin, &own->stage, &staged);
     }
   });
-  if (batches > 0) CollectPose(lane, sums, &total_sum);
+  if (staged.samples > 0) process(0);
+  CollectPose(lane, sums, &total_sum);
   if (!kToField && lane < kPoseSums) own->pose[lane] = static_cast<float>(total_sum);
   __syncthreads();
   const int64_t volume = static_cast<int64_t>(target.side) * target.side * target.side;
@@ -544,10 +339,6 @@ cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid,
   return cudaGetLastError();
 }
 
-#ifndef AVA_BACKWARD_WARPS
-#define AVA_BACKWARD_WARPS 1
-#define AVA_BACKWARD_VECTOR 2
-#endif
 
 Scratch CarveBackward(Carver* carver, const Shape& s) {
   const Grid g = MakeGrid(s);
@@ -583,7 +374,7 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
     error = Launch<0, true, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
     if (error == cudaSuccess) error = Launch<0, true, true, 1, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
   } else if (s.side == 8) {
-    error = Launch<8, false, false, AVA_BACKWARD_WARPS, AVA_BACKWARD_VECTOR>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    error = Launch<8, false, false, 1, 2>(scene, scratch, grid, s.side, gradient.rgba, stream);
   } else {
     error = Launch<0, false, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }

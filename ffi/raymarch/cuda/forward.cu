@@ -1,86 +1,20 @@
-// Forward pass: primitives are listed for blocks of 32 x 32 pixels, then for tiles of 8 x 4; a warp marches its tile's rays.
+// Forward pass: a warp marches the rays of a tile of 8 x 4 pixels through the primitives listed for its block.
 #include "cuda.h"
 #include "device.cuh"
+#include "sample.cuh"
 
 namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kListThreads = 256;
-constexpr int kListWarps = kListThreads / kWarp;
-constexpr int kChunkWords = 1024;  // of 32 primitives: looked at between two compactions
-
-// Lists the primitives that a block's rays may meet, in order of index.
-__global__ void __launch_bounds__(kListThreads) ListPrimitives(Shape shape, Scratch scratch, Grid grid, int capacity) {
-  __shared__ uint32_t masks[kChunkWords];
-  __shared__ int offsets[kChunkWords];
-  __shared__ int warp_sums[kListWarps];
-  const int64_t block = blockIdx.x, frame = block / grid.blocks;
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const Cone cone = LoadCone(scratch.blocks, block);
-  if (cone.radius < 0.0f) {
-    if (threadIdx.x == 0) scratch.list_counts[block] = 0;
-    return;
-  }
-  const float4* spheres = scratch.spheres + frame * shape.primitives;
-  const int count = static_cast<int>(shape.primitives);
-  int total = 0;
-  for (int chunk = 0; chunk < count; chunk += kChunkWords * kWarp) {
-    const int words = min(kChunkWords, (count - chunk + kWarp - 1) / kWarp);
-    for (int word = warp; word < words; word += kListWarps) {
-      const int k = chunk + word * kWarp + lane;
-      float nearest, farthest;
-      const bool touches = k < count && Touches(cone, spheres[min(k, count - 1)], &nearest, &farthest);
-      const unsigned mask = __ballot_sync(kAllLanes, touches);
-      if (lane == 0) masks[word] = mask;
-    }
-    __syncthreads();
-    // Exclusive sums of the words' counts: four words a thread.
-    constexpr int kPer = kChunkWords / kListThreads;
-    int sums[kPer], sum = 0;
-    for (int i = 0; i < kPer; ++i) {
-      const int word = threadIdx.x * kPer + i;
-      sums[i] = sum;
-      sum += word < words ? __popc(masks[word]) : 0;
-    }
-    int inclusive = sum;
-    for (int i = 1; i < kWarp; i *= 2) {
-      const int below = __shfl_up_sync(kAllLanes, inclusive, i);
-      if (lane >= i) inclusive += below;
-    }
-    if (lane == kWarp - 1) warp_sums[warp] = inclusive;
-    __syncthreads();
-    int before = total + inclusive - sum, all = 0;
-    for (int i = 0; i < kListWarps; ++i) {
-      if (i < warp) before += warp_sums[i];
-      all += warp_sums[i];
-    }
-    for (int i = 0; i < kPer; ++i) offsets[threadIdx.x * kPer + i] = before + sums[i];
-    __syncthreads();
-    total += all;
-    if (total > capacity) break;
-    int32_t* list = scratch.lists + block * capacity;
-    for (int word = warp; word < words; word += kListWarps) {
-      const unsigned mask = masks[word];
-      if (mask >> lane & 1) list[offsets[word] + __popc(mask & LanesBelow(lane))] = chunk + word * kWarp + lane;
-    }
-    __syncthreads();
-  }
-  if (threadIdx.x == 0) scratch.list_counts[block] = total > capacity ? -1 : total;
-}
-
-#ifndef AVA_MW
-#define AVA_MW 4
-#define AVA_MB 4
-#define AVA_KEPT 8
-#endif
-constexpr int kMarchWarps = AVA_MW;
+constexpr int kMarchWarps = 4;
+constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread
 constexpr int kTileCapacity = 256;  // primitives listed for a tile; one that meets more looks through its block's
 
 // Steps composited together: within a window only a ray that saturates needs its samples in order. Windows are long as long as no
 // ray comes near saturation; in a short one the samples are kept, up to kKept a ray.
 constexpr int kShort = 8, kLong = 32;
-constexpr int kKept = AVA_KEPT;
+constexpr int kKept = 8;
 constexpr int kQuiet = 2;  // short windows far from saturation before a long one
 constexpr int kFarStep = 65535;  // of a list: this step and all after it
 
@@ -105,12 +39,12 @@ struct Source {
   int count;
 };
 
-__device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Source& source, const Cone& cone, int i) {
-  Entry entry = {0, 0.0f, 0.0f};
-  if (i >= source.count) return entry;
-  entry.primitive = source.list == nullptr ? i : source.list[i];
+__device__ __forceinline__ int Candidate(const Source& source, int i) { return source.list == nullptr ? i : source.list[i]; }
+
+__device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Source& source, const Cone& cone, int k) {
+  Entry entry = {k, 0.0f, 0.0f};
   float nearest, farthest;
-  const int64_t at = source.first_primitive + entry.primitive;
+  const int64_t at = source.first_primitive + k;
   if (!Touches(cone, scratch.spheres[at], &nearest, &farthest)) return entry;
   if (!TouchesBox(cone, LoadPose(scratch, at), &nearest, &farthest)) return entry;
   const float first = (nearest - cone.base_max) / cone.step_max - 1.0f, last = (farthest - cone.base_min) / cone.step_min + 2.0f;
@@ -120,8 +54,8 @@ __device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Sou
 }
 
 __device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& source, const Cone& cone, int i) {
-  if (source.tile == nullptr) return TestCandidate(scratch, source, cone, i);
   if (i >= source.count) return {0, 0.0f, 0.0f};
+  if (source.tile == nullptr) return TestCandidate(scratch, source, cone, Candidate(source, i));
   const ushort2 range = source.tile->range[i];
   return {source.tile->primitive[i], static_cast<float>(range.x),
           static_cast<float>(range.y == kFarStep ? kMaxSteps : range.y)};
@@ -130,19 +64,36 @@ __device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& sou
 // Fills the tile's list; false if it has no room.
 __device__ __forceinline__ bool ListForTile(const Scratch& scratch, const Source& source, const Cone& cone, int lane,
                                             TileScratch* tile, int* count) {
-  int kept = 0;
+  int kept = 0, waiting = 0;
+  static_assert(kKept >= 2, "the tags hold the queue");
+  int* queue = &tile->tag[0][0];  // those whose spheres touch wait here, to test 32 boxes at once
   for (int i = 0; i < source.count; i += kWarp) {
-    const Entry entry = TestCandidate(scratch, source, cone, i + lane);
-    const bool touches = entry.first < entry.last;
-    const unsigned mask = __ballot_sync(kAllLanes, touches);
-    if (kept + __popc(mask) > kTileCapacity) return false;
-    if (touches) {
-      const int at = kept + __popc(mask & LanesBelow(lane));
-      tile->primitive[at] = entry.primitive;
-      tile->range[at] = make_ushort2(static_cast<unsigned short>(fminf(entry.first, kFarStep - 1)),
-                                     static_cast<unsigned short>(fminf(entry.last, kFarStep)));
+    const int k = Candidate(source, min(i + lane, source.count - 1));
+    float nearest, farthest;
+    const bool near = i + lane < source.count && Touches(cone, scratch.spheres[source.first_primitive + k], &nearest, &farthest);
+    const unsigned nears = __ballot_sync(kAllLanes, near);
+    if (near) queue[waiting + __popc(nears & LanesBelow(lane))] = k;
+    waiting += __popc(nears);
+    __syncwarp();
+    while (waiting >= kWarp || (waiting > 0 && i + kWarp >= source.count)) {
+      Entry entry = {0, 0.0f, 0.0f};
+      if (lane < waiting) entry = TestCandidate(scratch, source, cone, queue[lane]);
+      const int later = queue[lane + kWarp];
+      __syncwarp();
+      queue[lane] = later;
+      __syncwarp();
+      waiting = max(waiting - kWarp, 0);
+      const bool touches = entry.first < entry.last;
+      const unsigned mask = __ballot_sync(kAllLanes, touches);
+      if (kept + __popc(mask) > kTileCapacity) return false;
+      if (touches) {
+        const int at = kept + __popc(mask & LanesBelow(lane));
+        tile->primitive[at] = entry.primitive;
+        tile->range[at] = make_ushort2(static_cast<unsigned short>(fminf(entry.first, kFarStep - 1)),
+                                       static_cast<unsigned short>(fminf(entry.last, kFarStep)));
+      }
+      kept += __popc(mask);
     }
-    kept += __popc(mask);
   }
   __syncwarp();
   *count = kept;
@@ -164,7 +115,7 @@ __device__ __forceinline__ float4 ReadSample(const Scene& scene, const float4* v
   if constexpr (kSide == 8) {
     const Cell8 cell = PlaceInside8(y);
     fx = cell.fx, fy = cell.fy, fz = cell.fz;
-    lower += (cell.z * 8 + cell.y) * 8 + cell.x;
+    lower += static_cast<unsigned>((cell.z * 8 + cell.y) * 8 + cell.x);
   } else {
     const Cell cell = PlaceInside(y, side);
     fx = cell.fraction[0], fy = cell.fraction[1], fz = cell.fraction[2];
@@ -374,7 +325,8 @@ __device__ __forceinline__ RayState MarchTile(const Scene& scene, const Scratch&
 }
 
 template <int kSide, bool kHasWarp>
-__global__ void __launch_bounds__(kMarchWarps* kWarp, AVA_MB) March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
+__global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
+    March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   extern __shared__ float4 memory[];
   TileScratch* shared = reinterpret_cast<TileScratch*>(memory);
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -439,7 +391,7 @@ cudaError_t CudaForward(const Scene& scene, const Image& image, float* memory, c
   const Scratch scratch = CarveForward(&carver, s);
   const int capacity = static_cast<int>(ListCapacity(s));
   Prepare(scene, nullptr, scratch, stream);
-  ListPrimitives<<<static_cast<unsigned>(s.frames * grid.blocks), kListThreads, 0, stream>>>(s, scratch, grid, capacity);
+  List(s, scratch, capacity, stream);
   if (scene.warp != nullptr) return LaunchMarch<0, true>(scene, image, scratch, grid, capacity, stream);
   if (s.side == 8) return LaunchMarch<8, false>(scene, image, scratch, grid, capacity, stream);
   return LaunchMarch<0, false>(scene, image, scratch, grid, capacity, stream);
