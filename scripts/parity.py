@@ -31,9 +31,8 @@ def main(_) -> None:
     off = []
     for row in itertools.chain(parity_modules.rows(golden, assets), parity_raymarch.rows(golden, assets)):
         relative = row.max_error / row.scale if row.scale else float(row.max_error > 0)
-        print(
-            f"{row.name:40} {row.max_error:10.3g} {row.scale:10.4g} {relative:9.1e} {row.bound:8.0e}  {'ok' if row.ok else 'OFF'}", flush=True
-        )
+        verdict = "ok" if row.ok else "OFF"
+        print(f"{row.name:40} {row.max_error:10.3g} {row.scale:10.4g} {relative:9.1e} {row.bound:8.0e}  {verdict}", flush=True)
         off += [] if row.ok else [row.name]
     print(f"off: {', '.join(off)}" if off else "all within their bounds")
     sys.exit(bool(off))

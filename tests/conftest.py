@@ -20,7 +20,10 @@ def test_data() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def tiny_capture(tmp_path_factory) -> pathlib.Path:
-    """Captures of 2 procedural heads, 6 frames, 3 of 4 cameras each, images 64 x 41: read only; a test that changes files copies it first."""
+    """Captures of 2 procedural heads, 6 frames, 3 of 4 cameras each, images 64 x 41: read only.
+
+    A test that changes files copies it first.
+    """
     from ava_jax.tasks.ava256 import synth
 
     folder = tmp_path_factory.mktemp("tiny") / "captures"

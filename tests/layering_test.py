@@ -15,7 +15,6 @@ _MECHANISMS = {"data", "nn", "ops", "losses", "metrics"}
 ALLOWED = {
     "core": {"core"},
     **{name: {name, "core"} for name in _MECHANISMS},
-    "data": {"data", "core", "tasks.base"},  # Source and Sampling, the seam between pipeline and tasks
     "tasks.base": {"core"},
     "train": {"train", "data", "core", "tasks.base"},
     "run": {"run", "train", "data", "metrics", "core", "tasks.base"},

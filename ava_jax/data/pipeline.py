@@ -6,8 +6,8 @@ from typing import Any
 import grain
 import numpy as np
 
+from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Batch
-from ava_jax.tasks.base import Sampling, Source
 
 
 def iterator(

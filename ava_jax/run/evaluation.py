@@ -8,10 +8,11 @@ import numpy as np
 import tqdm
 from flax import nnx
 
+from ava_jax.core.sampling import Source
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.metrics import table
 from ava_jax.run import inference
-from ava_jax.tasks.base import Source, Task
+from ava_jax.tasks.base import Task
 
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # `run.inference.Inference.compile`
 GROUPS = ("identity", "camera", "segment")  # columns of `Task.describe` that the report groups by, where a task has them

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from flax import nnx
 
+from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Batch
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import Sampling, Source
 from ava_jax.train import state as states
 
 

@@ -4,7 +4,6 @@ A config names its task as `module:Class`; `load_task` builds it. A new task is 
 nothing else. A task imports from {data, nn, ops, losses, metrics} -> core; never from another task, `train` or `run`.
 """
 
-import dataclasses
 import importlib
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -14,37 +13,8 @@ import ml_collections
 import optax
 from flax import nnx
 
+from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How a split is read.
-
-    Attributes:
-      batch_size: samples a step, over all devices of all processes.
-      shuffle: a new order every epoch, repeatable from (seed, epoch); otherwise index order.
-      epochs: passes over the split; None repeats for ever.
-      drop_remainder: whether the last, smaller batch of a finite split is dropped.
-    """
-
-    batch_size: int
-    shuffle: bool = True
-    epochs: int | None = None
-    drop_remainder: bool = True
-
-
-class Source(Protocol):
-    """Stateless random access to samples; safe to call from several threads."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Batch | None:
-        """One sample (arrays without the batch axis), or None where it cannot be read: counted, and the next takes its place."""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """`listed`: its length; and of the samples asked for so far, how many were passed over, by reason."""
 
 
 # One term of a loss: values [B, ...] and a mask that broadcasts against them, or None for all ones.

@@ -13,9 +13,10 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
+from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import Sampling, Source, Task, load_task
+from ava_jax.tasks.base import Task, load_task
 from ava_jax.train import config as configs
 from ava_jax.train import state as states
 from ava_jax.train import step as steps

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import Sampling
+from ava_jax.core.sampling import Sampling
 
 
 class Numbers:

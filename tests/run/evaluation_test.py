@@ -9,7 +9,7 @@ from flax import nnx
 
 from ava_jax.core.types import Assets
 from ava_jax.run import evaluation, inference
-from ava_jax.tasks.base import Sampling
+from ava_jax.core.sampling import Sampling
 
 ASSETS = Assets({}, {"identities": ["anna", "bert"]})
 

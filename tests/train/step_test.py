@@ -38,7 +38,8 @@ def _run(config, batches, task=None):
     for indices in batches:
         batch = jax.device_put(_batch(task, assets, indices), steps.sharded(mesh))
         state, metrics = step(state, parts.constants, batch)
-    return jax.device_get(state._replace(key=jax.random.key_data(state.key))), jax.device_get(metrics), parts._replace(params=before[0], running=before[1])
+    state = state._replace(key=jax.random.key_data(state.key))
+    return jax.device_get(state), jax.device_get(metrics), parts._replace(params=before[0], running=before[1])
 
 
 def test_step_equals_a_hand_written_one():

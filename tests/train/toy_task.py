@@ -12,7 +12,7 @@ from flax import nnx
 from ava_jax.core.parallel import batch_max
 from ava_jax.core.types import Assets
 from ava_jax.core.variables import Constant, Running
-from ava_jax.tasks.base import Sampling
+from ava_jax.core.sampling import Sampling
 
 SAMPLES = 24
 

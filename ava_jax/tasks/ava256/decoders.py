@@ -41,8 +41,8 @@ class Geometry(NamedTuple):
 class Ladder(nnx.Module):
     """Transposed convolutions from 4 x 4 to the slab, meeting the identity's map at each resolution.
 
-    `branch_sides` names the resolutions whose features another head reads. Where the slab's own is among them, the last layer writes features
-    for that head beside the slab, so that the slab's logits need not serve as features too.
+    `branch_sides` names the resolutions whose features another head reads. Where the slab's own is among them, the last layer writes
+    features for that head beside the slab, so that the slab's logits need not serve as features too.
     """
 
     def __init__(self, d_in: int, d_out: int, sizes: Sizes, *, branch_sides: tuple[int, ...] = (), rngs: nnx.Rngs):

@@ -48,7 +48,8 @@ class AvatarCodec(nnx.Module):
 
         Args:
           config: `config.model`.
-          assets: `texture_mean`, `texture_std`, `vertices_mean`, `vertices_std`, `faces`, `face_uvs`, `uvs`; names of `cameras`, `identities`.
+          assets: `texture_mean`, `texture_std`, `vertices_mean`, `vertices_std`, `faces`, `face_uvs`, `uvs`; names of
+            `cameras`, `identities`.
           uv_maps: side -> (vertex index, weights), instead of the maps computed from the topology.
           rngs: stream `params`.
         """
@@ -57,7 +58,13 @@ class AvatarCodec(nnx.Module):
         chart = ChartLookup(assets, uv_maps)
         self.identity_encoder = IdentityEncoder(sizes, rngs=rngs)
         self.expression_encoder = ExpressionEncoder(sizes, rngs=rngs)
-        self.bottleneck = GaussianBottleneck(self.expression_encoder.d_out, CODE_CHANNELS, rngs=rngs)
+        self.bottleneck = GaussianBottleneck(
+            self.expression_encoder.d_out,
+            CODE_CHANNELS,
+            initial_gain=config.initial_code_gain,
+            initial_std=config.initial_code_std,
+            rngs=rngs,
+        )
         self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, rngs=rngs)
         self.colour_decoder = ColourDecoder(sizes, rngs=rngs)
         self.assembler = Assembler(sizes, chart.uv_map(sizes.slab), config.volume_radius)

@@ -1,20 +1,64 @@
-"""The published recipe: Adam, clipped by global norm, with one raise of the learning rate."""
+"""The published recipe: Adam, clipped by global norm, with one raise of the learning rate; and what short runs need beside it."""
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import ml_collections
 import optax
 
 
-def optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformationExtraArgs:
+def optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformationExtraArgs:
     """Gradients to updates.
 
     Gradients that are not finite are taken as zero before they come here (`train.step`).
 
     Args:
-      config: `config.optimizer`: `learning_rate`; `boost`, which multiplies it from step `boost_step` on; `clip_norm`.
+      config: `config.optimizer`: `clip_norm`; `texel_gain`, which multiplies the updates of the decoders' texel maps; and see
+        `learning_rate`.
+      steps: of the whole run.
 
     Source: Codec Avatar Studio, NeurIPS 2024, and its training code's defaults.
     """
-    schedule = optax.piecewise_constant_schedule(config.learning_rate, {config.boost_step: config.boost})
     # Injected so that the learning rate can be logged; the other constants stay Python's, or 0.999 would be rounded.
     adam = optax.inject_hyperparams(optax.adam, static_args=("b1", "b2", "eps", "eps_root"))
-    return optax.with_extra_args_support(optax.chain(optax.clip_by_global_norm(config.clip_norm), adam(learning_rate=schedule)))
+    return optax.with_extra_args_support(
+        optax.chain(
+            optax.clip_by_global_norm(config.clip_norm),
+            adam(learning_rate=learning_rate(config, steps)),
+            optax.stateless(lambda updates, params: _scale_texels(updates, config.texel_gain)),
+        )
+    )
+
+
+def learning_rate(config: ml_collections.ConfigDict, steps: int) -> optax.Schedule:
+    """Step -> learning rate.
+
+    Args:
+      config: `learning_rate`; `boost`, which multiplies it from step `boost_step` on (published: 1.4 at 10,000); `ramp_steps`, over which
+        it rises linearly; `final_fraction`, to which part of itself it falls along a cosine by the last step. The published recipe has
+        neither ramp nor fall.
+      steps: of the whole run.
+    """
+    boosted = optax.piecewise_constant_schedule(config.learning_rate, {config.boost_step: config.boost})
+    fall = optax.cosine_decay_schedule(1.0, max(steps, 1), alpha=config.final_fraction)
+
+    def schedule(step):
+        ramp = jnp.minimum((step + 1) / max(config.ramp_steps, 1), 1.0)
+        return boosted(step) * ramp * fall(step)
+
+    return schedule
+
+
+def _scale_texels(updates: Any, gain: float) -> Any:
+    """Multiplies the updates of the decoders' maps of one bias a texel.
+
+    A texel's bias must travel tens of units (opacity is exp(0.1 x)), a weight thousandths; and no product of layers multiplies its error.
+    """
+
+    def scaled(path: tuple, update: jax.Array) -> jax.Array:
+        names = [str(getattr(key, "key", key)) for key in path]
+        is_texel_map = names[:2] in (["geometry_decoder", "bias"], ["colour_decoder", "bias"])
+        return update * gain if is_texel_map else update
+
+    return jax.tree_util.tree_map_with_path(scaled, updates)

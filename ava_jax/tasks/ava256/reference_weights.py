@@ -1,7 +1,7 @@
 """Weights of the published checkpoints, by key, to ours and back.
 
-The published model keeps channels first: convolutions OIHW, transposed ones IOHW, dense layers (out, in). A fixed buffer may be left out of a
-state dict; where it is present it must fit, and lookups (UV maps, vertex UVs, running scale) are taken from it.
+The published model keeps channels first: convolutions OIHW, transposed ones IOHW, dense layers (out, in). A fixed buffer may be left
+out of a state dict; where it is present it must fit, and lookups (UV maps, vertex UVs) are taken from it.
 """
 
 import dataclasses
@@ -159,4 +159,4 @@ def load_state_dict(model: AvatarCodec, weights: Mapping[str, np.ndarray]) -> No
 def _refuse(what: str, keys: list[str]) -> None:
     if keys:
         named = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-        raise ValueError(f"load_state_dict: the state dict {what} {len(keys)} of the model's keys: {named}. Build the model with its sizes.")
+        raise ValueError(f"load_state_dict: the state dict {what} {len(keys)} keys: {named}. Build the model with its sizes.")

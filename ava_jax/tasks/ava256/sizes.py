@@ -34,7 +34,8 @@ class Sizes:
             raise ValueError(f"config.model.texture_size must be one of {SIDES}; got {self.texture}.")
         if self.slab not in SIDES:
             raise ValueError(
-                f"config.model: primitives_per_side * primitive_side must be one of {SIDES}; got {self.per_side} * {self.depth} = {self.slab}."
+                f"config.model: primitives_per_side * primitive_side must be one of {SIDES}; "
+                f"got {self.per_side} * {self.depth} = {self.slab}."
             )
         if self.per_side < 8 or self.depth < 4:
             raise ValueError(

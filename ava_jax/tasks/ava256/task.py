@@ -10,11 +10,12 @@ import numpy as np
 import optax
 from flax import nnx
 
+from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import baseline, evaluate, pictures, source
 from ava_jax.tasks.ava256.model import AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
-from ava_jax.tasks.base import LossTerm, Sampling
+from ava_jax.tasks.base import LossTerm
 
 
 class Ava256:
@@ -45,7 +46,7 @@ class Ava256:
         return model.training_loss_terms(batch, step=step, key=key)
 
     def optimizer(self, steps: int, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
-        return optimizer(self.config.optimizer)
+        return optimizer(self.config.optimizer, steps)
 
     def evaluate(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
         return evaluate.scores(model, batch)

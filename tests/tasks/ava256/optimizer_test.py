@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from ava_jax.tasks.ava256 import optimizer as recipes
 from ava_jax.tasks.ava256.optimizer import optimizer
 from ava_jax.train.step import learning_rate
 
@@ -22,9 +23,10 @@ def _adam(gradients, rate, boost, boost_step, clip_norm):
 
 def test_adam_with_clipping_and_one_boost():
     config = ml_collections.ConfigDict({"learning_rate": 2e-3, "boost": 1.4, "boost_step": 3, "clip_norm": 1.0})
+    config.update(texel_gain=1.0, ramp_steps=0, final_fraction=1.0)
     sizes = np.float32([0.1, 5.0, 0.3, 2.0, 0.7])  # of the gradients: some are clipped
     gradients = [size * np.random.default_rng(i).standard_normal(6, dtype=np.float32) for i, size in enumerate(sizes)]
-    recipe = optimizer(config)
+    recipe = optimizer(config, steps=10)
     state, total, rates = recipe.init(jnp.zeros(6)), 0.0, []
     for g in gradients:
         updates, state = jax.jit(recipe.update)(jnp.asarray(g), state, jnp.zeros(6), loss=jnp.float32(1.0))
@@ -33,3 +35,25 @@ def test_adam_with_clipping_and_one_boost():
     want = _adam([g.astype(np.float64) for g in gradients], 2e-3, 1.4, 3, 1.0)
     np.testing.assert_allclose(total, want, rtol=0, atol=2e-5 * np.abs(want).max())  # float32 holds 1 - 0.999 to 6e-5
     np.testing.assert_allclose(rates, [2e-3] * 3 + [2.8e-3] * 2, rtol=1e-6)
+
+
+def test_short_runs_ramp_up_and_fall_along_a_cosine():
+    config = ml_collections.ConfigDict(
+        {"learning_rate": 4e-3, "boost": 1.0, "boost_step": 10_000, "ramp_steps": 4, "final_fraction": 0.1, "clip_norm": 1.0}
+    )
+    rates = np.array([float(recipes.learning_rate(config, 20)(step)) for step in range(21)])
+    step = np.arange(21)
+    want = 4e-3 * np.minimum((step + 1) / 4, 1) * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * step / 20)))
+    np.testing.assert_allclose(rates, want, rtol=1e-5)
+    assert rates[0] < rates[3] and np.isclose(rates[20], 4e-4)
+
+
+def test_texel_maps_learn_faster_and_nothing_else_does():
+    config = ml_collections.ConfigDict({"learning_rate": 1e-3, "boost": 1.0, "boost_step": 9, "clip_norm": 1e9})
+    config.update(texel_gain=10.0, ramp_steps=0, final_fraction=1.0)
+    params = {decoder: {"bias": jnp.zeros(3), "code": {"bias": jnp.zeros(3)}} for decoder in ("geometry_decoder", "colour_decoder")}
+    recipe = optimizer(config, steps=10)
+    updates, _ = recipe.update(jax.tree.map(jnp.ones_like, params), recipe.init(params), params, loss=jnp.float32(1.0))
+    for decoder in updates.values():
+        np.testing.assert_allclose(decoder["bias"], -1e-2, rtol=1e-5)
+        np.testing.assert_allclose(decoder["code"]["bias"], -1e-3, rtol=1e-5)

@@ -14,7 +14,7 @@ from ava_jax.core import zbuffer
 from ava_jax.core.types import Cameras
 from ava_jax.data import archive, images, pipeline
 from ava_jax.tasks.ava256 import capture, source
-from ava_jax.tasks.base import Sampling
+from ava_jax.core.sampling import Sampling
 
 
 def make_config(root, **changes) -> ConfigDict:
