@@ -15,6 +15,7 @@ constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - po
 // So many samples of a lane are added in float32, then in float64.
 constexpr int kBatchesBetweenCollections = 64;
 constexpr size_t kSlabBytes = 32 << 10;
+constexpr int64_t kFewPrimitives = 2048;
 
 struct Ray {
   float4 rgb_alpha;
@@ -137,11 +138,7 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
   const int before = __popc(__ballot_sync(kAllLanes, low < begin)) + __popc(__ballot_sync(kAllLanes, high < begin));
   unsigned heads = (low >= begin && low < begin + kWarp ? 1u << (low - begin) : 0u) |
                    (high >= begin && high < begin + kWarp ? 1u << (high - begin) : 0u);
-#if __CUDA_ARCH__ >= 800
-  heads = __reduce_or_sync(kAllLanes, heads);
-#else
-  for (int i = 16; i > 0; i /= 2) heads |= __shfl_xor_sync(kAllLanes, heads, i);
-#endif
+  heads = WarpOr(heads);
   const int slot = max(before + __popc(heads & (LanesBelow(lane) * 2 + 1)) - 1, 0);
   const float4 start = stage.start[slot], by = stage.step[slot];
   const Ray ray = {stage.cotangent[slot], by.w, stage.saturation[slot]};
@@ -374,7 +371,9 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
     error = Launch<0, true, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
     if (error == cudaSuccess) error = Launch<0, true, true, 1, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
   } else if (s.side == 8) {
-    error = Launch<8, false, false, 1, 2>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    // Few primitives would leave most of the GPU idle with a warp each.
+    error = count < kFewPrimitives ? Launch<8, false, false, 4, 1>(scene, scratch, grid, s.side, gradient.rgba, stream)
+                                   : Launch<8, false, false, 1, 2>(scene, scratch, grid, s.side, gradient.rgba, stream);
   } else {
     error = Launch<0, false, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }

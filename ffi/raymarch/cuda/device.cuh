@@ -234,5 +234,24 @@ __device__ __forceinline__ int FirstLane(unsigned mask) { return __ffs(mask) - 1
 
 __device__ __forceinline__ unsigned LanesBelow(int lane) { return (1u << lane) - 1u; }
 
+// Of the lanes up to this one.
+__device__ __forceinline__ int InclusiveSum(int x, int lane) {
+#pragma unroll
+  for (int i = 1; i < kWarp; i *= 2) {
+    const int below = __shfl_up_sync(kAllLanes, x, i);
+    if (lane >= i) x += below;
+  }
+  return x;
+}
+
+__device__ __forceinline__ unsigned WarpOr(unsigned x) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_or_sync(kAllLanes, x);
+#else
+  for (int i = 16; i > 0; i /= 2) x |= __shfl_xor_sync(kAllLanes, x, i);
+  return x;
+#endif
+}
+
 }  // namespace raymarch
 }  // namespace ava

@@ -1,4 +1,5 @@
 // Forward pass: a warp marches the rays of a tile of 8 x 4 pixels through the primitives listed for its block.
+#include "composite.cuh"
 #include "cuda.h"
 #include "device.cuh"
 #include "sample.cuh"
@@ -8,12 +9,12 @@ namespace raymarch {
 namespace {
 
 constexpr int kMarchWarps = 4;
-constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread
+constexpr int kMarchBlocks = 4;     // of threads, on a multiprocessor: 128 registers a thread
 constexpr int kTileCapacity = 256;  // primitives listed for a tile; one that meets more looks through its block's
 
 // Steps composited together: within a window only a ray that saturates needs its samples in order. Windows are long as long as no
 // ray comes near saturation; in a short one the samples are kept, up to kKept a ray.
-constexpr int kShort = 8, kLong = 32;
+constexpr int kLong = 32;
 constexpr int kKept = 8;
 constexpr int kQuiet = 2;  // short windows far from saturation before a long one
 constexpr int kFarStep = 65535;  // of a list: this step and all after it
@@ -138,12 +139,6 @@ __device__ __forceinline__ float4 ReadSample(const Scene& scene, const float4* v
   return value;
 }
 
-struct RayState {
-  float4 rgba;
-  float4 saturation;
-  int step, primitive;
-};
-
 // Calls visit(step, colour and alpha of the sample) for the ray's samples in the primitive with from <= step < to, in order.
 template <int kSide, bool kHasWarp, class Visit>
 __device__ __forceinline__ void ForEachSample(const Scene& scene, const Scratch& scratch, int64_t at, const MarchRay& ray,
@@ -173,14 +168,6 @@ __device__ __forceinline__ void ForEachSample(const Scene& scene, const Scratch&
   }
 }
 
-// Adds a sample of alpha `alpha` to a sum.
-__device__ __forceinline__ void Composite(float4* sum, const float4& sample, float alpha) {
-  sum->x += sample.x * alpha;
-  sum->y += sample.y * alpha;
-  sum->z += sample.z * alpha;
-  sum->w += alpha;
-}
-
 // Calls visit(primitive) for the tile's candidates with samples at steps begin <= n < end, in order of index; returns the first
 // step from `end` on at which one has samples.
 template <class Visit>
@@ -199,61 +186,6 @@ __device__ __forceinline__ float ForEachInWindow(const Scratch& scratch, const S
     }
   }
   return next;
-}
-
-// Composites, sample by sample in order of primitives, the window in which a ray saturates.
-struct Saturation {
-  float4 total, last_sample;
-  float running, last_before, at_step;
-  int last_primitive;
-  bool reached;
-
-  // Finds the step at which alpha reaches 1, from the sums by step; at_step is -1 if it does not.
-  __device__ __forceinline__ Saturation(const float4& rgba, const float (*alpha)[kWarp], int lane, float window) {
-    total = rgba;
-    last_sample = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    running = rgba.w;
-    at_step = -1.0f;
-    for (int i = 0; i < kShort && at_step < 0.0f; ++i) {
-      const float after = running + alpha[i][lane];
-      if (after >= 1.0f) {
-        at_step = window + i;
-      } else {
-        running = after;
-      }
-    }
-    last_before = running;
-    last_primitive = kNever;
-    reached = false;
-  }
-
-  __device__ __forceinline__ void Add(int primitive, float n, const float4& sample) {
-    if (n < at_step) {
-      Composite(&total, sample, sample.w);
-    } else if (n == at_step && !reached) {
-      // The sample before this one was not the last of its step.
-      if (last_primitive != kNever) Composite(&total, last_sample, last_sample.w);
-      last_sample = sample;
-      last_primitive = primitive;
-      last_before = running;
-      running += sample.w;
-      reached = running >= 1.0f;
-    }
-  }
-
-  // If the sum over the step rounds to just below 1 here, its last sample is the one.
-  __device__ __forceinline__ void Finish(RayState* state) {
-    const float contribution = 1.0f - last_before;
-    Composite(&total, last_sample, contribution);
-    state->rgba = make_float4(total.x, total.y, total.z, 1.0f);
-    state->saturation = make_float4(last_sample.x, last_sample.y, last_sample.z, contribution);
-    state->step = static_cast<int>(at_step);
-    state->primitive = last_primitive;
-  }
-};
-
-__device__ __forceinline__ void AddTo(float4* sum, const float4& v) {
-  sum->x += v.x, sum->y += v.y, sum->z += v.z, sum->w += v.w;
 }
 
 template <int kSide, bool kHasWarp>

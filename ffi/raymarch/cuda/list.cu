@@ -50,11 +50,7 @@ __global__ void __launch_bounds__(kListThreads) ListPrimitives(Shape shape, Scra
       sums[i] = sum;
       sum += word < words ? __popc(masks[word]) : 0;
     }
-    int inclusive = sum;
-    for (int i = 1; i < kWarp; i *= 2) {
-      const int below = __shfl_up_sync(kAllLanes, inclusive, i);
-      if (lane >= i) inclusive += below;
-    }
+    const int inclusive = InclusiveSum(sum, lane);
     if (lane == kWarp - 1) warp_sums[warp] = inclusive;
     __syncthreads();
     int before = total + inclusive - sum, all = 0;

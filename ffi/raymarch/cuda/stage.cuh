@@ -49,12 +49,7 @@ __device__ __forceinline__ void StageTile(const Scratch& scratch, const PackedRa
   const int count = start.w > 0.0f && first < last ? static_cast<int>(last - first) : 0;
   const unsigned mask = __ballot_sync(kAllLanes, count > 0);
   if (mask == 0) return;
-  int inclusive = count;
-#pragma unroll
-  for (int i = 1; i < kWarp; i *= 2) {
-    const int below = __shfl_up_sync(kAllLanes, inclusive, i);
-    if (lane >= i) inclusive += below;
-  }
+  const int inclusive = InclusiveSum(count, lane);
   if (count > 0) {
     const int slot = staged->rays + __popc(mask & LanesBelow(lane));
     stage->start[slot] = make_float4(start.x - pose.position[0], start.y - pose.position[1], start.z - pose.position[2], first);
