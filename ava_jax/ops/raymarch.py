@@ -64,8 +64,8 @@ def _choose_native(implementation: str | None, dtype) -> bool:
         return False
     if not native.serves_default_backend():
         raise ValueError(
-            f'raymarch: implementation="native" needs the compiled module on the CPU backend (built: {native.BUILT}, backend: '
-            f'{jax.default_backend()}); reinstall with a C++17 compiler, or use "twin".'
+            f'raymarch: implementation="native" needs the compiled module of the backend {jax.default_backend()} (built: CPU '
+            f'{native.BUILT}, CUDA {native.CUDA_BUILT}); reinstall with its compiler, or use "twin".'
         )
     if dtype != jnp.float32:
         raise ValueError(f'raymarch: implementation="native" computes in float32; got {dtype}. Use "twin".')
@@ -130,17 +130,27 @@ def _native_forward(step_size, rays, prims, warp):
     # Result types come from the arguments': inside shard_map a bare ShapeDtypeStruct counts as replicated.
     image = jax.eval_shape(lambda x: jnp.concatenate([x, x], -1), rays.bounds)
     at = jax.eval_shape(lambda x: x.astype(jnp.int32), rays.bounds)
-    call = jax.ffi.ffi_call("ava_raymarch_forward", (image, image, at), vmap_method="broadcast_all")
-    rgba, saturation, saturation_at = call(*rays, *prims, *_listed(warp), step_size=np.float32(step_size))
+    results = (image, image, at, *_scratch_type(rays, prims, 0))
+    call = jax.ffi.ffi_call("ava_raymarch_forward", results, vmap_method="broadcast_all")
+    rgba, saturation, saturation_at = call(*rays, *prims, *_listed(warp), step_size=np.float32(step_size))[:3]
     return rgba, (rays, prims, warp, saturation, saturation_at)
 
 
 def _native_backward(step_size, residuals, cotangent):
     rays, prims, warp, saturation, saturation_at = residuals
     results = jax.eval_shape(lambda *x: x, *prims, *_listed(warp))
+    results = (*results[:4], *_scratch_type(rays, prims, 1), *results[4:])
     call = jax.ffi.ffi_call("ava_raymarch_backward", results, vmap_method="broadcast_all")
     gradients = call(cotangent, saturation, saturation_at, *rays, *prims, *_listed(warp), step_size=np.float32(step_size))
-    return None, Primitives(*gradients[:4]), (None if warp is None else gradients[4])
+    return None, Primitives(*gradients[:4]), (None if warp is None else gradients[-1])
+
+
+def _scratch_type(rays: Rays, prims: Primitives, backward: int) -> list[jax.ShapeDtypeStruct]:
+    """Type of the scratch that the call takes as a result, [F, floats], where it takes any."""
+    floats = native.scratch_floats(*rays.origin.shape[1:4], prims.position.shape[1])
+    if floats is None:
+        return []
+    return [jax.eval_shape(lambda x: jnp.broadcast_to(x[:, 0, :1, 0], (x.shape[0], floats[backward])), rays.bounds[:, :, 0])]
 
 
 _native.defvjp(_native_forward, _native_backward)

@@ -57,6 +57,8 @@ AVA_LANES Floats Min(Floats a, Floats b) { return a < b ? a : b; }
 
 AVA_LANES Floats Max(Floats a, Floats b) { return a > b ? a : b; }
 
+AVA_LANES Floats Reciprocal(Floats x) { return 1.0f / x; }
+
 AVA_LANES Floats Truncate(Floats x) { return ToFloats(ToInts(x)); }
 
 // exp(x) for x in [-80, 0], to 2 units in the last place.

@@ -2,8 +2,8 @@
 
 #include <new>
 
-#include "../common/check.h"
 #include "cpu.h"
+#include "scene_buffers.h"
 
 namespace ffi = xla::ffi;
 
@@ -11,71 +11,11 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-using Floats = ffi::Buffer<ffi::F32>;
-using Ints = ffi::Buffer<ffi::S32>;
-
 Pool MakePool(ffi::ThreadPool& threads) {
   Pool pool;
   pool.threads = threads.num_threads() > 1 ? threads.num_threads() : 1;
   pool.schedule = [&threads](std::function<void()> task) { threads.Schedule(std::move(task)); };
   return pool;
-}
-
-struct SceneBuffers {
-  Floats origin, direction, bounds, position, rotation, scale, rgba;
-};
-
-#define AVA_RETURN_IF_ERROR(expression)       \
-  if (ffi::Error error = (expression); error.failure()) return error
-
-ffi::Error CheckScene(const SceneBuffers& b, const Shape& s) {
-  const int64_t f = s.frames, n = s.views, h = s.height, w = s.width, k = s.primitives, d = s.side;
-  AVA_RETURN_IF_ERROR(CheckShape("origin", b.origin.dimensions(), f, {n, h, w, 3}));
-  AVA_RETURN_IF_ERROR(CheckShape("direction", b.direction.dimensions(), f, {n, h, w, 3}));
-  AVA_RETURN_IF_ERROR(CheckShape("bounds", b.bounds.dimensions(), f, {n, h, w, 2}));
-  AVA_RETURN_IF_ERROR(CheckShape("position", b.position.dimensions(), f, {k, 3}));
-  AVA_RETURN_IF_ERROR(CheckShape("rotation", b.rotation.dimensions(), f, {k, 3, 3}));
-  AVA_RETURN_IF_ERROR(CheckShape("scale", b.scale.dimensions(), f, {k, 3}));
-  AVA_RETURN_IF_ERROR(CheckShape("rgba", b.rgba.dimensions(), f, {k, d, d, d, 4}));
-  if (s.primitives >= kNever) return ffi::Error::InvalidArgument("raymarch: at most 2^31 - 2 primitives");
-  if (s.side < 2 || s.side > 512) return ffi::Error::InvalidArgument("raymarch: rgba must have 2 to 512 voxels a side");
-  return ffi::Error::Success();
-}
-
-// Reads the shape off the arguments and checks that they agree.
-ffi::Error MakeScene(const SceneBuffers& b, ffi::RemainingArgs& rest, float step_size, Scene* scene) {
-  const ffi::Span<const int64_t> rays = b.origin.dimensions(), voxels = b.rgba.dimensions();
-  if (rays.size() < 4 || voxels.size() < 5) {
-    return ffi::Error::InvalidArgument("raymarch: origin must have 4 axes or more, rgba 5 or more");
-  }
-  Shape shape = {};
-  shape.frames = 1;
-  for (size_t i = 0; i + 4 < rays.size(); ++i) shape.frames *= rays[i];
-  shape.views = rays[rays.size() - 4], shape.height = rays[rays.size() - 3], shape.width = rays[rays.size() - 2];
-  shape.primitives = voxels[voxels.size() - 5];
-  shape.side = static_cast<int32_t>(voxels[voxels.size() - 2]);
-  AVA_RETURN_IF_ERROR(CheckScene(b, shape));
-  if (!(step_size > 0.0f)) return ffi::Error::InvalidArgument("raymarch: step_size must be positive");
-  *scene = {shape,
-            step_size,
-            b.origin.typed_data(),
-            b.direction.typed_data(),
-            b.bounds.typed_data(),
-            b.position.typed_data(),
-            b.rotation.typed_data(),
-            b.scale.typed_data(),
-            b.rgba.typed_data(),
-            nullptr};
-  if (rest.size() == 0) return ffi::Error::Success();
-  ffi::ErrorOr<Floats> warp = rest.get<Floats>(0);
-  if (warp.has_error()) return warp.error();
-  const ffi::Span<const int64_t> dims = warp->dimensions();
-  const int64_t e = dims.size() < 5 ? 0 : dims[dims.size() - 2];
-  AVA_RETURN_IF_ERROR(CheckShape("warp", dims, shape.frames, {shape.primitives, e, e, e, 3}));
-  if (e < 2 || e > 512) return ffi::Error::InvalidArgument("raymarch: warp must have 2 to 512 voxels a side");
-  scene->shape.warp_side = static_cast<int32_t>(e);
-  scene->warp = warp->typed_data();
-  return ffi::Error::Success();
 }
 
 template <class Run>
@@ -93,12 +33,8 @@ ffi::Error ForwardImpl(ffi::ThreadPool threads, Floats origin, Floats direction,
                        ffi::Result<Floats> saturation, ffi::Result<Ints> saturation_at, float step_size) {
   Scene scene;
   AVA_RETURN_IF_ERROR(MakeScene({origin, direction, bounds, position, rotation, scale, voxels}, rest, step_size, &scene));
-  const Shape& s = scene.shape;
-  AVA_RETURN_IF_ERROR(CheckShape("result rgba", rgba->dimensions(), s.frames, {s.views, s.height, s.width, 4}));
-  AVA_RETURN_IF_ERROR(CheckShape("result saturation", saturation->dimensions(), s.frames, {s.views, s.height, s.width, 4}));
-  AVA_RETURN_IF_ERROR(
-      CheckShape("result saturation_at", saturation_at->dimensions(), s.frames, {s.views, s.height, s.width, 2}));
-  const Image image = {rgba->typed_data(), saturation->typed_data(), saturation_at->typed_data()};
+  Image image;
+  AVA_RETURN_IF_ERROR(MakeImage(scene.shape, rgba, saturation, saturation_at, &image));
   return Guarded([&] { Forward(scene, image, MakePool(threads)); });
 }
 
@@ -109,24 +45,10 @@ ffi::Error BackwardImpl(ffi::ThreadPool threads, Floats d_image, Floats saturati
                         float step_size) {
   Scene scene;
   AVA_RETURN_IF_ERROR(MakeScene({origin, direction, bounds, position, rotation, scale, voxels}, rest, step_size, &scene));
-  const Shape& s = scene.shape;
-  const int64_t k = s.primitives, d = s.side, e = s.warp_side;
-  AVA_RETURN_IF_ERROR(CheckShape("cotangent", d_image.dimensions(), s.frames, {s.views, s.height, s.width, 4}));
-  AVA_RETURN_IF_ERROR(CheckShape("saturation", saturation.dimensions(), s.frames, {s.views, s.height, s.width, 4}));
-  AVA_RETURN_IF_ERROR(CheckShape("saturation_at", saturation_at.dimensions(), s.frames, {s.views, s.height, s.width, 2}));
-  AVA_RETURN_IF_ERROR(CheckShape("result d_position", d_position->dimensions(), s.frames, {k, 3}));
-  AVA_RETURN_IF_ERROR(CheckShape("result d_rotation", d_rotation->dimensions(), s.frames, {k, 3, 3}));
-  AVA_RETURN_IF_ERROR(CheckShape("result d_scale", d_scale->dimensions(), s.frames, {k, 3}));
-  AVA_RETURN_IF_ERROR(CheckShape("result d_rgba", d_voxels->dimensions(), s.frames, {k, d, d, d, 4}));
-  Gradient gradient = {d_position->typed_data(), d_rotation->typed_data(), d_scale->typed_data(), d_voxels->typed_data(),
-                       nullptr};
-  if (scene.warp != nullptr) {
-    ffi::ErrorOr<ffi::Result<Floats>> d_warp = d_rest.get<Floats>(0);
-    if (d_warp.has_error()) return d_warp.error();
-    AVA_RETURN_IF_ERROR(CheckShape("result d_warp", (*d_warp)->dimensions(), s.frames, {k, e, e, e, 3}));
-    gradient.warp = (*d_warp)->typed_data();
-  }
-  const Cotangent cotangent = {d_image.typed_data(), saturation.typed_data(), saturation_at.typed_data()};
+  GradientBuffers results = {d_position, d_rotation, d_scale, d_voxels};
+  Cotangent cotangent;
+  Gradient gradient;
+  AVA_RETURN_IF_ERROR(MakeGradient(scene, d_image, saturation, saturation_at, results, d_rest, 0, &cotangent, &gradient));
   return Guarded([&] { Backward(scene, cotangent, gradient, MakePool(threads)); });
 }
 

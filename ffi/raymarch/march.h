@@ -1,6 +1,6 @@
 // The mathematics of one sample, for host and device: T is a lane type, float (device, scalar) or a SIMD vector (host).
 //
-// T needs + - * /, and beside it the functions Min, Max, Truncate (towards zero, result a T) and Exp in scope.
+// T needs + - * /, and beside it the functions Min, Max, Truncate (towards zero, result a T), Reciprocal and Exp in scope.
 // Everything has internal linkage: the host compiles this once per instruction set and must not let the linker merge them.
 #pragma once
 
@@ -49,17 +49,17 @@ AVA_INLINE BoxLine<T> ToBox(const M position[3], const M matrix[9], const T ray_
 // so Inside() decides each. A coordinate that is NaN leaves its axis unbounded here.
 template <class T>
 AVA_INLINE void StepRange(const BoxLine<T>& line, T count, T* first, T* last) {
-  const T one = count * 0.0f + 1.0f;
-  const T slack = one * 1e-3f;  // in steps: covers the rounding of the division
-  T lo = one * 0.0f, hi = count;
+  const T one = T{} + 1.0f;
+  const T slack = T{} + 1e-3f;  // in steps: covers the rounding of the division
+  T lo = T{}, hi = count;
   for (int i = 0; i < 3; ++i) {
-    const T inverse = one / line.step[i];
-    const T a = (one * -1.0f - line.start[i]) * inverse, b = (one - line.start[i]) * inverse;
+    const T inverse = Reciprocal(line.step[i]);
+    const T a = (-one - line.start[i]) * inverse, b = (one - line.start[i]) * inverse;
     lo = Max(Min(a, b), lo);  // Min and Max return their second argument when the first is NaN
     hi = Min(Max(a, b), hi);
   }
   *first = Truncate(Min(lo, count) + (one - slack));
-  *last = Min(Truncate(Max(hi + slack, one * -1.0f) + one), count);
+  *last = Min(Truncate(Max(hi + slack, -one) + one), count);
 }
 
 template <class T>
@@ -74,10 +74,17 @@ AVA_INLINE T Seventh(T y) {
   return y3 * y3 * y;
 }
 
+template <class T>
+AVA_INLINE T Eighth(T y) {
+  const T y2 = y * y;
+  const T y4 = y2 * y2;
+  return y4 * y4;
+}
+
 // Density fades towards the faces by exp(-8 sum |y|^8).
 template <class T>
 AVA_INLINE T Fade(const T y[3]) {
-  return Exp((Seventh(y[0]) * y[0] + Seventh(y[1]) * y[1] + Seventh(y[2]) * y[2]) * -8.0f);
+  return Exp((Eighth(y[0]) + Eighth(y[1]) + Eighth(y[2])) * -8.0f);
 }
 
 // d log Fade / dy.
@@ -90,7 +97,7 @@ AVA_INLINE T LogFadeGradient(T y) {
 template <class T>
 AVA_INLINE void VoxelCell(T y, int side, T* cell, T* fraction) {
   const T at = (y + 1.0f) * (0.5f * static_cast<float>(side - 1));
-  *cell = Min(Truncate(at), at * 0.0f + static_cast<float>(side - 2));
+  *cell = Min(Truncate(at), T{} + static_cast<float>(side - 2));
   *fraction = at - *cell;
 }
 

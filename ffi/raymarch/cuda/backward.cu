@@ -1,0 +1,386 @@
+// Backward pass: before saturation compositing is a sum, so a primitive's gradient needs no other primitive. A thread block owns
+// a primitive's gradient (or a slab of it) in shared memory and writes it once; each of its threads owns some of its voxels, so
+// nothing is added atomically and the same bits come out of every run.
+#include "cuda.h"
+#include "device.cuh"
+#include "sample.cuh"
+#include "spread.cuh"
+#include "stage.cuh"
+
+namespace ava {
+namespace raymarch {
+namespace {
+
+constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - position
+// So many samples of a lane are added in float32, then in float64.
+constexpr int kBatchesBetweenCollections = 64;
+constexpr size_t kSlabBytes = 32 << 10;
+constexpr int64_t kFewPrimitives = 2048;
+
+struct Ray {
+  float4 rgb_alpha;
+  float saturation;
+  int saturation_step;
+};
+
+// Gradient of a sample's colour and density from those of the ray; *log_fade gets that of the logarithm of its fade.
+__device__ __forceinline__ float4 SampleCotangent(const Ray& ray, int step, const float4& value, float opacity, float* log_fade) {
+  const float4& g = ray.rgb_alpha;
+  if (step == ray.saturation_step) {  // what it adds is what the others left, whatever its density
+    *log_fade = 0.0f;
+    return make_float4(g.x * ray.saturation, g.y * ray.saturation, g.z * ray.saturation, 0.0f);
+  }
+  const float alpha = value.w * opacity;
+  const float d_alpha = value.x * g.x + value.y * g.y + value.z * g.z + g.w;
+  *log_fade = d_alpha * alpha;
+  return make_float4(g.x * alpha, g.y * alpha, g.z * alpha, d_alpha * opacity);
+}
+
+__device__ __forceinline__ float Dot(const float4& a, const float4& b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
+
+// A sample of a template of side 8: records its spread; dy gets dL/dy but for the fade.
+__device__ __forceinline__ void ReadAndSpread(const float4* voxels, const float y[3], const Ray& ray, int step, float opacity,
+                                              Spread* spread, int slot, float dy[3], float* log_fade) {
+  const Cell8 cell = PlaceInside8(y);
+  const float fx = cell.fx, fy = cell.fy, fz = cell.fz;
+  const float4* lower = voxels + (cell.z * 8 + cell.y) * 8 + cell.x;
+  float4 v[8];
+#pragma unroll
+  for (int corner = 0; corner < 8; ++corner) v[corner] = __ldg(lower + (corner >> 2) * 64 + (corner >> 1 & 1) * 8 + (corner & 1));
+  const float w11 = fz * fy, w10 = fz - w11, w01 = fy - w11, w00 = 1.0f - fz - w01;
+  const float rows[4] = {w00, w01, w10, w11};
+  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+  for (int row = 0; row < 4; ++row) {
+    const float upper = rows[row] * fx;
+    AddScaled(&value, v[2 * row], rows[row] - upper);
+    AddScaled(&value, v[2 * row + 1], upper);
+  }
+  const float4 g = SampleCotangent(ray, step, value, opacity, log_fade);
+  float d[8];
+#pragma unroll
+  for (int corner = 0; corner < 8; ++corner) d[corner] = Dot(v[corner], g);
+  float dx = 0.0f, along[4];
+#pragma unroll
+  for (int row = 0; row < 4; ++row) {
+    const float slope = d[2 * row + 1] - d[2 * row];
+    dx += rows[row] * slope;
+    along[row] = d[2 * row] + slope * fx;
+  }
+  const float dy0 = along[1] - along[0], dy1 = along[3] - along[2], dz0 = along[2] - along[0], dz1 = along[3] - along[1];
+  dy[0] = dx * 3.5f;
+  dy[1] = (dy0 + (dy1 - dy0) * fz) * 3.5f;
+  dy[2] = (dz0 + (dz1 - dz0) * fy) * 3.5f;
+  const int odd = (cell.x >> 1) + (cell.y >> 1) * 4 + (cell.z >> 1) * 16, more = (cell.x & 1) + (cell.y & 1) * 4 + (cell.z & 1) * 16;
+  spread->place[slot] = make_float4(__int_as_float((odd | more << 16) * (kWarp * 4)), cell.x & 1 ? fx : 1.0f - fx,
+                                    cell.y & 1 ? fy : 1.0f - fy, cell.z & 1 ? fz : 1.0f - fz);
+  spread->value[slot] = g;
+}
+
+// The same for any side, with or without a warp field, from global memory.
+template <bool kHasWarp, bool kToField>
+__device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, const Target& target, int slab_begin, const float y[3],
+                                              const Ray& ray, int step, float opacity, SpreadAnywhere* spread, int slot, float dy[3],
+                                              float* log_fade) {
+  const int side = scene.shape.side;
+  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * (side * side * side);
+  const int e = scene.shape.warp_side;
+  const float* warp = scene.warp + at * (3 * e * e * e);
+  Cell field, cell;
+  if (kHasWarp) {
+    field = PlaceInside(y, e);
+    float u[3];
+    ReadWarp(warp, e, field, u);
+    cell = PlaceAnywhere(u, side);
+  } else {
+    cell = PlaceInside(y, side);
+  }
+  const float4 g = SampleCotangent(ray, step, ReadCell(voxels, side, cell), opacity, log_fade);
+  float du[3] = {0.0f, 0.0f, 0.0f};
+  ForEachVoxel(cell, side, [&](int voxel, float, const float* slopes) {
+    const float along = Dot(__ldg(voxels + voxel), g) * (0.5f * static_cast<float>(side - 1));
+    for (int i = 0; i < 3; ++i) du[i] += slopes[i] * along;
+  });
+  if (kHasWarp) {
+    dy[0] = dy[1] = dy[2] = 0.0f;
+    ForEachVoxel(field, e, [&](int voxel, float, const float* slopes) {
+      const float* w = warp + 3 * voxel;
+      const float along = (__ldg(w) * du[0] + __ldg(w + 1) * du[1] + __ldg(w + 2) * du[2]) * (0.5f * static_cast<float>(e - 1));
+      for (int i = 0; i < 3; ++i) dy[i] += slopes[i] * along;
+    });
+  } else {
+    for (int i = 0; i < 3; ++i) dy[i] = du[i];
+  }
+  if (kToField) {
+    RecordAnywhere(field, make_float4(du[0], du[1], du[2], 0.0f), target, slab_begin, spread, slot);
+  } else {
+    RecordAnywhere(cell, g, target, slab_begin, spread, slot);
+  }
+}
+
+// What the warps of a thread block keep in shared memory: copies of the gradient, then this for each warp.
+template <int kSide>
+struct WarpShared {
+  Stage stage;
+  SpreadOf<kSide> spread;
+  float pose[kPoseSums];
+};
+
+// The staged samples from `begin` on, one a lane: evaluates them and records how their gradients spread.
+template <int kSide, bool kHasWarp, bool kToField>
+__device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, const Target& target, int slab_begin, const Pose& pose,
+                                              int lane, int begin, const Staged& staged, WarpShared<kSide>* shared,
+                                              float sums[kPoseSums]) {
+  const Stage& stage = shared->stage;
+  // The ray of a sample: the last one that begins at or before it.
+  const int low = lane < staged.rays ? stage.offset[lane] : INT32_MAX;
+  const int high = lane + kWarp < staged.rays ? stage.offset[lane + kWarp] : INT32_MAX;
+  const int before = __popc(__ballot_sync(kAllLanes, low < begin)) + __popc(__ballot_sync(kAllLanes, high < begin));
+  unsigned heads = (low >= begin && low < begin + kWarp ? 1u << (low - begin) : 0u) |
+                   (high >= begin && high < begin + kWarp ? 1u << (high - begin) : 0u);
+  heads = WarpOr(heads);
+  const int slot = max(before + __popc(heads & (LanesBelow(lane) * 2 + 1)) - 1, 0);
+  const float4 start = stage.start[slot], by = stage.step[slot];
+  const Ray ray = {stage.cotangent[slot], by.w, stage.saturation[slot]};
+  const float n = start.w + static_cast<float>(begin + lane - stage.offset[slot]);
+  const int step = static_cast<int>(n);
+  const float v[3] = {start.x + n * by.x, start.y + n * by.y, start.z + n * by.z};
+  float y[3];
+#pragma unroll
+  for (int i = 0; i < 3; ++i) y[i] = pose.matrix[3 * i] * v[0] + pose.matrix[3 * i + 1] * v[1] + pose.matrix[3 * i + 2] * v[2];
+  // The sample that saturated the ray was inside, however y rounds here.
+  bool valid = begin + lane < staged.samples && (Inside(y) || step == ray.saturation_step);
+  if (kSide == 0 && !kHasWarp && slab_begin > 0) {  // the first slab takes all, for the pose
+    const float z = (y[2] + 1.0f) * (0.5f * static_cast<float>(target.side - 1));
+    valid = valid && z > static_cast<float>(slab_begin - 2) && z < static_cast<float>(slab_begin + target.slices + 1);
+  }
+  float dy[3] = {0.0f, 0.0f, 0.0f}, log_fade = 0.0f;
+  if (valid) {
+#pragma unroll
+    for (int i = 0; i < 3; ++i) y[i] = fminf(fmaxf(y[i], -1.0f), 1.0f);
+    const float opacity = Fade(y) * scene.step_size;
+    if constexpr (kSide > 0) {
+      ReadAndSpread(reinterpret_cast<const float4*>(scene.rgba) + at * 512, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
+    } else {
+      ReadAndRecord<kHasWarp, kToField>(scene, at, target, slab_begin, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
+    }
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+      const float d = dy[i] + LogFadeGradient(y[i]) * log_fade;
+      sums[i] += d;
+      for (int j = 0; j < 3; ++j) sums[3 + 3 * i + j] += d * v[j];
+    }
+  } else {
+    const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if constexpr (kSide > 0) {
+      shared->spread.place[lane] = zero;
+    } else {
+      shared->spread.even[lane] = shared->spread.odd[lane] = zero;
+    }
+    shared->spread.value[lane] = zero;
+  }
+}
+
+// Adds a warp's sums over its lanes to lane i's total of sum i, and clears them.
+__device__ __forceinline__ void CollectPose(int lane, float sums[kPoseSums], double* total) {
+#pragma unroll
+  for (int i = 0; i < kPoseSums; ++i) {
+    float sum = sums[i];
+    for (int j = 16; j > 0; j /= 2) sum += __shfl_xor_sync(kAllLanes, sum, j);
+    if (lane == i) *total += sum;
+    sums[i] = 0.0f;
+  }
+}
+
+// Sums the copies of one slab and writes it. `gradient` has 4 channels a voxel, or 3.
+template <int kSide, int kCopies, int kThreads, bool kToField>
+__device__ __forceinline__ void WriteSlab(const float* copies, const Target& target, int slab_begin, float* gradient, bool any) {
+  const int side = kSide > 0 ? kSide : target.side, half = kSide > 0 ? kSide / 2 : target.half;
+  const int slices = kSide > 0 ? kSide : min(target.slices, side - slab_begin);
+  for (int i = threadIdx.x; i < slices * side * side; i += kThreads) {
+    const int x = i % side, y = i / side % side, z = i / (side * side);
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (any) {
+      const int cell = ((z >> 1) * half + (y >> 1)) * half + (x >> 1), class_index = (x & 1) | (y & 1) << 1 | (z & 1) << 2;
+      const float4* voxel = reinterpret_cast<const float4*>(copies) + cell * kClasses + class_index;
+      sum = voxel[0];
+#pragma unroll
+      for (int copy = 1; copy < kCopies; ++copy) AddScaled(&sum, voxel[copy * target.cells * kClasses], 1.0f);
+    }
+    const int64_t at = static_cast<int64_t>(slab_begin) * side * side + i;
+    if (kToField) {
+      gradient[3 * at] = sum.x, gradient[3 * at + 1] = sum.y, gradient[3 * at + 2] = sum.z;
+    } else {
+      reinterpret_cast<float4*>(gradient)[at] = sum;
+    }
+  }
+}
+
+template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
+__global__ void __launch_bounds__(kWarps* kWarp)
+    Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
+  extern __shared__ float4 memory[];
+  constexpr int kCopies = kWarps * kVector, kThreads = kWarps * kWarp;
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  float* copies = reinterpret_cast<float*>(memory);
+  WarpShared<kSide>* own = reinterpret_cast<WarpShared<kSide>*>(copies + kCopies * target.cells * kWarp) + warp;
+  const unsigned primitives = static_cast<unsigned>(scene.shape.primitives);
+  const int64_t at = kSide > 0 ? blockIdx.x : blockIdx.x / target.slabs;
+  const int slab = kSide > 0 ? 0 : blockIdx.x % target.slabs, slab_begin = slab * target.slices;
+  const unsigned frame = static_cast<unsigned>(at) / primitives;
+  const int primitive = static_cast<int>(static_cast<unsigned>(at) % primitives);
+  const Pose pose = LoadPose(scratch, at);
+  const Owner<kVector> owner(lane, copies + warp * kVector * target.cells * kWarp, target.cells);
+  float sums[kPoseSums] = {};
+  double total_sum = 0.0;
+  int batches = 0;  // since the sums were collected
+  bool any = false;
+  Staged staged;
+  const auto process = [&](int begin) {
+    EvaluateBatch<kSide, kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, staged, own, sums);
+    __syncwarp();
+    owner.Add(own->spread, min(staged.samples - begin, kWarp), target);
+    __syncwarp();
+    if (++batches < kBatchesBetweenCollections) return;
+    CollectPose(lane, sums, &total_sum);
+    batches = 0;
+  };
+  ForEachBlock(scratch, grid, frame, scratch.spheres[at], pose, lane, [&](int64_t block, unsigned tiles) {
+    if (!any) {
+      any = true;
+      for (int i = threadIdx.x; i < kCopies * target.cells * kClasses; i += kThreads) {
+        reinterpret_cast<float4*>(copies)[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      }
+      __syncthreads();
+    }
+    // Warps take turns.
+    int turn = 0;
+    unsigned mine = 0;
+    if (kWarps == 1) {
+      mine = tiles;
+    } else {
+      for (; tiles != 0; tiles &= tiles - 1) mine |= turn++ % kWarps == warp ? tiles & -tiles : 0u;
+    }
+    if (mine == 0) return;
+    PackedRay next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(mine), lane);
+    while (mine != 0) {
+      const PackedRay ray = next;
+      mine &= mine - 1;
+      if (mine != 0) next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(mine), lane);
+      StageTile(scratch, ray, primitive, pose, lane, &own->stage, &staged);
+      int begin = 0;
+      for (; staged.samples - begin >= kWarp; begin += kWarp) process(begin);
+      if (begin > 0) Carry(lane, begin, &own->stage, &staged);
+    }
+  });
+  if (staged.samples > 0) process(0);
+  CollectPose(lane, sums, &total_sum);
+  if (!kToField && lane < kPoseSums) own->pose[lane] = static_cast<float>(total_sum);
+  __syncthreads();
+  const int64_t volume = static_cast<int64_t>(target.side) * target.side * target.side;
+  WriteSlab<kSide, kCopies, kThreads, kToField>(copies, target, slab_begin, gradients + at * volume * (kToField ? 3 : 4), any);
+  if (kToField || slab != 0 || threadIdx.x >= kPoseSums) return;
+  // Every slab sees all samples; the first writes the pose.
+  const WarpShared<kSide>* first = own - warp;
+  float sum = 0.0f;
+  for (int i = 0; i < kWarps; ++i) sum += first[i].pose[threadIdx.x];
+  scratch.pose_sums[at * kPoseSums + threadIdx.x] = sum;
+}
+
+// y_i = scale_i sum_j rotation_ji v_j.
+__global__ void __launch_bounds__(256) WritePoses(Scene scene, Scratch scratch, Gradient gradient, int64_t count) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  if (at >= count) return;
+  const float* sums = scratch.pose_sums + at * kPoseSums;
+  const Pose pose = LoadPose(scratch, at);
+  const float *rotation = scene.rotation + 9 * at, *scale = scene.scale + 3 * at;
+  bool none = true;
+  for (int i = 0; i < kPoseSums; ++i) none = none && sums[i] == 0.0f;
+  for (int i = 0; i < 3; ++i) {
+    double position = 0.0, along = 0.0;
+    for (int j = 0; j < 3; ++j) {
+      position -= static_cast<double>(pose.matrix[3 * j + i]) * sums[j];
+      along += static_cast<double>(rotation[3 * j + i]) * sums[3 + 3 * i + j];
+      gradient.rotation[9 * at + 3 * j + i] = none ? 0.0f : scale[i] * sums[3 + 3 * i + j];
+    }
+    // A pose that is not finite holds no sample: its gradient is 0, not NaN.
+    gradient.position[3 * at + i] = none ? 0.0f : static_cast<float>(position);
+    gradient.scale[3 * at + i] = none ? 0.0f : static_cast<float>(along);
+  }
+}
+
+Target MakeTarget(int side, bool whole, int copies) {
+  Target t;
+  t.side = side;
+  t.half = (side + 1) / 2;
+  const int pairs = (side + 1) / 2;  // of slices
+  const int64_t pair_bytes = int64_t{copies} * t.half * t.half * kWarp * 4;
+  int kept = whole ? pairs : static_cast<int>(static_cast<int64_t>(kSlabBytes) / pair_bytes);
+  kept = kept < 1 ? 1 : (kept > pairs ? pairs : kept);
+  t.slices = 2 * kept;
+  t.slabs = (pairs + kept - 1) / kept;
+  t.cells = t.half * t.half * kept;
+  return t;
+}
+
+template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
+cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, float* gradients, cudaStream_t stream) {
+  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps, kVector>;
+  const Target target = MakeTarget(side, kSide > 0, kWarps * kVector);
+  const size_t bytes = size_t{4} * kWarps * kVector * target.cells * kWarp +
+                       kWarps * sizeof(WarpShared<kSide>);
+  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (error != cudaSuccess) return error;
+  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives * target.slabs);
+  kernel<<<blocks, kWarps * kWarp, bytes, stream>>>(scene, scratch, grid, target, gradients);
+  return cudaGetLastError();
+}
+
+
+Scratch CarveBackward(Carver* carver, const Shape& s) {
+  const Grid g = MakeGrid(s);
+  Scratch out = CarveCommon(carver, s);
+  const int64_t rays = s.frames * g.tiles * kWarp;
+  out.ray_start = carver->Take<float4>(rays);
+  out.ray_step = carver->Take<float4>(rays);
+  out.ray_cotangent = carver->Take<float4>(rays);
+  out.ray_saturation = carver->Take<int2>(rays);
+  out.pose_sums = carver->Take<float>(s.frames * s.primitives * kPoseSums);
+  return out;
+}
+
+}  // namespace
+
+int64_t CudaBackwardScratch(const Shape& shape) {
+  Carver carver(nullptr);
+  CarveBackward(&carver, shape);
+  return carver.used();
+}
+
+cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const Gradient& gradient, float* memory,
+                         cudaStream_t stream) {
+  const Shape& s = scene.shape;
+  const Grid grid = MakeGrid(s);
+  const int64_t count = s.frames * s.primitives;
+  if (count == 0) return cudaSuccess;
+  Carver carver(memory);
+  const Scratch scratch = CarveBackward(&carver, s);
+  Prepare(scene, &cotangent, scratch, stream);
+  cudaError_t error;
+  if (scene.warp != nullptr) {
+    error = Launch<0, true, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    if (error == cudaSuccess) error = Launch<0, true, true, 1, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
+  } else if (s.side == 8) {
+    // Few primitives would leave most of the GPU idle with a warp each.
+    error = count < kFewPrimitives ? Launch<8, false, false, 4, 1>(scene, scratch, grid, s.side, gradient.rgba, stream)
+                                   : Launch<8, false, false, 1, 2>(scene, scratch, grid, s.side, gradient.rgba, stream);
+  } else {
+    error = Launch<0, false, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+  }
+  if (error != cudaSuccess) return error;
+  WritePoses<<<static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream>>>(scene, scratch, gradient, count);
+  return cudaGetLastError();
+}
+
+}  // namespace raymarch
+}  // namespace ava

@@ -1,0 +1,257 @@
+// What the CUDA kernels share: a scene's scratch arrays, cones of rays, and march.h for device code.
+//
+// Rays come in tiles of 8 x 4 (a warp), 32 tiles to a block of 32 x 32 pixels, 16 blocks to a region of 128 x 128. A region that
+// reaches over the image's edge has blocks, and a block tiles, that hold no ray.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "../params.h"
+
+namespace ava {
+namespace raymarch {
+namespace {
+
+__device__ __forceinline__ float Min(float a, float b) { return fminf(a, b); }
+__device__ __forceinline__ float Max(float a, float b) { return fmaxf(a, b); }
+__device__ __forceinline__ float Truncate(float x) { return truncf(x); }
+__device__ __forceinline__ float Reciprocal(float x) { return __fdividef(1.0f, x); }
+
+// For x in [-24, 0]: no result is subnormal.
+__device__ __forceinline__ float Exp(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * 1.44269504f));
+  return power;
+}
+
+}  // namespace
+}  // namespace raymarch
+}  // namespace ava
+
+#include "../march.h"
+
+namespace ava {
+namespace raymarch {
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr int kTileWidth = 8, kTileHeight = 4;
+constexpr int kCudaBlockSide = 32;      // pixels
+constexpr int kBlockTileCount = 32;     // 4 across, 8 down
+constexpr int kRegionBlocks = 4;        // along a side
+constexpr int kRegionBlockCount = kRegionBlocks * kRegionBlocks;
+constexpr int kListCapacity = 2048;     // primitives listed for a block; one that meets more looks through all
+
+// Rays of a frame in regions [N, regions_y, regions_x], blocks and tiles numbered within: block b belongs to region b / 16.
+struct Grid {
+  int64_t regions_y, regions_x, regions, blocks, tiles;  // the last three: of all views of a frame
+};
+
+// Cones of one level of the hierarchy, one float4 array per part.
+struct Cones {
+  float4 *apex_sine, *axis_cosine, *reach, *steps;
+};
+
+// Scratch of all frames. The arrays of the forward or of the backward pass are null in the other.
+struct Scratch {
+  float4* spheres;   // [F, K]: centre, radius (NaN: holds no point)
+  float4* matrices;  // [F, K, 3]: rows of diag(scale) rotation^T
+  Cones tiles, blocks, regions;
+  int32_t* list_counts;  // [F, blocks]; -1: more than kListCapacity
+  int32_t* lists;        // [F, blocks, capacity]
+  float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
+  int2* ray_saturation;                          // [F, tiles, 32]: step, primitive
+  float* pose_sums;                              // [slabs, F, K, 12]
+};
+
+inline int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+inline Grid MakeGrid(const Shape& s) {
+  Grid g;
+  g.regions_y = DivideUp(s.height, kCudaBlockSide * kRegionBlocks);
+  g.regions_x = DivideUp(s.width, kCudaBlockSide * kRegionBlocks);
+  g.regions = s.views * g.regions_y * g.regions_x;
+  g.blocks = g.regions * kRegionBlockCount;
+  g.tiles = g.blocks * kBlockTileCount;
+  return g;
+}
+
+inline int64_t ListCapacity(const Shape& s) { return s.primitives < kListCapacity ? s.primitives : kListCapacity; }
+
+// Hands out parts of the scratch buffer, or only counts them.
+class Carver {
+ public:
+  explicit Carver(float* memory) : memory_(memory) {}
+  template <class T>
+  T* Take(int64_t count) {
+    T* out = memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + used_);
+    used_ += DivideUp(count * static_cast<int64_t>(sizeof(T)), 64) * 16;
+    return out;
+  }
+  Cones TakeCones(int64_t count) {
+    Cones c;
+    c.apex_sine = Take<float4>(count);
+    c.axis_cosine = Take<float4>(count);
+    c.reach = Take<float4>(count);
+    c.steps = Take<float4>(count);
+    return c;
+  }
+  int64_t used() const { return used_; }  // floats
+
+ private:
+  float* memory_;
+  int64_t used_ = 0;
+};
+
+inline Scratch CarveCommon(Carver* carver, const Shape& s) {
+  const Grid g = MakeGrid(s);
+  Scratch out = {};
+  out.spheres = carver->Take<float4>(s.frames * s.primitives);
+  out.matrices = carver->Take<float4>(s.frames * s.primitives * 3);
+  out.tiles = carver->TakeCones(s.frames * g.tiles);
+  out.blocks = carver->TakeCones(s.frames * g.blocks);
+  out.regions = carver->TakeCones(s.frames * g.regions);
+  return out;
+}
+
+// A tile's, block's or region's rays: they start within `radius` of the apex and stay within the half-angle of the axis.
+struct Cone {
+  float3 apex, axis;
+  float sine, cosine;
+  float radius;  // negative: no ray; infinite: touches everything
+  float far;     // largest distance of a sample from its ray's origin
+  // Of the rays: distance of sample 0 from the origin, and between samples.
+  float base_min, base_max, step_min, step_max;
+};
+
+__device__ __forceinline__ Cone LoadCone(const Cones& cones, int64_t i) {
+  const float4 a = cones.apex_sine[i], b = cones.axis_cosine[i], c = cones.reach[i], d = cones.steps[i];
+  return {make_float3(a.x, a.y, a.z), make_float3(b.x, b.y, b.z), a.w, b.w, c.x, c.y, d.x, d.y, d.z, d.w};
+}
+
+__device__ __forceinline__ void StoreCone(const Cones& cones, int64_t i, const Cone& c) {
+  cones.apex_sine[i] = make_float4(c.apex.x, c.apex.y, c.apex.z, c.sine);
+  cones.axis_cosine[i] = make_float4(c.axis.x, c.axis.y, c.axis.z, c.cosine);
+  cones.reach[i] = make_float4(c.radius, c.far, 0.0f, 0.0f);
+  cones.steps[i] = make_float4(c.base_min, c.base_max, c.step_min, c.step_max);
+}
+
+// Whether rays of the cone may meet the sphere before they end: never false when one does. `nearest` and `farthest` bound the
+// distances from the rays' origins at which they do.
+__device__ __forceinline__ bool Touches(const Cone& cone, float4 sphere, float* nearest, float* farthest) {
+  const float x = sphere.x - cone.apex.x, y = sphere.y - cone.apex.y, z = sphere.z - cone.apex.z;
+  const float along = x * cone.axis.x + y * cone.axis.y + z * cone.axis.z;
+  const float cx = y * cone.axis.z - z * cone.axis.y, cy = z * cone.axis.x - x * cone.axis.z, cz = x * cone.axis.y - y * cone.axis.x;
+  const float square = cx * cx + cy * cy + cz * cz;
+  const float across = sqrtf(square), distance = sqrtf(square + along * along);
+  const float reach = (sphere.w + cone.radius) + distance * 4e-6f;
+  *nearest = along * cone.cosine - across * cone.sine - reach;
+  *farthest = distance + reach;
+  return cone.radius >= 0.0f && across * cone.cosine - along * cone.sine <= reach && along >= -reach &&
+         !(*nearest > cone.far);
+}
+
+__device__ __forceinline__ Pose LoadPose(const Scratch& scratch, int64_t at) {
+  const float4 p = scratch.spheres[at], a = scratch.matrices[3 * at], b = scratch.matrices[3 * at + 1],
+               c = scratch.matrices[3 * at + 2];
+  return {{p.x, p.y, p.z}, {a.x, a.y, a.z, b.x, b.y, b.z, c.x, c.y, c.z}};
+}
+
+// Whether rays of the cone may meet the box: narrows the distances that Touches found. In box coordinates no ray is farther from
+// the cone's axis, at equal distances from their origins, than `spread` times the length of the matrix's row.
+__device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, float* nearest, float* farthest) {
+  const float spread = cone.radius + *farthest * cone.sine * rsqrtf(0.5f + 0.5f * cone.cosine) * 1.00001f;
+  const float v[3] = {cone.apex.x - pose.position[0], cone.apex.y - pose.position[1], cone.apex.z - pose.position[2]};
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {
+    const float* row = pose.matrix + 3 * i;
+    const float start = row[0] * v[0] + row[1] * v[1] + row[2] * v[2];
+    const float slope = row[0] * cone.axis.x + row[1] * cone.axis.y + row[2] * cone.axis.z;
+    const float length = sqrtf(row[0] * row[0] + row[1] * row[1] + row[2] * row[2]);
+    const float size = fabsf(row[0] * v[0]) + fabsf(row[1] * v[1]) + fabsf(row[2] * v[2]);
+    const float bound = 1.0001f + spread * length + size * 2e-6f;
+    const float inverse = Reciprocal(slope), a = (-bound - start) * inverse, b = (bound - start) * inverse;
+    *nearest = fmaxf(fminf(a, b), *nearest);  // a NaN bounds nothing
+    *farthest = fminf(fmaxf(a, b), *farthest);
+  }
+  return !(*nearest > *farthest) && !(*nearest > cone.far);
+}
+
+// Tiles of a block are numbered in Z-order, so that those that follow each other share primitives. Row and column of a tile among 8
+// and 4: bits 0, 2 of its number are the column's, bits 1, 3, 4 the row's.
+__device__ __forceinline__ int TileColumn(int tile) { return (tile & 1) | (tile >> 1 & 2); }
+__device__ __forceinline__ int TileRow(int tile) { return (tile >> 1 & 1) | (tile >> 2 & 6); }
+
+// Pixel of a tile's lane; its index in [F, N, H, W], or -1 outside of the image.
+__device__ __forceinline__ int64_t PixelIndex(const Shape& s, const Grid& g, int64_t frame, int64_t tile, int lane) {
+  const int64_t block = tile / kBlockTileCount, region = block / kRegionBlockCount;
+  const int in_block = static_cast<int>(tile % kBlockTileCount), in_region = static_cast<int>(block % kRegionBlockCount);
+  const int64_t view = region / (g.regions_y * g.regions_x), in_view = region % (g.regions_y * g.regions_x);
+  const int64_t row = (in_view / g.regions_x * kRegionBlocks + in_region / kRegionBlocks) * kCudaBlockSide +
+                      TileRow(in_block) * kTileHeight + lane / kTileWidth;
+  const int64_t column = (in_view % g.regions_x * kRegionBlocks + in_region % kRegionBlocks) * kCudaBlockSide +
+                         TileColumn(in_block) * kTileWidth + lane % kTileWidth;
+  if (row >= s.height || column >= s.width) return -1;
+  return ((frame * s.views + view) * s.height + row) * s.width + column;
+}
+
+// A ray as it is marched: sample n, 0 <= n < count, lies at start + n step.
+struct MarchRay {
+  float start[3], step[3];
+  float count;
+};
+
+__device__ __forceinline__ bool Finite(const float* v) { return isfinite(v[0]) && isfinite(v[1]) && isfinite(v[2]); }
+
+__device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
+  MarchRay ray = {};
+  if (pixel < 0) return ray;
+  const float* origin = scene.origin + 3 * pixel;
+  const float* direction = scene.direction + 3 * pixel;
+  const float2 bounds = reinterpret_cast<const float2*>(scene.bounds)[pixel];
+  const float near = bounds.x, far = bounds.y;
+  const bool moves = direction[0] != 0.0f || direction[1] != 0.0f || direction[2] != 0.0f;
+  if (!(Finite(origin) && Finite(direction) && moves && near < far && isfinite(near))) return ray;
+  const double steps = ceil((static_cast<double>(far) - near) / scene.step_size);
+  ray.count = steps < kMaxSteps ? static_cast<float>(steps) : static_cast<float>(kMaxSteps);
+  for (int i = 0; i < 3; ++i) {
+    // In double: origin and depth are a few times larger than the volume, and cancel.
+    ray.start[i] = static_cast<float>(origin[i] + static_cast<double>(near) * direction[i]);
+    ray.step[i] = direction[i] * scene.step_size;
+  }
+  return ray;
+}
+
+// Poses, spheres and the hierarchy of cones; with a cotangent also the rays as the backward pass reads them.
+void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream);
+
+// Lists of at most `capacity` primitives for each block.
+void List(const Shape& shape, const Scratch& scratch, int capacity, cudaStream_t stream);
+
+__device__ __forceinline__ int FirstLane(unsigned mask) { return __ffs(mask) - 1; }
+
+__device__ __forceinline__ unsigned LanesBelow(int lane) { return (1u << lane) - 1u; }
+
+// Of the lanes up to this one.
+__device__ __forceinline__ int InclusiveSum(int x, int lane) {
+#pragma unroll
+  for (int i = 1; i < kWarp; i *= 2) {
+    const int below = __shfl_up_sync(kAllLanes, x, i);
+    if (lane >= i) x += below;
+  }
+  return x;
+}
+
+__device__ __forceinline__ unsigned WarpOr(unsigned x) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_or_sync(kAllLanes, x);
+#else
+  for (int i = 16; i > 0; i /= 2) x |= __shfl_xor_sync(kAllLanes, x, i);
+  return x;
+#endif
+}
+
+}  // namespace raymarch
+}  // namespace ava

@@ -1,0 +1,169 @@
+// Spreading samples' gradients over voxels in shared memory.
+//
+// Ownership: the 8 voxels around a sample have the 8 combinations of odd and even x, y, z. A combination ("class") and a channel
+// belong to one lane, whatever the sample; a warp whose lanes hold kVector channels each takes kVector samples at a time, with a
+// copy of the gradient for each. Copies are summed at the end, in a fixed order.
+#pragma once
+
+#include <type_traits>
+
+#include "sample.cuh"
+
+namespace ava {
+namespace raymarch {
+namespace {
+
+constexpr int kClasses = 8;
+
+// What a kernel accumulates: the template's gradient and the pose's, or that of the warp field.
+struct Target {
+  int side;     // of the volume whose gradient it is
+  int slices;   // of a slab: even
+  int slabs;
+  int half;     // classes have `half` voxels along an axis
+  int cells;    // half * half * slices / 2
+};
+
+// Samples whose gradient is spread: offset in bytes of the class cell of odd voxels, and in the upper half what that of the even
+// voxels is more by along each axis; weights of the even and odd voxels.
+struct Spread {
+  float4 place[kWarp];  // offsets (bits), weights of the even voxels x, y, z
+  float4 value[kWarp];  // the gradient by channel
+};
+
+struct SpreadAnywhere {
+  float4 even[kWarp];  // as Spread::place
+  float4 odd[kWarp];   // flags (bits), weights of the odd voxels
+  float4 value[kWarp];
+};
+
+template <int kSide>
+using SpreadOf = std::conditional_t<(kSide > 0), Spread, SpreadAnywhere>;
+
+// Index and weights of the even and odd voxels along an axis, for voxels from `begin` to `end`; others get no weight.
+__device__ __forceinline__ void SplitAxis(int lower, float fraction, bool touches, int begin, int end, int* odd, int* more,
+                                          float* even_weight, float* odd_weight) {
+  const int even_voxel = (lower + 1) >> 1 << 1, odd_voxel = ((lower + 1) >> 1 << 1) - 1 + ((lower & 1) ? 0 : 2);
+  const bool even_in = touches && even_voxel >= begin && even_voxel < end, odd_in = touches && odd_voxel >= begin && odd_voxel < end;
+  const int even_at = even_in ? (even_voxel - begin) >> 1 : 0, odd_at = odd_in ? (odd_voxel - begin) >> 1 : even_at;
+  const int even = even_in ? even_at : odd_at;
+  *odd = odd_at;
+  *more = even - odd_at;  // 0 or 1
+  *even_weight = even_in ? (lower & 1 ? fraction : 1.0f - fraction) : 0.0f;
+  *odd_weight = odd_in ? (lower & 1 ? 1.0f - fraction : fraction) : 0.0f;
+}
+
+__device__ __forceinline__ void RecordAnywhere(const Cell& cell, const float4& value, const Target& target, int slab_begin,
+                                               SpreadAnywhere* spread, int slot) {
+  int odd = 0, more = 0, stride = 1;
+  float even_weight[3], odd_weight[3];
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {
+    const int begin = i == 2 ? slab_begin : 0, end = i == 2 ? min(target.side, slab_begin + target.slices) : target.side;
+    int odd_at, one_more;
+    SplitAxis(cell.at[i], cell.fraction[i], cell.touches, begin, end, &odd_at, &one_more, &even_weight[i], &odd_weight[i]);
+    odd += odd_at * stride;
+    more |= one_more << i;
+    stride *= target.half;
+  }
+  spread->even[slot] = make_float4(__int_as_float(odd), even_weight[0], even_weight[1], even_weight[2]);
+  spread->odd[slot] = make_float4(__int_as_float(more), odd_weight[0], odd_weight[1], odd_weight[2]);
+  spread->value[slot] = value;
+}
+
+template <int kVector>
+struct Channels {
+  float v[kVector];
+};
+
+template <int kVector>
+__device__ __forceinline__ Channels<kVector> LoadChannels(const float* p) {
+  Channels<kVector> c;
+  if constexpr (kVector == 1) {
+    c.v[0] = *p;
+  } else if constexpr (kVector == 2) {
+    const float2 x = *reinterpret_cast<const float2*>(p);
+    c.v[0] = x.x, c.v[1] = x.y;
+  } else {
+    const float4 x = *reinterpret_cast<const float4*>(p);
+    c.v[0] = x.x, c.v[1] = x.y, c.v[2] = x.z, c.v[3] = x.w;
+  }
+  return c;
+}
+
+template <int kVector>
+__device__ __forceinline__ void StoreChannels(float* p, const Channels<kVector>& c) {
+  if constexpr (kVector == 1) {
+    *p = c.v[0];
+  } else if constexpr (kVector == 2) {
+    *reinterpret_cast<float2*>(p) = make_float2(c.v[0], c.v[1]);
+  } else {
+    *reinterpret_cast<float4*>(p) = make_float4(c.v[0], c.v[1], c.v[2], c.v[3]);
+  }
+}
+
+// A lane's part in spreading.
+template <int kVector>
+struct Owner {
+  static constexpr int kGroup = kWarp / kVector, kLanesOfClass = 4 / kVector;
+  int group, channel;
+  bool odd[3];
+  float sign[3], constant[3];  // weight of a voxel from that of the even one
+  float* own;
+
+  __device__ __forceinline__ Owner(int lane, float* copies, int cells) {
+    group = lane / kGroup;
+    const int class_index = lane % kGroup / kLanesOfClass;
+    channel = lane % kLanesOfClass * kVector;
+    for (int i = 0; i < 3; ++i) {
+      odd[i] = class_index >> i & 1;
+      sign[i] = odd[i] ? -1.0f : 1.0f;
+      constant[i] = odd[i] ? 1.0f : 0.0f;
+    }
+    own = copies + group * cells * kWarp + class_index * 4 + channel;
+  }
+
+  __device__ __forceinline__ void Find(const Spread& spread, int slot, const Target&, float** place, float* weight) const {
+    const float4 p = spread.place[slot];
+    const unsigned bits = __float_as_uint(p.x), mask = ((odd[0] ? 0 : 1) | (odd[1] ? 0 : 4) | (odd[2] ? 0 : 16)) * (kWarp * 4);
+    *place = reinterpret_cast<float*>(reinterpret_cast<char*>(own) + ((bits & 0xffff) + (bits >> 16 & mask)));
+    *weight = (p.y * sign[0] + constant[0]) * (p.z * sign[1] + constant[1]) * (p.w * sign[2] + constant[2]);
+  }
+
+  __device__ __forceinline__ void Find(const SpreadAnywhere& spread, int slot, const Target& target, float** place,
+                                       float* weight) const {
+    const float4 even = spread.even[slot], odds = spread.odd[slot];
+    const int more = __float_as_int(odds.x);
+    int index = __float_as_int(even.x);
+    index += (!odd[0] && more & 1) ? 1 : 0;
+    index += (!odd[1] && more & 2) ? target.half : 0;
+    index += (!odd[2] && more & 4) ? target.half * target.half : 0;
+    *place = own + index * kWarp;
+    *weight = (odd[0] ? odds.y : even.y) * (odd[1] ? odds.z : even.z) * (odd[2] ? odds.w : even.w);
+  }
+
+  // Adds `count` samples' gradients, two at a time; slots up to a whole number of rounds must hold zeros.
+  template <class AnySpread>
+  __device__ __forceinline__ void Add(const AnySpread& spread, int count, const Target& target) const {
+    for (int slot = group; slot < count + group; slot += 2 * kVector) {
+      float *first, *second, first_weight, second_weight;
+      Find(spread, slot, target, &first, &first_weight);
+      Find(spread, slot + kVector, target, &second, &second_weight);
+      const Channels<kVector> g = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[slot]) + channel);
+      const Channels<kVector> h = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[slot + kVector]) + channel);
+      Channels<kVector> a = LoadChannels<kVector>(first), b = LoadChannels<kVector>(second);
+      const bool same = first == second;
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        a.v[i] += first_weight * g.v[i];
+        b.v[i] = (same ? a.v[i] : b.v[i]) + second_weight * h.v[i];
+      }
+      StoreChannels<kVector>(first, a);
+      StoreChannels<kVector>(second, b);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace raymarch
+}  // namespace ava

@@ -1,0 +1,116 @@
+// Which rays meet a primitive, and which of them a warp of the backward pass takes next.
+#pragma once
+
+#include "device.cuh"
+
+namespace ava {
+namespace raymarch {
+namespace {
+
+// Rays that have samples in the primitive, one after the other: those left over from one tile and those of the next.
+struct Stage {
+  static constexpr int kSlots = 2 * kWarp;
+  float4 start[kSlots];      // relative to the primitive's position; first step
+  float4 step[kSlots];       // ray's step; how much of a saturating sample counted
+  float4 cotangent[kSlots];
+  int offset[kSlots];        // samples of the rays before
+  int saturation[kSlots];    // step at which the ray saturates in this primitive, or -1
+};
+
+// How much of a stage is in use; the same in all lanes.
+struct Staged {
+  int rays = 0, samples = 0;
+};
+
+// A lane's ray of a tile, loaded while the tile before is being worked on.
+struct PackedRay {
+  int64_t at;
+  float4 start, step;
+  int2 saturation;
+};
+
+__device__ __forceinline__ PackedRay LoadPacked(const Scratch& scratch, int64_t tile, int lane) {
+  const int64_t at = tile * kWarp + lane;
+  return {at, scratch.ray_start[at], scratch.ray_step[at], scratch.ray_saturation[at]};
+}
+
+// Stages the tile's rays that have samples in the primitive, after those staged before.
+__device__ __forceinline__ void StageTile(const Scratch& scratch, const PackedRay& ray, int primitive, const Pose& pose, int lane,
+                                          Stage* stage, Staged* staged) {
+  const int64_t at = ray.at;
+  const float4 start = ray.start, by = ray.step;
+  const int2 saturation = ray.saturation;
+  const float from[3] = {start.x, start.y, start.z}, step[3] = {by.x, by.y, by.z};
+  const BoxLine<float> line = ToBox(pose.position, pose.matrix, from, step);
+  // A sample counts if (step, primitive) <= that of saturation; the ray's steps end with the one of saturation.
+  const float end = start.w - (saturation.y < primitive ? 1.0f : 0.0f);
+  float first, last;
+  StepRange(line, end, &first, &last);
+  const int count = start.w > 0.0f && first < last ? static_cast<int>(last - first) : 0;
+  const unsigned mask = __ballot_sync(kAllLanes, count > 0);
+  if (mask == 0) return;
+  const int inclusive = InclusiveSum(count, lane);
+  if (count > 0) {
+    const int slot = staged->rays + __popc(mask & LanesBelow(lane));
+    stage->start[slot] = make_float4(start.x - pose.position[0], start.y - pose.position[1], start.z - pose.position[2], first);
+    stage->step[slot] = by;
+    stage->cotangent[slot] = scratch.ray_cotangent[at];
+    stage->offset[slot] = staged->samples + inclusive - count;
+    stage->saturation[slot] = saturation.y == primitive ? saturation.x : -1;
+  }
+  staged->rays += __popc(mask);
+  staged->samples += __shfl_sync(kAllLanes, inclusive, kWarp - 1);
+  __syncwarp();
+}
+
+// Forgets the samples before `begin`, of which fewer than 32 are left, and the rays that have no others.
+__device__ __forceinline__ void Carry(int lane, int begin, Stage* stage, Staged* staged) {
+  const int low = lane < staged->rays ? stage->offset[lane] : INT32_MAX;
+  const int high = lane + kWarp < staged->rays ? stage->offset[lane + kWarp] : INT32_MAX;
+  const int first = __popc(__ballot_sync(kAllLanes, low <= begin)) + __popc(__ballot_sync(kAllLanes, high <= begin)) - 1;
+  staged->samples -= begin;
+  staged->rays = staged->samples > 0 ? staged->rays - first : 0;
+  const int from = min(first + lane, Stage::kSlots - 1);
+  const float4 start = stage->start[from], step = stage->step[from], cotangent = stage->cotangent[from];
+  const int offset = stage->offset[from], saturation = stage->saturation[from];
+  __syncwarp();
+  stage->start[lane] = start;
+  stage->step[lane] = step;
+  stage->cotangent[lane] = cotangent;
+  stage->offset[lane] = offset - begin;
+  stage->saturation[lane] = saturation;
+  __syncwarp();
+}
+
+__device__ __forceinline__ bool MayMeet(const Cones& cones, int64_t i, const float4& sphere, const Pose& pose) {
+  const Cone cone = LoadCone(cones, i);
+  float nearest, farthest;
+  return Touches(cone, sphere, &nearest, &farthest) && TouchesBox(cone, pose, &nearest, &farthest);
+}
+
+// Calls visit(block, mask of tiles) for the blocks of the frame whose rays may meet the primitive, in order; the same in all warps.
+template <class Visit>
+__device__ __forceinline__ void ForEachBlock(const Scratch& scratch, const Grid& grid, int64_t frame, const float4& sphere,
+                                             const Pose& pose, int lane, Visit visit) {
+  for (int64_t r = 0; r < grid.regions; r += kWarp) {
+    const bool in = r + lane < grid.regions;
+    const int64_t own = frame * grid.regions + r + (in ? lane : 0);
+    unsigned regions = __ballot_sync(kAllLanes, in && MayMeet(scratch.regions, own, sphere, pose));
+    while (regions != 0) {
+      const int64_t first = (frame * grid.regions + r + FirstLane(regions)) * kRegionBlockCount;
+      regions &= regions - 1;
+      const bool mine = lane < kRegionBlockCount && MayMeet(scratch.blocks, first + lane % kRegionBlockCount, sphere, pose);
+      unsigned blocks = __ballot_sync(kAllLanes, mine);
+      while (blocks != 0) {
+        const int64_t block = first + FirstLane(blocks);
+        blocks &= blocks - 1;
+        const unsigned tiles = __ballot_sync(kAllLanes, MayMeet(scratch.tiles, block * kBlockTileCount + lane, sphere, pose));
+        if (tiles != 0) visit(block, tiles);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace raymarch
+}  // namespace ava

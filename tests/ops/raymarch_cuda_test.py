@@ -1,0 +1,261 @@
+"""The CUDA raymarcher: against the twin, and what it promises about bits, bad numbers and memory.
+
+The golden vectors are raymarch_golden_test.py's, on any platform.
+"""
+
+import functools
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ava_jax.core.types import Primitives, Rays
+from ava_jax.ops import native, raymarch
+
+STEP = 1 / 64
+
+on_gpu = pytest.mark.skipif(
+    not (native.CUDA_BUILT and jax.default_backend() == "gpu"),
+    reason=f"needs the CUDA module and an NVIDIA GPU (module: {native.CUDA_BUILT}, backend: {jax.default_backend()})",
+)
+
+
+def make_rays(frames=1, views=1, height=13, width=21, distance=3.0) -> Rays:
+    """Views of the volume from around it, through pixels that reach beyond it."""
+    angle = np.arange(frames * views).reshape(frames, views, 1, 1) * 0.7
+    x, y = np.meshgrid(np.linspace(-0.45, 0.45, width), np.linspace(-0.45, 0.45, height))
+    along = np.stack([np.cos(angle) * x + np.sin(angle), y + 0 * angle, np.cos(angle) - np.sin(angle) * x], -1)
+    direction = along / np.linalg.norm(along, axis=-1, keepdims=True)
+    origin = np.broadcast_to(np.stack([-np.sin(angle), 0 * angle, -np.cos(angle)], -1) * distance, direction.shape)
+    bounds = np.broadcast_to(np.float32([max(distance - 1.7, 0), distance + 1.7]), (*direction.shape[:-1], 2))
+    return Rays(*(jnp.asarray(v, jnp.float32) for v in (origin, direction, bounds)))
+
+
+def make_prims(frames=1, primitives=20, side=8, seed=0, half=0.2, density=6.0, spread=0.6) -> Primitives:
+    rng = np.random.default_rng(seed)
+    rotation = np.linalg.qr(rng.standard_normal((frames, primitives, 3, 3)))[0]
+    rgba = rng.uniform(0, 1, (frames, primitives, side, side, side, 4)) * np.array([255, 255, 255, density])
+    position = rng.uniform(-spread, spread, (frames, primitives, 3))
+    scale = rng.uniform(0.7, 1.4, (frames, primitives, 3)) / half
+    return Primitives(*(jnp.asarray(v, jnp.float32) for v in (position, rotation, scale, rgba)))
+
+
+@functools.partial(jax.jit, static_argnames="implementation")
+def differentiate(rays, prims, warp, cotangent, implementation):
+    def march(prims, warp):
+        return raymarch(rays, prims, step_size=STEP, warp=warp, implementation=implementation)
+
+    rgba, transpose = jax.vjp(march, prims, warp)
+    return rgba, *transpose(cotangent)
+
+
+def run(rays, prims, implementation="native", warp=None):
+    """RGBA, gradients of primitives and of the warp field: the CUDA kernel's, or the twin's in float64."""
+    cotangent = np.random.default_rng(9).standard_normal((*rays.origin.shape[:-1], 4)).astype(np.float32)
+    if implementation == "native":
+        return differentiate(rays, prims, warp, cotangent, "native")
+    with jax.enable_x64(True):
+        arguments = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), (rays, prims, warp, cotangent))
+        return jax.tree.map(np.asarray, differentiate(*arguments, "twin"))
+
+
+def assert_close(ours, wanted, bound=1e-3):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert np.isfinite(a).all()
+        assert np.abs(a - b).max() <= bound * max(np.abs(b).max(), 1e-6)
+
+
+def bits(tree):
+    return [np.asarray(x).view(np.int32) for x in jax.tree.leaves(tree)]
+
+
+def assert_same_bits(ours, wanted):
+    for a, b in zip(bits(ours), bits(wanted), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize(
+    "frames, views, height, width, primitives, side, warp_side",
+    [
+        (1, 1, 1, 1, 1, 2, 0),
+        (1, 1, 13, 21, 20, 8, 0),
+        (3, 1, 33, 7, 9, 8, 0),
+        (2, 3, 37, 129, 30, 8, 0),
+        (1, 2, 20, 20, 12, 5, 0),
+        (1, 1, 20, 20, 6, 16, 0),
+        (1, 1, 20, 20, 4, 32, 0),
+        (2, 2, 15, 20, 10, 8, 4),
+        (1, 1, 15, 20, 6, 3, 8),
+        (1, 1, 12, 12, 3, 2, 17),
+    ],
+)
+def test_equals_twin(frames, views, height, width, primitives, side, warp_side):
+    rays, prims = make_rays(frames, views, height, width), make_prims(frames, primitives, side)
+    warp = None
+    if warp_side:
+        axis = np.linspace(-1, 1, warp_side)
+        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1)
+        noise = np.random.default_rng(3).standard_normal((frames, primitives, *grid.shape)) * 0.2
+        warp = jnp.asarray(grid * 1.1 + noise, jnp.float32)
+    assert_close(run(rays, prims, warp=warp), run(rays, prims, "twin", warp=warp))
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("density", [0.0, 1e-3, 60.0, 1e6])
+def test_densities(density):
+    rays, prims = make_rays(), make_prims(density=density)
+    assert_close(run(rays, prims), run(rays, prims, "twin"), 2e-3)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_starts_inside_and_parallel_to_axes():
+    rays = make_rays(distance=0.3)
+    direction = rays.direction.at[:, :, ::2].set(jnp.array([0.0, 0.0, 1.0])).at[:, :, 1::4].set(jnp.array([1.0, 0.0, 0.0]))
+    prims = make_prims(half=0.5)
+    prims = prims._replace(rotation=prims.rotation.at[:, ::2].set(jnp.eye(3)))
+    rays = rays._replace(direction=direction, bounds=rays.bounds.at[:, :, :3, :, 1].set(0.0))
+    assert_close(run(rays, prims), run(rays, prims, "twin"))
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("primitives, density", [(700, 0.02), (700, 3.0), (3000, 0.01), (3000, 1.0)])
+def test_primitives_on_one_pixel(primitives, density):
+    """More than fit the list of a tile, or that of a block: none is dropped."""
+    rays, prims = make_rays(height=5, width=6), make_prims(primitives=primitives, side=2, density=density, spread=0.02)
+    assert_close(run(rays, prims), run(rays, prims, "twin"), 3e-3)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_65536_primitives():
+    rays, prims = make_rays(height=9, width=8), make_prims(primitives=65536, side=2, half=0.02)
+    assert_close(run(rays, prims), run(rays, prims, "twin"), 3e-3)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_odd_scales_hold_no_bad_number():
+    rays, prims = make_rays(), make_prims(primitives=24)
+    scale = prims.scale.at[:, :4].mul(1e-3).at[:, 4:8].mul(1e4).at[:, 8].mul(1e8).at[:, 9, 0].set(0.0)
+    prims = prims._replace(scale=scale, position=prims.position.at[:, 10].set(1e4), rgba=prims.rgba.at[..., 3].mul(0.1))
+    assert_close(run(rays, prims), run(rays, prims, "twin"), 3e-3)
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("field", ["position", "rotation", "scale", "rgba"])
+def test_bad_primitive_stays_where_it_is(field, bad):
+    rays, prims = make_rays(height=40, width=70), make_prims()
+    without = prims._replace(rgba=prims.rgba.at[:, 5].set(0.0))
+    seen = np.asarray(run(rays, prims._replace(rgba=jnp.zeros_like(prims.rgba).at[:, 5].set(1.0)))[0][..., 3] > 0)
+    broken = prims._replace(**{field: getattr(prims, field).at[:, 5].set(bad)})
+    rgba, gradients, _ = run(rays, broken)
+    wanted = run(rays, without)[0]
+    if field == "rgba":
+        assert seen.any() and not seen.all()
+        np.testing.assert_allclose(np.asarray(rgba)[~seen], np.asarray(wanted)[~seen], rtol=1e-5, atol=1e-4)
+    else:  # a pose that is not finite holds no sample
+        np.testing.assert_allclose(np.asarray(rgba), np.asarray(wanted), rtol=1e-5, atol=1e-4)
+        assert all(np.isfinite(np.asarray(x)).all() for x in gradients)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_same_bits_from_run_to_run():
+    rays, prims = make_rays(2, 2, 61, 75), make_prims(2, 300, density=30.0)
+    first = run(rays, prims)
+    for _ in range(5):
+        assert_same_bits(run(rays, prims), first)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_calls_in_flight():
+    rays = make_rays(height=50, width=60)
+    scenes = [make_prims(seed=seed, primitives=100) for seed in range(6)]
+    together = [run(rays, prims) for prims in scenes]
+    for ours, prims in zip(together, scenes):
+        assert_same_bits(ours, jax.block_until_ready(run(rays, prims)))
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_scan_vmap_and_donation():
+    rays, scenes = make_rays(), [make_prims(seed=seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *scenes)
+    march = functools.partial(raymarch, rays, step_size=STEP, implementation="native")
+    wanted = jnp.stack([march(prims) for prims in scenes])
+    scanned = jax.jit(lambda s: jax.lax.scan(lambda c, prims: (c, march(prims)), 0, s)[1])(stacked)
+    mapped = jax.jit(jax.vmap(march))(stacked)
+    donated = jax.jit(march, donate_argnums=0)(jax.tree.map(jnp.copy, scenes[0]))
+    assert_same_bits((scanned, mapped, donated), (wanted, wanted, wanted[0]))
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_command_buffers():
+    """The same bits when the calls are captured into CUDA graphs."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import jax, numpy as np; import raymarch_cuda_test as t;"
+        "outs = [jax.tree.leaves(t.run(t.make_rays(), t.make_prims(seed=i % 2))) for i in range(8)];"
+        "print(hash(tuple(np.asarray(x).tobytes() for x in outs[6])), hash(tuple(np.asarray(x).tobytes() for x in outs[7])))"
+    )
+    outputs = []
+    captured = "--xla_gpu_enable_command_buffer=FUSION,CUSTOM_CALL --xla_gpu_graph_min_graph_size=1"
+    for flags in ("--xla_gpu_enable_command_buffer=", captured):
+        command = [sys.executable, "-c", program, str(pathlib.Path(__file__).parent)]
+        environment = {"XLA_FLAGS": flags, "PYTHONHASHSEED": "0", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1] != ""
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_shard_map():
+    if jax.device_count() < 2:
+        pytest.skip(f"needs 2 GPUs, has {jax.device_count()}")
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rays, prims = make_rays(4, 1), make_prims(4)
+    spec = jax.sharding.PartitionSpec("data")
+
+    def loss(prims):
+        march = jax.shard_map(lambda r, p: raymarch(r, p, step_size=STEP), mesh=mesh, in_specs=(spec, spec), out_specs=spec)
+        return jnp.sum(march(rays, prims) ** 2)
+
+    def alone(prims):
+        return jnp.sum(raymarch(rays, prims, step_size=STEP) ** 2)
+
+    assert_close(jax.jit(jax.grad(loss))(prims), jax.jit(jax.grad(alone))(prims), 1e-5)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_too_large_a_side():
+    with pytest.raises(Exception, match="at most 64 voxels a side; got 65"):
+        jax.block_until_ready(raymarch(make_rays(), make_prims(primitives=1, side=65), step_size=STEP, implementation="native"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ava_jax._ffi_cuda") is None, reason="the CUDA module is not built")
+def test_scratch_is_linear():
+    """Memory has no term in pixels x primitives beyond a list of bounded length a block. Runs without a GPU."""
+    from ava_jax import _ffi_cuda
+
+    for i in range(2):
+        few, many = (_ffi_cuda.scratch(1, 512, 512, k)[i] for k in (4096, 65536))
+        few_wide, many_wide = (_ffi_cuda.scratch(1, 1024, 512, k)[i] for k in (4096, 65536))
+        assert abs((many_wide - few_wide) - (many - few)) < 1e-2 * many
+        assert 4 * few_wide < 1 << 28
