@@ -199,7 +199,9 @@ __device__ __forceinline__ RayState MarchTile(const Scene& scene, const Scratch&
   for (;;) {
     for (int i = 16; i > 0; i /= 2) window = fminf(window, __shfl_xor_sync(kAllLanes, window, i));
     if (!__any_sync(kAllLanes, window < ray.count)) return state;
-    const float length = is_long ? kLong : kShort, end = window + length;
+    // Windows end at multiples of their lengths, so that sums do not depend on candidates that add nothing.
+    window = floorf(window * (1.0f / kShort)) * kShort;
+    const float end = is_long ? (floorf(window * (1.0f / kLong)) + 1.0f) * kLong : window + kShort, length = end - window;
     if (!is_long) {
       for (int i = 0; i < kShort; ++i) own->alpha[i][lane] = 0.0f;
     }
@@ -218,7 +220,8 @@ __device__ __forceinline__ RayState MarchTile(const Scene& scene, const Scratch&
         ++kept;
       });
     });
-    const bool live = ray.count > 0.0f, crossing = live && !(state.rgba.w + sum.w < 0.999f);
+    // Alpha that is not a number never saturates, nor does it change how the tile's other rays are summed.
+    const bool crossing = ray.count > 0.0f && state.rgba.w + sum.w >= 0.999f;
     if (is_long && __any_sync(kAllLanes, crossing)) {
       is_long = false;  // once more, and on, in short windows
       quiet = INT32_MIN;
@@ -249,8 +252,12 @@ __device__ __forceinline__ RayState MarchTile(const Scene& scene, const Scratch&
     } else {
       AddTo(&state.rgba, sum);
     }
-    const bool near = ray.count > 0.0f && !(state.rgba.w + sum.w * (2.0f * kLong / length) < 1.0f);
-    quiet = __any_sync(kAllLanes, near) ? min(quiet, 0) : quiet + 1;
+    const bool near = ray.count > 0.0f && state.rgba.w + sum.w * (2.0f * kLong / length) >= 1.0f;
+    if (__any_sync(kAllLanes, near)) {
+      quiet = min(quiet, 0);
+    } else if (__any_sync(kAllLanes, sum.w > 0.0f)) {
+      ++quiet;
+    }
     is_long = quiet >= kQuiet;
     window = next;
   }
