@@ -55,12 +55,16 @@ echo "== capture: procedural heads in ${CAPTURES/#$ROOT\//}"
 echo "== training: the tiny configuration in ${RUN/#$ROOT\//}"
 "$BIN/ava-train" --config=ava256:tiny --config.data.root="$CAPTURES" --workdir="$RUN" "${TRAIN[@]+"${TRAIN[@]}"}"
 
+STEP="$(ls "$RUN/checkpoints" | sort -n | tail -n 1)"
+SHEET="$RUN/eval/$STEP/contact_sheet.jpg"
+VIDEO="$RUN/render/$STEP/turntable.mp4"
+
 echo "== evaluation: frames that were never seen in training"
-"$BIN/ava-eval" --workdir="$RUN" "${EVAL[@]+"${EVAL[@]}"}"
+if [ -f "$SHEET" ]; then echo "done already"; else "$BIN/ava-eval" --workdir="$RUN" "${EVAL[@]+"${EVAL[@]}"}"; fi
 
 echo "== rendering: a turntable"
-"$BIN/ava-render" --workdir="$RUN" --turntable --out="$RUN/turntable" "${RENDER[@]+"${RENDER[@]}"}"
+if [ -f "$VIDEO" ]; then echo "done already"; else "$BIN/ava-render" --workdir="$RUN" --turntable "${RENDER[@]+"${RENDER[@]}"}"; fi
 
 echo
 echo "done. Look at"
-find "$RUN/eval" "$RUN/turntable" -type f \( -name 'contact_sheet*' -o -name '*.mp4' -o -name '*.json' \) | sort | sed "s|^$ROOT/|  |"
+printf '  %s\n' "${SHEET/#$ROOT\//}" "${VIDEO/#$ROOT\//}" "${RUN/#$ROOT\//}/eval/$STEP/scores.json"
