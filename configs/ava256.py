@@ -54,7 +54,8 @@ def _full() -> ConfigDict:
     optimizer.learning_rate = 2e-4
     optimizer.texel_gain = 1.0  # the decoders' maps of one bias a texel learn this much faster than the rest
     optimizer.ramp_steps = 0  # the learning rate rises linearly over these
-    optimizer.final_fraction = 1.0  # and falls along a cosine to this part of itself at the last step; 1 = stays
+    optimizer.final_fraction = 1.0  # and falls along a cosine to this part of itself ...
+    optimizer.fall_steps = 0  # ... by this step, whatever train.steps is: a run that is extended goes on at the last rate
     optimizer.boost = 1.4  # the learning rate is multiplied by this once ...
     optimizer.boost_step = 10_000  # ... at this step
     optimizer.clip_norm = 1.0
@@ -90,6 +91,7 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.optimizer.texel_gain = 30.0
     config.optimizer.ramp_steps = 30  # without it this learning rate ends in NaN within 40 steps
     config.optimizer.final_fraction = 0.05
+    config.optimizer.fall_steps = 1000
     config.optimizer.boost = 1.0
     config.train.steps = 1000
     config.train.batch_size = 2

@@ -8,7 +8,7 @@ import ml_collections
 import optax
 
 
-def optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformationExtraArgs:
+def optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformationExtraArgs:
     """Gradients to updates.
 
     Gradients that are not finite are taken as zero before they come here (`train.step`).
@@ -16,7 +16,6 @@ def optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTr
     Args:
       config: `config.optimizer`: `clip_norm`; `texel_gain`, which multiplies the updates of the decoders' texel maps; and see
         `learning_rate`.
-      steps: of the whole run.
 
     Source: Codec Avatar Studio, NeurIPS 2024, and its training code's defaults.
     """
@@ -25,23 +24,22 @@ def optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTr
     return optax.with_extra_args_support(
         optax.chain(
             optax.clip_by_global_norm(config.clip_norm),
-            adam(learning_rate=learning_rate(config, steps)),
+            adam(learning_rate=learning_rate(config)),
             optax.stateless(lambda updates, params: _scale_texels(updates, config.texel_gain)),
         )
     )
 
 
-def learning_rate(config: ml_collections.ConfigDict, steps: int) -> optax.Schedule:
+def learning_rate(config: ml_collections.ConfigDict) -> optax.Schedule:
     """Step -> learning rate.
 
     Args:
       config: `learning_rate`; `boost`, which multiplies it from step `boost_step` on (published: 1.4 at 10,000); `ramp_steps`, over which
-        it rises linearly; `final_fraction`, to which part of itself it falls along a cosine by the last step. The published recipe has
-        neither ramp nor fall.
-      steps: of the whole run.
+        it rises linearly; `final_fraction`, to which part of itself it falls along a cosine by step `fall_steps`, and stays. The published
+        recipe has neither ramp nor fall.
     """
     boosted = optax.piecewise_constant_schedule(config.learning_rate, {config.boost_step: config.boost})
-    fall = optax.cosine_decay_schedule(1.0, max(steps, 1), alpha=config.final_fraction)
+    fall = optax.cosine_decay_schedule(1.0, max(config.fall_steps, 1), alpha=config.final_fraction)
 
     def schedule(step):
         ramp = jnp.minimum((step + 1) / max(config.ramp_steps, 1), 1.0)

@@ -46,7 +46,7 @@ class Ava256:
         return model.training_loss_terms(batch, step=step, key=key)
 
     def optimizer(self, steps: int, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
-        return optimizer(self.config.optimizer, steps)
+        return optimizer(self.config.optimizer)
 
     def evaluate(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
         return evaluate.scores(model, batch)

@@ -23,10 +23,10 @@ def _adam(gradients, rate, boost, boost_step, clip_norm):
 
 def test_adam_with_clipping_and_one_boost():
     config = ml_collections.ConfigDict({"learning_rate": 2e-3, "boost": 1.4, "boost_step": 3, "clip_norm": 1.0})
-    config.update(texel_gain=1.0, ramp_steps=0, final_fraction=1.0)
+    config.update(texel_gain=1.0, ramp_steps=0, final_fraction=1.0, fall_steps=0)
     sizes = np.float32([0.1, 5.0, 0.3, 2.0, 0.7])  # of the gradients: some are clipped
     gradients = [size * np.random.default_rng(i).standard_normal(6, dtype=np.float32) for i, size in enumerate(sizes)]
-    recipe = optimizer(config, steps=10)
+    recipe = optimizer(config)
     state, total, rates = recipe.init(jnp.zeros(6)), 0.0, []
     for g in gradients:
         updates, state = jax.jit(recipe.update)(jnp.asarray(g), state, jnp.zeros(6), loss=jnp.float32(1.0))
@@ -39,9 +39,10 @@ def test_adam_with_clipping_and_one_boost():
 
 def test_short_runs_ramp_up_and_fall_along_a_cosine():
     config = ml_collections.ConfigDict(
-        {"learning_rate": 4e-3, "boost": 1.0, "boost_step": 10_000, "ramp_steps": 4, "final_fraction": 0.1, "clip_norm": 1.0}
+        {"learning_rate": 4e-3, "boost": 1.0, "boost_step": 10_000, "clip_norm": 1.0}
+        | {"ramp_steps": 4, "fall_steps": 20, "final_fraction": 0.1}
     )
-    rates = np.array([float(recipes.learning_rate(config, 20)(step)) for step in range(21)])
+    rates = np.array([float(recipes.learning_rate(config)(step)) for step in range(21)])
     step = np.arange(21)
     want = 4e-3 * np.minimum((step + 1) / 4, 1) * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * step / 20)))
     np.testing.assert_allclose(rates, want, rtol=1e-5)
@@ -50,9 +51,9 @@ def test_short_runs_ramp_up_and_fall_along_a_cosine():
 
 def test_texel_maps_learn_faster_and_nothing_else_does():
     config = ml_collections.ConfigDict({"learning_rate": 1e-3, "boost": 1.0, "boost_step": 9, "clip_norm": 1e9})
-    config.update(texel_gain=10.0, ramp_steps=0, final_fraction=1.0)
+    config.update(texel_gain=10.0, ramp_steps=0, final_fraction=1.0, fall_steps=0)
     params = {decoder: {"bias": jnp.zeros(3), "code": {"bias": jnp.zeros(3)}} for decoder in ("geometry_decoder", "colour_decoder")}
-    recipe = optimizer(config, steps=10)
+    recipe = optimizer(config)
     updates, _ = recipe.update(jax.tree.map(jnp.ones_like, params), recipe.init(params), params, loss=jnp.float32(1.0))
     for decoder in updates.values():
         np.testing.assert_allclose(decoder["bias"], -1e-2, rtol=1e-5)
