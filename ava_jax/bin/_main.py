@@ -91,7 +91,10 @@ def _parse_flags(argv: list[str]) -> list[str]:
         message = str(e).strip()
         sys.exit(_fail(message.splitlines()[-1].removeprefix("ValueError: ") if "Traceback" in message else message))
     except (KeyError, AttributeError) as e:  # an override of a key that the config lacks
-        key, _, hint = str(e.args[0]).partition("\n")
+        reason: Any = e
+        while isinstance(reason, BaseException) and reason.args:  # ml_collections wraps one in the other; str() would quote it each time
+            reason = reason.args[0]
+        key, _, hint = str(reason).partition("\n")
         sys.exit(_fail(f"the config has no key {key}. {hint}".strip()))
 
 
