@@ -44,6 +44,7 @@ def _full() -> ConfigDict:
     model.initial_code_gain = 1.0  # multiplies the expression code's mean before training, about 0.01 at 1 ...
     model.initial_code_std = 1.0  # ... and this is the deviation of its noise then
     model.background = True
+    model.precision = "float32"  # or "fast": activations and products in bfloat16
     model.volume_radius = 256.0  # mm that one unit of the raymarcher's space stands for
     model.step_size = 1.0 / 256  # volume radii between samples along a ray
     model.warmup_steps = 100  # steps in which ground-truth vertices place the primitives

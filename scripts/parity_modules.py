@@ -15,7 +15,6 @@ from ava_jax.core.types import Assets, Primitives
 from ava_jax.data.mesh_files import read_topology
 from ava_jax.losses import terms
 from ava_jax.tasks.ava256 import reference_weights
-from ava_jax.tasks.ava256.decoders import slab_to_primitives
 from ava_jax.tasks.ava256.model import AvatarCodec
 from parity_raymarch import Row
 
@@ -84,7 +83,7 @@ def _model(golden: pathlib.Path, assets: pathlib.Path, normals: _Normals) -> Ava
     names = dict(cameras=[f"{i}" for i in range(cameras)], identities=[f"{i}" for i in range(identities)])
     config = ml_collections.ConfigDict(
         dict(primitives_per_side=128, primitive_side=8, texture_size=side, width=1.0, background=True)
-        | dict(volume_radius=256.0, step_size=1 / 256, warmup_steps=100, initial_code_gain=1.0, initial_code_std=1.0)
+        | dict(volume_radius=256.0, step_size=1 / 256, warmup_steps=100, initial_code_gain=1.0, initial_code_std=1.0, precision="float32")
     )
     model = AvatarCodec(config, Assets(arrays, names), uv_maps={side: (uv_map[0].astype(np.int32), uv_map[1])}, rngs=nnx.Rngs(0))
     reference_weights.load_state_dict(model, filled_weights(layout, normals))
@@ -146,7 +145,7 @@ def _decoded(model: AvatarCodec, inputs: dict[str, jax.Array], identity, z) -> d
     geometry = model.geometry_decoder(z, identity)
     decoded = model.decode(identity, z, camera)
     outputs = dict(
-        opacity_s=slab_to_primitives(geometry.opacity, model.assembler.depth)[:, 5::97],
+        opacity_s=decoded.primitives.rgba[:, 5::97, ..., 3:],
         geo_norm=geometry.vertices,
         pos_resid_s=geometry.position[:, ::7],
         rot_resid_s=geometry.rotation[:, ::7],

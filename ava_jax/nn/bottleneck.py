@@ -28,7 +28,7 @@ class GaussianBottleneck(nnx.Module):
         self.logstd.bias[...] = jnp.full(d_latent, math.log(initial_std) / _LOGSTD_SCALE)
 
     def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """[..., C] to mean and logstd, [..., d_latent]."""
+        """[..., C] to mean and logstd, [..., d_latent], float32."""
         return _MEAN_SCALE * self.mean(h), _LOGSTD_SCALE * self.logstd(h)
 
 

@@ -13,12 +13,15 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, (1, 1), [(padding, padding)] * 2, dimension_numbers=_NHWC)
+    return lax.conv_general_dilated(x, kernel.astype(x.dtype), (1, 1), [(padding, padding)] * 2, dimension_numbers=_NHWC)
 
 
 @jax.custom_vjp
 def convolve_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """2 x 2 convolution without padding: [B, H, W, C] with [2, 2, C, C'] to [B, H - 1, W - 1, C']."""
+    """2 x 2 convolution without padding: [B, H, W, C] with [2, 2, C, C'] to [B, H - 1, W - 1, C'], of x's type.
+
+    A float32 kernel has a float32 gradient, also where x is bfloat16.
+    """
     return _convolve(x, kernel, 0)
 
 
@@ -31,7 +34,7 @@ def _backward(residuals, cotangent):
     turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     height, width = cotangent.shape[1:3]
     patches = jnp.concatenate([x[:, r : r + height, c : c + width] for r in (0, 1) for c in (0, 1)], axis=-1)
-    weights = jnp.einsum("bhwp,bhwo->po", patches, cotangent)
+    weights = jnp.einsum("bhwp,bhwo->po", patches, cotangent, preferred_element_type=kernel.dtype)
     return _convolve(cotangent, turned, 1), weights.reshape(kernel.shape)
 
 

@@ -2,8 +2,11 @@
 
 y = f(x, weight * magnitude / ||weight||) + bias, with *one* norm over the whole tensor and a magnitude per output channel. (The usual
 weight normalisation takes a norm per channel.) Plain layers, without the normalisation, start alike.
+
+A layer's `dtype` is that of its products and of what it gives; weights, norms, biases and sums are float32.
 """
 
+import functools
 import math
 
 import jax
@@ -16,9 +19,22 @@ SLOPE = 0.2
 _PIECE = 1 << 16
 
 
+@jax.custom_vjp
 def leaky_relu(x: jax.Array) -> jax.Array:
     """x where positive, else 0.2 x."""
-    return jax.nn.leaky_relu(x, SLOPE)
+    return jnp.where(x >= 0, x, SLOPE * x)
+
+
+def _leaky_forward(x):
+    y = leaky_relu(x)
+    return y, y  # of the same sign as x, and kept anyway by the layer that reads it
+
+
+def _leaky_backward(y, cotangent):
+    return (jnp.where(y >= 0, cotangent, SLOPE * cotangent),)
+
+
+leaky_relu.defvjp(_leaky_forward, _leaky_backward)
 
 
 def xavier_uniform(key: jax.Array, shape: tuple[int, ...], area: float, activated: bool) -> jax.Array:
@@ -39,43 +55,63 @@ def xavier_uniform(key: jax.Array, shape: tuple[int, ...], area: float, activate
     return flat[:size].reshape(shape)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def add_bias(y: jax.Array, bias: jax.Array, activate: bool) -> jax.Array:
+    """y [..., C] plus float32 bias [C], then LeakyReLU or not: of y's type, computed in float32, as is the bias's gradient."""
+    x = y.astype(jnp.float32) + bias
+    return (leaky_relu(x) if activate else x).astype(y.dtype)
+
+
+def _bias_forward(y, bias, activate):
+    out = add_bias(y, bias, activate)
+    return out, out if activate else None
+
+
+def _bias_backward(activate, out, cotangent):
+    d_x = cotangent.astype(jnp.float32)
+    d_x = jnp.where(out >= 0, d_x, SLOPE * d_x) if activate else d_x
+    return d_x.astype(cotangent.dtype), jnp.sum(d_x, axis=tuple(range(d_x.ndim - 1)))
+
+
+add_bias.defvjp(_bias_forward, _bias_backward)
+
+
 class _WeightNormed(nnx.Module):
     """The parameters of a weight-normalised layer; a subclass says what is done with them."""
 
-    def __init__(self, weight: jax.Array, activate: bool):
+    def __init__(self, weight: jax.Array, activate: bool, dtype: jnp.dtype):
         self.weight = nnx.Param(weight)  # [..., in, out]
         self.magnitude = nnx.Param(jnp.full(weight.shape[-1], jnp.linalg.norm(weight)))
         self.bias = nnx.Param(jnp.zeros(weight.shape[-1]))
         self.activate = activate
+        self.dtype = dtype
 
     def _apply(self, x: jax.Array, weight: jax.Array) -> jax.Array:
         raise NotImplementedError
 
-    def preactivation(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
+        """`activate` stands in for the layer's own."""
         weight = self.weight[...]
         norm = jnp.sqrt(jnp.sum(weight * weight))
-        return self._apply(x, weight * (self.magnitude[...] / norm)) + self.bias[...]
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = self.preactivation(x)
-        return leaky_relu(y) if self.activate else y
+        y = self._apply(x.astype(self.dtype), weight * (self.magnitude[...] / norm))
+        return add_bias(y, self.bias[...], self.activate if activate is None else activate)
 
 
 class WNDense(_WeightNormed):
     """Dense layer on the last axis; on an image, a 1 x 1 convolution."""
 
-    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, rngs: nnx.Rngs):
-        super().__init__(xavier_uniform(rngs.params(), (d_in, d_out), 1, activate), activate)
+    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
+        super().__init__(xavier_uniform(rngs.params(), (d_in, d_out), 1, activate), activate, dtype)
 
     def _apply(self, x, weight):
-        return x @ weight
+        return x @ weight.astype(x.dtype)
 
 
 class WNConv3x3(_WeightNormed):
     """3 x 3 convolution that keeps the size."""
 
-    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, rngs: nnx.Rngs):
-        super().__init__(xavier_uniform(rngs.params(), (3, 3, d_in, d_out), 9, activate), activate)
+    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
+        super().__init__(xavier_uniform(rngs.params(), (3, 3, d_in, d_out), 9, activate), activate, dtype)
 
     def _apply(self, x, weight):
         return conv.convolve_same(x, weight)
@@ -84,8 +120,8 @@ class WNConv3x3(_WeightNormed):
 class WNHalve(_WeightNormed):
     """4 x 4 convolution of stride 2: [B, H, W, C] to [B, H / 2, W / 2, C']."""
 
-    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, rngs: nnx.Rngs):
-        super().__init__(xavier_uniform(rngs.params(), (4, 4, d_in, d_out), 16, activate), activate)
+    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
+        super().__init__(xavier_uniform(rngs.params(), (4, 4, d_in, d_out), 16, activate), activate, dtype)
 
     def _apply(self, x, weight):
         return conv.halve_4x4(x, weight)
@@ -97,9 +133,9 @@ class WNDouble(_WeightNormed):
     Its four 2 x 2 phases start equal, so that the first outputs show no checkerboard.
     """
 
-    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, rngs: nnx.Rngs):
+    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
         phase = xavier_uniform(rngs.params(), (2, 1, 2, 1, d_in, d_out), 4, activate)
-        super().__init__(jnp.broadcast_to(phase, (2, 2, 2, 2, d_in, d_out)).reshape(4, 4, d_in, d_out), activate)
+        super().__init__(jnp.broadcast_to(phase, (2, 2, 2, 2, d_in, d_out)).reshape(4, 4, d_in, d_out), activate, dtype)
 
     def _apply(self, x, weight):
         return conv.double_4x4(x, weight)
@@ -108,11 +144,12 @@ class WNDouble(_WeightNormed):
 class Dense(nnx.Module):
     """Plain dense layer on the last axis, followed by LeakyReLU unless `activate` is False."""
 
-    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, rngs: nnx.Rngs):
+    def __init__(self, d_in: int, d_out: int, *, activate: bool = True, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
         self.weight = nnx.Param(xavier_uniform(rngs.params(), (d_in, d_out), 1, activate))
         self.bias = nnx.Param(jnp.zeros(d_out))
         self.activate = activate
+        self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = x @ self.weight[...] + self.bias[...]
-        return leaky_relu(y) if self.activate else y
+        x = x.astype(self.dtype)
+        return add_bias(x @ self.weight[...].astype(x.dtype), self.bias[...], self.activate)

@@ -13,7 +13,7 @@ def sample_bilinear(image: jax.Array, points: jax.Array) -> jax.Array:
       points: [..., 2], (x, y); -1 and 1 are the outer edges of the first and last pixels ("align_corners" false).
 
     Returns:
-      [B, ..., C]. Differentiable in both.
+      [B, ..., C], of the image's type. Differentiable in both.
     """
     b, h, w, c = image.shape
     side = jnp.array([w, h])
@@ -34,7 +34,7 @@ def sample_bilinear(image: jax.Array, points: jax.Array) -> jax.Array:
 @jax.custom_vjp
 def _weighted_pixels(pixels: jax.Array, index: list[jax.Array], weights: list[jax.Array]) -> jax.Array:
     """Sum over corners of pixels [B, Q, C] at index [P] times weight [P]: [B, P, C]."""
-    return sum(pixels[:, i] * w[:, None] for i, w in zip(index, weights))
+    return sum(pixels[:, i] * w[:, None] for i, w in zip(index, weights)).astype(pixels.dtype)
 
 
 def _forward(pixels, index, weights):
@@ -44,11 +44,12 @@ def _forward(pixels, index, weights):
 def _backward(residuals, cotangent):
     # Reads the pixels again: on a CPU keeping what was read costs ten times the reading.
     pixels, index, weights = residuals
+    cotangent = cotangent.astype(weights[0].dtype)
     d_weights = [jnp.sum(pixels[:, i] * cotangent, axis=(0, 2)) for i in index]
-    d_pixels = jnp.zeros_like(pixels)
+    d_pixels = jnp.zeros(pixels.shape, cotangent.dtype)
     for i, w in zip(index, weights):
         d_pixels = d_pixels.at[:, i].add(cotangent * w[:, None])
-    return d_pixels, None, d_weights
+    return d_pixels.astype(pixels.dtype), None, d_weights
 
 
 _weighted_pixels.defvjp(_forward, _backward)

@@ -49,7 +49,10 @@ class Task(Protocol):
         """
 
     def optimizer(self, steps: int, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
-        """Gradients to updates. `update` is also called with `loss=`, the weighted sum."""
+        """Gradients to updates, both packed (`train.packing`): {path: large array}, and the small ones together in a vector.
+
+        `update` is also called with `loss=`, the weighted sum.
+        """
 
     def evaluate(self, model: nnx.Module, batch: Batch) -> dict[str, Array]:
         """Scores, one row a sample: name -> [B]. Traced by jit; NaN where a score is not defined for a sample."""

@@ -8,6 +8,7 @@ import optax
 from flax import nnx
 
 from ava_jax.core.variables import Constant, Running
+from ava_jax.train import packing
 
 
 class TrainState(NamedTuple):
@@ -17,7 +18,7 @@ class TrainState(NamedTuple):
       step: int32 [], steps taken.
       params: the model's `nnx.Param` variables.
       running: its `Running` variables, moved by the loss.
-      opt_state: the optimiser's.
+      opt_state: the optimiser's, of the packed parameters (`train.packing`).
       key: the run's root key; a step folds its number into it.
     """
 
@@ -65,7 +66,7 @@ def merge(parts: Split) -> nnx.Module:
 
 def initial_state(parts: Split, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
     """The state before the first step. The model's own initialisation uses another key: see `model_rngs`."""
-    return TrainState(jnp.zeros((), jnp.int32), parts.params, parts.running, optimizer.init(parts.params), jax.random.key(seed))
+    return TrainState(jnp.zeros((), jnp.int32), parts.params, parts.running, optimizer.init(packing.pack(parts.params)), jax.random.key(seed))
 
 
 def model_rngs(seed: int) -> nnx.Rngs:

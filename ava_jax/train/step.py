@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 from ava_jax.core.parallel import BATCH_AXIS
 from ava_jax.core.types import Batch
 from ava_jax.tasks.base import LossTerm, Task
+from ava_jax.train import packing
 from ava_jax.train import state as states
 from ava_jax.train.state import Split, TrainState
 
@@ -80,17 +81,17 @@ def make_step(
         loss = sum(weights[name] * value for name, value in losses.items())
         gradients, nonfinite = _zero_nonfinite(gradients)
         metrics = {"loss": loss, "losses": losses, "norm": optax.tree.norm(gradients), "nonfinite": nonfinite}
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, loss=loss)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, packing.pack(state.params), loss=loss)
         rate = learning_rate(opt_state)
         metrics |= {} if rate is None else {"learning_rate": rate}
-        params = optax.apply_updates(state.params, updates)
+        params = optax.apply_updates(state.params, packing.unpack(updates, state.params))
         return TrainState(state.step + 1, params, running, opt_state, state.key), metrics
 
     return jax.jit(step, donate_argnums=0)
 
 
 def _gradient_share(task, graphdef, weights, params, running, constants, batch, step, key):
-    """On one device of the mesh: (gradients, losses, running), each of the whole batch."""
+    """On one device of the mesh: (gradients, packed, losses, running), each of the whole batch."""
 
     def local_loss(params: nnx.State):
         model = states.merge(Split(graphdef, params, running, constants))
@@ -101,7 +102,7 @@ def _gradient_share(task, graphdef, weights, params, running, constants, batch, 
         return sum(weights[name] * share for name, share in shares.items()), (shares, moved)
 
     gradients, (shares, moved) = jax.grad(local_loss, has_aux=True)(params)
-    gradients, losses = lax.psum((gradients, shares), BATCH_AXIS)
+    gradients, losses = lax.psum((packing.pack(gradients), shares), BATCH_AXIS)
     return gradients, losses, moved
 
 
@@ -118,7 +119,7 @@ def _check_names(terms: Mapping[str, LossTerm], weights: Mapping[str, float]) ->
         raise ValueError(f"config.loss_weights must name the task's loss terms, {sorted(terms)}; got {sorted(weights)}.")
 
 
-def _zero_nonfinite(gradients: nnx.State) -> tuple[nnx.State, jax.Array]:
+def _zero_nonfinite(gradients: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
     """The gradients with NaN and infinities taken as 0 (as the published recipe does before clipping), and how many there were."""
     finite = jax.tree.map(jnp.isfinite, gradients)
     count = sum(jnp.sum(~leaf, dtype=jnp.int32) for leaf in jax.tree.leaves(finite))

@@ -7,6 +7,8 @@ from flax import nnx
 from ava_jax.nn.layers import Dense, leaky_relu
 from ava_jax.tasks.ava256.sizes import Sizes
 
+# Up to so many pixels activations are kept for the gradient, 5 KB a pixel in float32; beyond, they are computed again, image by image.
+_KEPT_PIXELS = 1 << 20
 _HIDDEN, _CODE, _LAYERS, _OCTAVES = 256, 40, 5, 10
 
 
@@ -52,8 +54,8 @@ class Background(nnx.Module):
         self.camera = _IndexCode(cameras, sizes, rngs=rngs)
         self.identity = _IndexCode(identities, sizes, rngs=rngs)
         widths = [2 * code + 4 * _OCTAVES] + [hidden] * _LAYERS
-        self.layers = nnx.List([Dense(i, o, rngs=rngs) for i, o in zip(widths, widths[1:])])
-        self.last = Dense(hidden, 3, activate=False, rngs=rngs)
+        self.layers = nnx.List([Dense(i, o, dtype=sizes.dtype, rngs=rngs) for i, o in zip(widths, widths[1:])])
+        self.last = Dense(hidden, 3, activate=False, dtype=sizes.dtype, rngs=rngs)
 
     def __call__(self, camera: jax.Array, identity: jax.Array, height: int, width: int) -> jax.Array:
         """Indices [B] to [B, H, W, 3], 0-255. The picture is stretched to the size asked for."""
@@ -62,10 +64,16 @@ class Background(nnx.Module):
         # The first layer, split: its part of the position is the same for the whole batch, that of the codes for all pixels.
         of_code = code @ first.weight[: code.shape[-1]] + first.bias[...]
         of_position = position_encoding(height, width) @ first.weight[code.shape[-1] :]
-        x = leaky_relu(of_code[:, None, None] + of_position)
-        for layer in others:
-            x = layer(x)
-        return 25.0 * self.last(x) + 100.0
+
+        def picture(of_code: jax.Array) -> jax.Array:
+            x = leaky_relu(of_code + of_position).astype(first.dtype)
+            for layer in others:
+                x = layer(x)
+            return 25.0 * self.last(x).astype(jnp.float32) + 100.0
+
+        if of_code.shape[0] * height * width > _KEPT_PIXELS:
+            return jax.lax.map(jax.checkpoint(picture), of_code)
+        return picture(of_code[:, None, None])
 
 
 def position_encoding(height: int, width: int) -> jax.Array:

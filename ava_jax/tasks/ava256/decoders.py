@@ -24,14 +24,14 @@ class Geometry(NamedTuple):
     """What the geometry decoder says.
 
     Attributes:
-      opacity: [B, S, S, d], the slab of opacities.
+      log_opacity: [B, S, S, d], the slab of opacities' logarithms.
       vertices: [B, V, 3], normalised.
       position: [B, K, 3], residual, volume radii.
       rotation: [B, K, 3], residual, rotation vector, radians.
       scale: [B, K, 3], residual, a factor.
     """
 
-    opacity: jax.Array
+    log_opacity: jax.Array
     vertices: jax.Array
     position: jax.Array
     rotation: jax.Array
@@ -48,9 +48,9 @@ class Ladder(nnx.Module):
     def __init__(self, d_in: int, d_out: int, sizes: Sizes, *, branch_sides: tuple[int, ...] = (), rngs: nnx.Rngs):
         hidden = {side: sizes.channels(c) for side, c in _LADDER.items()}
         widths = [d_in] + [hidden[side] for side in _LADDER if side < sizes.slab]
-        self.doublings = nnx.List([WNDouble(i, o, rngs=rngs) for i, o in zip(widths, widths[1:])])
+        self.doublings = nnx.List([WNDouble(i, o, dtype=sizes.dtype, rngs=rngs) for i, o in zip(widths, widths[1:])])
         extra = hidden[sizes.slab] if sizes.slab in branch_sides else 0
-        self.last = WNDouble(widths[-1], d_out + extra, activate=False, rngs=rngs)
+        self.last = WNDouble(widths[-1], d_out + extra, activate=False, dtype=sizes.dtype, rngs=rngs)
         self.d_out = d_out
         self.branch_sides = branch_sides
         self.branch_widths = {side: hidden[side] for side in branch_sides}
@@ -103,7 +103,7 @@ class GeometryDecoder(nnx.Module):
         first, second = self.vertices
         vertex_map = second(first(branches[vertex_side]))
         return Geometry(
-            opacity=jnp.exp(0.1 * (slab + self.bias[...])),
+            log_opacity=0.1 * (slab + self.bias[...]),
             vertices=sample_bilinear(vertex_map, self.points[...]),
             position=motion[..., 0:3],
             rotation=motion[..., 3:6],
@@ -139,3 +139,11 @@ def slab_to_primitives(slab: jax.Array, depth: int) -> jax.Array:
     n, c = side // depth, channels // depth
     boxes = slab.reshape(b, n, depth, n, depth, depth, c)
     return boxes.transpose(0, 1, 3, 5, 2, 4, 6).reshape(b, n * n, depth, depth, depth, c)
+
+
+def primitives_to_slab(boxes: jax.Array) -> jax.Array:
+    """The inverse of `slab_to_primitives`."""
+    b, primitives, depth, _, _, c = boxes.shape
+    n = math.isqrt(primitives)
+    boxes = boxes.reshape(b, n, n, depth, depth, depth, c)  # z, y, x
+    return boxes.transpose(0, 1, 4, 2, 5, 3, 6).reshape(b, n * depth, n * depth, depth * c)

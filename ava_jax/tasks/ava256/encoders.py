@@ -25,7 +25,7 @@ class IdentityCode(NamedTuple):
     """What the decoders know of a person.
 
     Attributes:
-      z_geo, z_tex: [B, 4, 4, 16].
+      z_geo, z_tex: [B, 4, 4, 16], float32.
       maps_geo, maps_tex: a map [B, R, R, C] for each resolution R = 8, 16, ... below the texture's, coarsest first.
     """
 
@@ -40,8 +40,8 @@ def _ladder(channels: dict[int, int], sizes: Sizes) -> list[int]:
     return [_IMAGE_CHANNELS] + [sizes.channels(c) for side, c in channels.items() if side < sizes.texture]
 
 
-def _halvings(ladder: list[int], rngs: nnx.Rngs) -> nnx.List:
-    return nnx.List([WNHalve(i, o, rngs=rngs) for i, o in zip(ladder, ladder[1:])])
+def _halvings(ladder: list[int], dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List:
+    return nnx.List([WNHalve(i, o, dtype=dtype, rngs=rngs) for i, o in zip(ladder, ladder[1:])])
 
 
 class UNetEncoder(nnx.Module):
@@ -49,15 +49,15 @@ class UNetEncoder(nnx.Module):
 
     def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
         ladder = _ladder(_IDENTITY_LADDER, sizes)
-        self.halvings = _halvings(ladder, rngs)
-        self.taps = nnx.List([WNDense(c, c, rngs=rngs) for c in ladder[:-1]])
+        self.halvings = _halvings(ladder, sizes.dtype, rngs)
+        self.taps = nnx.List([WNDense(c, c, dtype=sizes.dtype, rngs=rngs) for c in ladder[:-1]])
         self.code = WNDense(ladder[-1], CODE_CHANNELS, activate=False, rngs=rngs)
 
     def __call__(self, image: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         """[B, T, T, 3] to code [B, 4, 4, 16] and maps, finest first, the first of them at T."""
         maps, x = [], image
         for i, (halve, tap) in enumerate(zip(self.halvings, self.taps)):
-            maps.append(tap.preactivation(x) if i == 0 else tap(x))
+            maps.append(tap(x, activate=i > 0))
             x = halve(x)
         return self.code(x), maps
 
@@ -65,11 +65,11 @@ class UNetEncoder(nnx.Module):
 class MapCombiner(nnx.Module):
     """Lets the geometry's and the texture's maps of one resolution see each other."""
 
-    def __init__(self, channels: int, *, rngs: nnx.Rngs):
-        self.to_geo = WNDense(channels, channels, rngs=rngs)
-        self.to_tex = WNDense(channels, channels, rngs=rngs)
-        self.geo = WNDense(2 * channels, channels, rngs=rngs)
-        self.tex = WNDense(2 * channels, channels, rngs=rngs)
+    def __init__(self, channels: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.to_geo = WNDense(channels, channels, dtype=dtype, rngs=rngs)
+        self.to_tex = WNDense(channels, channels, dtype=dtype, rngs=rngs)
+        self.geo = WNDense(2 * channels, channels, dtype=dtype, rngs=rngs)
+        self.tex = WNDense(2 * channels, channels, dtype=dtype, rngs=rngs)
 
     def __call__(self, geo: jax.Array, tex: jax.Array) -> tuple[jax.Array, jax.Array]:
         return (
@@ -85,7 +85,7 @@ class IdentityEncoder(nnx.Module):
         self.tex = UNetEncoder(sizes, rngs=rngs)
         self.geo = UNetEncoder(sizes, rngs=rngs)
         ladder = _ladder(_IDENTITY_LADDER, sizes)
-        self.combiners = nnx.List([MapCombiner(c, rngs=rngs) for c in ladder[:-1]])
+        self.combiners = nnx.List([MapCombiner(c, dtype=sizes.dtype, rngs=rngs) for c in ladder[:-1]])
         self.warp = nnx.Param(jnp.zeros((WARP_SIDE, WARP_SIDE, 2)))  # (x, y), in units of 1 / WARP_SIDE
 
     def __call__(self, texture: jax.Array, geometry: jax.Array, *, finest: bool = False) -> IdentityCode:
@@ -118,14 +118,14 @@ class ExpressionEncoder(nnx.Module):
 
     def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
         tex, geo = _ladder(_TEXTURE_LADDER, sizes), _ladder(_GEOMETRY_LADDER, sizes)
-        self.tex = _halvings(tex, rngs)
-        self.geo = _halvings(geo, rngs)
+        self.tex = _halvings(tex, sizes.dtype, rngs)
+        self.geo = _halvings(geo, sizes.dtype, rngs)
         shared = [tex[-1] + geo[-1]] + [sizes.channels(c) for c in _EXPRESSION_LADDER.values()]
-        self.shared = _halvings(shared, rngs)
+        self.shared = _halvings(shared, sizes.dtype, rngs)
         head = [shared[-1]] + [sizes.channels(c) for c in _EXPRESSION_HEAD]
-        self.head = nnx.List([WNConv3x3(i, o, rngs=rngs) for i, o in zip(head, head[1:])])
+        self.head = nnx.List([WNConv3x3(i, o, dtype=sizes.dtype, rngs=rngs) for i, o in zip(head, head[1:])])
         self.d_out = sizes.channels(_EXPRESSION_FEATURES)
-        self.last = WNHalve(head[-1], self.d_out, rngs=rngs)
+        self.last = WNHalve(head[-1], self.d_out, dtype=sizes.dtype, rngs=rngs)
 
     def __call__(self, texture: jax.Array, geometry: jax.Array) -> jax.Array:
         """Normalised differences [B, T, T, 3] to [B, 4, 4, d_out]."""

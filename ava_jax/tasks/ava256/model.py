@@ -81,16 +81,14 @@ class AvatarCodec(nnx.Module):
 
     def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
         """Who this is: from the texture and mesh of the neutral face."""
-        return self.identity_encoder(self._texture(neutral_texture), self.geometry_image(self._vertices(neutral_vertices)))
+        return self.identity_encoder(*self.identity_images(neutral_texture, neutral_vertices))
 
     def encode_expression(
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
     ) -> tuple[jax.Array, jax.Array]:
         """What the face does: mean and logstd of the expression code."""
-        # Means cancel in a difference; only the deviations act.
-        texture = (texture.astype(jnp.float32) - neutral_texture.astype(jnp.float32)) / self.texture_std[...]
-        geometry = self.geometry_image((vertices - neutral_vertices) / self.vertices_std[...])
-        return self.bottleneck(self.expression_encoder(texture, geometry))
+        images = self.expression_images(texture, vertices, neutral_texture, neutral_vertices)
+        return self.bottleneck(self.expression_encoder(*images))
 
     def decode(
         self,
@@ -174,15 +172,22 @@ class AvatarCodec(nnx.Module):
         height, width = batch["image"].shape[1:3]
         return self.finish(self.render(decoded.primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
 
+    def identity_images(self, neutral_texture: Array, neutral_vertices: Array) -> tuple[jax.Array, jax.Array]:
+        """What the identity encoder sees: texture and geometry image [B, T, T, 3], normalised."""
+        texture = (neutral_texture.astype(jnp.float32) - self.texture_mean[...]) / self.texture_std[...]
+        return texture, self.geometry_image((neutral_vertices - self.vertices_mean[...]) / self.vertices_std[...])
+
+    def expression_images(
+        self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """What the expression encoder sees: the differences to the neutral [B, T, T, 3], in deviations."""
+        # Means cancel in a difference; only the deviations act.
+        texture = (texture.astype(jnp.float32) - neutral_texture.astype(jnp.float32)) / self.texture_std[...]
+        return texture, self.geometry_image((vertices - neutral_vertices) / self.vertices_std[...])
+
     def geometry_image(self, vertices: Array) -> jax.Array:
         """Vertices [B, V, 3] on the chart at the texture's size: [B, T, T, 3], in the vertices' unit."""
         return interpolate(jnp.asarray(vertices), self.uv_index[...], self.uv_weights[...])
-
-    def _texture(self, texture: Array) -> jax.Array:
-        return (texture.astype(jnp.float32) - self.texture_mean[...]) / self.texture_std[...]
-
-    def _vertices(self, vertices: Array) -> jax.Array:
-        return (vertices - self.vertices_mean[...]) / self.vertices_std[...]
 
 
 def _check(config: Any, assets: Assets, sizes: Sizes) -> None:

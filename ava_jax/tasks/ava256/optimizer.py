@@ -8,6 +8,9 @@ import ml_collections
 import optax
 
 
+_TEXEL_MAPS = ("geometry_decoder/bias", "colour_decoder/bias")
+
+
 def optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformationExtraArgs:
     """Gradients to updates.
 
@@ -55,8 +58,7 @@ def _scale_texels(updates: Any, gain: float) -> Any:
     """
 
     def scaled(path: tuple, update: jax.Array) -> jax.Array:
-        names = [str(getattr(key, "key", key)) for key in path]
-        is_texel_map = names[:2] in (["geometry_decoder", "bias"], ["colour_decoder", "bias"])
-        return update * gain if is_texel_map else update
+        name = "/".join(str(getattr(key, "key", key)) for key in path)
+        return update * gain if name.startswith(_TEXEL_MAPS) else update
 
     return jax.tree_util.tree_map_with_path(scaled, updates)

@@ -1,4 +1,4 @@
-"""Sizes of the networks, from the model's config.
+"""Sizes of the networks and the precision they compute in, from the model's config.
 
 The published networks have one ladder of resolutions, 4 to 1024, with channels tied to the resolution. Smaller textures or slabs drop the
 finest rungs.
@@ -7,9 +7,13 @@ finest rungs.
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
+
 SIDES = (256, 512, 1024)
 CODE_SIDE = 4  # codes are CODE_SIDE x CODE_SIDE x CODE_CHANNELS
 CODE_CHANNELS = 16
+# What activations are kept in, and products taken in. Weights, codes, meshes and what is rendered are float32 always.
+PRECISIONS = {"float32": jnp.float32, "fast": jnp.bfloat16}
 VERTEX_SIDE = 256  # vertices are read from a map of this side, or of the slab's where that is smaller
 
 
@@ -22,12 +26,15 @@ class Sizes:
       depth: d, the primitive's side, voxels.
       texture: T, side of the encoders' inputs, texels.
       width: multiplies hidden channels.
+      precision: "float32" (products as the platform takes them by default: on recent NVIDIA GPUs in TF32) or "fast" (bfloat16, with
+        sums in float32).
     """
 
     per_side: int
     depth: int
     texture: int
     width: float
+    precision: str
 
     def __post_init__(self) -> None:
         if self.texture not in SIDES:
@@ -43,11 +50,18 @@ class Sizes:
             )
         if not self.width > 0:
             raise ValueError(f"config.model.width must be positive; got {self.width}.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"config.model.precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}.")
 
     @classmethod
     def of(cls, config: Any) -> "Sizes":
         """From `config.model`."""
-        return cls(config.primitives_per_side, config.primitive_side, config.texture_size, config.width)
+        return cls(config.primitives_per_side, config.primitive_side, config.texture_size, config.width, config.precision)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """Of the networks' activations."""
+        return PRECISIONS[self.precision]
 
     @property
     def slab(self) -> int:

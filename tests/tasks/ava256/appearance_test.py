@@ -10,7 +10,7 @@ from ava_jax.tasks.ava256.appearance import Background, ColourCalibration, posit
 from ava_jax.tasks.ava256.model import AvatarCodec
 from ava_jax.tasks.ava256.sizes import Sizes
 
-SIZES = Sizes(per_side=32, depth=8, texture=256, width=0.125)
+SIZES = Sizes(per_side=32, depth=8, texture=256, width=0.125, precision="float32")
 
 
 def test_calibration_adds_gains_and_offsets_and_takes_means_for_the_unseen():

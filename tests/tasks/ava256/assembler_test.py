@@ -9,7 +9,7 @@ from ava_jax.tasks.ava256.assembler import Assembler, rotation_matrix
 from ava_jax.tasks.ava256.decoders import Geometry, slab_to_primitives
 from ava_jax.tasks.ava256.sizes import Sizes
 
-SIZES = Sizes(per_side=32, depth=8, texture=256, width=1.0)
+SIZES = Sizes(per_side=32, depth=8, texture=256, width=1.0, precision="float32")
 CORNERS = np.float32([[-128, 128, 0], [128, 128, 0], [-128, -128, 0]])  # mm: u to the right, v down, facing +z
 
 
@@ -22,7 +22,7 @@ def plane_map(side: int):
 
 def residuals(frames: int, **changes) -> Geometry:
     k, s, d = SIZES.primitives, SIZES.slab, SIZES.depth
-    zero = dict(opacity=jnp.ones((frames, s, s, d)), vertices=None, position=jnp.zeros((frames, k, 3)), rotation=jnp.zeros((frames, k, 3)))
+    zero = dict(log_opacity=jnp.zeros((frames, s, s, d)), vertices=None, position=jnp.zeros((frames, k, 3)), rotation=jnp.zeros((frames, k, 3)))
     return Geometry(**(zero | dict(scale=jnp.ones((frames, k, 3))) | changes))
 
 
@@ -100,7 +100,7 @@ def test_texels_that_share_a_point_stay_finite_and_orthonormal(assembler):
 
 def test_colour_and_density_are_not_negative(assembler):
     slab = jnp.full((1, 256, 256, 24), -5.0)
-    placed = assembler(residuals(1, opacity=jnp.full((1, 256, 256, 8), 0.25)), slab.at[..., :3].set(2.0), CORNERS[None])
+    placed = assembler(residuals(1, log_opacity=jnp.full((1, 256, 256, 8), np.log(0.25))), slab.at[..., :3].set(2.0), CORNERS[None])
     np.testing.assert_array_equal(placed.rgba[0, 3, 0, 0, 0], [150, 150, 150, 0.25])
     np.testing.assert_array_equal(placed.rgba[0, 3, 1, 0, 0], [0, 0, 0, 0.25])
 
