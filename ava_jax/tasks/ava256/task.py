@@ -62,6 +62,14 @@ class Ava256:
         """Scores of the mean heads (`run.evaluation.HasBaseline`)."""
         return baseline.load(self.config, assets).scores
 
+    def draw_pictures(self, pictures_: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """Progress pictures as a captioned sheet (`tasks.base.HasCaptions`)."""
+        return {"progress": np.asarray(pictures.progress_sheet(pictures_, batch, assets))}
+
+    def write_examples(self, compile: Callable, best: Sequence[Any], worst: Sequence[Any], path: pathlib.Path) -> None:
+        """The best and the worst samples beside what the model makes of them (`run.evaluation.HasExamples`)."""
+        pictures.save_sheet(pictures.best_and_worst(compile, best, worst), path)
+
     def write_artefacts(self, compile: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The contact sheet (`run.evaluation.HasArtefacts`)."""
         return pictures.write(compile, self.config, assets, folder)
