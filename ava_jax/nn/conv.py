@@ -34,11 +34,19 @@ def _backward(residuals, cotangent):
     turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     height, width = cotangent.shape[1:3]
     patches = jnp.concatenate([x[:, r : r + height, c : c + width] for r in (0, 1) for c in (0, 1)], axis=-1)
-    weights = jnp.einsum("bhwp,bhwo->po", patches, cotangent, preferred_element_type=kernel.dtype)
-    return _convolve(cotangent, turned, 1), weights.reshape(kernel.shape)
+    return _convolve(cotangent, turned, 1), _correlate(patches, cotangent, kernel.dtype).reshape(kernel.shape)
 
 
 convolve_2x2.defvjp(_forward, _backward)
+
+
+def _correlate(x: jax.Array, y: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Sum over pixels of x [B, H, W, P] times y [B, H, W, O]: [P, O]."""
+    pixels, (width, p), o = x.size // x.shape[-1], x.shape[2:], y.shape[-1]
+    if pixels % 512 and 4 * p * o < width * (p + o):
+        # Compilers split long sums over the chip, but copy both sides first to make the length a round one. A sum a row needs no copy.
+        return jnp.sum(jnp.einsum("bhwp,bhwo->bhpo", x, y, preferred_element_type=dtype), axis=(0, 1))
+    return jnp.einsum("bhwp,bhwo->po", x, y, preferred_element_type=dtype)
 
 
 def space_to_depth(x: jax.Array) -> jax.Array:

@@ -84,3 +84,21 @@ def test_convolve_same_pads_with_zeros():
         for c in range(3)
     )
     np.testing.assert_allclose(conv.convolve_same(x, kernel), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_sums_by_row_are_the_sums_over_all_pixels():
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((2, 33, 65, c)).astype(np.float32) for c in (8, 12))  # 4290 pixels: no multiple of 512
+    wanted = np.einsum("bhwp,bhwo->po", x, y, dtype=np.float64)
+    np.testing.assert_allclose(conv._correlate(x, y, jnp.float32), wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_a_float32_kernel_of_bfloat16_images_has_a_float32_gradient():
+    x, kernel = data(8, 8, 3, 4)
+    low, transpose = jax.vjp(conv.double_4x4, x.astype(jnp.bfloat16), kernel)
+    high, exact = jax.vjp(conv.double_4x4, x, kernel)
+    assert low.dtype == jnp.bfloat16
+    np.testing.assert_allclose(low.astype(jnp.float32), high, atol=0.02 * np.abs(high).max())
+    (_, ours), (_, wanted) = transpose(jnp.ones_like(low)), exact(jnp.ones_like(high))
+    assert ours.dtype == jnp.float32
+    np.testing.assert_allclose(ours, wanted, atol=0.02 * np.abs(wanted).max())

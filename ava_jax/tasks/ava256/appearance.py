@@ -1,14 +1,18 @@
 """What belongs to the rig, not to the head: colour calibration and background. Source: Codec Avatar Studio, 2024, supplement."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
-from ava_jax.nn.layers import Dense, leaky_relu
+from ava_jax.nn.layers import Dense, add_bias, leaky_relu
 from ava_jax.tasks.ava256.sizes import Sizes
 
-# Up to so many pixels activations are kept for the gradient, 5 KB a pixel in float32; beyond, they are computed again, image by image.
-_KEPT_PIXELS = 1 << 20
+# Pixels are taken in chunks of a multiple of _MULTIPLE, about _CHUNKS of them if all are wanted, of _CHUNK pixels at most: a layer's
+# activations are 32 MB then in bfloat16, and stay in a GPU's cache.
+_MULTIPLE, _CHUNKS, _CHUNK = 1024, 16, 1 << 16
 _HIDDEN, _CODE, _LAYERS, _OCTAVES = 256, 40, 5, 10
 
 
@@ -54,34 +58,96 @@ class Background(nnx.Module):
         self.camera = _IndexCode(cameras, sizes, rngs=rngs)
         self.identity = _IndexCode(identities, sizes, rngs=rngs)
         widths = [2 * code + 4 * _OCTAVES] + [hidden] * _LAYERS
-        self.layers = nnx.List([Dense(i, o, dtype=sizes.dtype, rngs=rngs) for i, o in zip(widths, widths[1:])])
-        self.last = Dense(hidden, 3, activate=False, dtype=sizes.dtype, rngs=rngs)
+        self.layers = nnx.List([Dense(i, o, rngs=rngs) for i, o in zip(widths, widths[1:])])
+        self.last = Dense(hidden, 3, activate=False, rngs=rngs)
+        self.dtype = sizes.dtype
 
-    def __call__(self, camera: jax.Array, identity: jax.Array, height: int, width: int) -> jax.Array:
-        """Indices [B] to [B, H, W, 3], 0-255. The picture is stretched to the size asked for."""
+    def __call__(self, camera: jax.Array, identity: jax.Array, height: int, width: int, *, wanted: jax.Array | None = None) -> jax.Array:
+        """Indices [B] to [B, H, W, 3], 0-255. The picture is stretched to the size asked for.
+
+        Args:
+          wanted: bool [B, H, W], the pixels to compute; the others are 0. None: all.
+        """
+        wanted = jnp.ones((len(camera), height, width), bool) if wanted is None else wanted
         first, *others = self.layers
         code = jnp.concatenate([self.camera(jnp.maximum(camera, 0)), self.identity(jnp.maximum(identity, 0))], axis=-1)
-        # The first layer, split: its part of the position is the same for the whole batch, that of the codes for all pixels.
+        # The first layer is linear in codes and position: a row for each sample of the batch takes the place of the codes' rows.
         of_code = code @ first.weight[: code.shape[-1]] + first.bias[...]
-        of_position = position_encoding(height, width) @ first.weight[code.shape[-1] :]
-
-        def picture(of_code: jax.Array) -> jax.Array:
-            x = leaky_relu(of_code + of_position).astype(first.dtype)
-            for layer in others:
-                x = layer(x)
-            return 25.0 * self.last(x).astype(jnp.float32) + 100.0
-
-        if of_code.shape[0] * height * width > _KEPT_PIXELS:
-            return jax.lax.map(jax.checkpoint(picture), of_code)
-        return picture(of_code[:, None, None])
+        rows = jnp.concatenate([of_code, first.weight[code.shape[-1] :]])
+        layers = [(layer.weight[...], layer.bias[...]) for layer in (*others, self.last)]
+        return _computed_where(wanted, (rows, layers), self.dtype)
 
 
-def position_encoding(height: int, width: int) -> jax.Array:
-    """Sines of 2^i pi (x, y), i = 0..9, then their cosines: [H, W, 40]. x and y run over -1..1, ends included."""
-    x, y = jnp.linspace(-1.0, 1.0, width), jnp.linspace(-1.0, 1.0, height)
-    place = jnp.stack(jnp.meshgrid(x, y), axis=-1)
-    angle = (jnp.pi * 2.0 ** jnp.arange(_OCTAVES))[:, None] * place[:, :, None, :]
-    angle = angle.reshape(height, width, -1)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _computed_where(wanted: jax.Array, weights: tuple, dtype: jnp.dtype) -> jax.Array:
+    """The background network where it is wanted [B, H, W], else 0: [B, H, W, 3].
+
+    Pixels that are wanted are brought together and taken chunk by chunk, so that time follows their number and memory stays a chunk's:
+    the gradient computes each chunk again.
+    """
+    places, count, chunk = _gathered(wanted)
+
+    def body(i, colours):
+        at = lax.dynamic_slice_in_dim(places, i * chunk, chunk)
+        return lax.dynamic_update_slice_in_dim(colours, _network(weights, at, wanted.shape, dtype), i * chunk, 0)
+
+    colours = lax.fori_loop(0, _chunks(count, chunk), body, jnp.zeros((len(places), 3)))
+    order = jnp.cumsum(wanted.reshape(-1)) - 1
+    return jnp.where(wanted[..., None], colours[order].reshape(*wanted.shape, 3), 0.0)
+
+
+def _computed_forward(wanted, weights, dtype):
+    return _computed_where(wanted, weights, dtype), (wanted, weights)
+
+
+def _computed_backward(dtype, residuals, cotangent):
+    wanted, weights = residuals
+    places, count, chunk = _gathered(wanted)
+    valid = jnp.arange(len(places)) < count
+    cotangent = jnp.where(valid[:, None], cotangent.reshape(-1, 3)[places], 0.0)
+
+    def body(i, gradients):
+        at, given = (lax.dynamic_slice_in_dim(x, i * chunk, chunk) for x in (places, cotangent))
+        _, transpose = jax.vjp(lambda w: _network(w, at, wanted.shape, dtype), weights)
+        return jax.tree.map(jnp.add, gradients, transpose(given)[0])
+
+    return None, lax.fori_loop(0, _chunks(count, chunk), body, jax.tree.map(jnp.zeros_like, weights))
+
+
+_computed_where.defvjp(_computed_forward, _computed_backward)
+
+
+def _gathered(wanted: jax.Array) -> tuple[jax.Array, jax.Array, int]:
+    """Places of wanted pixels in the flattened images, filled up with zeros to whole chunks; their number; the size of a chunk."""
+    chunk = min(_CHUNK, -(-wanted.size // (_CHUNKS * _MULTIPLE)) * _MULTIPLE)
+    (places,) = jnp.nonzero(wanted.reshape(-1), size=-(-wanted.size // chunk) * chunk, fill_value=0)
+    return places, jnp.sum(wanted), chunk
+
+
+def _chunks(count: jax.Array, chunk: int) -> jax.Array:
+    return (count + chunk - 1) // chunk
+
+
+def _network(weights: tuple, places: jax.Array, shape: tuple[int, int, int], dtype: jnp.dtype) -> jax.Array:
+    """Colours [C, 3] at places [C] of flattened images of this shape."""
+    rows, layers = weights
+    batch, height, width = shape
+    of_row, of_column = (_waves(side) for side in (height, width))
+    along_x, along_y = of_column[places % width], of_row[places // width % height]
+    sample = jax.nn.one_hot(places // (height * width), batch)
+    # Sines first, octave by octave, x before y; then cosines.
+    position = jnp.stack([along_x, along_y], axis=-1).reshape(len(places), -1)
+    x = jnp.concatenate([sample, position], axis=-1).astype(dtype) @ rows.astype(dtype)
+    x = leaky_relu(x)
+    *hidden, (weight, bias) = layers
+    for w, b in hidden:
+        x = add_bias(x @ w.astype(dtype), b, True)
+    return 25.0 * add_bias(x @ weight.astype(dtype), bias, False).astype(jnp.float32) + 100.0
+
+
+def _waves(side: int) -> jax.Array:
+    """Sines of 2^i pi x, i = 0..9, then their cosines: [side, 20]. x runs over -1..1, ends included."""
+    angle = jnp.linspace(-1.0, 1.0, side)[:, None] * (jnp.pi * 2.0 ** jnp.arange(_OCTAVES))
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from ava_jax.core.variables import Constant
 from ava_jax.nn.layers import WNDense, WNDouble, leaky_relu
@@ -103,7 +104,7 @@ class GeometryDecoder(nnx.Module):
         first, second = self.vertices
         vertex_map = second(first(branches[vertex_side]))
         return Geometry(
-            log_opacity=0.1 * (slab + self.bias[...]),
+            log_opacity=0.1 * add_texels(slab, self.bias[...]),
             vertices=sample_bilinear(vertex_map, self.points[...]),
             position=motion[..., 0:3],
             rotation=motion[..., 3:6],
@@ -130,7 +131,26 @@ class ColourDecoder(nnx.Module):
         view = view.reshape(z.shape[0], -1, CODE_SIDE, CODE_SIDE).transpose(0, 2, 3, 1)  # the published weights' order
         x = jnp.concatenate([view, self.code(z), identity.z_tex], axis=-1)
         slab, _ = self.ladder(x, identity.maps_tex)
-        return slab + self.bias[...]
+        return add_texels(slab, self.bias[...])
+
+
+@jax.custom_vjp
+def add_texels(slab: jax.Array, bias: jax.Array) -> jax.Array:
+    """A slab [B, S, S, C] plus a float32 value for each of its texels [S, S, C], in float32."""
+    return slab.astype(jnp.float32) + bias
+
+
+def _texels_forward(slab, bias):
+    return add_texels(slab, bias), jnp.zeros(0, slab.dtype)
+
+
+def _texels_backward(like, cotangent):
+    # Written once: otherwise each of its readers gathers it anew from the primitives' voxels.
+    d_slab = lax.optimization_barrier(cotangent.astype(like.dtype))
+    return d_slab, jnp.sum(d_slab.astype(jnp.float32), axis=0)
+
+
+add_texels.defvjp(_texels_forward, _texels_backward)
 
 
 def slab_to_primitives(slab: jax.Array, depth: int) -> jax.Array:

@@ -133,9 +133,10 @@ class AvatarCodec(nnx.Module):
         image = self.calibration(rgba[..., :3], camera, identity)
         if self.background is None:
             return image
-        known = ((camera >= 0) & (identity >= 0))[:, None, None, None]
-        behind = self.background(camera, identity, *rgba.shape[1:3])
-        return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), jnp.where(known, behind, 0.0))
+        known = ((camera >= 0) & (identity >= 0))[:, None, None]
+        # Where a ray ended, neither colour nor gradient depends on what is behind.
+        behind = self.background(camera, identity, *rgba.shape[1:3], wanted=known & (rgba[..., 3] < 1.0))
+        return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), behind)
 
     def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
         """Loss terms, unreduced, by the names of `config.loss_weights`.

@@ -1,12 +1,14 @@
 """Calibration and background, alone and in `AvatarCodec.finish`."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from small_head import assets, config
 
-from ava_jax.tasks.ava256.appearance import Background, ColourCalibration, position_encoding
+from ava_jax.tasks.ava256 import appearance
+from ava_jax.tasks.ava256.appearance import Background, ColourCalibration
 from ava_jax.tasks.ava256.model import AvatarCodec
 from ava_jax.tasks.ava256.sizes import Sizes
 
@@ -36,11 +38,12 @@ def test_calibration_starts_as_the_identity():
     np.testing.assert_allclose(ColourCalibration(3, 2)(image, np.array([0]), np.array([1])), image, rtol=1e-6)
 
 
-def test_position_encoding_order():
-    encoding = np.asarray(position_encoding(3, 5))
-    x, y = -1 + 2 * 3 / 4, 1.0  # row 2, column 3
-    wanted = [f(2**i * np.pi * p) for f in (np.sin, np.cos) for i in range(10) for p in (x, y)]
-    np.testing.assert_allclose(encoding[2, 3], wanted, atol=2e-4)  # float32 angles up to 1600
+def position_encoding(height, width):
+    """[H, W, 40]: for sine, then cosine, for each octave, x and y."""
+    x, y = (np.linspace(-1, 1, n) for n in (width, height))
+    place = np.stack(np.meshgrid(x, y), -1)
+    waves = [f(2**i * np.pi * place) for f in (np.sin, np.cos) for i in range(10)]
+    return np.concatenate(waves, -1)
 
 
 def test_the_background_is_its_layers_applied_to_the_concatenated_input():
@@ -59,6 +62,50 @@ def test_the_background_is_its_layers_applied_to_the_concatenated_input():
         x = dense(layer, x)
     wanted = 25 * dense(background.last, x, activated=False) + 100
     np.testing.assert_allclose(background(jnp.array([2]), jnp.array([1]), 4, 3)[0], wanted, rtol=1e-4, atol=1e-3)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of 8 pixels at most, so that a small picture takes several."""
+    monkeypatch.setattr(appearance, "_MULTIPLE", 4)
+    monkeypatch.setattr(appearance, "_CHUNK", 8)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_pixels_that_are_not_wanted_are_zero_and_give_no_gradient(small_chunks, share):
+    background = Background(3, 2, SIZES, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(background)
+    rng = np.random.default_rng(0)
+    wanted = rng.random((2, 7, 5)) < share
+    cotangent = rng.standard_normal((2, 7, 5, 3)).astype(np.float32)
+
+    def picture(state, wanted):
+        return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 7, 5, wanted=wanted)
+
+    all_of_it, transpose = jax.vjp(lambda s: picture(s, None), state)
+    some, transpose_some = jax.vjp(lambda s: picture(s, wanted), state)
+    np.testing.assert_allclose(some, np.where(wanted[..., None], all_of_it, 0), rtol=1e-5, atol=1e-4)
+    expected = transpose(np.where(wanted[..., None], cotangent, 0))[0]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), transpose_some(cotangent)[0], expected)
+
+
+def test_its_gradient_is_that_of_the_layers_written_out(small_chunks):
+    background = Background(3, 2, SIZES, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(background)
+    cotangent = np.random.default_rng(0).standard_normal((2, 5, 4, 3)).astype(np.float32)
+    camera, identity = jnp.array([2, 0]), jnp.array([1, 0])
+
+    def plain(state):
+        model = nnx.merge(graph, state)
+        code = jnp.concatenate([model.camera(camera), model.identity(identity)], -1)[:, None, None]
+        x = jnp.concatenate([jnp.broadcast_to(code, (2, 5, 4, code.shape[-1])), jnp.stack([position_encoding(5, 4)] * 2)], -1)
+        for layer in model.layers:
+            x = jax.nn.leaky_relu(x @ layer.weight[...] + layer.bias[...], 0.2)
+        return jnp.sum(cotangent * (25 * (x @ model.last.weight[...] + model.last.bias[...]) + 100))
+
+    expected = jax.grad(plain)(state)
+    ours = jax.grad(lambda s: jnp.sum(cotangent * nnx.merge(graph, s)(camera, identity, 5, 4)))(state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max()), ours, expected)
 
 
 @pytest.fixture(scope="module")
