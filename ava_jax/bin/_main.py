@@ -17,7 +17,7 @@ from ava_jax.train.config import flatten
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an error.")
 
-USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+USER_ERRORS = (ValueError, OSError)
 
 
 def define_config() -> flags.FlagHolder[ml_collections.ConfigDict]:
