@@ -15,13 +15,16 @@ It is written under another name, flushed to the disk with its manifest, and the
 is read is held against the manifest first. Checkpoints written before there were manifests are taken as they are, and named.
 """
 
+import functools
 import importlib.metadata
+import os
 import pathlib
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import jax
@@ -98,10 +101,14 @@ class Checkpoints:
     def __exit__(self, *exc) -> None:
         if self._manager is None:
             return
-        if self._failed:
-            return  # closing would wait for the same writer and raise the same error once more
-        with self._raising_plainly():
+        if not self._failed:
+            with self._raising_plainly():
+                self._manager.close()
+            return
+        with suppress(Exception):  # waits for the writer that failed, and raises once more what has been raised
             self._manager.close()
+        for half in self.folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(half, ignore_errors=True)  # what another thread still holds is cleared away by the next run
 
     def steps(self) -> list[int]:
         """Every step that is there, whole or damaged."""
@@ -241,15 +248,13 @@ class Checkpoints:
 
     @contextmanager
     def _raising_plainly(self) -> Iterator[None]:
-        """Errors of the writer, of whatever library, as one OSError that says what is left; what was half written goes."""
+        """Errors of the writer, of whatever library, as one OSError that says what is left."""
         try:
             yield
         except Exception as e:
             if self._failed:
                 raise
             self._failed = True
-            for half in self.folder.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(half, ignore_errors=True)
             left = [int(p.name) for p in self.folder.glob("*") if p.name.isdigit()]
             kept = f"the checkpoint of step {max(left)} is still there; the same command goes on from it" if left else "none is there yet"
             raise OSError(f"{self.folder}: the checkpoint of step {self._writing} could not be written ({_reason(e)}); {kept}.") from e
@@ -335,6 +340,7 @@ def restore_model(workdir: str | pathlib.Path, step: int | None = None, *, overr
     return Restored(config, assets, task, model, step)
 
 
+@functools.cache  # reading the metadata of everything installed takes a tenth of a second
 def versions() -> dict[str, str]:
     """Of Python and of the packages that decide what a run computes."""
     installed = {d.metadata["Name"].replace("_", "-").lower(): d.version for d in importlib.metadata.distributions()}
@@ -342,6 +348,9 @@ def versions() -> dict[str, str]:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what an error, or what caused it, has to say."""
+    """What an error has to say, in a line: the system's own words where it was the system's error."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]
+    number = re.search(r"os_error_code='(\d+)'", text)  # TensorStore's, after a long account of what it was at
+    return os.strerror(int(number.group(1))) if number else text.splitlines()[0][:300]

@@ -14,15 +14,13 @@ from ava_jax.core.types import Assets
 from ava_jax.core.variables import Constant, Running
 from ava_jax.core.sampling import Sampling
 
-SAMPLES = 24
-
 
 def toy_config() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
             "task": "toy_task:Toy",
             "seed": 3,
-            "data": {"root": "", "read_threads": 2, "poison": -1, "held_out": False, "ballast": 0},
+            "data": {"root": "", "read_threads": 2, "poison": -1, "held_out": False, "ballast": 0, "samples": 24},
             "loss_weights": {"fit": 1.0, "size": 0.1},
             "train": {
                 "steps": 6,
@@ -50,10 +48,11 @@ class ToySource:
     """Inputs and what the true map makes of them; the sample `poison` is NaN, every seventh is missing."""
 
     poison: int = -1
+    samples: int = 24
     missing: set = dataclasses.field(default_factory=set)
 
     def __len__(self) -> int:
-        return SAMPLES
+        return self.samples
 
     def __getitem__(self, index):
         if index % 7 == 3:
@@ -67,7 +66,7 @@ class ToySource:
 
     @property
     def counts(self):
-        return {"listed": SAMPLES, "missing": len(self.missing)}
+        return {"listed": self.samples, "missing": len(self.missing)}
 
 
 class ToyModel(nnx.Module):
@@ -89,7 +88,7 @@ class Toy:
         return Assets({"shift": np.float32([1, 2, 3]), "ballast": ballast}, {"colours": ["red", "green"]})
 
     def source(self, split, assets):
-        return ToySource(self.config.data.poison)
+        return ToySource(self.config.data.poison, self.config.data.samples)
 
     def sampling(self, split):
         if split == "unseen":
