@@ -14,7 +14,7 @@ from flax import nnx
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import Task, load_task
+from ava_jax.tasks.base import HasCaptions, Task, load_task
 from ava_jax.train import config as configs
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
@@ -123,13 +123,15 @@ def _build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | 
         constants=constants,
         place=lambda batch: jax.device_put(batch, split),
         step=steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor),
-        pictures=_picture_taker(config, task, parts.graphdef, constants, source, sampling, everywhere),
+        pictures=_picture_taker(config, task, assets, parts.graphdef, constants, source, sampling, everywhere),
         validation=Validation.of(config, task, assets, parts.graphdef, constants, everywhere),
     )
     return run, Start(state, iterator, recoveries, latest is not None)
 
 
-def _picture_taker(config, task, graphdef, constants, source, sampling, sharding) -> Callable[[TrainState], dict[str, jax.Array]]:
+def _picture_taker(
+    config, task, assets, graphdef, constants, source, sampling, sharding
+) -> Callable[[TrainState], dict[str, jax.Array]]:
     """Pictures of a state on a few samples, the same ones all through the run."""
     few = min(_PICTURE_SAMPLES, len(source))
     one_pass = dataclasses.replace(sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)
@@ -141,7 +143,8 @@ def _picture_taker(config, task, graphdef, constants, source, sampling, sharding
     def take(state: TrainState) -> dict[str, jax.Array]:
         # Read anew each time: rare, and cheaper than keeping a batch on the device.
         batch = next(pipeline.iterator(source, one_pass, seed=config.seed, threads=0))
-        return draw(state.params, state.running, constants, jax.device_put(batch, sharding))
+        drawn = draw(state.params, state.running, constants, jax.device_put(batch, sharding))
+        return task.draw_pictures(drawn, batch, assets) if isinstance(task, HasCaptions) else drawn
 
     return take
 
