@@ -35,6 +35,7 @@ from ava_jax.core.types import Assets, Batch
 from ava_jax.data.mesh_files import read_topology
 from ava_jax.losses import terms
 from ava_jax.ops import camera_rays, raymarch
+from ava_jax.tasks.ava256 import appearance
 from ava_jax.tasks.ava256.appearance import composite
 from ava_jax.tasks.ava256.model import AvatarCodec, cameras_of
 from ava_jax.tasks.base import load_task
@@ -72,6 +73,7 @@ class Part(NamedTuple):
     modules: tuple
     moving: tuple
     fixed: tuple
+    trips: int = 1  # of its loops, where their number is known at run time only
 
 
 class Timing(NamedTuple):
@@ -174,7 +176,8 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         return raymarch(rays, moving[0], step_size=model.step_size)[:, 0]
 
     def background(m, _, fixed):
-        return m[0](*fixed, height, width)
+        *who, wanted = fixed
+        return m[0](*who, height, width, wanted=wanted)
 
     def finish(m, moving, fixed):
         rgba, behind = moving
@@ -209,8 +212,9 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         Part("raymarch", march, (), (primitives,), (cameras,)),
     ]
     if model.background is not None:
-        behind = run(background, (model.background,), (), who)
-        listed.append(Part("background", background, (model.background,), (), who))
+        hidden = *who, rgba[..., 3] < 1.0
+        behind = run(background, (model.background,), (), hidden)
+        listed.append(Part("background", background, (model.background,), (), hidden, appearance.chunks(hidden[-1])))
         listed.append(Part("calibration, composite", finish, (model.calibration,), (rgba, behind), who))
     vertices = geometry.vertices * 5.0
     listed.append(Part("losses", losses, (), (rgba[..., :3], vertices, code, primitives), (batch["image"], batch["vertices"])))
@@ -233,11 +237,11 @@ def compiled_part(part: Part, backward: bool) -> tuple[Callable[[], Any], dict[s
     compiled = traced.lower().compile()
     memory = compiled.memory_analysis()
     size = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return (lambda: compiled(*args)), {"flops": operations(traced.jaxpr.jaxpr), "bytes": float(size)}
+    return (lambda: compiled(*args)), {"flops": operations(traced.jaxpr.jaxpr, part.trips), "bytes": float(size)}
 
 
-def operations(jaxpr: Any) -> float:
-    """Of the matrix products and convolutions in a jaxpr and those inside it."""
+def operations(jaxpr: Any, trips: int) -> float:
+    """Of the matrix products and convolutions in a jaxpr and those inside it; loops of unknown length count `trips` times."""
     total = 0.0
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("dot_general", "conv_general_dilated"):
@@ -248,7 +252,8 @@ def operations(jaxpr: Any) -> float:
             else:
                 total += 2 * out * math.prod(kernel) / kernel[equation.params["dimension_numbers"].rhs_spec[0]]
         inner = [getattr(p, "jaxpr", p) for p in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns"))]
-        total += equation.params.get("length", 1) * sum(operations(p) for p in inner if hasattr(p, "eqns"))
+        times = trips if equation.primitive.name == "while" else equation.params.get("length", 1)
+        total += times * sum(operations(p, trips) for p in inner if hasattr(p, "eqns"))
     return total
 
 

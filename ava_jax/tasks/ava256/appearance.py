@@ -68,7 +68,8 @@ class Background(nnx.Module):
         Args:
           wanted: bool [B, H, W], the pixels to compute; the others are 0. None: all.
         """
-        wanted = jnp.ones((len(camera), height, width), bool) if wanted is None else wanted
+        if wanted is None:  # the compiler must not know, or it counts a million ones itself, for seconds
+            wanted = lax.optimization_barrier(jnp.ones((len(camera), height, width), bool))
         first, *others = self.layers
         code = jnp.concatenate([self.camera(jnp.maximum(camera, 0)), self.identity(jnp.maximum(identity, 0))], axis=-1)
         # The first layer is linear in codes and position: a row for each sample of the batch takes the place of the codes' rows.
@@ -126,6 +127,12 @@ def _gathered(wanted: jax.Array) -> tuple[jax.Array, jax.Array, int]:
 
 def _chunks(count: jax.Array, chunk: int) -> jax.Array:
     return (count + chunk - 1) // chunk
+
+
+def chunks(wanted: jax.Array) -> int:
+    """How many chunks of pixels are computed where these [B, H, W] are wanted; for those who count operations."""
+    _, count, chunk = _gathered(wanted)
+    return int(_chunks(count, chunk))
 
 
 def _network(weights: tuple, places: jax.Array, shape: tuple[int, int, int], dtype: jnp.dtype) -> jax.Array:
