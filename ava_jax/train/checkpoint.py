@@ -99,7 +99,7 @@ class Checkpoints:
         """
         # On the CPU the writer would read the very buffers that the next step is given to overwrite.
         state = jax.tree.map(jnp.copy, state)
-        about = {"config": configs.to_json(config), "names": assets.names, "versions": _versions()}
+        about = {"config": configs.to_json(config), "names": assets.names, "versions": versions()}
         self._manager.save(
             int(state.step),
             args=ocp.args.Composite(
@@ -168,6 +168,7 @@ def restore_model(workdir: str | pathlib.Path, step: int | None = None, *, overr
     return Restored(config, assets, task, model, step)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a run's numbers depend on, as installed: name -> version."""
     installed = {d.metadata["Name"].replace("_", "-").lower(): d.version for d in importlib.metadata.distributions()}
     return {"python": platform.python_version()} | {name: installed[name] for name in _PACKAGES if name in installed}

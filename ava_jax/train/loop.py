@@ -18,6 +18,7 @@ from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
 from ava_jax.tasks.base import HasCaptions, Task, load_task
 from ava_jax.train import config as configs
+from ava_jax.train import record
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.checkpoint import Checkpoints
@@ -62,6 +63,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
                     print(f"{workdir}: done already: {latest} of {config.train.steps} steps. --config.train.steps=... trains on.")
                     return latest
             run, state, iterator = _build(config, saved, latest)
+        record.write(workdir, config, run.task, run.assets, first=latest or 0)
         with (
             Checkpoints(workdir, write=True, keep=config.train.keep_checkpoints) as checkpoints,
             EventLog(workdir, resumed_at=latest or 0) as events,
