@@ -31,6 +31,10 @@ def _full() -> ConfigDict:
     data.cameras = ()  # only these; () = all
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
     data.read_threads = 8
+    data.max_unreadable = 0.01  # share of the samples read that may fail to decode before the run stops; missing images do not count
+    data.shuffle = ConfigDict()
+    data.shuffle.cameras_per_visit = 4  # views that share one decoding of a frame's texture and mesh; 1 = every sample by itself
+    data.shuffle.window = 16  # frames begun between two views of one; texture memory is their product, 3 MB each at 1024
     data.held_out = ConfigDict()
     data.held_out.segments = ("EXP_free_face",)  # the segment that single-subject work validates on
     data.held_out.last_frames = 0  # this many frames at the end of each capture's list

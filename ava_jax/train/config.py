@@ -15,6 +15,7 @@ RESUMABLE = (
     "data.root",
     "data.topology",
     "data.read_threads",
+    "data.max_unreadable",
     "eval.",
 )
 

@@ -33,7 +33,8 @@ class Ava256:
 
     def sampling(self, split: str) -> Sampling:
         if split == source.TRAIN:
-            return Sampling(self.config.train.batch_size)
+            shuffle = self.config.data.shuffle
+            return Sampling(self.config.train.batch_size, per_visit=shuffle.cameras_per_visit, window=shuffle.window)
         return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
 
     @property
