@@ -28,6 +28,7 @@ _OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/render
 
 
 def main() -> None:
+    """Renders and writes, as the flags say."""
     if not _WORKDIR.value:
         raise ValueError("--workdir is missing: the folder of a trained run, as in --workdir=runs/first.")
     from ava_jax.run import inference, video  # jax is imported here, so that --help stays quick
@@ -52,6 +53,7 @@ def main() -> None:
 
 
 def run() -> None:
+    """The command ava-render."""
     _main.run(main, doc=__doc__)
 
 

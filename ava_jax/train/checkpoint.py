@@ -116,10 +116,12 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def about(self, step: int) -> About:
+        """What the checkpoint of a step says of itself."""
         saved = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
         return About(configs.from_json(saved["config"]), saved["versions"])
 
     def assets(self, step: int) -> Assets:
+        """The task's arrays and names, as saved with a step."""
         args = ocp.args.Composite(assets=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
         saved = self._manager.restore(step, args=args)
         return Assets(dict(saved.assets), saved.about["names"])

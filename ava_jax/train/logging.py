@@ -31,6 +31,7 @@ class EventLog:
         self._writer.close()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes values by name, as of a step."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
@@ -103,17 +104,20 @@ class Meter:
         self.clear()
 
     def clear(self) -> None:
+        """Starts anew, the clock too."""
         self._start = time.perf_counter()
         self._aside = self._waiting = 0.0
         self._sums: dict[str, float] = {}
         self.steps = 0
 
     def add(self, values: Mapping[str, float]) -> None:
+        """Takes in the values of a step."""
         self.steps += 1
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 
     def means(self) -> dict[str, float]:
+        """Means over the steps taken in."""
         return {name: value / self.steps for name, value in self._sums.items()}
 
     @contextmanager
@@ -132,10 +136,12 @@ class Meter:
 
     @property
     def seconds(self) -> float:
+        """Since the start, without the time put aside."""
         return max(time.perf_counter() - self._start - self._aside, 1e-9)
 
     @property
     def share_waiting(self) -> float:
+        """Part of `seconds` that was spent waiting, 0..1."""
         return min(self._waiting / self.seconds, 1.0)
 
 
