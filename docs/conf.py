@@ -2,6 +2,7 @@
 
 import collections
 import importlib.metadata
+import re
 
 project = "ava_jax"
 author = "the ava_jax authors"
@@ -20,7 +21,7 @@ apidoc_modules = [
     {
         "path": "../ava_jax",
         "destination": "api",
-        "exclude_patterns": ["**/configs/**"],
+        "exclude_patterns": ["**/configs/**", "**/bin/**"],  # commands define flags of the same name; --help describes them
         "separate_modules": True,
         "automodule_options": ["members", "show-inheritance"],
         "module_first": True,
@@ -41,5 +42,26 @@ def _skip(app, what, name, obj, skip, options):
     return True if isinstance(obj, _FIELD) else None
 
 
+def _escape(app, what, name, obj, options, lines):
+    """Docstrings are plain text: bars and stars are no markup, and a table of bars is shown as it stands."""
+    shown, literal = [], False
+    for line in lines:
+        # Tables of bars; and in a module's text whatever is indented: commands, lists of files.
+        verbatim = line.startswith("|") or (what == "module" and line.startswith("  ")) or (literal and not line.strip())
+        if verbatim and not literal:
+            shown += ["", "::", ""]
+        elif literal and not verbatim:
+            shown.append("")
+        literal = verbatim
+        shown.append("   " + line if verbatim else "`".join(_plain(part, code=i % 2 == 1) for i, part in enumerate(line.split("`"))))
+    lines[:] = shown
+
+
+def _plain(text, *, code):
+    """`*args:` in a list of arguments is napoleon's."""
+    return text if code else re.sub(r"(?<![\\:])([|*])(?!\*?\w+:)", r"\\\1", text)
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon, which writes markup of its own
     app.connect("autodoc-skip-member", _skip)

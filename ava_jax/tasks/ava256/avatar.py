@@ -39,6 +39,7 @@ class Avatar:
       cameras: names of the rig's cameras that were trained on.
       texture_size: T, texels.
       topology: of the meshes that `decode` gives.
+      middle: f32 [3], mm, head space: of the mean mesh's box.
       step: of the checkpoint.
     """
 
@@ -58,6 +59,7 @@ class Avatar:
         self.topology = Topology(arrays["faces"], arrays["face_uvs"], arrays["uvs"])
         self.step = step
         self._mesh = arrays["vertices_mean"]
+        self.middle = (self._mesh.min(0) + self._mesh.max(0)) / 2  # the mean would lie in the face, where most vertices are
         self._folder, self._compile, self._background = folder, compile, bool(config.model.background)
         self._encode_identity = compile(lambda model, *args: model.encode_identity(*args))
         self._encode = compile(lambda model, *args: model.encode_expression(*args)[0])
@@ -211,16 +213,15 @@ class Avatar:
             raise ValueError(f"Avatar.portrait: azimuth and elevation must be numbers or [B] alike ({e}).") from e
         if azimuth.ndim != 1 or not (np.abs(elevation) < np.pi / 2).all():
             raise ValueError("Avatar.portrait: azimuth and elevation must be numbers or [B], elevation between -90 and 90 degrees.")
-        low, high = self._mesh.min(0), self._mesh.max(0)
-        middle = (low + high) / 2
+        box = self._mesh.max(0) - self._mesh.min(0)
         level = np.cos(elevation)
         away = np.stack([level * np.sin(azimuth), np.sin(elevation), level * np.cos(azimuth)], axis=-1)
-        position = middle + distance * away
-        size = _PORTRAIT_MARGIN * max((high - low)[1], (high - low)[0] * height / width)
+        position = self.middle + distance * away
+        size = _PORTRAIT_MARGIN * max(box[1], box[0] * height / width)
         focal = height * distance / size
         count = len(position)
         return Cameras(
-            rotation=np.stack([geometry.look_at(p, middle, np.array([0.0, 1.0, 0.0])) for p in position]).astype(np.float32),
+            rotation=np.stack([geometry.look_at(p, self.middle, np.array([0.0, 1.0, 0.0])) for p in position]).astype(np.float32),
             position=position.astype(np.float32),
             focal=np.full((count, 2), focal, np.float32),
             principal=np.tile(np.array([(width - 1) / 2, (height - 1) / 2], np.float32), (count, 1)),
