@@ -29,6 +29,8 @@ apidoc_modules = [
     }
 ]
 autodoc_member_order = "bysource"
+autodoc_default_options = {"special-members": "__call__"}
+autoclass_content = "both"  # what a constructor takes is said in __init__
 autodoc_typehints = "signature"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

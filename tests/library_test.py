@@ -25,16 +25,29 @@ def avatar(small_run):
     return ava_jax.load(small_run)
 
 
-def test_the_page_runs(small_run, tmp_path, monkeypatch):
-    page = (REPOSITORY / "docs" / "library.md").read_text()
-    monkeypatch.chdir(tmp_path)
-    pathlib.Path("RUN").symlink_to(small_run)
+def run_blocks(name: str, run: pathlib.Path, least: int) -> dict:
+    """Runs a page's blocks of Python in order, with RUN in the current folder; the names that they leave."""
+    page = (REPOSITORY / name).read_text()
+    pathlib.Path("RUN").symlink_to(run)
     names: dict = {}
     blocks = list(re.finditer(r"^```python\n(.*?)^```", page, re.M | re.S))
-    assert len(blocks) >= 8
+    assert len(blocks) >= least
     for block in blocks:
         line = page[: block.start()].count("\n") + 1
-        exec(compile("\n" * line + block[1], "docs/library.md", "exec"), names)  # noqa: S102  errors name the page's own line
+        exec(compile("\n" * line + block[1], name, "exec"), names)  # noqa: S102  errors name the page's own line
+    return names
+
+
+def test_the_readme_runs(small_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("README.md", small_run, least=1)
+    picture = np.asarray(Image.open("driven.png"))
+    assert picture.shape == names["rgba"].shape[1:] == (512, 384, 4) and picture[..., 3].max() > 0
+
+
+def test_the_page_runs(small_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("docs/library.md", small_run, least=8)
     picture = np.asarray(Image.open("avatar.png"))
     assert picture.shape == (256, 192, 4) and picture[..., 3].max() > 0 and picture[0, 0, 3] == 0, "something, on nothing"
     assert names["driven"].vertices.shape == (1, *names["vertices"].shape[1:])

@@ -95,7 +95,7 @@ class Avatar:
           vertices: [B, V, 3], mm, head space.
 
         Returns:
-          The code: arrays [B, ...]; 62 MB a person at full size.
+          Arrays [B, ...], 62 MB a person at full size.
 
         Raises:
           ValueError: a shape does not fit.
