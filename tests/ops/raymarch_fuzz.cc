@@ -221,28 +221,28 @@ const char* CheckWritten(const Outputs& o) {
   return nullptr;
 }
 
-// The scene without primitive `gone` in all frames.
-Inputs Without(const Inputs& in, int64_t gone) {
+// The scene with the primitives [begin, end) alone, or without them, in all frames.
+Inputs Select(const Inputs& in, int64_t begin, int64_t end, bool without) {
   Inputs out = in;
   const int64_t k = in.shape.primitives;
-  out.shape.primitives = k - 1;
-  std::vector<Array*> fields = Fields(&out);
-  for (Array* field : fields) {
-    const int64_t each = static_cast<int64_t>(field->size()) / (in.shape.frames * k);
-    for (int64_t f = in.shape.frames - 1; f >= 0; --f) {
-      field->erase(field->begin() + (f * k + gone) * each, field->begin() + (f * k + gone + 1) * each);
+  out.shape.primitives = without ? k - (end - begin) : end - begin;
+  for (Array* field : Fields(&out)) {
+    const Array all = std::move(*field);
+    const int64_t each = static_cast<int64_t>(all.size()) / (in.shape.frames * k);
+    Array kept;
+    kept.reserve(out.shape.primitives * in.shape.frames * each);
+    for (int64_t i = 0; i < in.shape.frames * k; ++i) {
+      const bool in_range = i % k >= begin && i % k < end;
+      if (in_range != without) kept.insert(kept.end(), all.begin() + i * each, all.begin() + (i + 1) * each);
     }
-    field->shrink_to_fit();
+    *field = std::move(kept);
   }
   return out;
 }
 
 // Where primitive k holds a sample: alpha of it alone, grey and dense.
 Array Cover(const Inputs& in, int64_t k) {
-  Inputs alone = in;
-  for (int64_t i = in.shape.primitives - 1; i >= 0; --i) {
-    if (i != k) alone = Without(alone, i);
-  }
+  Inputs alone = Select(in, k, k + 1, false);
   alone.warp.clear(), alone.shape.warp_side = 0;
   for (float& x : alone.rgba) x = 1.0f;
   const Array rgba = Run(alone, 1).rgba;
@@ -290,7 +290,7 @@ const char* CheckPrimitive(Random* random, const Inputs& clean) {
   for (int64_t i = 0; i < 4 * in.pixels(); ++i) in.cotangent[i] = cover[i / 4] > 0.0f ? 0.0f : in.cotangent[i];
   const Outputs bad = Run(in, 2);
   if (const char* fault = CheckWritten(bad)) return fault;
-  const Outputs rest = Run(Without(in, gone), 1);
+  const Outputs rest = Run(Select(in, gone, gone + 1, true), 1);
   for (int64_t i = 0; i < in.pixels(); ++i) {
     if (cover[i] > 0.0f) continue;
     if (!SameBits(&bad.rgba[4 * i], &rest.rgba[4 * i], 4)) return "a pixel that the primitive does not cover changed";
