@@ -6,6 +6,12 @@ import pathlib
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory) -> None:
+    """What is cached from run to run stays out of the user's own cache."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def test_data() -> pathlib.Path:
     """The folder named by AVA_TEST_DATA: `golden/`, `capture/`, `assets/` of the reference."""

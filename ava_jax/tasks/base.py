@@ -6,10 +6,11 @@ nothing else. A task imports from {data, nn, ops, losses, metrics} -> core; neve
 
 import importlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import ml_collections
+import numpy as np
 import optax
 from flax import nnx
 
@@ -52,13 +53,24 @@ class Task(Protocol):
         """Gradients to updates. `update` is also called with `loss=`, the weighted sum."""
 
     def evaluate(self, model: nnx.Module, batch: Batch) -> dict[str, Array]:
-        """Scores, one row a sample: name -> [B]. Traced by jit; NaN where a score is not defined for a sample."""
+        """Scores, one row a sample: name -> [B]. Traced by jit; NaN where a score is not defined for a sample.
+
+        Best and worst samples are told by the first score that each has: more of it is better.
+        """
 
     def describe(self, batch: Batch, assets: Assets) -> list[dict[str, Any]]:
         """What each sample of a batch is, for tables: [{"identity": ..., "camera": ..., "segment": ..., "frame": ...}]."""
 
     def pictures(self, model: nnx.Module, batch: Batch) -> dict[str, Array]:
-        """Progress pictures: name -> uint8 [H, W, 3]. Traced by jit."""
+        """Progress pictures: name -> uint8 [H, W, 3]. Traced by jit. Of a task that `HasCaptions`: whatever its `draw_pictures` takes."""
+
+
+@runtime_checkable
+class HasCaptions(Protocol):
+    """A task that lays its progress pictures out and writes on them, which traced code cannot."""
+
+    def draw_pictures(self, pictures: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """What `Task.pictures` made of a batch, as name -> uint8 [H, W, 3]."""
 
 
 def load_task(config: ml_collections.ConfigDict) -> Task:

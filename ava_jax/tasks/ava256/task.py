@@ -32,7 +32,8 @@ class Ava256:
 
     def sampling(self, split: str) -> Sampling:
         if split == source.TRAIN:
-            return Sampling(self.config.train.batch_size)
+            shuffle = self.config.data.shuffle
+            return Sampling(self.config.train.batch_size, per_visit=shuffle.cameras_per_visit, window=shuffle.window)
         return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
 
     @property
@@ -60,6 +61,14 @@ class Ava256:
     def baseline(self, assets: Assets) -> Callable[[Batch], dict[str, np.ndarray]]:
         """Scores of the mean heads (`run.evaluation.HasBaseline`)."""
         return baseline.load(self.config, assets).scores
+
+    def draw_pictures(self, pictures_: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """Progress pictures as a captioned sheet (`tasks.base.HasCaptions`)."""
+        return {"progress": np.asarray(pictures.progress_sheet(pictures_, batch, assets))}
+
+    def write_examples(self, compile: Callable, best: Sequence[Any], worst: Sequence[Any], path: pathlib.Path) -> None:
+        """The best and the worst samples beside what the model makes of them (`run.evaluation.HasExamples`)."""
+        pictures.save_sheet(pictures.best_and_worst(compile, best, worst), path)
 
     def write_artefacts(self, compile: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The contact sheet (`run.evaluation.HasArtefacts`)."""
