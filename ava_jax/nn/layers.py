@@ -21,7 +21,7 @@ _PIECE = 1 << 16
 
 @jax.custom_vjp
 def leaky_relu(x: jax.Array) -> jax.Array:
-    """x where positive, else 0.2 x."""
+    """x where positive, else 0.2 x; any shape."""
     return jnp.where(x >= 0, x, SLOPE * x)
 
 

@@ -80,13 +80,13 @@ class AvatarCodec(nnx.Module):
         self.warmup_steps = config.warmup_steps
 
     def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
-        """Who this is: from the texture and mesh of the neutral face."""
+        """Who this is: from the texture u8 [B, T, T, 3] and mesh f32 [B, V, 3], mm, of the neutral face."""
         return self.identity_encoder(*self.identity_images(neutral_texture, neutral_vertices))
 
     def encode_expression(
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
     ) -> tuple[jax.Array, jax.Array]:
-        """What the face does: mean and logstd of the expression code."""
+        """What the face does: mean and logstd of the expression code, [B, 4, 4, 16] each. Arguments as for `encode_identity`, twice."""
         images = self.expression_images(texture, vertices, neutral_texture, neutral_vertices)
         return self.bottleneck(self.expression_encoder(*images))
 
