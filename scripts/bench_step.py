@@ -3,9 +3,9 @@
   python scripts/bench_step.py --golden=DIR [--config=ava256] [--sizes=512x333,1024x667] [--batch=4] [--out=FILE.json]
 
 The scene: the published model's mesh and texture in the assets folder beside DIR, seen by DIR's `bench_cameras.npz`, with 80 cameras
-and 4 identities to choose from, targets of noise. `fresh`: weights as they start. `trained`: densities as a trained model gives them, so that
-rays saturate: the geometry decoder's map of biases is such that the density is exp(4 + standard normal) a voxel, and the last layers
-of motion and vertices are silent, so that decoding gives the mean mesh. Steps are taken within the warm-up, where the batch's mesh
+and 4 identities to choose from, targets of noise. `fresh`: weights as they start. `trained`: densities as a trained model gives them,
+so that rays saturate: the geometry decoder's map of biases is such that the density is exp(4 + standard normal) a voxel, and the last
+layers of motion and vertices are silent, so that decoding gives the mean mesh. Steps are taken within the warm-up, where the batch's mesh
 carries the primitives (the cost is the same after it).
 
 A step's time is that of five in flight together, divided; a part's likewise. Each part is compiled apart, forward and forward + backward
@@ -28,11 +28,10 @@ import numpy as np
 import optax
 from absl import flags
 from flax import nnx
-from PIL import Image
 
+import bench_scene
 from ava_jax.bin import _main
-from ava_jax.core.types import Assets, Batch
-from ava_jax.data.mesh_files import read_topology
+from ava_jax.core.types import Batch
 from ava_jax.losses import terms
 from ava_jax.ops import camera_rays, raymarch
 from ava_jax.tasks.ava256 import appearance
@@ -54,7 +53,6 @@ _CACHE = flags.DEFINE_string("cache", None, "Folder of compiled programs; by def
 _OUT = flags.DEFINE_string("out", None, "JSON file for all figures.")
 
 _FLIGHT = 5
-_CAMERAS, _IDENTITIES = 80, 4
 
 # The published implementation on one H200, fresh weights: (batch, height) -> step, decode, decode + render, ms; peak, GiB.
 _REFERENCE = {
@@ -105,44 +103,6 @@ def ceilings() -> dict[str, float]:
     for name, dtype in (("float32", jnp.float32), ("bfloat16", jnp.bfloat16)):
         rates[name] = 2 * side**3 / timed(lambda a=a.astype(dtype), b=b.astype(dtype): product(a, b)).p50
     return rates
-
-
-def scene(config: Any, golden: pathlib.Path, batch_size: int, height: int, width: int) -> tuple[Assets, Batch]:
-    """Assets and a batch of the published model's head."""
-    folder = golden.parent / "assets"
-    mean = np.fromfile(folder / "021924.bin", np.float32).reshape(-1, 3)
-    topology = read_topology(folder / "face_topology.obj", len(mean))
-    side = config.model.texture_size
-    texture = np.asarray(Image.open(folder / "021924_avgtex.png").convert("RGB").resize((side, side)))
-    arrays = dict(faces=topology.faces, face_uvs=topology.face_uvs, uvs=topology.uvs, vertices_mean=mean, vertices_std=np.float32(5))
-    arrays |= dict(texture_mean=np.full((side, side, 3), 100, np.float32), texture_std=np.float32(25))
-    names = dict(cameras=[f"{i}" for i in range(_CAMERAS)], identities=[f"{i}" for i in range(_IDENTITIES)])
-    rng = np.random.default_rng(0)
-    with np.load(golden / "bench_cameras.npz") as rig:
-        views = np.arange(batch_size) % len(rig["campos"])
-        scale = height / float(rig["image_hw"][0])
-        fields = {"camera_rotation": rig["camrot"], "camera_position": rig["campos"]}
-        fields |= {"focal": rig["focal"] * scale, "principal": rig["princpt"] * scale}
-    batch = {name: array[views].astype(np.float32) for name, array in fields.items()}
-    for name in ("texture", "neutral_texture"):
-        noise = rng.integers(-8, 9, (batch_size, side, side, 3))
-        batch[name] = np.clip(texture + noise, 0, 255).astype(np.uint8)
-    batch |= {k: mean + 0.1 * rng.standard_normal((batch_size, *mean.shape), np.float32) for k in ("vertices", "neutral_vertices")}
-    batch["image"] = rng.integers(0, 256, (batch_size, height, width, 3), np.uint8)
-    batch |= dict(camera=np.arange(batch_size, dtype=np.int32) % _CAMERAS, identity=np.arange(batch_size, dtype=np.int32) % _IDENTITIES)
-    return Assets(arrays, names), batch
-
-
-def set_regime(model: AvatarCodec, regime: str) -> None:
-    """Leaves a fresh model as it is, or gives it a trained one's densities; see the module's docstring."""
-    if regime == "fresh":
-        return
-    if regime != "trained":
-        raise ValueError(f"--regimes: fresh and trained; got {regime}.")
-    decoder = model.geometry_decoder
-    decoder.bias[...] = 10.0 * (4.0 + jax.random.normal(jax.random.key(4), decoder.bias.shape))
-    for layers in (decoder.motion, decoder.vertices):
-        layers[-1].magnitude[...] = jnp.zeros_like(layers[-1].magnitude[...])
 
 
 def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
@@ -257,15 +217,15 @@ def operations(jaxpr: Any, trips: int) -> float:
     return total
 
 
-def profile(model: AvatarCodec, batch: Batch, rates: dict[str, float]) -> list[dict[str, Any]]:
-    rows = []
+def profile(model: AvatarCodec, batch: Batch, rates: dict[str, float], precision: str) -> list[dict[str, Any]]:
+    rows, rate = [], "bfloat16" if precision == "fast" else "float32"
     for part in parts_of(model, batch):
         row: dict[str, Any] = {"part": part.name}
         for label in ("forward", "forward + backward"):
             if label != "forward" and part.name == "inputs":
                 continue
             call, cost = compiled_part(part, label != "forward")
-            floor = max(cost["flops"] / rates["float32"], cost["bytes"] / rates["bytes"])
+            floor = max(cost["flops"] / rates[rate], cost["bytes"] / rates["bytes"])
             row[label] = {"ms": 1e3 * timed(call).p50, "floor_ms": 1e3 * floor, **cost}
         rows.append(row)
     return rows
@@ -295,11 +255,11 @@ def compile_times(step: Callable, *args: Any) -> tuple[Any, float, float]:
 
 
 def bench(config: Any, regime: str, height: int, width: int, *, with_parts: bool, rates: dict[str, float]) -> dict[str, Any]:
-    """All figures of one size and regime."""
+    """All figures of one size and regime. Fills `rates` with the ceilings where they are not known yet."""
     task = load_task(config)
-    assets, batch = scene(config, pathlib.Path(_GOLDEN.value), _BATCH.value, height, width)
+    assets, batch = bench_scene.build(config, pathlib.Path(_GOLDEN.value), _BATCH.value, height, width)
     model = task.model(assets, rngs=states.model_rngs(0))
-    set_regime(model, regime)
+    bench_scene.set_regime(model, regime)
     parts, optimizer = states.split(model), task.optimizer(config.train.steps, 1000)
     mesh = steps.device_mesh(_BATCH.value)
     batch = jax.device_put(batch, steps.sharded(mesh))
@@ -317,14 +277,17 @@ def bench(config: Any, regime: str, height: int, width: int, *, with_parts: bool
     found = timed(take)
     # Arguments stay during the step; results take the place of those donated.
     planned = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    row = {"regime": regime, "batch": _BATCH.value, "height": height, "width": width, "step_ms": 1e3 * found.p50, "step_p90_ms": 1e3 * found.p90}
-    row |= {"planned_gib": planned / 2**30, "compile_s": cold, "compile_cached_s": warm}
-    stats = jax.local_devices()[0].memory_stats() or {}
-    row |= {"peak_gib": stats["peak_bytes_in_use"] / 2**30} if "peak_bytes_in_use" in stats else {}
+    row = {"regime": regime, "batch": _BATCH.value, "height": height, "width": width}
+    row |= {"step_ms": 1e3 * found.p50, "step_p90_ms": 1e3 * found.p90, "planned_gib": planned / 2**30}
+    row |= {"compile_s": cold, "compile_cached_s": warm}
+    if not rates:  # nothing but steps has run so far, so the process's peak is theirs
+        stats = jax.local_devices()[0].memory_stats() or {}
+        row |= {"peak_gib": stats["peak_bytes_in_use"] / 2**30} if "peak_bytes_in_use" in stats else {}
+        rates |= ceilings()
     model = states.merge(states.Split(parts.graphdef, holder[0].params, holder[0].running, constants))
     row |= bench_decoding(model, batch, height, width)
     if with_parts:
-        row["parts"] = [*profile(model, batch, rates), profile_optimizer(optimizer, holder[0], rates)]
+        row["parts"] = [*profile(model, batch, rates, config.model.precision), profile_optimizer(optimizer, holder[0], rates)]
     return row
 
 
@@ -377,7 +340,8 @@ def show(row: dict[str, Any]) -> None:
 
 def commit() -> str:
     """Of the sources, where git knows it."""
-    found = subprocess.run(["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    command = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True)
     return found.stdout.strip()
 
 
@@ -387,9 +351,9 @@ def main() -> None:
         raise ValueError("--config is missing: for example --config=ava256.")
     jax.config.update("jax_compilation_cache_dir", _CACHE.value or tempfile.mkdtemp(prefix="bench_step_"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    rates = ceilings()
+    rates: dict[str, float] = {}
     about = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "commit": commit(), "rates": rates}
-    print(f"{about['device']}, jax {jax.__version__}, commit {about['commit']}; " + ", ".join(f"{k} {v / 1e12:.3g} T/s" for k, v in rates.items()))
+    print(f"{about['device']}, jax {jax.__version__}, commit {about['commit']}")
     rows = []
     for i, size in enumerate(_SIZES.value):
         for j, regime in enumerate(_REGIMES.value):
@@ -397,6 +361,7 @@ def main() -> None:
             last = j == len(_REGIMES.value) - 1
             rows.append(bench(config, regime, height, width, with_parts=_PARTS.value and last, rates=rates))
             show(rows[-1])
+            print("  measured here: " + ", ".join(f"{k} {v / 1e12:.3g} T/s" for k, v in rates.items()), flush=True)
             if _OUT.value:
                 text = json.dumps({**about, "config": config.to_json_best_effort(), "rows": rows}, indent=1)
                 pathlib.Path(_OUT.value).write_text(text)

@@ -14,7 +14,7 @@ PACKED = "packed"
 
 
 def pack(tree: Any) -> dict[str, jax.Array]:
-    """A tree of arrays of one type as {path: array}, those of fewer than `SMALL` values together as the vector `PACKED`."""
+    """A tree of arrays, any shapes, one type, as {path: array}; those of fewer than `SMALL` values together as the vector `PACKED`, [N]."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     small = [leaf.reshape(-1) for _, leaf in leaves if leaf.size < SMALL]
     large = {_name(path): leaf for path, leaf in leaves if leaf.size >= SMALL}
@@ -22,7 +22,7 @@ def pack(tree: Any) -> dict[str, jax.Array]:
 
 
 def unpack(packed: dict[str, jax.Array], like: Any) -> Any:
-    """The inverse of `pack`: arrays of the shapes of `like`."""
+    """The inverse of `pack`, from its arrays, one of them the vector [N], to a tree of the shapes of `like`."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
     restored, start = [], 0
     for path, leaf in leaves:

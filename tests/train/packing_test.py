@@ -8,7 +8,8 @@ from ava_jax.train.packing import PACKED, SMALL, pack, unpack
 
 
 def _tree():
-    return {"a": {"weight": jnp.arange(6.0).reshape(2, 3), "map": jnp.arange(float(SMALL)).reshape(2, -1)}, "b": [jnp.float32(7), jnp.ones((0, 3))]}
+    arrays = {"weight": jnp.arange(6.0).reshape(2, 3), "map": jnp.arange(float(SMALL)).reshape(2, -1)}
+    return {"a": arrays, "b": [jnp.float32(7), jnp.ones((0, 3))]}
 
 
 def test_small_arrays_share_a_vector_and_large_ones_keep_their_names():

@@ -162,7 +162,7 @@ def slab_to_primitives(slab: jax.Array, depth: int) -> jax.Array:
 
 
 def primitives_to_slab(boxes: jax.Array) -> jax.Array:
-    """The inverse of `slab_to_primitives`."""
+    """The inverse of `slab_to_primitives`: [B, K, d, d, d, C] to [B, n d, n d, d C]."""
     b, primitives, depth, _, _, c = boxes.shape
     n = math.isqrt(primitives)
     boxes = boxes.reshape(b, n, n, depth, depth, depth, c)  # z, y, x
