@@ -83,7 +83,7 @@ class Validation:
         batch, _ = next(self._batches())
         known = jax.eval_shape(self.evaluate, state, batch)
         if name.removeprefix("-") not in known:
-            hint = configs.nearest(name.removeprefix("-"), list(known))
+            hint = configs.nearest(name.removeprefix("-"), known)
             raise ValueError(f"config.train.best_score must be a score of the task, {', '.join(known)}; got {name!r}.{hint}")
 
     def scores(self, state: TrainState) -> dict[str, float]:
