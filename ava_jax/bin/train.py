@@ -24,6 +24,7 @@ _PROCESS_INDEX = flags.DEFINE_integer("process_index", None, "Which of them this
 
 
 def main() -> None:
+    """Trains, as the flags say."""
     if _CONFIG.value is None:
         raise ValueError("--config is missing: which experiment? For example --config=ava256:tiny.")
     if not _WORKDIR.value:
@@ -40,6 +41,7 @@ def main() -> None:
 
 
 def run() -> None:
+    """The command ava-train."""
     _main.run(main, doc=__doc__)
 
 
