@@ -62,7 +62,7 @@ def load_bits(file: pathlib.Path, key: bytes, count: int) -> np.ndarray | None:
 
 
 def load(file: pathlib.Path, key: bytes, numbers: np.ndarray) -> Directory | None:
-    """The zip's entries of `numbers`; None where `file` is not there, of another state, or damaged."""
+    """The zip's entries of `numbers` [N]; None where `file` is not there, of another state, or damaged."""
     data = _read(file)
     header = _check(data, key, len(numbers))
     if header is None:
