@@ -31,6 +31,10 @@ def _full() -> ConfigDict:
     data.cameras = ()  # only these; () = all
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
     data.read_threads = 8
+    data.max_unreadable = 0.01  # share of the samples read that may fail to decode before the run stops; missing images do not count
+    data.shuffle = ConfigDict()
+    data.shuffle.cameras_per_visit = 4  # views that share one decoding of a frame's texture and mesh; 1 = every sample by itself
+    data.shuffle.window = 16  # frames begun between two views of one; texture memory is their product, 3 MB each at 1024
     data.held_out = ConfigDict()
     data.held_out.segments = ("EXP_free_face",)  # the segment that single-subject work validates on
     data.held_out.last_frames = 0  # this many frames at the end of each capture's list
@@ -66,7 +70,14 @@ def _full() -> ConfigDict:
     train.log_every = 50
     train.picture_every = 1_000
     train.checkpoint_every = 2_000
-    train.keep_checkpoints = 3
+    train.keep_checkpoints = 3  # the latest ...
+    train.keep_best = 1  # ... and beside them those of the best score, of the steps that were validated
+    train.best_score = "face_psnr"  # of the validation; a minus before it where less is better. Nothing held out: the training loss
+    train.validate_every = 1_000  # 0: never
+    train.validate_samples = 16  # of the first split that is held out, evenly spaced
+    train.spike_factor = 10.0  # a step whose loss is over this many times the median of the last 100 is not applied; 0: all are
+    train.spike_steps = 10  # so many of those in a row, or one loss that is NaN, and the run goes back to its last checkpoint ...
+    train.max_recoveries = 5  # ... but not more often than this
 
     config.eval = evaluation = ConfigDict()
     evaluation.batch_size = 4
@@ -98,3 +109,5 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.train.log_every = 20
     config.train.picture_every = 200
     config.train.checkpoint_every = 200
+    config.train.validate_every = 200
+    config.train.validate_samples = 8

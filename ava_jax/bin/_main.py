@@ -13,11 +13,11 @@ import ml_collections
 from absl import app, flags
 from ml_collections import config_flags
 
-from ava_jax.train.config import flatten
+from ava_jax.train.config import flatten, missing_key, nearest
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an error.")
 
-USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+USER_ERRORS = (ValueError, OSError)
 
 
 def define_config() -> flags.FlagHolder[ml_collections.ConfigDict]:
@@ -51,6 +51,8 @@ def run(main: Callable[[], Any], *, doc: str, argv: list[str] | None = None) -> 
 def _guarded(main: Callable[[], Any]) -> int:
     """Calls `main`; its exit status."""
     _enable_compilation_cache()
+    if not _DEBUG.value:
+        sys.unraisablehook = _unraisable
     try:
         main()
     except USER_ERRORS as e:
@@ -60,6 +62,12 @@ def _guarded(main: Callable[[], Any]) -> int:
         ours = _is_raised_here(e)
         return _fail(str(e) if ours else f"{_place(e)}: {type(e).__name__}: {e}\n(--debug shows the whole traceback)")
     return 0
+
+
+def _unraisable(report: Any) -> None:
+    """When one of Orbax's writes fails, the others find its event loop gone; what failed is raised all the same."""
+    if not (isinstance(report.exc_value, RuntimeError) and str(report.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(report)
 
 
 def _is_raised_here(error: BaseException) -> bool:
@@ -84,18 +92,32 @@ def _parse_flags(argv: list[str]) -> list[str]:
         if len(rest) > 1:
             raise flags.Error(f"unexpected argument {rest[1]!r}: values are given by flags, as in --workdir=RUN.")
         if flags.FLAGS["verbosity"].using_default_value:
-            flags.FLAGS.verbosity = -1  # warnings; app.run would let Orbax's notes through
+            # Orbax logs what it raises too, traceback and all, from every thread that it failed in.
+            flags.FLAGS.verbosity = -1 if _DEBUG.value else -3
         return rest
+    except flags.UnrecognizedFlagError as e:
+        key = "" if "Did you mean" in str(e) else nearest(e.flagname, _keys(argv))
+        sys.exit(_fail(str(e).strip() + (f". The config's values are given as --config.KEY=value.{key}" if key else "")))
     except flags.Error as e:
         # ml_collections passes on a config file's own error as a printed traceback.
         message = str(e).strip()
         sys.exit(_fail(message.splitlines()[-1].removeprefix("ValueError: ") if "Traceback" in message else message))
     except (KeyError, AttributeError) as e:  # an override of a key that the config lacks
-        reason: Any = e
-        while isinstance(reason, BaseException) and reason.args:  # ml_collections wraps one in the other; str() would quote it each time
-            reason = reason.args[0]
-        key, _, hint = str(reason).partition("\n")
-        sys.exit(_fail(f"the config has no key {key}. {hint}".strip()))
+        if missing_key(e) is None:
+            raise
+        keys = _keys(argv)
+        given = [arg.lstrip("-").removeprefix("config.").partition("=")[0] for arg in argv[1:] if arg.lstrip("-").startswith("config.")]
+        wrong = next(name for name in given if not any(key == name or key.startswith(f"{name}.") for key in keys))
+        sys.exit(_fail(f"the config has no key {wrong!r}.{nearest(wrong, keys)}"))
+
+
+def _keys(argv: list[str]) -> list[str]:
+    """Dotted names of the config that a command line names; none where it names none."""
+    for i, arg in enumerate(argv):
+        if arg.lstrip("-").startswith("config=") or arg in ("--config", "-config"):
+            path, _, variant = (arg.partition("=")[2] or argv[i + 1]).partition(":")
+            return list(flatten(runpy.run_path(path)["get_config"](*filter(None, [variant]))))
+    return []
 
 
 def config_folders() -> list[pathlib.Path]:

@@ -1,12 +1,11 @@
-"""Scores a trained model on what was held out of its training; prints tables, writes JSON and pictures.
+"""Scores a trained model on what was held out of its training; prints tables, writes JSON, CSV and pictures.
 
   ava-eval --workdir=RUN
 
-A checkpoint and the captures are all that is needed. Results go to RUN/eval/<step>: scores.json and what the task adds (ava256:
-contact_sheet.jpg).
+A checkpoint and the captures are all that is needed. Results go to RUN/eval/<step>: scores.json (means with 95% intervals: over all,
+by identity, camera and segment), scores.csv (a row an image), best_and_worst_<split>.jpg and what the task adds (ava256: contact_sheet.jpg).
 """
 
-import json
 import pathlib
 
 from absl import flags
@@ -22,9 +21,10 @@ _OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/eval/<
 
 
 def main() -> None:
+    """Scores, prints and writes, as the flags say."""
     if not _WORKDIR.value:
         raise ValueError("--workdir is missing: the folder of a trained run, as in --workdir=runs/first.")
-    from ava_jax.run import evaluation, inference  # jax is imported here, so that --help stays quick
+    from ava_jax.run import evaluation, inference, report  # jax is imported here, so that --help stays quick
     from ava_jax.train import checkpoint
 
     overrides = {"data.root": _CAPTURES.value, "eval.max_samples": _MAX_SAMPLES.value}
@@ -34,16 +34,19 @@ def main() -> None:
     reports = evaluation.evaluate(task, assets, compile, _SPLITS.value or task.eval_splits, threads=config.data.read_threads)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))
     folder.mkdir(parents=True, exist_ok=True)
-    result = {"step": step, "splits": {split: evaluation.summary(report) for split, report in reports.items()}}
-    (folder / "scores.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    written = [folder / "scores.json"]
+    written = report.write(folder, step, reports)
+    if isinstance(task, evaluation.HasExamples):
+        for split, found in reports.items():
+            written.append(folder / f"best_and_worst_{split}.jpg")
+            task.write_examples(compile, found.best, found.worst, written[-1])
     if isinstance(task, evaluation.HasArtefacts):
         written += task.write_artefacts(compile, assets, folder)
-    print(f"\nstep {step}\n\n{evaluation.tables(reports)}\n")
+    print(f"\nstep {step}\n\n{report.tables(reports)}\n")
     print("\n".join(f"wrote {path}" for path in written))
 
 
 def run() -> None:
+    """The command ava-eval."""
     _main.run(main, doc=__doc__)
 
 

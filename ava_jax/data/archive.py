@@ -1,83 +1,128 @@
 """Zip files whose members are named by number (`cam400029/001003.avif`), read at random from many threads."""
 
+import concurrent.futures
+import hashlib
 import pathlib
+import threading
 import zipfile
 import zlib
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import tqdm
+from absl import logging
+
+from ava_jax.data import zip_directory, zip_index
+from ava_jax.data.cache import Cache
+from ava_jax.data.files import OpenFiles
+from ava_jax.data.zip_directory import ABSENT, Directory
 
 _LOCAL_HEADER = 30  # bytes, before the member's name
-_EXTRA_FIELDS = 256  # read ahead: a member's local extra fields are rarely longer
-
-
-class Directory(NamedTuple):
-    """A zip's members, sorted by number. 24 bytes a member: a full data set has 10^8 of them."""
-
-    number: np.ndarray  # int32 [M]
-    offset: np.ndarray  # int64 [M], of the local header
-    size: np.ndarray  # int32 [M], as stored
-    crc: np.ndarray  # uint32 [M]
-    header: np.ndarray  # uint16 [M], bytes of the local header's fixed part and name
-    deflated: np.ndarray  # bool [M]
+_AHEAD = 256  # bytes read beyond a member's size: its name and local extra fields are rarely longer
+_STORED, _DEFLATED = 0, 8
+_SLOW_START = 2.0  # seconds of reading directories after which a bar shows the progress
 
 
 class Archives:
-    """Reads members of many zips. Each zip's directory is read once, when it is first asked for.
+    """Reads members of many zips, with a bounded number of open files and a bound on the memory for their directories."""
 
-    A file is open only during a read, so that at most one is open a thread, however many zips there are.
-    """
+    def __init__(self, folder: pathlib.Path | None = None, *, open_files: int = 64, directory_bytes: int = 1 << 28) -> None:
+        """Opens nothing yet.
 
-    def __init__(self) -> None:
-        # Threads may read the same directory at the same time; both then store the same thing.
-        self._directories: dict[pathlib.Path, Directory] = {}
+        Args:
+          folder: where the zips' indexes are kept from run to run; None keeps them in memory alone.
+          open_files: descriptors to hold.
+          directory_bytes: of directories to hold, those used last; others are read again, from `folder` in a tenth of a millisecond.
+        """
+        self._folder = folder
+        self._files = OpenFiles(open_files)
+        self._directories = Cache(directory_bytes, lambda entries: entries.nbytes)
+        self._wanted: dict[pathlib.Path, tuple[np.ndarray, bytes]] = {}  # zip -> numbers of its index, and its key
+        self._warned = threading.Lock()  # taken by the first thread that cannot write to the folder, and kept
 
-    def directory(self, path: pathlib.Path) -> Directory:
-        """Members of the zip at `path`.
+    def index(self, paths: Sequence[pathlib.Path], numbers: np.ndarray, *, threads: int = 8) -> np.ndarray:
+        """Says which members there are, from the kept index or, where that doesn't fit the file as it is, from the zip's directory.
+
+        From here on the zips have these members alone.
+
+        Args:
+          numbers: int32 [N], sorted, without doubles.
+          threads: that read directories.
+
+        Returns:
+          bool [len(paths), N].
 
         Raises:
           ValueError: there is no such file, it is not a whole zip, or a member's name is not a number.
         """
-        if path not in self._directories:
-            self._directories[path] = _read_directory(path)
-        return self._directories[path]
+        digest = hashlib.blake2b(np.ascontiguousarray(numbers, "<i4").tobytes(), digest_size=16).digest()
+
+        def bits(path: pathlib.Path) -> np.ndarray:
+            key = zip_index.key_of(path, digest)
+            self._wanted[path] = numbers, key
+            known = zip_index.load_bits(zip_index.location(self._folder, path), key, len(numbers)) if self._folder else None
+            return known if known is not None else self._build(path, numbers, key).offset != ABSENT
+
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            found = pool.map(bits, paths)
+            bar = tqdm.tqdm(found, total=len(paths), desc="directories", unit="zip", delay=_SLOW_START, leave=False)
+            return np.array(list(bar), bool).reshape(len(paths), len(numbers))
 
     def has(self, path: pathlib.Path, number: int) -> bool:
-        return _find(self.directory(path), number) is not None
+        """Whether the zip has a member of that number. Raises as `read`."""
+        return _find(self._directory(path), number) is not None
 
     def read(self, path: pathlib.Path, number: int) -> bytes | None:
         """Content of a member, or None where the zip has none of that number.
 
         Raises:
-          ValueError: as `directory`, or the content is damaged.
+          ValueError: there is no such file, it is not a whole zip, or the content is damaged.
         """
-        directory = self.directory(path)
-        at = _find(directory, number)
+        entries = self._directory(path)
+        at = _find(entries, number)
         if at is None:
             return None
-        size, header = int(directory.size[at]), int(directory.header[at])
-        with open(path, "rb", buffering=0) as file:
-            file.seek(int(directory.offset[at]))
-            block = _read_exactly(file, header + size + _EXTRA_FIELDS)
-            extra = int.from_bytes(block[28:30], "little")
-            if extra > _EXTRA_FIELDS:
-                block += _read_exactly(file, extra)
-        content = block[header + extra : header + extra + size]
-        if directory.deflated[at]:
-            content = _inflate(content)
-        if content is None or zlib.crc32(content) != directory.crc[at]:
+        try:
+            content = self._content(path, int(entries.offset[at]), int(entries.size[at]))
+        except OSError as e:
+            raise ValueError(f"{path}: member {number} cannot be read ({e}).") from e
+        if content is None or zlib.crc32(content) != entries.crc[at]:
             raise ValueError(f"{path}: member {number} is damaged (checksum); fetch the file again.")
         return content
 
+    def _content(self, path: pathlib.Path, offset: int, size: int) -> bytes | None:
+        """A member's content, inflated; None where there is no member."""
+        block = self._files.read(path, offset, _LOCAL_HEADER + size + _AHEAD)
+        if block[:4] != b"PK\x03\x04" or len(block) < _LOCAL_HEADER:
+            return None
+        method = int.from_bytes(block[8:10], "little")
+        start = _LOCAL_HEADER + int.from_bytes(block[26:28], "little") + int.from_bytes(block[28:30], "little")
+        if start + size > len(block):
+            block += self._files.read(path, offset + len(block), start + size - len(block))
+        content = block[start : start + size]
+        if method == _DEFLATED:
+            return _inflate(content)
+        return content if method == _STORED else None
 
-def check_whole(paths: Iterable[pathlib.Path]) -> None:
-    """Raises ValueError for the first that is no file or lacks a zip's end record, as truncated downloads do. Quick: reads tails only."""
-    for path in paths:
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file.")
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path}: not a whole zip (truncated?); fetch it again.")
+    def _directory(self, path: pathlib.Path) -> Directory:
+        return self._directories.get(path, lambda: self._load(path))
+
+    def _load(self, path: pathlib.Path) -> Directory:
+        if path not in self._wanted:
+            return zip_directory.read(path)
+        numbers, key = self._wanted[path]
+        known = zip_index.load(zip_index.location(self._folder, path), key, numbers) if self._folder else None
+        return known if known is not None else self._build(path, numbers, key)
+
+    def _build(self, path: pathlib.Path, numbers: np.ndarray, key: bytes) -> Directory:
+        entries = zip_directory.align(zip_directory.read(path), numbers)
+        if self._folder:
+            try:
+                zip_index.save(zip_index.location(self._folder, path), key, entries)
+            except OSError as e:
+                if self._warned.acquire(blocking=False):
+                    logging.warning("%s: indexes of zips cannot be kept there, the next start reads them all again (%s)", self._folder, e)
+        return entries
 
 
 def write(path: pathlib.Path, members: Iterable[tuple[str, bytes]]) -> None:
@@ -88,45 +133,9 @@ def write(path: pathlib.Path, members: Iterable[tuple[str, bytes]]) -> None:
             archive.writestr(zipfile.ZipInfo(name), data)
 
 
-def _find(directory: Directory, number: int) -> int | None:
-    at = int(np.searchsorted(directory.number, number))
-    return at if at < len(directory.number) and directory.number[at] == number else None
-
-
-def _read_directory(path: pathlib.Path) -> Directory:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir()]
-    except FileNotFoundError as e:
-        raise ValueError(f"{path}: no such file.") from e
-    except zipfile.BadZipFile as e:
-        raise ValueError(f"{path}: not a whole zip (truncated?); fetch it again.") from e
-    try:
-        numbers = [int(pathlib.PurePosixPath(m.filename).stem) for m in members]
-    except ValueError as e:
-        raise ValueError(f"{path}: members must be named by number, as in 001003.png ({e}).") from e
-    order = np.argsort(np.array(numbers, np.int32), kind="stable")
-
-    def column(values: Iterable[int], dtype: type) -> np.ndarray:
-        return np.fromiter(values, dtype, len(members))[order]
-
-    return Directory(
-        number=column(numbers, np.int32),
-        offset=column((m.header_offset for m in members), np.int64),
-        size=column((m.compress_size for m in members), np.int32),
-        crc=column((m.CRC for m in members), np.uint32),
-        header=column((_LOCAL_HEADER + len(m.orig_filename.encode()) for m in members), np.uint16),
-        deflated=column((m.compress_type == zipfile.ZIP_DEFLATED for m in members), np.bool_),
-    )
-
-
-def _read_exactly(file, count: int) -> bytes:
-    """`count` bytes, fewer at the end of the file: one unbuffered read may return less than is there."""
-    parts = []
-    while count and (part := file.read(count)):
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+def _find(entries: Directory, number: int) -> int | None:
+    at = int(np.searchsorted(entries.number, number))
+    return at if at < len(entries.number) and entries.number[at] == number and entries.offset[at] != ABSENT else None
 
 
 def _inflate(content: bytes) -> bytes | None:

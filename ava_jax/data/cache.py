@@ -1,37 +1,56 @@
-"""Recently used arrays, within a bound in bytes."""
+"""Recently used values, within a bound, made once however many threads ask for them."""
 
 import collections
 import threading
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any
 
-import numpy as np
 
+class Cache:
+    """Keeps the values last asked for, as long as their costs sum to `limit` at most. Safe from several threads."""
 
-class ArrayCache:
-    """Keeps the arrays last asked for, up to `limit` bytes in all. Safe from several threads."""
+    def __init__(self, limit: int, cost: Callable[[Any], int]) -> None:
+        """An empty cache.
 
-    def __init__(self, limit: int) -> None:
+        Args:
+          limit: of the costs of all values kept.
+          cost: of a value, in the limit's unit: bytes, or 1 to count values.
+        """
         self.limit = limit
-        self.bytes = 0
-        self._arrays: collections.OrderedDict[Hashable, np.ndarray] = collections.OrderedDict()
+        self.held = 0  # the costs of all values kept
+        self._cost = cost
+        self._values: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
+        self._making: dict[Hashable, Future] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], np.ndarray | None]) -> np.ndarray | None:
-        """The array kept under `key`, or what `make` returns, then kept; None is passed on and not kept.
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The value kept under `key`, or what `make` returns, which is then kept.
 
-        The arrays are shared: callers must not write to them.
+        Threads that ask for a key while another makes its value wait for it. What `make` raises is raised in all of them, and not kept.
+        Values are shared: callers must not write to them.
         """
         with self._lock:
-            if key in self._arrays:
-                self._arrays.move_to_end(key)
-                return self._arrays[key]
-        array = make()  # outside the lock: threads decode side by side, now and then the same array twice
-        if array is None or array.nbytes > self.limit:
-            return array
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+            theirs = self._making.get(key)
+            if theirs is None:
+                mine = self._making[key] = Future()
+        if theirs is not None:
+            return theirs.result()
+        try:
+            value = make()
+        except BaseException as e:
+            with self._lock:
+                del self._making[key]
+            mine.set_exception(e)
+            raise
         with self._lock:
-            if key not in self._arrays:
-                self._arrays[key] = array
-                self.bytes += array.nbytes
-            while self.bytes > self.limit:
-                self.bytes -= self._arrays.popitem(last=False)[1].nbytes
-        return array
+            del self._making[key]
+            self._values[key] = value
+            self.held += self._cost(value)
+            while self.held > self.limit:
+                self.held -= self._cost(self._values.popitem(last=False)[1])
+        mine.set_result(value)
+        return value

@@ -1,13 +1,14 @@
 """From a source of samples to batches: shuffled, prefetched, exactly resumable."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain
-import numpy as np
 
-from ava_jax.core.sampling import Sampling, Source
+from ava_jax.core.sampling import Grouped, Sampling, Source, UnreadableData
 from ava_jax.core.types import Batch
+from ava_jax.data import order
 
 
 def iterator(
@@ -15,8 +16,9 @@ def iterator(
 ) -> "BatchIterator":
     """Batches of a source, stacked: name -> array [B, ...].
 
-    The order follows from `seed` alone, whatever the number of threads. Samples that the source returns as None are passed over
-    and the next in order take their places, so that batches stay full. Processes read disjoint samples, an equal share of each batch.
+    The order follows from `seed` and the sampling alone, whatever the number of threads. Samples that the source returns as None are
+    passed over and the next in order take their places, so that batches stay full. Processes read disjoint samples, an equal share of
+    each batch; shuffled, a group's samples of one visit are one process's.
 
     Args:
       seed: of the order; each epoch has one of its own.
@@ -33,27 +35,43 @@ def iterator(
         raise ValueError(f"pipeline: process_index must be in 0..{process_count - 1} and each process needs a sample; got {process_index}.")
     if not len(source):
         raise ValueError(f"pipeline: {source!r} has no samples; check the config's captures, cameras and held-out rules.")
-    dataset = grain.MapDataset.source(_Readable(source)).seed(seed)
+    if min(sampling.per_visit, sampling.window) < 1:
+        raise ValueError(f"pipeline: per_visit and window must be at least 1; got {sampling.per_visit} and {sampling.window}.")
+    identity = {"seed": seed, "samples": len(source), "process_index": process_index, "process_count": process_count}
     if sampling.shuffle:
-        dataset = dataset.shuffle()
-    if sampling.epochs != 1:
-        dataset = dataset.repeat(sampling.epochs)
-    if process_count > 1:
-        dataset = dataset[process_index::process_count]
+        identity |= {"order": order.NAME, "per_visit": sampling.per_visit, "window": sampling.window}
+        places = _shuffled(source, sampling, seed, process_index, process_count)
+    else:
+        identity |= {"order": "by index", "per_visit": 1, "window": 1}
+        epochs = sys.maxsize // len(source) - 1 if sampling.epochs is None else sampling.epochs
+        places = range(process_index, len(source) * epochs, process_count)
     # Grain reads 500 samples ahead by default: 3 GB of full-size textures.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * share, 2 * threads, 1))
-    batches = dataset.to_iter_dataset(options).batch(share, drop_remainder=sampling.drop_remainder)
-    identity = {"seed": seed, "samples": len(source), "process_index": process_index, "process_count": process_count}
-    return BatchIterator(iter(batches), identity)
+    # A readable sample comes twice within two epochs and what their visits are apart: more failures in a row mean that there is none.
+    patience = 2 * len(source) + sampling.per_visit**2 * sampling.window
+    samples = grain.MapDataset.source(_Ordered(source, places, patience)).to_iter_dataset(options)
+    return BatchIterator(iter(samples.batch(share, drop_remainder=sampling.drop_remainder)), identity)
+
+
+def _shuffled(source: Source, sampling: Sampling, seed: int, process_index: int, process_count: int) -> order.VisitOrder:
+    return order.VisitOrder(
+        source.groups if isinstance(source, Grouped) else [(len(source), 1)],
+        seed=seed,
+        per_visit=sampling.per_visit,
+        window=sampling.window,
+        epochs=sampling.epochs,
+        process_index=process_index,
+        process_count=process_count,
+    )
 
 
 class BatchIterator(Iterator[Batch]):
     """Iterates over batches; `get_state` and `set_state` hold its place, as a dict that JSON can carry.
 
-    A place is good for any number of threads and any batch size, but only for the same samples, seed and processes.
+    A place is good for any number of threads and any batch size, but only for the same samples, seed, order and processes.
     """
 
-    def __init__(self, batches: grain.DatasetIterator, identity: dict[str, int]) -> None:
+    def __init__(self, batches: grain.DatasetIterator, identity: dict[str, int | str]) -> None:
         self._batches = batches
         self._identity = identity
 
@@ -61,6 +79,7 @@ class BatchIterator(Iterator[Batch]):
         return next(self._batches)
 
     def get_state(self) -> dict[str, Any]:
+        """Where it is, for `set_state`; JSON can carry it."""
         return {**self._identity, "position": self._batches.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -71,27 +90,35 @@ class BatchIterator(Iterator[Batch]):
         """
         for name, mine in self._identity.items():
             if state.get(name) != mine:
-                raise ValueError(f"pipeline: resuming needs the {name} of the saved run, {state.get(name)}; got {mine}.")
+                saved = state.get(name, "of an earlier version")
+                raise ValueError(
+                    f"pipeline: resuming needs the {name} of the saved run, {saved}; got {mine}. "
+                    "Its place in the data means nothing here: start anew in another --workdir, or go on with what it was started with."
+                )
         self._batches.set_state(state["position"])
 
 
-class _Readable:
-    """A source that names the sample in its errors, and gives up when it has no readable sample left."""
+class _Ordered(Sequence):
+    """A source in the order of `places`, which names the sample in its errors and gives up when no sample is left that can be read."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, places: Sequence[int | None], patience: int) -> None:
+        self._source, self._places, self._patience = source, places, patience
         self._failures = 0  # in a row; threads may miscount by a few
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self._places)
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray] | None:
+    def __getitem__(self, place: int) -> Batch | None:
+        if (index := self._places[place]) is None:
+            return None
+        index %= len(self._source)
         try:
             sample = self._source[index]
+        except UnreadableData:
+            raise
         except Exception as e:
             raise ValueError(f"sample {index} of {self._source!r}: {e}") from e
         self._failures = 0 if sample is not None else self._failures + 1
-        # A readable sample comes twice within two epochs, so more failures in a row mean that there is none.
-        if self._failures > 2 * len(self._source):
+        if self._failures > self._patience:
             raise ValueError(f"none of the {len(self._source)} samples of {self._source!r} can be read.")
         return sample

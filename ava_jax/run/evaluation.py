@@ -1,7 +1,7 @@
-"""Scores of a trained model on the splits that it never saw: a row an image, means of the rows, tables of the means."""
+"""Scores of a trained model on the splits that it never saw: a row an image, with the best and the worst kept to be looked at."""
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,12 +10,25 @@ from flax import nnx
 
 from ava_jax.core.sampling import Source
 from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.metrics import table
 from ava_jax.run import inference
 from ava_jax.tasks.base import Task
 
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # `run.inference.Inference.compile`
-GROUPS = ("identity", "camera", "segment")  # columns of `Task.describe` that the report groups by, where a task has them
+EXAMPLES = 4  # of the best and of the worst samples of a split
+
+
+class Example(NamedTuple):
+    """A sample worth looking at.
+
+    Attributes:
+      label: "best" or "worst", with the score that says so.
+      row: its row of the report.
+      sample: its arrays, without the batch axis.
+    """
+
+    label: str
+    row: dict[str, Any]
+    sample: Batch
 
 
 @runtime_checkable
@@ -23,7 +36,7 @@ class HasBaseline(Protocol):
     """A task that knows the best answer which no learning is needed for."""
 
     def baseline(self, assets: Assets) -> Callable[[Batch], dict[str, np.ndarray]]:
-        """Scores of that answer: batch -> score -> [B], with names of `Task.evaluate`; the first one heads the gain's column."""
+        """Scores of that answer: batch -> score -> [B], with names of `Task.evaluate`; the gain is taken in the first one."""
 
 
 @runtime_checkable
@@ -34,6 +47,14 @@ class HasArtefacts(Protocol):
         """Writes files into a folder that exists, and names them. `compile(fn)` makes a function of `args` from `fn(model, *args)`."""
 
 
+@runtime_checkable
+class HasExamples(Protocol):
+    """A task that can show samples beside what the model makes of them."""
+
+    def write_examples(self, compile: Compile, best: Sequence[Example], worst: Sequence[Example], path: pathlib.Path) -> None:
+        """Draws them, as many of either kind, into a JPEG at `path`. `compile` as for `HasArtefacts`."""
+
+
 class SplitReport(NamedTuple):
     """What became of one split.
 
@@ -42,12 +63,15 @@ class SplitReport(NamedTuple):
       scores: names of the columns that are scores.
       baseline: names of the columns that are the baseline's scores, `baseline_<score>`; () without one.
       unreadable: samples of the split that could not be read.
+      best, worst: EXAMPLES samples at most by the first score that each has; () where the task cannot show them.
     """
 
     rows: list[dict[str, Any]]
     scores: tuple[str, ...]
     baseline: tuple[str, ...]
     unreadable: int
+    best: tuple[Example, ...] = ()
+    worst: tuple[Example, ...] = ()
 
 
 def evaluate(task: Task, assets: Assets, compile: Compile, splits: Sequence[str], *, threads: int) -> dict[str, SplitReport]:
@@ -92,69 +116,47 @@ def _evaluate_split(
     rows: list[dict[str, Any]] = []
     scores: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
+    extremes = _Extremes(EXAMPLES) if isinstance(task, HasExamples) else None
     with tqdm.tqdm(total=len(source), desc=split, unit="image") as bar:
         for batch, count in inference.read_in_order(source, task.sampling(split).batch_size, threads=threads):
             ours = score(batch)
+            if not rows:
+                bar.unpause()  # what came before was compiling, which says nothing of the time left
             theirs = {f"baseline_{name}": values for name, values in baseline(batch).items()}
             scores, reference = tuple(ours), tuple(theirs)
             columns = {name: np.asarray(values, np.float64) for name, values in {**ours, **theirs}.items()}
             for i, description in enumerate(task.describe(batch, assets)[:count]):
                 rows.append({**description, **{name: float(values[i]) for name, values in columns.items()}})
+                if extremes is not None:
+                    extremes.offer(rows[-1], scores, batch, i)
             bar.update(count)
     if not rows:
         raise ValueError(f"evaluate: none of the {len(source)} samples of the split {split!r} can be read.")
-    return SplitReport(rows, scores, reference, len(source) - len(rows))
+    best, worst = extremes.found() if extremes is not None else ((), ())
+    return SplitReport(rows, scores, reference, len(source) - len(rows), best, worst)
 
 
-def summary(report: SplitReport) -> dict[str, Any]:
-    """Means of one split, over all and by `GROUPS`, as JSON can carry them."""
+class _Extremes:
+    """The samples of the greatest and of the least score so far, each by the first score that it has."""
 
-    def means(of: Mapping[str, table.Mean]) -> dict[str, Any]:
-        return {name: mean.to_json() for name, mean in of.items()}
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._best: list[tuple[float, Example]] = []  # the best first
+        self._worst: list[tuple[float, Example]] = []  # the worst first
 
-    columns = [*report.scores, *report.baseline]
-    everything = {name: table.mean([row[name] for row in report.rows]) for name in columns}
-    groups = {
-        by: {key: means(group) for key, group in table.group(report.rows, by, columns).items()} for by in GROUPS if by in report.rows[0]
-    }
-    return {"images": len(report.rows), "unreadable": report.unreadable, "scores": means(everything), "by": groups}
+    def offer(self, row: dict[str, Any], scores: Sequence[str], batch: Batch, at: int) -> None:
+        """Keeps a copy of sample `at` of a batch, if it belongs to either; lets go of one that no longer does."""
+        name = next((name for name in scores if not np.isnan(row[name])), None)
+        if name is None:
+            return
+        value = row[name]
+        for kept, label, sign in ((self._best, "best", -1.0), (self._worst, "worst", 1.0)):
+            if len(kept) == self._count and sign * value >= sign * kept[-1][0]:
+                continue
+            example = Example(f"{label}, {name.replace('_', ' ')} {value:.2f}", row, {key: np.array(v[at]) for key, v in batch.items()})
+            kept.append((value, example))
+            kept.sort(key=lambda item: sign * item[0])  # stable: of equals, the first that came
+            del kept[self._count :]
 
-
-def tables(reports: Mapping[str, SplitReport]) -> str:
-    """The splits beside each other, then each split by identity and by camera."""
-    parts = [_table("split", {split: _means(report) for split, report in reports.items()}, reports)]
-    for split, report in reports.items():
-        if report.unreadable:
-            parts.append(f"{split}: {report.unreadable} samples listed could not be read.")
-        for by in GROUPS[:2]:
-            if by in report.rows[0]:
-                grouped = table.group(report.rows, by, [*report.scores, *report.baseline])
-                parts.append(_table(f"{split}, by {by}", grouped, {split: report}))
-    return "\n\n".join(parts)
-
-
-def _means(report: SplitReport) -> dict[str, table.Mean]:
-    return {name: table.mean([row[name] for row in report.rows]) for name in (*report.scores, *report.baseline)}
-
-
-def _table(title: str, lines: Mapping[str, Mapping[str, table.Mean]], reports: Mapping[str, SplitReport]) -> str:
-    """One table: a line a group, with the gain over the baseline in the baseline's first score."""
-    first = next(iter(reports.values()))
-    head = first.baseline[0] if first.baseline else None
-    header = [title, "images", *(name.replace("_", " ") for name in first.scores)]
-    if head:
-        header += [head.replace("_", " "), "gain"]
-    text = []
-    for key, means in lines.items():
-        images = max(mean.images + mean.ignored for mean in means.values())
-        cells = [key, str(images), *(_number(name, means[name].value) for name in first.scores)]
-        if head:
-            score = head.removeprefix("baseline_")
-            cells += [_number(head, means[head].value), _number(head, means[score].value - means[head].value, sign="+")]
-        text.append(cells)
-    return table.format_table(header, text)
-
-
-def _number(score: str, value: float, sign: str = "") -> str:
-    """SSIM lives in the third decimal, dB and grey levels in the second. A dash where no image has the score."""
-    return "-" if np.isnan(value) else f"{value:{sign}.{4 if 'ssim' in score else 2}f}"
+    def found(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+        return tuple(example for _, example in self._best), tuple(example for _, example in self._worst)

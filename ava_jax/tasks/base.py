@@ -6,10 +6,11 @@ nothing else. A task imports from {data, nn, ops, losses, metrics} -> core; neve
 
 import importlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import ml_collections
+import numpy as np
 import optax
 from flax import nnx
 
@@ -33,16 +34,18 @@ class Task(Protocol):
     def source(self, split: str, assets: Assets) -> Source:
         """Samples of a split. Every task has "train"; `eval_splits` lists the others."""
 
-    def sampling(self, split: str) -> Sampling: ...
+    def sampling(self, split: str) -> Sampling:
+        """Order and batch size in which a split is read."""
 
     @property
-    def eval_splits(self) -> Sequence[str]: ...
+    def eval_splits(self) -> Sequence[str]:
+        """Splits beside "train" that hold any sample."""
 
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> nnx.Module:
         """A fresh model: `nnx.Param`, `core.variables.Running` and `core.variables.Constant` variables only."""
 
     def loss(self, model: nnx.Module, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, LossTerm]:
-        """Unreduced terms by name; names as in `config.loss_weights`.
+        """Unreduced terms by name, values [B, ...] each; names as in `config.loss_weights`.
 
         Traced under `shard_map` over `core.parallel.BATCH_AXIS`: `batch` is one device's share. May move `Running` variables,
         to the same value on every device.
@@ -52,13 +55,24 @@ class Task(Protocol):
         """Gradients to updates. `update` is also called with `loss=`, the weighted sum."""
 
     def evaluate(self, model: nnx.Module, batch: Batch) -> dict[str, Array]:
-        """Scores, one row a sample: name -> [B]. Traced by jit; NaN where a score is not defined for a sample."""
+        """Scores, one row a sample: name -> [B]. Traced by jit; NaN where a score is not defined for a sample.
+
+        Best and worst samples are told by the first score that each has: more of it is better.
+        """
 
     def describe(self, batch: Batch, assets: Assets) -> list[dict[str, Any]]:
         """What each sample of a batch is, for tables: [{"identity": ..., "camera": ..., "segment": ..., "frame": ...}]."""
 
     def pictures(self, model: nnx.Module, batch: Batch) -> dict[str, Array]:
-        """Progress pictures: name -> uint8 [H, W, 3]. Traced by jit."""
+        """Progress pictures: name -> uint8 [H, W, 3]. Traced by jit. Of a task that `HasCaptions`: whatever its `draw_pictures` takes."""
+
+
+@runtime_checkable
+class HasCaptions(Protocol):
+    """A task that lays its progress pictures out and writes on them, which traced code cannot."""
+
+    def draw_pictures(self, pictures: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """What `Task.pictures` made of a batch, as name -> uint8 [H, W, 3]."""
 
 
 def load_task(config: ml_collections.ConfigDict) -> Task:

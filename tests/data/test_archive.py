@@ -1,13 +1,12 @@
 """Zips of numbered files."""
 
 import concurrent.futures
-import pickle
 import zipfile
 
 import numpy as np
 import pytest
 
-from ava_jax.data import archive
+from ava_jax.data import archive, zip_directory
 
 
 @pytest.fixture
@@ -23,7 +22,6 @@ def test_members_are_found_by_number(stored):
     assert archives.read(stored, 30) == bytes([30]) * 31
     assert archives.read(stored, 11) is None
     assert archives.has(stored, 10) and not archives.has(stored, 31)
-    np.testing.assert_array_equal(archives.directory(stored).number, [10, 20, 30])
 
 
 def test_deflated_members_and_extra_fields_are_read_too(tmp_path):
@@ -46,8 +44,6 @@ def test_a_truncated_zip_is_named(stored):
     stored.write_bytes(stored.read_bytes()[:-30])
     with pytest.raises(ValueError, match=r"cam7\.zip: not a whole zip"):
         archive.Archives().read(stored, 10)
-    with pytest.raises(ValueError, match=r"cam7\.zip: not a whole zip"):
-        archive.check_whole([stored])
 
 
 def test_a_damaged_member_is_named_and_others_still_read(stored):
@@ -64,7 +60,7 @@ def test_missing_file_and_foreign_members_are_named(tmp_path):
     with pytest.raises(ValueError, match="no such file"):
         archive.Archives().has(tmp_path / "none.zip", 1)
     with pytest.raises(ValueError, match="no such file"):
-        archive.check_whole([tmp_path / "none.zip"])
+        archive.Archives().index([tmp_path / "none.zip"], np.arange(3, dtype=np.int32))
     archive.write(tmp_path / "b.zip", [("readme.txt", b"")])
     with pytest.raises(ValueError, match="named by number"):
         archive.Archives().has(tmp_path / "b.zip", 1)
@@ -80,6 +76,51 @@ def test_threads_read_side_by_side(tmp_path):
         assert list(pool.map(lambda n: archives.read(path, n), numbers)) == [contents[n] for n in numbers]
 
 
-def test_archives_travel_between_processes(stored):
-    archives = pickle.loads(pickle.dumps(archive.Archives()))
-    assert archives.read(stored, 10) == bytes([10]) * 11
+_NAMES = {
+    "uniform": [f"cam7/{n:06d}.bin" for n in (3, 1, 2)],
+    "without a folder": ["000003.bin", "000001.bin", "000002.bin"],
+    "without a suffix": ["a/3", "a/1", "a/2"],
+    "of several lengths": ["a/3.bin", "a/01.bin", "a/002.bin"],
+    "of several folders": ["a/3.bin", "b/1.bin", "c/2.bin"],
+    "beside a folder's entry": ["a/", "a/3.bin", "a/1.bin", "a/2.bin"],
+}
+
+
+@pytest.mark.parametrize("kind", _NAMES)
+def test_directories_are_read_as_zipfile_reads_them(tmp_path, kind):
+    path, names = tmp_path / "a.zip", _NAMES[kind]
+    archive.write(path, [(name, name.encode() * 9) for name in names])
+    entries = zip_directory.read(path)
+    with zipfile.ZipFile(path) as z:
+        infos = sorted((i for i in z.infolist() if not i.is_dir()), key=lambda i: int(i.filename.split("/")[-1].split(".")[0]))
+    assert entries.number.tolist() == [1, 2, 3]
+    assert entries.offset.tolist() == [i.header_offset for i in infos]
+    assert entries.size.tolist() == [i.compress_size for i in infos] and entries.crc.tolist() == [i.CRC for i in infos]
+    assert archive.Archives().read(path, 2) == infos[1].filename.encode() * 9
+
+
+def test_other_ends_of_zips_are_read_too(stored):
+    whole = zip_directory.read(stored)
+    with zipfile.ZipFile(stored, "a") as z:
+        z.comment = b"a comment"
+    np.testing.assert_array_equal(zip_directory.read(stored), whole)
+    stored.write_bytes(b"something before" + stored.read_bytes())
+    assert archive.Archives().read(stored, 20) == bytes([20]) * 21
+    with zipfile.ZipFile(stored, "w"):
+        pass
+    assert len(zip_directory.read(stored).number) == 0
+
+
+@pytest.mark.parametrize("cut", [1, 21, 22, 60, 150])
+def test_no_truncation_goes_unnoticed(stored, cut):
+    stored.write_bytes(stored.read_bytes()[:-cut])
+    with pytest.raises(ValueError, match="not a whole zip"):
+        zip_directory.read(stored)
+
+
+def test_a_file_cut_after_it_was_indexed_is_damage_not_garbage(stored):
+    archives = archive.Archives()
+    assert archives.has(stored, 20)
+    stored.write_bytes(stored.read_bytes()[:40])
+    with pytest.raises(ValueError, match="member 20 is damaged"):
+        archives.read(stored, 20)

@@ -1,7 +1,6 @@
-"""Pictures, meshes and the cache."""
+"""Pictures and meshes."""
 
 import io
-import threading
 
 import numpy as np
 import plyfile
@@ -10,7 +9,6 @@ from PIL import Image
 
 from ava_jax.core.mesh import Topology
 from ava_jax.data import images, mesh_files
-from ava_jax.data.cache import ArrayCache
 
 
 def _gradient(height, width):
@@ -92,32 +90,3 @@ def test_damaged_plys_are_refused():
     for broken in (data[:-5], b"ply\n", b""):
         with pytest.raises(ValueError, match="no PLY"):
             mesh_files.read_vertices(broken)
-
-
-def test_the_cache_keeps_what_was_used_last_within_its_bound():
-    made = []
-
-    def make(key):
-        return lambda: made.append(key) or np.zeros(100, np.uint8)
-
-    cache = ArrayCache(250)
-    for key in "abacb":  # c pushes b out: a was used since
-        cache.get(key, make(key))
-    assert made == list("abcb") and cache.bytes == 200
-    assert cache.get("large", lambda: np.zeros(251, np.uint8)).nbytes == 251 and cache.bytes == 200
-    assert cache.get("none", lambda: None) is None and cache.bytes == 200
-
-
-def test_the_cache_counts_right_under_threads():
-    cache = ArrayCache(1000)
-
-    def work(seed):
-        for key in np.random.default_rng(seed).integers(0, 30, 300).tolist():
-            assert cache.get(key, lambda key=key: np.full(100, key, np.uint8))[0] == key
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert cache.bytes == 1000

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from ava_jax.core.sampling import Sampling, UnreadableData
 from ava_jax.data import pipeline
-from ava_jax.core.sampling import Sampling
 
 
 class Numbers:
@@ -25,6 +25,14 @@ class Numbers:
         if i in self.faults:
             raise OSError("disk on fire")
         return None if i in self.gaps else {"i": np.int32(i), "row": np.full(3, i, np.float32)}
+
+
+class Views(Numbers):
+    """Frames seen by cameras, in groups of a frame each."""
+
+    def __init__(self, frames, cameras, gaps=()):
+        super().__init__(frames * cameras, gaps)
+        self.groups = [(frames, cameras)]
 
 
 def take(iterator, count):
@@ -80,15 +88,51 @@ def test_a_running_iterator_can_be_set_back():
     assert take(iterator, 5) == start
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"n": 24}, {"process_count": 2}])
+def test_resuming_is_exact_in_visits_and_over_processes():
+    source, sampling = Views(11, 6, gaps=(2, 3, 40)), Sampling(4, per_visit=4, window=3)
+    for process in range(2):
+        share = {"seed": 5, "process_index": process, "process_count": 2}
+        first = pipeline.iterator(source, sampling, threads=3, **share)
+        take(first, 13)
+        state = json.loads(json.dumps(first.get_state()))
+        expected = take(first, 40)
+        again = pipeline.iterator(source, sampling, threads=1, **share)
+        again.set_state(state)
+        assert take(again, 40) == expected
+
+
+def test_processes_together_read_each_sample_once_in_visits():
+    source, sampling = Views(11, 6, gaps=(2, 3, 40)), Sampling(2, per_visit=4, window=3, epochs=2, drop_remainder=False)
+    shares = [pipeline.iterator(source, sampling, seed=1, threads=2, process_index=i, process_count=2) for i in range(2)]
+    seen = [int(i) for share in shares for batch in share for i in batch["i"]]
+    assert sorted(seen) == sorted(2 * [i for i in range(66) if i not in source.gaps])
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"n": 24}, {"process_count": 2}, {"per_visit": 2}, {"window": 2}, {"shuffle": False}])
 def test_a_state_of_another_order_is_refused(change):
     state = pipeline.iterator(Numbers(23), Sampling(4), seed=0, threads=0).get_state()
     settings = {"n": 23, "seed": 0, "process_count": 1} | change
-    other = pipeline.iterator(
-        Numbers(settings["n"]), Sampling(4), seed=settings["seed"], threads=0, process_count=settings["process_count"]
-    )
-    with pytest.raises(ValueError, match="resuming needs the"):
+    n, seed, count = (settings.pop(name) for name in ("n", "seed", "process_count"))
+    other = pipeline.iterator(Numbers(n), Sampling(4, **settings), seed=seed, threads=0, process_count=count)
+    with pytest.raises(ValueError, match="resuming needs the .* start anew in another --workdir"):
         other.set_state(state)
+
+
+def test_a_state_from_before_orders_had_names_is_refused():
+    iterator = pipeline.iterator(Numbers(23), Sampling(4), seed=0, threads=0)
+    old = {name: value for name, value in iterator.get_state().items() if name not in ("order", "per_visit", "window")}
+    with pytest.raises(ValueError, match="the order of the saved run, of an earlier version"):
+        iterator.set_state(old)
+
+
+def test_a_source_that_gives_up_is_heard_as_it_speaks():
+    class Faulty(Numbers):
+        def __getitem__(self, i):
+            raise UnreadableData("data: 9 of 10 cannot be decoded.")
+
+    with pytest.raises(UnreadableData) as error:
+        next(pipeline.iterator(Faulty(8), Sampling(2), seed=0, threads=2))
+    assert str(error.value) == "data: 9 of 10 cannot be decoded."
 
 
 def test_processes_share_every_batch_and_see_each_sample_once():

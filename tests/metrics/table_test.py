@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from ava_jax.metrics import table
@@ -15,16 +16,44 @@ ROWS = [
 
 
 def test_means_pass_over_nan_and_count_it():
-    assert table.mean([1.0, math.nan, 4.0]) == table.Mean(2.5, images=2, ignored=1)
+    found = table.mean([1.0, math.nan, 4.0])
+    assert (found.value, found.images, found.clusters, found.ignored) == (2.5, 2, 2, 1)
     empty = table.mean([math.nan])
-    assert math.isnan(empty.value) and (empty.images, empty.ignored) == (0, 1)
+    assert math.isnan(empty.value) and math.isnan(empty.half_width) and (empty.images, empty.clusters, empty.ignored) == (0, 0, 1)
+
+
+def test_an_interval_of_independent_values_is_students():
+    values = [2.0, 4.0, 9.0]
+    half = 4.3026527 * np.std(values, ddof=1) / np.sqrt(3)  # t(2), 97.5%, from a printed table
+    assert table.mean(values).half_width == pytest.approx(half, rel=1e-6)
+
+
+def test_copies_of_an_observation_narrow_nothing():
+    values, labels = [2.0, 4.0, 9.0], ["a", "b", "c"]
+    assert table.mean(values * 5, labels * 5).half_width == pytest.approx(table.mean(values).half_width)
+    assert math.isnan(table.mean(values, ["a"] * 3).half_width), "one cluster says nothing of how they vary"
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    """Frames with an effect of their own, seen by 12 cameras: 95% of the intervals hold the truth, taken image by image far fewer."""
+    rng = np.random.default_rng(0)
+    for frames in (5, 20):
+        clusters = np.repeat(np.arange(frames), 12)
+        held = np.zeros(2)
+        for _ in range(1000):
+            values = rng.normal(size=frames)[clusters] + 0.5 * rng.normal(size=len(clusters))
+            found = [table.mean(values, clusters.tolist()), table.mean(values)]
+            held += [abs(mean.value) <= mean.half_width for mean in found]
+        assert 930 <= held[0] <= 970, f"{frames} frames"
+        assert held[1] < 600, f"{frames} frames, taken as independent images"
 
 
 def test_group_is_a_mean_over_images_sorted_by_name():
     grouped = table.group(ROWS, "identity", ["psnr", "face_psnr"])
     assert list(grouped) == ["a", "b"]
-    assert grouped["a"] == {"psnr": table.Mean(30.0, 2, 0), "face_psnr": table.Mean(1.0, 1, 1)}
-    assert table.group(ROWS, "camera", ["psnr"])["2"]["psnr"] == table.Mean(25.0, 2, 0)
+    assert (grouped["a"]["psnr"].value, grouped["a"]["psnr"].images) == (30.0, 2)
+    assert (grouped["a"]["face_psnr"].value, grouped["a"]["face_psnr"].images, grouped["a"]["face_psnr"].ignored) == (1.0, 1, 1)
+    assert table.group(ROWS, "camera", ["psnr"], alike=["identity"])["2"]["psnr"].clusters == 2
 
 
 def test_group_names_what_a_row_lacks():
@@ -34,7 +63,7 @@ def test_group_names_what_a_row_lacks():
 
 def test_json_has_no_nan():
     text = json.dumps(table.mean([math.nan]).to_json(), allow_nan=False)
-    assert json.loads(text) == {"mean": None, "images": 0, "ignored": 1}
+    assert json.loads(text) == {"mean": None, "interval": None, "images": 0, "clusters": 0, "ignored": 1}
 
 
 def test_columns_are_aligned():
@@ -45,3 +74,8 @@ def test_columns_are_aligned():
 def test_a_ragged_line_is_refused():
     with pytest.raises(ValueError, match="needs 2 cells"):
         table.format_table(["who", "dB"], [["alice"]])
+
+
+def test_labels_must_match_values():
+    with pytest.raises(ValueError, match="a cluster for each of 3 values; got 2"):
+        table.mean([1.0, 2.0, 3.0], ["a", "b"])

@@ -1,5 +1,6 @@
-"""Rows, means and tables of a task that needs no learning: it answers with a number that the batch holds."""
+"""Rows, means and files of a task that needs no learning: it answers with a number that the batch holds."""
 
+import csv
 import json
 
 import jax.numpy as jnp
@@ -8,8 +9,8 @@ import pytest
 from flax import nnx
 
 from ava_jax.core.types import Assets
-from ava_jax.run import evaluation, inference
 from ava_jax.core.sampling import Sampling
+from ava_jax.run import evaluation, inference, report
 
 ASSETS = Assets({}, {"identities": ["anna", "bert"]})
 
@@ -53,7 +54,7 @@ class Plain:
 
     def describe(self, batch, assets):
         rows = zip(batch["identity"], batch["camera"], strict=True)
-        return [{"identity": assets.names["identities"][i], "camera": f"cam{c}", "frame": 0} for i, c in rows]
+        return [{"identity": assets.names["identities"][i], "camera": f"cam{c}", "frame": int(c)} for i, c in rows]
 
 
 class WithBaseline(Plain):
@@ -66,38 +67,87 @@ def evaluate(task, splits=("late",)):
     return evaluation.evaluate(task, ASSETS, inference.Inference(Offset()).compile, splits, threads=0)
 
 
+class WithExamples(Plain):
+    def write_examples(self, compile, best, worst, path): ...
+
+
+def evaluate(task, splits=("late",)):
+    return evaluation.evaluate(task, ASSETS, inference.Inference(Offset()).compile, splits, threads=0)
+
+
 def test_a_row_for_every_readable_sample_and_one_compilation():
     task = Plain()
-    report = evaluate(task)["late"]
-    assert [row["psnr"] for row in report.rows] == [10, 11, 12, 13, 14, 16]
-    assert [row["identity"] for row in report.rows] == ["anna", "bert", "anna", "bert", "anna", "anna"]
-    assert report.unreadable == 1 and report.scores == ("ssim", "psnr") and report.baseline == ()
+    found = evaluate(task)["late"]
+    assert [row["psnr"] for row in found.rows] == [10, 11, 12, 13, 14, 16]
+    assert [row["identity"] for row in found.rows] == ["anna", "bert", "anna", "bert", "anna", "anna"]
+    assert found.unreadable == 1 and found.scores == ("ssim", "psnr") and found.baseline == found.best == ()
     assert task.traced == 1, "compiled once"
 
 
+def test_the_best_and_the_worst_are_kept_each_by_the_first_score_it_has():
+    found = evaluate(WithExamples())["late"]
+    # Sample 4 has no ssim and stands with its psnr, 14, above all others.
+    assert [float(example.sample["value"]) for example in found.best] == [4, 6, 3, 2]
+    assert [float(example.sample["value"]) for example in found.worst] == [0, 1, 2, 3]
+    assert [example.label for example in found.best[:2]] == ["best, psnr 14.00", "best, ssim 0.60"]
+    assert found.worst[1].label == "worst, ssim 0.10" and found.worst[1].row == found.rows[1]
+    assert all(np.shape(value) == () for value in found.best[0].sample.values()), "without the batch axis"
+
+
 def test_summary_counts_what_has_no_score():
-    summary = evaluation.summary(evaluate(Plain())["late"])
+    summary = report.summary(evaluate(Plain())["late"])
     text = json.dumps(summary, allow_nan=False)
-    assert json.loads(text)["scores"]["ssim"] == {"mean": pytest.approx((0 + 1 + 2 + 3 + 6) / 50), "images": 5, "ignored": 1}
+    ssim = json.loads(text)["scores"]["ssim"]
+    assert ssim["mean"] == pytest.approx((0 + 1 + 2 + 3 + 6) / 50) and (ssim["images"], ssim["ignored"]) == (5, 1)
     assert summary["by"]["identity"]["bert"]["psnr"]["mean"] == 12.0
     assert list(summary["by"]) == ["identity", "camera"], "no segments in this task's descriptions"
 
 
-def test_the_baseline_stands_beside_the_scores():
+def test_images_of_one_persons_frame_are_one_cluster():
+    psnr = report.summary(evaluate(Plain())["late"])["scores"]["psnr"]
+    # Frame 0: anna 10 and 12, bert 11; frame 1: bert 13, anna 14; frame 2: anna 16.
+    sums = np.array([10 + 12, 11, 13, 14, 16]) - np.array([2, 1, 1, 1, 1]) * (76 / 6)
+    half = 2.7764451 * np.sqrt(5 / 4 * np.square(sums).sum()) / 6  # t(4), 97.5%, from a printed table
+    assert psnr["clusters"] == 5 and psnr["interval"] == pytest.approx([76 / 6 - half, 76 / 6 + half], rel=1e-6)
+
+
+def test_the_baseline_and_the_gain_image_by_image_stand_beside_the_scores():
     reports = evaluate(WithBaseline(), ("late", "far"))
     assert reports["late"].rows[-1]["baseline_psnr"] == 5.0
-    lines = evaluation.tables(reports).splitlines()
+    gain = report.summary(reports["late"])["scores"]["gain"]
+    assert gain["mean"] == 11.0 and gain["interval"] == [11.0, 11.0], "the same on every image, however they differ"
+    lines = report.tables(reports).splitlines()
     assert lines[0].split() == ["split", "images", "ssim", "psnr", "baseline", "psnr", "gain"]
     late = lines[2].split()
-    assert late[:4] == ["late", "6", "0.2400", "12.67"] and late[-1] == "+11.00"
+    assert late[:3] == ["late", "6", "0.2400"] and late[-2:] == ["+11.00", "±0.00"]
     assert "late: 1 samples listed could not be read." in lines
     assert any(line.startswith("late, by identity") for line in lines) and any(line.startswith("far, by camera") for line in lines)
 
 
-def test_a_score_that_no_image_has_is_a_dash():
-    rows = [{"identity": "a", "psnr": np.nan}]
-    report = evaluation.SplitReport(rows, ("psnr",), (), 0)
-    assert evaluation.tables({"late": report}).splitlines()[2].split() == ["late", "1", "-"]
+def test_files_hold_every_mean_and_every_image(tmp_path):
+    reports = evaluate(Plain(), ("late", "far"))
+    summaries, rows = report.write(tmp_path, 12, reports)
+    saved = json.loads(summaries.read_text())
+    assert saved["step"] == 12 and saved["confidence"] == 0.95 and saved["splits"]["far"]["images"] == 2
+    with open(rows, newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["split"] for row in table] == ["late"] * 6 + ["far"] * 2
+    assert float(table[5]["psnr"]) == 16.0 and table[4]["ssim"] == "" and table[4]["identity"] == "anna"
+
+
+def test_a_score_that_no_image_has_is_a_dash_and_no_column_of_its_groups():
+    found = evaluation.SplitReport([{"identity": "a", "psnr": np.nan, "l1": 2.0}], ("psnr", "l1"), (), 0)
+    lines = report.tables({"late": found}).splitlines()
+    assert lines[2].split() == ["late", "1", "-", "2.00"]
+    assert lines[4].split() == ["late,", "by", "identity", "images", "l1"]
+
+
+def test_a_long_table_shows_its_ends():
+    rows = [{"camera": f"cam{i:03d}", "psnr": float(i)} for i in range(40)]
+    text = report.tables({"late": evaluation.SplitReport(rows, ("psnr",), (), 0)})
+    shown = [line.split()[0] for line in text.splitlines() if line.startswith("cam")]
+    assert shown == [f"cam{i:03d}" for i in (*range(12), *range(28, 40))]
+    assert "The 12 lowest and the 12 highest of 40 in psnr" in text
 
 
 def test_mistakes_are_named():

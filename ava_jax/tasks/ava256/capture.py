@@ -7,12 +7,14 @@ import csv
 import dataclasses
 import json
 import pathlib
+import sys
 
 import numpy as np
 
 SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to
 NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
 TOPOLOGY = "face_topology.obj"
+MOST_MISSING = 0.9  # of the images listed; where more are absent, list and zips do not belong together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Capture:
       focal: f64 [C, 2]; principal: f64 [C, 2]; pixels of the full sensor.
       rotation: f64 [C, 3, 3], world to camera; translation: f64 [C, 3], mm.
       frames: int32 [N], frame ids in the order of the frame list.
-      segments: [N], segment of each frame.
+      segments: [N], segment of each frame: an object array, in which frames share their segment's string.
     """
 
     name: str
@@ -41,20 +43,25 @@ class Capture:
 
     @property
     def head_pose(self) -> pathlib.Path:
+        """Zip of head poses, a text file a frame."""
         return self.decoder / "head_pose" / "head_pose.zip"
 
     @property
     def vertices(self) -> pathlib.Path:
+        """Zip of meshes, a PLY a frame."""
         return self.decoder / "kinematic_tracking" / "registration_vertices.zip"
 
     @property
     def texture(self) -> pathlib.Path:
+        """Zip of textures, an AVIF a frame."""
         return self.decoder / "uv_image" / "color.zip"
 
     def image(self, camera: str) -> pathlib.Path:
+        """Zip of a camera's images, an AVIF a frame."""
         return self.decoder / "image" / f"cam{camera}.zip"
 
     def segmentation(self, camera: str) -> pathlib.Path:
+        """Zip of a camera's label pictures, a PNG a frame."""
         return self.decoder / "segmentation_parts" / f"cam{camera}.zip"
 
 
@@ -115,7 +122,7 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = ()) -> Capture:
         rotation=rigid[:, :, :3],
         translation=rigid[:, :, 3],
         frames=frames,
-        segments=np.array([row["seg_id"] for row in rows]),
+        segments=np.array([sys.intern(row["seg_id"]) for row in rows], object),
     )
 
 
@@ -144,6 +151,8 @@ def _read_calibration(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndar
             intrinsics, rigid = np.array(entry["K"], np.float64).T, np.array(entry["T"], np.float64)[:4, :3].T
             if intrinsics.shape != (3, 3) or rigid.shape != (3, 4) or not np.isfinite(rigid).all() or not np.isfinite(intrinsics).all():
                 raise ValueError(f"camera {entry['cameraId']}: K must be 3 x 3 and T 4 x 4 finite numbers")
+            if not np.allclose(rigid[:, :3] @ rigid[:, :3].T, np.eye(3), atol=1e-3) or min(intrinsics[0, 0], intrinsics[1, 1]) <= 0:
+                raise ValueError(f"camera {entry['cameraId']}: T must begin with a rotation, and K's focal lengths must be positive")
             int(entry["cameraId"])
             cameras[str(entry["cameraId"])] = intrinsics, rigid
     except OSError as e:

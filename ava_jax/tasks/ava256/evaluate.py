@@ -11,7 +11,7 @@ NOT_FACE = (0, 3)  # labels of `segmentation_parts`: background, chair
 
 
 def face_mask(segmentation: Array) -> Array:
-    """Pixels of the person, bool [B, H, W]: neither background nor chair."""
+    """Pixels of the person, bool [B, H, W]: neither background nor chair. Of captures without a chair: all whose label is not 0."""
     return (segmentation != NOT_FACE[0]) & (segmentation != NOT_FACE[1])
 
 

@@ -2,8 +2,8 @@
 
 import io
 import pathlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import capture as disk
 from ava_jax.tasks.ava256 import render, request, source
+from ava_jax.tasks.ava256.evaluate import face_mask
 from ava_jax.tasks.ava256.model import AvatarCodec
 
 ERROR_FULL_SCALE = 64.0  # grey levels of mean absolute error that the colour map ends at
+_ERROR_CAPTION = f"error (0 to {ERROR_FULL_SCALE:.0f} of 255)"
 # Black, indigo, red, orange, pale yellow: lightness rises all along, so it reads in grey too.
 _ERROR_COLOURS = np.array([[0, 0, 0], [66, 10, 104], [187, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
 
@@ -41,14 +43,89 @@ class Strip(NamedTuple):
 
 
 def progress(model: AvatarCodec, batch: Batch) -> dict[str, jax.Array]:
-    """A training batch, a row a sample: `reconstruction` (truth | render | error) and `cross_identity` (truth | render | the next
-    sample's person with this one's expression and camera), u8 [B * H, 3 * W, 3]."""
-    truth = batch["image"]
+    """What `progress_sheet` shows of a training batch.
+
+    Returns:
+      render, error, driven: u8 [B, H, W, 3]; driven is the partner's person with the sample's own expression, camera and background.
+      partner: int32 [B], the next sample of another person, or the next one where there is no other.
+    """
     code = render.encode_identity(model, batch)
     own = render.drive(model, code, batch["identity"], batch)
-    other, identity = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), (code, batch["identity"]))
-    cross = render.drive(model, other, identity, batch)
-    return {"reconstruction": _rows(truth, own, error_colours(own, truth)), "cross_identity": _rows(truth, own, cross)}
+    partner = next_of_another(batch["identity"])
+    other, identity = jax.tree.map(lambda x: x[partner], (code, batch["identity"]))
+    driven = render.drive(model, other, identity, batch)
+    panels = {"render": own, "error": error_colours(own, batch["image"]), "driven": driven}
+    return {name: _to_u8(panel) for name, panel in panels.items()} | {"partner": partner}
+
+
+def next_of_another(identity: Array) -> jax.Array:
+    """For each of B samples, the place of the next one, around the end, of another person; of the next one where all are the same's.
+
+    Args:
+      identity: int32 [B].
+
+    Returns:
+      int32 [B].
+    """
+    count = len(identity)
+    following = (jnp.arange(count)[:, None] + 1 + jnp.arange(count)) % count  # [B, B], itself last
+    other = jnp.asarray(identity)[following] != jnp.asarray(identity)[:, None]
+    return jnp.take_along_axis(following, jnp.argmax(other, axis=1)[:, None], axis=1)[:, 0]
+
+
+def progress_sheet(panels: Mapping[str, Array], batch: Batch, assets: Assets) -> Image.Image:
+    """A row a sample: truth, render, error, and another person of the batch with this one's expression.
+
+    Args:
+      panels: from `progress`, [B, H, W, 3] each.
+      batch: that it was given.
+    """
+    rows = source.describe(batch, assets)
+    panels = {name: np.asarray(panel) for name, panel in panels.items()}
+    strips = []
+    for i, row in enumerate(rows):
+        driven = f"{_subject(rows[panels['partner'][i]])}, driven by {_subject(row)}"
+        columns = ("truth", np.asarray(batch["image"][i])), ("render", panels["render"][i]), (_ERROR_CAPTION, panels["error"][i])
+        strips.append(Strip(_where(row), (*columns, (driven, panels["driven"][i]))))
+    return compose(strips, columns=1)
+
+
+def best_and_worst(compile: render.Compile, best: Sequence[Any], worst: Sequence[Any]) -> Image.Image:
+    """Samples beside what the model makes of them: the best to the left, the worst to the right; truth | render | error of each.
+
+    Of a camera that was not seen in training, which has no background, the error is shown on the face alone, where it is scored.
+
+    Args:
+      best, worst: as many of either, with `label`, `row` and `sample` as in `run.evaluation.Example`.
+
+    Raises:
+      ValueError: there are none.
+    """
+    examples = [example for pair in zip(best, worst, strict=True) for example in pair]
+    if not examples:
+        raise ValueError("best_and_worst: there must be a sample of each; no sample of the split has a score.")
+
+    def reconstruct(model: AvatarCodec, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        image = model.reconstruct(batch)
+        scored = (batch["camera"] >= 0)[:, None, None] | face_mask(batch["segmentation"])
+        return _to_u8(image), _to_u8(jnp.where(scored[..., None], error_colours(image, batch["image"]), 0.0))
+
+    draw = compile(reconstruct)
+    strips = []
+    for label, row, sample in examples:
+        shown, error = (np.asarray(x[0]) for x in draw({name: value[None] for name, value in sample.items()}))
+        panels = ("truth", sample["image"]), ("render", shown), (_ERROR_CAPTION, error)
+        strips.append(Strip(f"{_where(row)}: {label}", panels))
+    return compose(strips, columns=2)
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    """Who, what and from where, from a row of `source.describe`."""
+    return f"{_subject(row)}   {row['segment']} {row['frame']}, camera {row['camera']}"
+
+
+def _subject(row: Mapping[str, Any]) -> str:
+    return row["identity"].rpartition("--")[2]
 
 
 def error_colours(image: Array, truth: Array) -> jax.Array:
@@ -56,12 +133,6 @@ def error_colours(image: Array, truth: Array) -> jax.Array:
     error = jnp.mean(jnp.abs(jnp.clip(image, 0.0, 255.0) - jnp.asarray(truth, jnp.float32)), axis=-1)
     stops = np.linspace(0.0, ERROR_FULL_SCALE, len(_ERROR_COLOURS), dtype=np.float32)
     return jnp.stack([jnp.interp(error, stops, _ERROR_COLOURS[:, c]) for c in range(3)], axis=-1)
-
-
-def _rows(*columns: Array) -> jax.Array:
-    """Columns [B, H, W, 3] beside each other, samples below each other."""
-    picture = jnp.concatenate([_to_u8(column) for column in columns], axis=2)
-    return picture.reshape(-1, *picture.shape[2:])
 
 
 def _to_u8(image: Array) -> jax.Array:
@@ -90,12 +161,10 @@ def contact_sheet(compile: render.Compile, config: ConfigDict, assets: Assets, s
     truth, errors = batch["image"], np.asarray(_to_u8(colours(own, batch["image"])))
     own, cross = np.asarray(_to_u8(own)), np.asarray(_to_u8(cross))
     rows = source.describe(batch, assets)
-    names = [row["identity"].rpartition("--")[2] for row in rows]
-    scale = f"error (0 to {ERROR_FULL_SCALE:.0f} of 255)"
+    names = [_subject(row) for row in rows]
     strips = []
     for i, row in enumerate(rows):
-        title = f"{names[i]}   {row['segment']} {row['frame']}, camera {row['camera']}"
-        strips.append(Strip(title, (("truth", truth[i]), ("render", own[i]), (scale, errors[i]))))
+        strips.append(Strip(_where(row), (("truth", truth[i]), ("render", own[i]), (_ERROR_CAPTION, errors[i]))))
     for i in range(2 - len(samples) % 2 if len(samples) > 1 else 0):  # as many as fill the last row of two
         panels = (("driver, truth", truth[i]), ("driver, render", own[i]), (f"{names[order[i]]}, driven", cross[i]))
         strips.append(Strip(f"{names[i]} drives {names[order[i]]}", panels))
@@ -147,13 +216,23 @@ def compose(strips: Sequence[Strip], columns: int, height: int = PANEL_HEIGHT) -
     draw = ImageDraw.Draw(sheet)
     for i, strip in enumerate(strips):
         left, top = _MARGIN + (i % columns) * cell[0], _MARGIN + (i // columns) * cell[1]
-        draw.text((left, top), strip.title, fill=_INK, font=font)
+        draw.text((left, top), _shortened(strip.title, cell[0] - _MARGIN, font), fill=_INK, font=font)
         for j, (caption, picture) in enumerate(strip.panels):
             x = left + j * (width + _GAP)
-            draw.text((x, top + _LINE), caption, fill=_FAINT, font=font)
+            draw.text((x, top + _LINE), _shortened(caption, width, font), fill=_FAINT, font=font)
             size = (_width(picture, height), height)
             sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (x, top + 2 * _LINE))
     return sheet
+
+
+def _shortened(text: str, width: float, font: ImageFont.ImageFont) -> str:
+    """`text`, its end left out where it would be wider than `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    kept = text
+    while kept and font.getlength(kept + "…") > width:
+        kept = kept[:-1]
+    return kept + "…"
 
 
 def _width(picture: np.ndarray, height: int) -> int:

@@ -153,5 +153,4 @@ def _source(config: ConfigDict, assets: Assets, capture: Capture, selection: sou
         downsample=config.data.downsample,
         texture_size=config.model.texture_size,
         segmentation=False,
-        max_samples=0,
     )

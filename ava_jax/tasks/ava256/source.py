@@ -9,25 +9,22 @@ A sample is one frame seen by one camera (arrays without the batch axis):
 """
 
 import pathlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from ava_jax.core import cameras
+from ava_jax.core.sampling import UnreadableData
 from ava_jax.core.types import Assets, Batch
-from ava_jax.data import archive, images, mesh_files
-from ava_jax.data.cache import ArrayCache
+from ava_jax.data import archive, mesh_files, order, zip_index
 from ava_jax.tasks.ava256 import capture as disk
-from ava_jax.tasks.ava256 import statistics
+from ava_jax.tasks.ava256 import reading, statistics
 from ava_jax.tasks.ava256.capture import Capture
 
 TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS = "train", "unseen_frames", "unseen_cameras"
-
-_NEUTRAL_BYTES = 1 << 30  # the neutral textures of 256 people at 1024 x 1024 fit; every sample needs one
-_SAMPLE_BYTES = 1 << 29  # small captures are decoded once, and a texture serves all cameras of its frame
 
 
 class Selection(NamedTuple):
@@ -35,14 +32,6 @@ class Selection(NamedTuple):
 
     cameras: np.ndarray
     frames: np.ndarray
-
-
-class _Missing(Exception):
-    """A file that the frame list promises is not in its zip."""
-
-
-class _Unreadable(Exception):
-    """A file is there and cannot be decoded."""
 
 
 def prepare(config: ConfigDict) -> Assets:
@@ -72,24 +61,26 @@ def source(config: ConfigDict, split: str, assets: Assets) -> "CaptureSource":
     """Samples of a split.
 
     Raises:
-      ValueError: `split` is not one, or a capture's file is missing or malformed.
+      ValueError: `split` is not one, or a capture's file is missing or malformed, or does not match the others.
     """
     if split not in (TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS):
         raise ValueError(f"ava256: split must be {TRAIN}, {UNSEEN_FRAMES} or {UNSEEN_CAMERAS}; got {split!r}.")
     captures = _load(config)
-    selections = [select(config, split, c) for c in captures]
-    evaluation = split != TRAIN
-    for c, selection in zip(captures, selections, strict=True):
-        used = [c.cameras[i] for i in selection.cameras]
-        archive.check_whole([c.head_pose, c.vertices, c.texture, *map(c.image, used), *(map(c.segmentation, used) if evaluation else ())])
+    threads = max(config.data.read_threads, 1)  # may be as many samples apart
+    options: dict[str, Any] = {"segmentation": True, "max_samples": config.eval.max_samples, "frames_kept": threads}
+    if split == TRAIN:
+        shuffle = config.data.shuffle
+        kept = order.groups_held(shuffle.cameras_per_visit, shuffle.window) + threads
+        options = {"segmentation": False, "frames_kept": kept, "max_unreadable": config.data.max_unreadable}
     return CaptureSource(
         captures,
-        selections,
+        [select(config, split, c) for c in captures],
         assets,
         downsample=config.data.downsample,
         texture_size=config.model.texture_size,
-        segmentation=evaluation,
-        max_samples=config.eval.max_samples if evaluation else 0,
+        threads=threads,
+        index_folder=zip_index.default_folder(),
+        **options,
     )
 
 
@@ -133,7 +124,8 @@ def describe(batch: Batch, assets: Assets) -> list[dict[str, Any]]:
 class CaptureSource:
     """Random access to the samples of a split; see the module's docstring for what a sample holds.
 
-    An index is worked out by arithmetic (capture, then camera, then frame), as a full data set has 10^8 samples.
+    An index is worked out by arithmetic (capture, then frame, then camera), as a full data set has 10^8 samples; whether its files are
+    there is a bit in memory.
     """
 
     def __init__(
@@ -145,22 +137,45 @@ class CaptureSource:
         downsample: int,
         texture_size: int,
         segmentation: bool,
-        max_samples: int,
+        max_samples: int = 0,
+        frames_kept: int = 1,
+        threads: int = 1,
+        max_unreadable: float = 1.0,
+        index_folder: pathlib.Path | None = None,
     ) -> None:
+        """Looks up what there is.
+
+        Args:
+          captures, selections: one selection a capture.
+          segmentation: whether samples have one.
+          max_samples: thins the split evenly to as many; 0 = all.
+          frames_kept: frames to hold decoded.
+          threads: that read zips' directories.
+          max_unreadable: share of the samples read, above which `UnreadableData` is raised.
+          index_folder: where the zips' indexes are kept from run to run; None: nowhere.
+
+        Raises:
+          ValueError: a zip is missing or damaged, or does not match its frame list.
+        """
+        archives = archive.Archives(index_folder)
+        vertices = assets.arrays["vertices_mean"].shape[0]
         self._captures, self._selections = captures, selections
-        self._downsample = downsample
-        self._texture_size = texture_size
-        self._segmentation = segmentation
-        self._vertices = assets.arrays["vertices_mean"].shape[0]
+        self._reader = reading.Reader(
+            archives, downsample=downsample, texture_size=texture_size, vertices=vertices, segmentation=segmentation, frames_kept=frames_kept
+        )
         self._camera_index = [_positions(c.cameras, assets.names["cameras"]) for c in captures]
         self._segment_index = [_positions(c.segments, assets.names["segments"]) for c in captures]
         self._identity_index = _positions([c.name for c in captures], assets.names["identities"])
         self._starts = np.cumsum([0] + [len(s.cameras) * len(s.frames) for s in selections])
         self._thinned = _thin(int(self._starts[-1]), max_samples)
-        self._archives = archive.Archives()
-        self._neutrals, self._samples = ArrayCache(_NEUTRAL_BYTES), ArrayCache(_SAMPLE_BYTES)
-        self._missing: set[int] = set()
-        self._unreadable: set[int] = set()
+        self._there: list[np.ndarray] = []  # a bit a sample of each capture, packed
+        self._neutral: list[int] = []
+        for c, selection in zip(captures, selections, strict=True):
+            found = reading.presence(archives, c, selection.cameras, segmentation=segmentation, threads=threads)
+            self._there.append(np.packbits(found.views[np.ix_(selection.cameras, selection.frames)].T))
+            self._neutral.append(found.neutral)
+        self._missing = self._count_missing()
+        self._faults = _Faults(max_unreadable)
 
     def __len__(self) -> int:
         return int(self._starts[-1]) if self._thinned is None else len(self._thinned)
@@ -169,76 +184,88 @@ class CaptureSource:
         return f"CaptureSource({len(self._captures)} captures, {len(self)} samples)"
 
     @property
+    def groups(self) -> list[tuple[int, int]]:
+        """All views of a frame are a group (`core.sampling.Grouped`); a thinned split has none."""
+        if self._thinned is not None:
+            return [(len(self), 1)]
+        return [(len(s.frames), len(s.cameras)) for s in self._selections]
+
+    @property
     def counts(self) -> dict[str, int]:
-        """Samples listed; and of those asked for so far, how many were missing and how many could not be decoded."""
-        return {"listed": len(self), "missing": len(self._missing), "unreadable": len(self._unreadable)}
+        """Samples listed; how many of them have a file missing; and how many of those read so far could not be decoded."""
+        return {"listed": len(self), "missing": self._missing, "unreadable": len(self._faults.samples)}
 
     def __getitem__(self, index: int) -> Batch | None:
-        """A sample, or None, counted, where a file is missing or cannot be decoded."""
-        position = int(index if self._thinned is None else self._thinned[index])
-        which = int(np.searchsorted(self._starts, position, side="right")) - 1
-        selection = self._selections[which]
-        camera, frame = divmod(position - int(self._starts[which]), len(selection.frames))
-        try:
-            return self._read(which, int(selection.cameras[camera]), int(selection.frames[frame]))
-        except _Missing:
-            self._missing.add(index)
-        except _Unreadable as e:
-            if index not in self._unreadable:  # once, not every epoch
-                logging.warning("Passed over: %s", e)
-            self._unreadable.add(index)
-        return None
+        """A sample, or None where a file is missing or, counted, cannot be decoded.
 
-    def _read(self, which: int, camera: int, at: int) -> Batch:
-        capture, camera_name = self._captures[which], self._captures[which].cameras[camera]
-        frame = int(capture.frames[at])
-        size = disk.image_size(self._downsample)
-        sample = {"image": self._cached(capture.image(camera_name), frame, lambda data: images.decode(data, size))}
-        if self._segmentation:
-            sample["segmentation"] = self._cached(capture.segmentation(camera_name), frame, lambda data: images.decode_labels(data, size))
-        sample["texture"], sample["vertices"] = self._surface(capture, frame, self._samples)
-        neutral = self._neutral_frame(capture)
-        sample["neutral_texture"], sample["neutral_vertices"] = self._surface(capture, neutral, self._neutrals)
-        pose = self._decoded(capture.head_pose, frame, _parse_pose)
-        rotation, position = cameras.head_to_camera(capture.rotation[camera], capture.translation[camera], pose)
+        Raises:
+          UnreadableData: a larger share of the samples read than allowed cannot be decoded.
+        """
+        position = int(index if self._thinned is None else self._thinned[index])
+        if not self._is_there(position):
+            return None
+        which, frame, camera = self._locate(position)
+        capture = self._captures[which]
+        try:
+            sample = self._reader.read(capture, camera, int(capture.frames[frame]), self._neutral[which])
+        except reading.Unreadable as e:
+            self._faults.add(index, str(e))
+            return None
+        self._faults.add(index, "")
         return sample | {
-            "camera_rotation": rotation.astype(np.float32),
-            "camera_position": position.astype(np.float32),
-            "focal": (capture.focal[camera] / self._downsample).astype(np.float32),
-            "principal": (capture.principal[camera] / self._downsample).astype(np.float32),
             "camera": self._camera_index[which][camera],
             "identity": self._identity_index[which],
-            "segment": self._segment_index[which][at],
-            "camera_id": np.int32(camera_name),
-            "frame": np.int32(frame),
+            "segment": self._segment_index[which][frame],
+            "camera_id": np.int32(capture.cameras[camera]),
+            "frame": np.int32(capture.frames[frame]),
         }
 
-    def _surface(self, capture: Capture, frame: int, cache: ArrayCache) -> tuple[np.ndarray, np.ndarray]:
-        """Texture and vertices of a frame."""
-        size = (self._texture_size, self._texture_size)
-        texture = cache.get((capture.texture, frame), lambda: self._decoded(capture.texture, frame, lambda b: images.decode(b, size)))
-        vertices = cache.get((capture.vertices, frame), lambda: self._decoded(capture.vertices, frame, mesh_files.read_vertices))
-        if len(vertices) != self._vertices:
-            raise ValueError(f"{capture.vertices}, frame {frame}: must have {self._vertices} vertices, as the assets; got {len(vertices)}.")
-        return texture, vertices
+    def _locate(self, position: int) -> tuple[int, int, int]:
+        """Capture, position in its frame list, position in its cameras."""
+        which = int(np.searchsorted(self._starts, position, side="right")) - 1
+        selection = self._selections[which]
+        frame, camera = divmod(position - int(self._starts[which]), len(selection.cameras))
+        return which, int(selection.frames[frame]), int(selection.cameras[camera])
 
-    def _neutral_frame(self, capture: Capture) -> int:
-        """The first frame of the neutral segment that has both vertices and texture."""
-        for frame in capture.frames[capture.segments == disk.NEUTRAL]:
-            if self._archives.has(capture.vertices, frame) and self._archives.has(capture.texture, frame):
-                return int(frame)
-        raise ValueError(f"{capture.decoder}: no frame of {disk.NEUTRAL} has both vertices and texture, so there is no neutral face.")
+    def _is_there(self, position: int) -> bool:
+        which = int(np.searchsorted(self._starts, position, side="right")) - 1
+        byte, bit = divmod(position - int(self._starts[which]), 8)
+        return bool(self._there[which][byte] & (128 >> bit))
 
-    def _cached(self, path: pathlib.Path, frame: int, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
-        return self._samples.get((path, frame), lambda: self._decoded(path, frame, decode))
+    def _count_missing(self) -> int:
+        if self._thinned is not None:
+            return sum(not self._is_there(int(position)) for position in self._thinned)
+        return int(self._starts[-1]) - sum(int(np.bitwise_count(bits).sum(dtype=np.int64)) for bits in self._there)
 
-    def _decoded(self, path: pathlib.Path, frame: int, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
-        if not self._archives.has(path, frame):
-            raise _Missing
-        try:
-            return decode(self._archives.read(path, frame))
-        except ValueError as e:
-            raise _Unreadable(f"{path}, frame {frame}: {e}") from e
+
+class _Faults:
+    """Counts what cannot be decoded, names each once, and gives up when it is too much."""
+
+    _ENOUGH = 200  # samples read before a share means anything
+
+    def __init__(self, most: float) -> None:
+        self.samples: set[int] = set()
+        self._most = most
+        self._read = self._failed = 0
+        self._first: list[str] = []
+        self._lock = threading.Lock()
+
+    def add(self, index: int, fault: str) -> None:
+        """Counts a sample that was read; `fault` is "" for one that could be decoded."""
+        with self._lock:
+            self._read += 1
+            if not fault:
+                return
+            self._failed += 1
+            if index not in self.samples:  # once, not every epoch
+                self.samples.add(index)
+                self._first = (self._first + [fault])[:3]
+                logging.warning("Passed over: %s", fault)
+            if self._read >= self._ENOUGH and self._failed > self._most * self._read:
+                raise UnreadableData(
+                    f"data: {self._failed} of the {self._read} samples read cannot be decoded, more than the share of {self._most:g} that "
+                    f"config.data.max_unreadable allows; the first: {'; '.join(self._first)}."
+                )
 
 
 def _load(config: ConfigDict) -> list[Capture]:
@@ -259,8 +286,3 @@ def _thin(count: int, most: int) -> np.ndarray | None:
     if not 0 < most < count:
         return None
     return ((np.arange(most) + np.random.default_rng(0).random(most)) * (count / most)).astype(np.int64)
-
-
-def _parse_pose(data: bytes) -> np.ndarray:
-    """Head to world, f64 [3, 4], mm."""
-    return np.array(data.split(), np.float64).reshape(3, 4)

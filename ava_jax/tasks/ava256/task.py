@@ -12,7 +12,8 @@ from flax import nnx
 
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.tasks.ava256 import baseline, evaluate, pictures, source
+from ava_jax.tasks.ava256 import baseline, evaluate, neutrals, pictures, source
+from ava_jax.tasks.ava256.avatar import Avatar
 from ava_jax.tasks.ava256.model import AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
 from ava_jax.tasks.base import LossTerm
@@ -32,7 +33,8 @@ class Ava256:
 
     def sampling(self, split: str) -> Sampling:
         if split == source.TRAIN:
-            return Sampling(self.config.train.batch_size)
+            shuffle = self.config.data.shuffle
+            return Sampling(self.config.train.batch_size, per_visit=shuffle.cameras_per_visit, window=shuffle.window)
         return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
 
     @property
@@ -60,6 +62,22 @@ class Ava256:
     def baseline(self, assets: Assets) -> Callable[[Batch], dict[str, np.ndarray]]:
         """Scores of the mean heads (`run.evaluation.HasBaseline`)."""
         return baseline.load(self.config, assets).scores
+
+    def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
+        """The neutral faces (`train.record.HasReferences`)."""
+        neutrals.write(self.config, assets, folder)
+
+    def library(self, compile: Callable, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
+        """The avatar for programs (`run.library.HasLibrary`)."""
+        return Avatar(compile, self.config, assets, folder, step)
+
+    def draw_pictures(self, pictures_: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """Progress pictures as a captioned sheet (`tasks.base.HasCaptions`)."""
+        return {"progress": np.asarray(pictures.progress_sheet(pictures_, batch, assets))}
+
+    def write_examples(self, compile: Callable, best: Sequence[Any], worst: Sequence[Any], path: pathlib.Path) -> None:
+        """The best and the worst samples beside what the model makes of them (`run.evaluation.HasExamples`)."""
+        pictures.save_sheet(pictures.best_and_worst(compile, best, worst), path)
 
     def write_artefacts(self, compile: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The contact sheet (`run.evaluation.HasArtefacts`)."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ava_jax.core.types import Primitives
+from ava_jax.core.types import Assets, Primitives
+from ava_jax.run.evaluation import Example
 from ava_jax.tasks.ava256 import evaluate, pictures
 
 B, H, W = 3, 16, 12
@@ -58,19 +59,67 @@ def batch() -> dict[str, np.ndarray]:
     }
 
 
-def test_progress_shows_truth_render_error_and_the_next_person_driven():
-    shown = pictures.progress(Painter(), batch())
+def test_progress_shows_everyone_and_another_person_driven():
+    shown = {name: np.asarray(p) for name, p in pictures.progress(Painter(), batch()).items()}
     assert {name: (p.shape, p.dtype) for name, p in shown.items()} == {
-        name: ((B * H, 3 * W, 3), np.uint8) for name in ("reconstruction", "cross_identity")
+        **{name: ((B, H, W, 3), np.uint8) for name in ("render", "error", "driven")},
+        "partner": ((B,), np.int32),
     }
-    cells = {name: np.asarray(p).reshape(B, H, 3, W, 3)[:, 8, :, 6] for name, p in shown.items()}
-    np.testing.assert_array_equal(cells["reconstruction"][:, 0], 100)
     # identity's shade + its index, expression + index, view + index
-    np.testing.assert_array_equal(cells["reconstruction"][:, 1], [[10, 60, 200], [21, 71, 202], [32, 82, 204]])
-    np.testing.assert_array_equal(cells["cross_identity"][:, 1], cells["reconstruction"][:, 1])
-    np.testing.assert_array_equal(cells["cross_identity"][:, 2], [[21, 61, 201], [32, 72, 203], [10, 80, 202]])
-    off = np.abs(cells["reconstruction"][:, 1].astype(float) - 100)
-    assert np.asarray(pictures.error_colours(100 - off[:, None, None], np.full((B, 1, 1, 3), 100))).shape == (B, 1, 1, 3)
+    np.testing.assert_array_equal(shown["render"][:, 8, 6], [[10, 60, 200], [21, 71, 202], [32, 82, 204]])
+    np.testing.assert_array_equal(shown["driven"][:, 8, 6], [[21, 61, 201], [32, 72, 203], [10, 80, 202]])
+    assert (shown["error"][0] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("identity", "partner"),
+    [((0, 1, 2), (1, 2, 0)), ((5, 5, 7), (2, 2, 0)), ((3, 3, 3), (1, 2, 0)), ((4,), (0,)), ((-1, 2), (1, 0))],
+)
+def test_the_partner_is_the_next_of_another_person(identity, partner):
+    np.testing.assert_array_equal(pictures.next_of_another(np.array(identity, np.int32)), partner)
+
+
+def test_a_progress_sheet_is_captioned_with_people(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "compose", lambda strips, columns: drawn.extend(strips))
+    names = {"identities": ["d--t--ANN", "d--t--BOB", "d--t--CID"], "segments": ["EXP_smile"], "cameras": ["7", "8"]}
+    samples = batch() | {"segment": np.zeros(B, np.int32), "frame": np.arange(B), "camera_id": np.array([7, 9, 8])}
+    pictures.progress_sheet(pictures.progress(Painter(), samples), samples, Assets({}, names))
+    assert [strip.title for strip in drawn] == ["ANN   EXP_smile 0, camera 7", "BOB   EXP_smile 1, camera 9", "CID   EXP_smile 2, camera 8"]
+    assert [caption for caption, _ in drawn[2].panels][::3] == ["truth", "ANN, driven by CID"]
+    np.testing.assert_array_equal(drawn[2].panels[3][1][8, 6], [10, 80, 202])
+
+
+def run_at_once(fn):
+    """Instead of a compiler."""
+    return lambda *args: fn(Painter(), *args)
+
+
+def test_best_and_worst_stand_beside_each_other(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "compose", lambda strips, columns: drawn.extend(strips))
+    samples = batch()
+    samples["segmentation"][1, :8] = 0
+    row = {"identity": "d--t--ANN", "segment": "EXP_smile", "frame": 3, "camera": "7"}
+    best, worst = ([Example(label, row, {name: value[i] for name, value in samples.items()})] for i, label in enumerate(("best", "worst")))
+    pictures.best_and_worst(run_at_once, best, worst)
+    assert [strip.title for strip in drawn] == ["ANN   EXP_smile 3, camera 7: best", "ANN   EXP_smile 3, camera 7: worst"]
+    assert [caption for caption, _ in drawn[0].panels] == ["truth", "render", "error (0 to 64 of 255)"]
+    np.testing.assert_array_equal(drawn[0].panels[1][1], 110)
+    assert drawn[0].panels[2][1].all(-1).all() and drawn[1].panels[2][1][8:].all(-1).all()
+    assert not drawn[1].panels[2][1][:8].any(), "off the face, where a camera that was never seen is not scored"
+    with pytest.raises(ValueError, match="no sample of the split has a score"):
+        pictures.best_and_worst(run_at_once, (), ())
+
+
+def test_a_long_title_stays_in_its_cell():
+    picture = np.zeros((64, 40, 3), np.uint8)
+    short, long = (
+        np.asarray(pictures.compose([pictures.Strip(title, (("truth", picture),)), pictures.Strip("", (("", picture),))], columns=2))
+        for title in ("EXP", "EXP_" + "very_long_" * 20)
+    )
+    middle = short.shape[1] // 2
+    assert (long[:34, middle + 16 :] == short[:34, middle + 16 :]).all() and (long != short).any()
 
 
 def test_the_error_map_runs_from_black_to_pale_and_gets_lighter_all_along():

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import zipfile
 
@@ -11,16 +12,17 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from ava_jax.core import zbuffer
+from ava_jax.core.sampling import Sampling, UnreadableData
 from ava_jax.core.types import Cameras
-from ava_jax.data import archive, images, pipeline
+from ava_jax.data import archive, images, mesh_files, pipeline, zip_directory
 from ava_jax.tasks.ava256 import capture, source
-from ava_jax.core.sampling import Sampling
 
 
 def make_config(root, **changes) -> ConfigDict:
     """The part of a config that reading looks at."""
     config = ConfigDict()
     config.data = ConfigDict({"root": str(root), "ids": "", "topology": "", "cameras": (), "downsample": 64})
+    config.data.update(read_threads=2, max_unreadable=0.05, shuffle=ConfigDict({"cameras_per_visit": 2, "window": 3}))
     config.data.held_out = ConfigDict({"segments": ("EXP_free_face",), "last_frames": 0, "cameras": ()})
     config.model = ConfigDict({"texture_size": 32})
     config.eval = ConfigDict({"max_samples": 0, "unseen_camera_frames": ()})
@@ -146,11 +148,11 @@ def test_strangers_have_index_minus_one(tiny_capture, own):
 def test_missing_images_are_counted_and_passed_over(tiny_capture):
     config = make_config(tiny_capture)
     samples = source.source(config, "train", source.prepare(config))
-    assert samples.counts == {"listed": 30, "missing": 0, "unreadable": 0}
+    assert samples.counts == {"listed": 30, "missing": 1, "unreadable": 0}  # known before any is read
     batches = pipeline.iterator(samples, Sampling(5), seed=0, threads=2)
     for _ in range(12):
         assert next(batches)["image"].shape[0] == 5
-    assert samples.counts == {"listed": 30, "missing": 1, "unreadable": 0}  # once, however often it is met
+    assert samples.counts == {"listed": 30, "missing": 1, "unreadable": 0}
 
 
 @pytest.mark.parametrize("part", ["kinematic_tracking/registration_vertices.zip", "uv_image/color.zip", "head_pose/head_pose.zip"])
@@ -182,22 +184,6 @@ def test_the_neutral_face_is_the_first_complete_frame_of_its_segment(own):
     archive.write(path, members[2:])
     with pytest.raises(ValueError, match="no frame of EXP_neutral_peak"):
         source.source(config, "train", source.prepare(config))[3]
-
-
-def test_a_damaged_image_is_named_counted_and_passed_over(own, caplog):
-    path = decoders(own)[1] / "image" / "cam401168.zip"
-    with zipfile.ZipFile(path) as z:
-        members = [(name, z.read(name)) for name in z.namelist()]
-    members[0] = (members[0][0], members[0][1][:200])
-    archive.write(path, members)
-    config = make_config(own)
-    samples = source.source(config, "train", source.prepare(config))
-    with caplog.at_level("WARNING"):
-        found, again = views(samples), views(samples)
-    assert (1, 401168, 2000) not in found and found == again
-    assert samples.counts["unreadable"] == 1
-    named = [r.getMessage() for r in caplog.records if "cam401168.zip, frame 2000" in r.getMessage()]
-    assert len(named) == 1
 
 
 def test_a_truncated_zip_is_an_error_at_once(own):
@@ -240,6 +226,10 @@ _SPOILERS = {
     "no frame list": (_remove("frame_list.csv"), r"frame_list\.csv: cannot be read"),
     "a frame list without frames": (_spoil_frame_list("seg_id,frame_id\n"), "columns seg_id,frame_id"),
     "a frame that is no number": (_spoil_frame_list("seg_id,frame_id\nEXP_a,x\n"), "frame_id must be a whole number"),
+    "calibration without a rotation": (
+        _spoil_calibration(json.dumps({"KRT": [{"cameraId": "401168", "K": np.eye(3).tolist(), "T": np.ones((4, 4)).tolist()}]})),
+        "must begin with a rotation",
+    ),
     "no topology": (lambda root: (root / "face_topology.obj").unlink(), r"face_topology\.obj: cannot be read"),
     "a topology of another mesh": (
         lambda root: (root / "face_topology.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nf 1/1 2/2 3/2\n"),
@@ -247,6 +237,13 @@ _SPOILERS = {
     ),
     "statistics that are missing": (_remove("kinematic_tracking/registration_vertices_variance.txt"), r"variance\.txt: cannot be read"),
 }  # fmt: skip
+
+
+def test_a_frame_list_of_another_capture_is_an_error_at_once(own):
+    (decoders(own)[0] / "frame_list.csv").write_text("seg_id,frame_id\nEXP_neutral_peak,7\nEXP_jaw_open,8\n")
+    config = make_config(own)
+    with pytest.raises(ValueError, match="SYN001.*frame_list.csv does not match the zips: of the 6 images .* 0 are there"):
+        source.source(config, "train", source.prepare(config))
 
 
 @pytest.mark.parametrize("name", _SPOILERS)
@@ -276,12 +273,100 @@ def test_a_listed_capture_that_is_absent_is_named(tiny_capture, tmp_path):
         source.prepare(make_config(tiny_capture, **{"data.ids": str(tmp_path / "ids.csv")}))
 
 
-def test_vertices_of_another_mesh_are_an_error(own):
+def _rewrite(path, change):
+    """Rewrites a zip's members: `change` takes (position, content) and gives the new content."""
+    with zipfile.ZipFile(path) as z:
+        members = [(name, z.read(name)) for name in z.namelist()]
+    archive.write(path, [(name, change(i, content)) for i, (name, content) in enumerate(members)])
+
+
+_BROKEN = {
+    "an image": ("image/cam401168.zip", lambda data: data[:300], 1),
+    "an image of another kind": ("image/cam401168.zip", lambda data: b"<html>404</html>", 1),
+    "a texture": ("uv_image/color.zip", lambda data: data[:300], 3),
+    "a mesh": ("kinematic_tracking/registration_vertices.zip", lambda data: data[:-40], 3),
+    "a mesh of another size": ("kinematic_tracking/registration_vertices.zip", lambda data: mesh_files.write_vertices(np.zeros((5, 3))), 3),
+    "a mesh with NaN": ("kinematic_tracking/registration_vertices.zip", lambda data: data[:-4] + b"\xff\xff\xff\xff", 3),
+    "a head pose": ("head_pose/head_pose.zip", lambda data: b"1 0 0 0 0 1 0 0", 3),
+    "a head pose with NaN": ("head_pose/head_pose.zip", lambda data: data.replace(data.split()[0], b"nan", 1), 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", _BROKEN)
+def test_what_does_not_decode_is_named_counted_and_passed_over(own, kind, caplog):
+    name, spoil, lost = _BROKEN[kind]
+    path = decoders(own)[1] / name
+    _rewrite(path, lambda i, data: spoil(data) if i == 2 else data)
+    config = make_config(own)
+    samples = source.source(config, "train", source.prepare(config))
+    with caplog.at_level("WARNING"):
+        found, again = views(samples), views(samples)
+    assert len(found) == 29 - lost and found == again and not [view for view in found if view[0] == 1 and view[2] == 2006 and lost == 3]
+    assert samples.counts == {"listed": 30, "missing": 1, "unreadable": lost}
+    named = [r.getMessage() for r in caplog.records if r.getMessage().startswith(f"Passed over: {path}, frame 2006: ")]
+    assert len(named) == lost  # once a sample, not every epoch
+
+
+@pytest.mark.parametrize("most, stops", [(0.05, True), (0.2, False)])
+def test_past_a_share_of_the_data_damage_stops_the_run(own, most, stops):
+    for camera in ("400015", "401168"):
+        _rewrite(decoders(own)[1] / f"image/cam{camera}.zip", lambda i, data: data[:300] if i < 2 else data)  # 4 of 29
+    config = make_config(own, **{"data.max_unreadable": most})
+    samples = source.source(config, "train", source.prepare(config))
+    batches = pipeline.iterator(samples, Sampling(5, per_visit=2, window=3), seed=0, threads=2)
+    if not stops:
+        assert sum(len(next(batches)["image"]) for _ in range(60)) == 300
+        return
+    with pytest.raises(UnreadableData) as error:
+        for _ in range(60):
+            next(batches)
+    message = str(error.value)
+    assert re.match(r"data: \d+ of the 2\d\d samples read cannot be decoded, more than the share of 0\.05 .*max_unreadable", message)
+    assert message.count(".zip, frame 200") == 3 and "\n" not in message
+
+
+def test_a_damaged_neutral_face_is_named(own):
+    _rewrite(decoders(own)[0] / "uv_image/color.zip", lambda i, data: data[:300] if i == 0 else data)
+    config = make_config(own)
+    samples = source.source(config, "train", source.prepare(config))
+    assert {identity for identity, _, _ in views(samples)} == {1} and samples.counts["unreadable"] == 14
+
+
+def test_a_frame_is_decoded_once_for_its_views(tiny_capture, monkeypatch):
+    """Read in order from several threads: each texture once, though three cameras share it."""
+    config = make_config(tiny_capture)
+    samples, decode, textures = source.source(config, "train", source.prepare(config)), images.decode, []
+    monkeypatch.setattr(images, "decode", lambda data, size: (textures.append(data) if size == (32, 32) else 0) or decode(data, size))
+    order = Sampling(5, shuffle=False, epochs=1, drop_remainder=False)
+    assert sum(len(batch["image"]) for batch in pipeline.iterator(samples, order, seed=0, threads=4)) == 29
+    assert len(textures) == 10 + 2  # frames, and the neutral faces
+
+
+def test_visits_resume_exactly_and_processes_share_an_epoch(tiny_capture):
+    config = make_config(tiny_capture)
+    samples = source.source(config, "train", source.prepare(config))
+    seen = []
+    for process in range(2):
+        share = {"seed": 2, "threads": 2, "process_index": process, "process_count": 2}
+        order = Sampling(4, epochs=2, drop_remainder=False, per_visit=2, window=3)
+        whole = [batch["image"].sum() for batch in pipeline.iterator(samples, order, **share)]
+        first = pipeline.iterator(samples, order, **share)
+        next(first), next(first)
+        again = pipeline.iterator(samples, order, **share)
+        again.set_state(json.loads(json.dumps(first.get_state())))
+        assert [batch["image"].sum() for batch in again] == whole[2:]
+        for batch in pipeline.iterator(samples, order, **share):
+            seen += zip(batch["identity"].tolist(), batch["camera_id"].tolist(), batch["frame"].tolist(), strict=True)
+    assert sorted(seen) == sorted(2 * views(samples))
+
+
+def test_a_second_start_reads_no_directory_of_a_zip(own, monkeypatch):
     config = make_config(own)
     assets = source.prepare(config)
-    assets.arrays["vertices_mean"] = assets.arrays["vertices_mean"][:-1]
-    with pytest.raises(ValueError, match="must have 7920 vertices"):
-        source.source(config, "train", assets)[0]
+    first = source.source(config, "train", assets)
+    monkeypatch.setattr(zip_directory, "read", lambda path: pytest.fail(f"{path} was read again"))
+    again = source.source(config, "train", assets)
+    assert again.counts == first.counts and again[0]["frame"] == 1000
 
 
 @pytest.mark.data
@@ -294,7 +379,7 @@ def test_reads_the_reference_capture(test_data):
     assert {split: len(s) for split, s in sources.items()} == {"train": 864, "unseen_frames": 96, "unseen_cameras": 40}
     train = sources["train"]
     folder = capture.load(test_data / "capture" / assets.names["identities"][2])
-    at = 2 * 12 * 18 + 5 * 18 + 7
+    at = 2 * 18 * 12 + 7 * 12 + 5
     sample, frame = train[at], int(folder.frames[7])
     camera = assets.names["cameras"][5]
     assert (sample["identity"], sample["camera"], sample["frame"]) == (2, 5, frame)

@@ -1,0 +1,132 @@
+"""Directories of zips whose members are named by number, read from the zip's end."""
+
+import pathlib
+import struct
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+ABSENT = np.uint64(2**64 - 1)  # the offset of a member that the zip lacks
+
+_END = struct.Struct("<4s4HIIH")  # end of central directory: signature, disks, entries twice, size, offset, length of the comment
+_ENTRY = 46  # bytes of an entry, before the member's name
+_FIELDS = {  # of an entry: name -> (type, offset)
+    "signature": ("<u4", 0), "crc": ("<u4", 16), "size": ("<u4", 20), "name": ("<u2", 28),
+    "extra": ("<u2", 30), "comment": ("<u2", 32), "offset": ("<u4", 42),
+}  # fmt: skip
+_LARGE = 2**32 - 1  # stands where a 64-bit field elsewhere holds the value
+
+
+class Directory(NamedTuple):
+    """Members by number: M of them.
+
+    Attributes:
+      number: int32 [M], sorted.
+      offset: u64 [M], of the local header; ABSENT where the zip has no such member.
+      size: u32 [M], as stored; crc: u32 [M], of the content.
+    """
+
+    number: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
+    crc: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its arrays take."""
+        return sum(column.nbytes for column in self)
+
+
+def read(path: pathlib.Path) -> Directory:
+    """All members of the zip at `path`.
+
+    Raises:
+      ValueError: there is no such file, it is not a whole zip, or a member's name is not a number.
+    """
+    try:
+        columns = _read_uniform(path)
+        if columns is None:
+            columns = _read_general(path)
+    except FileNotFoundError as e:
+        raise ValueError(f"{path}: no such file.") from e
+    except OSError as e:
+        raise ValueError(f"{path}: cannot be read ({e}).") from e
+    order = np.argsort(columns.number, kind="stable")
+    return Directory(*(column[order] for column in columns))
+
+
+def align(directory: Directory, numbers: np.ndarray) -> Directory:
+    """The entries of `numbers` (int32 [N], sorted), in that order; ABSENT where the zip has none."""
+    at = np.searchsorted(directory.number, numbers)
+    inside = np.minimum(at, max(len(directory.number) - 1, 0))
+    if len(directory.number):
+        found = directory.number[inside] == numbers
+        offset, size, crc = directory.offset[inside], directory.size[inside], directory.crc[inside]
+    else:
+        found = np.zeros(len(numbers), bool)
+        offset, size, crc = np.zeros(len(numbers), np.uint64), *np.zeros((2, len(numbers)), np.uint32)
+    return Directory(numbers, np.where(found, offset, ABSENT), np.where(found, size, 0).astype(np.uint32), crc)
+
+
+def _read_uniform(path: pathlib.Path) -> Directory | None:
+    """The members of a zip whose entries all have one length, as those of numbered frames do; None for any other.
+
+    40 times as quick as zipfile: a full data set has 20,000 zips of 10,000 members.
+    """
+    with open(path, "rb") as file:
+        end = file.seek(0, 2)
+        if end < _END.size:
+            return None
+        file.seek(end - _END.size)
+        signature, _, _, _, count, size, offset, _ = _END.unpack(file.read(_END.size))
+        # Comments, several disks, bytes before the zip and 64-bit ends are zipfile's.
+        if signature != b"PK\x05\x06" or not count or count == 0xFFFF or offset + size + _END.size != end or size % count:
+            return None
+        file.seek(offset)
+        data = file.read(size)
+    stride = size // count
+    if stride <= _ENTRY or len(data) != size:
+        return None
+    names, (formats, offsets) = list(_FIELDS), zip(*_FIELDS.values(), strict=True)
+    table = np.frombuffer(data, np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": stride}))
+    length = int(table["name"][0])
+    rest = stride - _ENTRY - length
+    lengths_fit = (table["name"] == length) & (table["extra"] + table["comment"].astype(np.uint32) == rest)
+    plain = (table["signature"] == 0x02014B50) & lengths_fit & (table["size"] != _LARGE) & (table["offset"] != _LARGE)
+    if not plain.all():
+        return None
+    number = _uniform_numbers(np.frombuffer(data, np.uint8).reshape(count, stride)[:, _ENTRY : _ENTRY + length])
+    if number is None:
+        return None
+    return Directory(number, table["offset"].astype(np.uint64), table["size"].astype(np.uint32), table["crc"].astype(np.uint32))
+
+
+def _uniform_numbers(names: np.ndarray) -> np.ndarray | None:
+    """Numbers of names u8 [M, L] that differ in the digits of their stems alone; None for any others."""
+    first = names[0].tobytes()
+    start = first.rfind(b"/") + 1
+    stop = first.find(b".", start) if b"." in first[start:] else len(first)
+    digits = names[:, start:stop]
+    same = (names[:, :start] == names[0, :start]).all() and (names[:, stop:] == names[0, stop:]).all()
+    if not same or not 0 < stop - start < 10 or not ((digits >= ord("0")) & (digits <= ord("9"))).all():
+        return None
+    return ((digits - ord("0")) @ (10 ** np.arange(stop - start - 1, -1, -1))).astype(np.int32)
+
+
+def _read_general(path: pathlib.Path) -> Directory:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+    except zipfile.BadZipFile as e:
+        raise ValueError(f"{path}: not a whole zip (truncated?); fetch it again.") from e
+    try:
+        numbers = [int(pathlib.PurePosixPath(m.filename).stem) for m in members]
+    except ValueError as e:
+        raise ValueError(f"{path}: members must be named by number, as in 001003.png ({e}).") from e
+    return Directory(
+        np.array(numbers, np.int32),
+        np.array([m.header_offset for m in members], np.uint64),
+        np.array([m.compress_size for m in members], np.uint32),
+        np.array([m.CRC for m in members], np.uint32),
+    )
