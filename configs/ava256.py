@@ -70,7 +70,14 @@ def _full() -> ConfigDict:
     train.log_every = 50
     train.picture_every = 1_000
     train.checkpoint_every = 2_000
-    train.keep_checkpoints = 3
+    train.keep_checkpoints = 3  # the latest ...
+    train.keep_best = 1  # ... and beside them those of the best score, of the steps that were validated
+    train.best_score = "face_psnr"  # of the validation; a minus before it where less is better. Nothing held out: the training loss
+    train.validate_every = 1_000  # 0: never
+    train.validate_samples = 16  # of the first split that is held out, evenly spaced
+    train.spike_factor = 10.0  # a step whose loss is over this many times the median of the last 100 is not applied; 0: all are
+    train.spike_steps = 10  # so many of those in a row, or one loss that is NaN, and the run goes back to its last checkpoint ...
+    train.max_recoveries = 5  # ... but not more often than this
 
     config.eval = evaluation = ConfigDict()
     evaluation.batch_size = 4
@@ -102,3 +109,5 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.train.log_every = 20
     config.train.picture_every = 200
     config.train.checkpoint_every = 200
+    config.train.validate_every = 200
+    config.train.validate_samples = 8

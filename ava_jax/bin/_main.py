@@ -17,7 +17,7 @@ from ava_jax.train.config import flatten
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an error.")
 
-USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+USER_ERRORS = (ValueError, OSError)
 
 
 def define_config() -> flags.FlagHolder[ml_collections.ConfigDict]:
@@ -51,6 +51,8 @@ def run(main: Callable[[], Any], *, doc: str, argv: list[str] | None = None) -> 
 def _guarded(main: Callable[[], Any]) -> int:
     """Calls `main`; its exit status."""
     _enable_compilation_cache()
+    if not _DEBUG.value:
+        sys.unraisablehook = _unraisable
     try:
         main()
     except USER_ERRORS as e:
@@ -60,6 +62,12 @@ def _guarded(main: Callable[[], Any]) -> int:
         ours = _is_raised_here(e)
         return _fail(str(e) if ours else f"{_place(e)}: {type(e).__name__}: {e}\n(--debug shows the whole traceback)")
     return 0
+
+
+def _unraisable(report: Any) -> None:
+    """When one of Orbax's writes fails, the others find its event loop gone; what failed is raised all the same."""
+    if not (isinstance(report.exc_value, RuntimeError) and str(report.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(report)
 
 
 def _is_raised_here(error: BaseException) -> bool:
@@ -84,7 +92,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         if len(rest) > 1:
             raise flags.Error(f"unexpected argument {rest[1]!r}: values are given by flags, as in --workdir=RUN.")
         if flags.FLAGS["verbosity"].using_default_value:
-            flags.FLAGS.verbosity = -1  # warnings; app.run would let Orbax's notes through
+            # Orbax logs what it raises too, traceback and all, from every thread that it failed in.
+            flags.FLAGS.verbosity = -1 if _DEBUG.value else -3
         return rest
     except flags.Error as e:
         # ml_collections passes on a config file's own error as a printed traceback.

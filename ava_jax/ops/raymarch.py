@@ -1,7 +1,6 @@
 """Compositing of volumetric primitives along rays: the public op, and the compiled custom call behind it."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,9 @@ from ava_jax.core.types import Array, Primitives, Rays
 from ava_jax.ops import native
 from ava_jax.ops.raymarch_twin import raymarch_twin
 from ava_jax.ops.varying import vary_together
+
+_SMALLEST_STEP, _LARGEST_STEP = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+_MOST_VOXELS = 512  # a side, of a template or a warp field: the compiled kernels index a primitive's voxels with 32 bits
 
 
 def raymarch(
@@ -73,14 +75,21 @@ def _choose_native(implementation: str | None, dtype) -> bool:
 
 
 def _check(rays: Rays, prims: Primitives, step_size: float, warp: Array | None) -> None:
-    if not isinstance(step_size, (int, float, np.floating)) or not math.isfinite(step_size) or step_size <= 0:
-        raise ValueError(f"raymarch: step_size must be a positive Python number; got {step_size!r}.")
+    if not isinstance(step_size, (int, float, np.floating)) or not _SMALLEST_STEP <= step_size <= _LARGEST_STEP:
+        raise ValueError(f"raymarch: step_size must be a positive Python number, of float32's range; got {step_size!r}.")
+    for name, value, wanted in (("rays", rays, Rays), ("prims", prims, Primitives)):
+        if not isinstance(value, wanted):
+            raise ValueError(f"raymarch: {name} must be {wanted.__name__}({', '.join(wanted._fields)}); got {type(value).__name__}.")
+    arrays = {**_named("rays", rays), **_named("prims", prims), **({} if warp is None else {"warp": warp})}
+    for name, array in arrays.items():
+        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+            raise ValueError(f"raymarch: {name} must be an array; got {type(array).__name__}.")
     origin, rgba = jnp.shape(rays.origin), jnp.shape(prims.rgba)
     if len(origin) != 5:
         raise ValueError(f"raymarch: rays.origin must be [F, N, H, W, 3]; got {origin}.")
     f, n, h, w = origin[:4]
-    if len(rgba) != 6 or rgba[1] < 1 or rgba[2] < 2:
-        raise ValueError(f"raymarch: prims.rgba must be [F, K, D, D, D, 4] with K >= 1 and D >= 2; got {rgba}.")
+    if len(rgba) != 6 or rgba[1] < 1 or not 2 <= rgba[2] <= _MOST_VOXELS:
+        raise ValueError(f"raymarch: prims.rgba must be [F, K, D, D, D, 4] with K >= 1 and D from 2 to {_MOST_VOXELS}; got {rgba}.")
     k, d = rgba[1:3]
     _check_shapes(f"F={f}, N={n}, H={h}, W={w} as in rays.origin", {
         "rays.origin": (rays.origin, "F, N, H, W, 3", (f, n, h, w, 3)),
@@ -93,12 +102,11 @@ def _check(rays: Rays, prims: Primitives, step_size: float, warp: Array | None) 
         "prims.rotation": (prims.rotation, "F, K, 3, 3", (f, k, 3, 3)),
         "prims.scale": (prims.scale, "F, K, 3", (f, k, 3)),
     })  # fmt: skip
-    arrays = {**_named("rays", rays), **_named("prims", prims)}
     if warp is not None:
         e = jnp.shape(warp)[2] if jnp.ndim(warp) == 6 else 0
-        if e < 2 or jnp.shape(warp) != (f, k, e, e, e, 3):
-            raise ValueError(f"raymarch: warp must be [F, K, E, E, E, 3] with F={f}, K={k}, E >= 2; got {jnp.shape(warp)}.")
-        arrays["warp"] = warp
+        if not 2 <= e <= _MOST_VOXELS or jnp.shape(warp) != (f, k, e, e, e, 3):
+            fits = f"F={f} as in rays.origin, K={k} as in prims.rgba, E from 2 to {_MOST_VOXELS}"
+            raise ValueError(f"raymarch: warp must be [F, K, E, E, E, 3] with {fits}; got {jnp.shape(warp)}.")
     _check_dtypes(arrays)
 
 
@@ -113,12 +121,17 @@ def _check_shapes(context: str, wanted: dict) -> None:
 
 
 def _check_dtypes(arrays: dict[str, Array]) -> None:
-    dtype = jnp.result_type(arrays["prims.rgba"])
+    dtype = _dtype(arrays["prims.rgba"])
     if dtype not in (jnp.float32, jnp.float64):
         raise ValueError(f"raymarch: prims.rgba must be float32 (or, for the twin, float64); got {dtype}.")
     for name, array in arrays.items():
-        if jnp.result_type(array) != dtype:
-            raise ValueError(f"raymarch: {name} must be {dtype}, as prims.rgba is; got {jnp.result_type(array)}.")
+        if _dtype(array) != dtype:
+            raise ValueError(f"raymarch: {name} must be {dtype}, as prims.rgba is; got {_dtype(array)}.")
+
+
+def _dtype(array: Array):
+    """The one that JAX gives the array (without x64, NumPy's float64 counts as float32), or the array's own where JAX has none."""
+    return jnp.result_type(array) if jnp.issubdtype(array.dtype, np.number) else array.dtype
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -1,18 +1,30 @@
-"""Checkpoints: one holds all that resuming and evaluation need, written whole or not at all (Orbax).
+"""Checkpoints: one holds all that resuming and evaluation need, written whole or not at all (Orbax), and told from a damaged one.
 
 A checkpoint of step n is the folder <workdir>/checkpoints/<n> with the items
-  model      parameters and running variables
-  training   step, optimiser state, random key
-  data       position of the data iterator, JSON
-  assets     the task's arrays: statistics, topology
-  about      config, names of the assets, versions, JSON
+  model          parameters and running variables
+  training       step, optimiser state, random key
+  guard          the last losses (`state.Guard`)
+  data           position of the data iterator and the recoveries so far, JSON
+  assets         the task's arrays: statistics, topology
+  about          config, names of the assets, versions, JSON
+  metrics        its score, JSON; empty where it has none
+  manifest.json  size and SHA-256 of every file (`manifest`)
 Constants of the model are rebuilt from the assets. Evaluation reads model, assets and about; no captures are needed.
+
+It is written under another name, flushed to the disk with its manifest, and then renamed; older ones are deleted after that. What
+is read is held against the manifest first. Checkpoints written before there were manifests are taken as they are, and named.
 """
 
+import functools
 import importlib.metadata
+import os
 import pathlib
 import platform
-from collections.abc import Mapping
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import jax
@@ -20,14 +32,17 @@ import jax.numpy as jnp
 import ml_collections
 import orbax.checkpoint as ocp
 from flax import nnx
+from orbax.checkpoint import checkpoint_managers as policies
 
 from ava_jax.core.types import Assets
 from ava_jax.tasks.base import Task, load_task
 from ava_jax.train import config as configs
+from ava_jax.train import manifest
 from ava_jax.train import state as states
-from ava_jax.train.state import TrainState
+from ava_jax.train.state import Guard, TrainState
 
 _PACKAGES = ("ava-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+_FOR_EVALUATION = ("model", "assets", "about")
 
 
 class About(NamedTuple):
@@ -50,45 +65,138 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of a run's folder. Use as a context manager: leaving waits for what is being written."""
 
-    def __init__(self, workdir: str | pathlib.Path, *, write: bool = False, keep: int | None = None):
+    def __init__(self, workdir: str | pathlib.Path, *, write: bool = False, keep: int | None = None, keep_best: int = 0):
         """Opens them, to read; or to write too.
 
         Args:
           workdir: the run's folder.
           write: makes the folder where it is missing, and clears away what a killed run left half written.
           keep: how many to keep, the latest; None keeps all.
+          keep_best: how many to keep beside those, of the highest score.
         """
         self.folder = pathlib.Path(workdir).resolve() / "checkpoints"
         self._manager = None
+        self._writing: int | None = None  # the last step given to the writer
+        self._failed = False  # an error of the writer has been raised
         if write or self.folder.is_dir():
-            options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=write, cleanup_tmp_directories=write)
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
+            self._manager = ocp.CheckpointManager(self.folder, options=self._options(write, keep, keep_best))
+
+    def _options(self, write: bool, keep: int | None, keep_best: int) -> ocp.CheckpointManagerOptions:
+        def score(metrics: Mapping[str, float]) -> float:
+            return metrics.get("score", float("-inf"))
+
+        latest = policies.LatestN(keep)
+        best = policies.BestN(get_metric_fn=score, n=keep_best, keep_checkpoints_without_metrics=False)
+        return ocp.CheckpointManagerOptions(
+            best_fn=score,
+            preservation_policy=policies.AnyPreservationPolicy([latest, best]),
+            create=write,
+            cleanup_tmp_directories=write,
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
+        )
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *exc) -> None:
-        if self._manager is not None:
+        if self._manager is None:
+            return
+        if not self._failed:
+            with self._raising_plainly():
+                self._manager.close()
+            return
+        with suppress(Exception):  # waits for the writer that failed, and raises once more what has been raised
             self._manager.close()
+        for half in self.folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(half, ignore_errors=True)  # what another thread still holds is cleared away by the next run
+
+    def steps(self) -> list[int]:
+        """Every step that is there, whole or damaged."""
+        return sorted(self._manager.all_steps()) if self._manager is not None else []
 
     def latest(self) -> int | None:
-        """The last step that was saved whole."""
-        return self._manager.latest_step() if self._manager is not None else None
+        """The last step that is there, whole or damaged."""
+        return max(self.steps(), default=None)
 
-    def find(self, step: int | None = None) -> int:
-        """`step`, or the latest.
+    def scores(self) -> dict[int, float]:
+        """Step -> score, of those that have one."""
+        found = {step: self._manager.metrics(step) for step in self.steps()}
+        return {step: metrics["score"] for step, metrics in found.items() if metrics and "score" in metrics}
+
+    def find(self, step: int | None = None, *, items: Sequence[str] | None = None) -> int:
+        """`step`, or the latest that is whole; damaged ones that are passed over are named on stderr.
+
+        Args:
+          step: which one is wanted, and no other.
+          items: parts that will be read and are verified; None: all.
 
         Raises:
           FileNotFoundError: it is not there; the message names those that are.
+          ValueError: it is damaged; or all are.
         """
-        known = sorted(self._manager.all_steps()) if self._manager is not None else []
+        known = self.steps()
         if not known:
             raise FileNotFoundError(f"{self.folder}: no checkpoint there. Train first: ava-train --config=... --workdir=...")
-        if step is not None and step not in known:
-            raise FileNotFoundError(f"{self.folder}: no checkpoint of step {step}; there are {', '.join(map(str, known))}.")
-        return known[-1] if step is None else step
+        if step is not None:
+            if step not in known:
+                raise FileNotFoundError(f"{self.folder}: no checkpoint of step {step}; there are {', '.join(map(str, known))}.")
+            known = [step]
+        damages = []
+        for candidate in reversed(known):
+            try:
+                self.verify(candidate, items)
+                break
+            except manifest.Damaged as e:
+                damages.append(str(e))
+        else:
+            raise ValueError("; ".join(damages) + (". Take another step." if step is not None else ". No whole checkpoint is left."))
+        for damage in damages:
+            print(f"{damage}: passed over, step {candidate} is used", file=sys.stderr)
+        return candidate
 
-    def save(self, state: TrainState, data: Any, assets: Assets, config: ml_collections.ConfigDict) -> None:
+    def verify(self, step: int, items: Sequence[str] | None = None) -> None:
+        """Holds a checkpoint that is there against its manifest; of one that is older than manifests it says so on stderr.
+
+        Raises:
+          manifest.Damaged: a file is missing, truncated or altered; the message names checkpoint and file.
+        """
+        folder = self.folder / str(step)
+        try:
+            if manifest.exists(folder):
+                manifest.verify(folder, items)
+            elif self._promises_manifest(step):
+                raise manifest.Damaged(f"{manifest.NAME} is missing")
+            else:
+                print(f"{folder} has no manifest, as it is of an older version: taken as it is, unverified", file=sys.stderr)
+        except manifest.Damaged as e:
+            raise manifest.Damaged(f"{folder} is damaged: {e}") from e
+
+    def _promises_manifest(self, step: int) -> bool:
+        try:
+            return bool(self._read_json(step, "about").get("manifest"))
+        except Exception as e:  # Orbax's, of whatever kind: a deletion that was cut short leaves anything
+            raise manifest.Damaged(f"neither {manifest.NAME} nor 'about' can be read") from e
+
+    def set_aside(self, after: int) -> None:
+        """Moves damaged checkpoints of later steps than `after` to <workdir>/damaged, out of the way of new ones of their steps."""
+        for step in [step for step in self.steps() if step > after]:
+            aside = self.folder.parent / "damaged" / str(step)
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.parent.mkdir(exist_ok=True)
+            (self.folder / str(step)).rename(aside)
+        if self._manager is not None:
+            self._manager.reload()
+
+    def save(
+        self,
+        state: TrainState,
+        data: Any,
+        assets: Assets,
+        config: ml_collections.ConfigDict,
+        *,
+        score: float | None = None,
+        recoveries: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Saves the state and what belongs to it, in the background; the state may be donated at once.
 
         Args:
@@ -96,28 +204,71 @@ class Checkpoints:
           data: the data iterator's position after that step's batch, JSON.
           assets: the task's.
           config: the experiment's.
+          score: what `keep_best` goes by, the higher the better; None: it does not compete.
+          recoveries: what the run has gone back from so far, JSON (`recovery`).
+
+        Raises:
+          OSError: this one could not be begun, or the one before could not be written; the message says what is left.
         """
         # On the CPU the writer would read the very buffers that the next step is given to overwrite.
         state = jax.tree.map(jnp.copy, state)
-        about = {"config": configs.to_json(config), "names": assets.names, "versions": _versions()}
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                model=ocp.args.StandardSave({"params": state.params, "running": state.running}),
-                training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state, "key": state.key}),
-                data=ocp.args.JsonSave({"iterator": data}),
-                assets=ocp.args.StandardSave(dict(assets.arrays)),
-                about=ocp.args.JsonSave(about),
-            ),
-        )
+        about = {"config": configs.to_json(config), "names": assets.names, "versions": versions(), "manifest": True}
+        step = int(state.step)
+        with self._raising_plainly():
+            self.wait()
+            self._writing = step
+            self._manager.save(
+                step,
+                metrics={} if score is None else {"score": float(score)},
+                args=ocp.args.Composite(
+                    model=ocp.args.StandardSave({"params": state.params, "running": state.running}),
+                    training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state, "key": state.key}),
+                    guard=ocp.args.StandardSave(state.guard._asdict()),
+                    data=ocp.args.JsonSave({"iterator": data, "recoveries": list(recoveries)}),
+                    assets=ocp.args.StandardSave(dict(assets.arrays)),
+                    about=ocp.args.JsonSave(about),
+                ),
+            )
+
+    def _seal(self) -> None:
+        """Called by Orbax in its thread when all files are written, before the folder gets its name."""
+        folders = list(self.folder.glob(f"{self._writing}.orbax-checkpoint-tmp*"))
+        if len(folders) != 1:
+            raise RuntimeError(f"{self.folder}: the folder in which step {self._writing} is being written was not found; found {folders}.")
+        manifest.write(folders[0])
 
     def wait(self) -> None:
-        """Returns when everything is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when everything is on disk.
+
+        Raises:
+          OSError: it could not be written; the message says what is left.
+        """
+        with self._raising_plainly():
+            self._manager.wait_until_finished()
+
+    @contextmanager
+    def _raising_plainly(self) -> Iterator[None]:
+        """Errors of the writer, of whatever library, as one OSError that says what is left."""
+        try:
+            yield
+        except Exception as e:
+            if self._failed:
+                raise
+            self._failed = True
+            left = [int(p.name) for p in self.folder.glob("*") if p.name.isdigit()]
+            kept = f"the checkpoint of step {max(left)} is still there; the same command goes on from it" if left else "none is there yet"
+            raise OSError(f"{self.folder}: the checkpoint of step {self._writing} could not be written ({_reason(e)}); {kept}.") from e
+
+    def _read_json(self, step: int, item: str) -> dict[str, Any]:
+        return self._manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.JsonRestore()}))[item]
 
     def about(self, step: int) -> About:
-        saved = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
+        saved = self._read_json(step, "about")
         return About(configs.from_json(saved["config"]), saved["versions"])
+
+    def recoveries(self, step: int) -> list[dict[str, Any]]:
+        """What the run had gone back from when it saved a step."""
+        return self._read_json(step, "data").get("recoveries", [])
 
     def assets(self, step: int) -> Assets:
         args = ocp.args.Composite(assets=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
@@ -130,22 +281,40 @@ class Checkpoints:
         Args:
           step: a step that was saved.
           like: a fresh state: gives shapes, types and placement on devices.
+
+        Raises:
+          ValueError: the checkpoint is of another model or optimiser.
         """
         want = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        model = {"params": want.params, "running": want.running}
-        training = {"step": want.step, "opt_state": want.opt_state, "key": want.key}
-        args = ocp.args.Composite(
-            model=ocp.args.StandardRestore(model), training=ocp.args.StandardRestore(training), data=ocp.args.JsonRestore()
-        )
-        saved = self._manager.restore(step, args=args)
-        return TrainState(**saved.model, **saved.training), saved.data["iterator"]
+        items = {
+            "model": {"params": want.params, "running": want.running},
+            "training": {"step": want.step, "opt_state": want.opt_state, "key": want.key},
+        }
+        if (self.folder / str(step) / "guard").is_dir():  # older checkpoints have none: a fresh one judges again after its first losses
+            items["guard"] = want.guard._asdict()
+        saved = self._restore_arrays(step, items)
+        guard = Guard(**saved["guard"]) if "guard" in saved else like.guard
+        return TrainState(**saved["model"], **saved["training"], guard=guard), self._read_json(step, "data")["iterator"]
 
     def restore_model(self, step: int, model: nnx.Module) -> nnx.Module:
-        """`model` with the parameters and running variables of a step."""
+        """`model` with the parameters and running variables of a step.
+
+        Raises:
+          ValueError: the checkpoint is of another model.
+        """
         parts = states.split(model)
         want = jax.tree.map(ocp.utils.to_shape_dtype_struct, {"params": parts.params, "running": parts.running})
-        saved = self._manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore(want))).model
-        return states.merge(parts._replace(**saved))
+        return states.merge(parts._replace(**self._restore_arrays(step, {"model": want})["model"]))
+
+    def _restore_arrays(self, step: int, items: Mapping[str, Any]) -> Any:
+        args = ocp.args.Composite(**{name: ocp.args.StandardRestore(want) for name, want in items.items()})
+        try:
+            return self._manager.restore(step, args=args)
+        except (ValueError, KeyError, TypeError) as e:
+            by = ", ".join(f"{name} {version}" for name, version in self.about(step).versions.items() if name in _PACKAGES[:2])
+            raise ValueError(
+                f"{self.folder / str(step)} (written by {by}) does not fit the model that its config makes here: {_reason(e)}"
+            ) from e
 
 
 def restore_model(workdir: str | pathlib.Path, step: int | None = None, *, overrides: Mapping[str, Any] | None = None) -> Restored:
@@ -158,16 +327,30 @@ def restore_model(workdir: str | pathlib.Path, step: int | None = None, *, overr
 
     Raises:
       FileNotFoundError: no checkpoint there, or none of that step.
+      ValueError: it is damaged; or is older than a key of the config that the task needs, and no override gives it.
     """
     with Checkpoints(workdir) as checkpoints:
-        step = checkpoints.find(step)
+        step = checkpoints.find(step, items=_FOR_EVALUATION)
         config, assets = checkpoints.about(step).config, checkpoints.assets(step)
-        config.update_from_flattened_dict(dict(overrides or {}))
-        task = load_task(config)
-        model = checkpoints.restore_model(step, task.model(assets, rngs=states.model_rngs(config.seed)))
+        configs.override(config, overrides or {})
+        with configs.naming_missing_keys(f"{checkpoints.folder / str(step)}: its config"):
+            task = load_task(config)
+            model = task.model(assets, rngs=states.model_rngs(config.seed))
+        model = checkpoints.restore_model(step, model)
     return Restored(config, assets, task, model, step)
 
 
-def _versions() -> dict[str, str]:
+@functools.cache  # reading the metadata of everything installed takes a tenth of a second
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide what a run computes."""
     installed = {d.metadata["Name"].replace("_", "-").lower(): d.version for d in importlib.metadata.distributions()}
     return {"python": platform.python_version()} | {name: installed[name] for name in _PACKAGES if name in installed}
+
+
+def _reason(error: BaseException) -> str:
+    """What an error has to say, in a line: the system's own words where it was the system's error."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).strip() or type(error).__name__
+    number = re.search(r"os_error_code='(\d+)'", text)  # TensorStore's, after a long account of what it was at
+    return os.strerror(int(number.group(1))) if number else text.splitlines()[0][:300]

@@ -1,6 +1,10 @@
 """Configs as checkpoints keep them: flattened, compared, read back from JSON. Imports no jax: `--help` uses it too."""
 
+import difflib
 import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ml_collections
@@ -12,6 +16,13 @@ RESUMABLE = (
     "train.picture_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.keep_best",
+    "train.best_score",
+    "train.validate_every",
+    "train.validate_samples",
+    "train.spike_factor",
+    "train.spike_steps",
+    "train.max_recoveries",
     "data.root",
     "data.topology",
     "data.read_threads",
@@ -54,3 +65,59 @@ def differences(saved: ml_collections.ConfigDict, given: ml_collections.ConfigDi
         for key in [*a, *(k for k in b if k not in a)]
         if a.get(key, absent) != b.get(key, absent) and not key.startswith(RESUMABLE)
     ]
+
+
+def override(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
+    """Changes values by dotted name. A config of an older version may lack the last part of a name: then it is added.
+
+    Raises:
+      ValueError: a name's first parts are no part of the config; the message names the nearest that is.
+    """
+    with config.unlocked():
+        for name, value in values.items():
+            *path, last = name.split(".")
+            node = config
+            for part in path:
+                if not isinstance(node.get(part), ml_collections.ConfigDict):
+                    raise ValueError(f"the config has no key {name!r}.{nearest(name, flatten(config))}")
+                node = node[part]
+            node[last] = value
+
+
+def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
+    """' Did you mean ...?' of the known name nearest to one that is not; '' where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+@contextmanager
+def naming_missing_keys(whose: str) -> Iterator[None]:
+    """Turns ml_collections' error over a key that a config lacks into a ValueError of one line.
+
+    Args:
+      whose: the config, as in "RUN/checkpoints/5: its config".
+
+    Raises:
+      ValueError: a key was missing; the message names it.
+    """
+    try:
+        yield
+    except (KeyError, AttributeError) as e:
+        key = missing_key(e)
+        if key is None:
+            raise
+        raise ValueError(f"{whose} has no key {key}, which this version needs: it is older, or mistyped. Give it, as in configs/.") from e
+
+
+def missing_key(error: BaseException) -> str | None:
+    """The key over which ml_collections raised an error; None where it was not that."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or "ml_collections" not in trace.tb_frame.f_code.co_filename:
+        return None
+    reason: Any = error
+    while isinstance(reason, BaseException) and reason.args:  # one is wrapped in the other; str() would quote it each time
+        reason = reason.args[0]
+    found = re.search(r"'([^']+)'|\"([^\"]+)\"", str(reason).partition("\n")[0])
+    return repr((found.group(1) or found.group(2)) if found else str(reason))

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ava_jax.core.types import Batch
 
@@ -14,6 +14,14 @@ class ResumableIterator(Protocol):
     def __next__(self) -> Batch: ...
 
     def get_state(self) -> Any: ...
+
+
+class Fed(NamedTuple):
+    """A batch on the devices, the iterator's position after it, and the batch as it was read, to say what it was of."""
+
+    batch: Batch
+    position: Any
+    host: Batch
 
 
 class Feed:
@@ -45,7 +53,8 @@ class Feed:
     def _work(self, iterator: ResumableIterator, place: Callable[[Batch], Batch]) -> None:
         while not self._closing.is_set():
             try:
-                item = (place(next(iterator)), iterator.get_state())
+                host = next(iterator)
+                item = Fed(place(host), iterator.get_state(), host)
             except BaseException as e:  # handed to the reader, StopIteration included
                 item = e
             while not self._closing.is_set():
@@ -61,15 +70,15 @@ class Feed:
         """Whether a batch is there to be taken at once."""
         return not self._queue.empty()
 
-    def take(self) -> tuple[Batch, Any]:
-        """The next batch and the iterator's position after it; None after the last.
+    def take(self) -> Fed | None:
+        """The next batch; None after the last.
 
         Raises:
           Whatever the iterator raised.
         """
         item = self._queue.get()
         if isinstance(item, StopIteration):
-            return None, None
+            return None
         if isinstance(item, BaseException):
             raise item
         return item

@@ -8,39 +8,75 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
-import tensorboardX
 import tqdm
 from PIL import Image
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
 
 from ava_jax.core.types import Array
+
+
+_STEPS_TO_JUDGE_BY = 3
 
 
 class EventLog:
     """TensorBoard events in the run's folder, pictures beside them as PNGs. Use as a context manager."""
 
     def __init__(self, workdir: pathlib.Path, *, resumed_at: int):
-        """Opens it; events after `resumed_at` steps, of a run that went on from an older checkpoint, are dropped."""
+        """Opens it; events after `resumed_at` steps, of a run that went on from an older checkpoint, are dropped.
+
+        Raises:
+          OSError: the folder cannot be written to.
+        """
+        self._workdir = workdir
         self._pictures = workdir / "pictures"
-        self._pictures.mkdir(parents=True, exist_ok=True)
-        self._writer = tensorboardX.SummaryWriter(str(workdir), purge_step=resumed_at + 1)
+        with self._raising_plainly():
+            self._pictures.mkdir(parents=True, exist_ok=True)
+            # Not SummaryWriter: its thread dies of a full disk with nobody told, and then the training waits for it for ever.
+            self._writer = EventsWriter(str(workdir / "events"), filename_suffix=f".{os.getpid()}")
+        self.rewind(resumed_at)
 
     def __enter__(self) -> "EventLog":
         return self
 
-    def __exit__(self, *exc) -> None:
-        self._writer.close()
+    def __exit__(self, kind, *exc) -> None:
+        try:
+            with self._raising_plainly():
+                self._writer.close()
+        except OSError:
+            if kind is None:  # else what ended the run is what to tell; a full disk ends in both
+                raise
+
+    @contextmanager
+    def _raising_plainly(self) -> Iterator[None]:
+        """Names the folder in an error of writing, which does not say where it was."""
+        try:
+            yield
+        except OSError as e:
+            raise OSError(f"{self._workdir}: events and pictures cannot be written ({e.strerror or e}).") from e
+
+    def _write(self, step: int, **what) -> None:
+        self._writer.write_event(event_pb2.Event(wall_time=time.time(), step=step, **what))
+
+    def rewind(self, step: int) -> None:
+        """Drops what was logged of later steps than this one: TensorBoard hides it."""
+        with self._raising_plainly():
+            self._write(step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+        with self._raising_plainly():
+            for name, value in values.items():
+                self._write(step, summary=summary.scalar(name, value))
+            self._writer.flush()
 
     def pictures(self, step: int, images: Mapping[str, Array]) -> None:
         """Writes uint8 [H, W, 3] images as <workdir>/pictures/<step>_<name>.png and as events."""
-        for name, image in images.items():
-            image = np.asarray(image)
-            Image.fromarray(image).save(self._pictures / f"{step:07d}_{name}.png")
-            self._writer.add_image(name, image, step, dataformats="HWC")
+        with self._raising_plainly():
+            for name, image in images.items():
+                image = np.asarray(image)
+                Image.fromarray(image).save(self._pictures / f"{step:07d}_{name}.png")
+                self._write(step, summary=summary.image(name, image, dataformats="HWC"))
 
 
 class Terminal:
@@ -50,7 +86,7 @@ class Terminal:
         """Steps go from `first` to `last`."""
         # A pseudo-terminal without a size, as of some CI, would show an empty bar.
         self._interactive = sys.stdout.isatty() and os.get_terminal_size(sys.stdout.fileno()).columns > 0
-        self._last = last
+        self._last, self._advanced, self._started, self._reported = last, 0, time.perf_counter(), False
         self._bar = tqdm.tqdm(
             total=last,
             initial=first,
@@ -76,24 +112,37 @@ class Terminal:
             print(text, flush=True)
 
     def begin(self) -> None:
-        """The clock of the bar starts here: what came before was compiling."""
+        """The clock starts here: what came before was compiling."""
         self._bar.unpause()
+        self._started = time.perf_counter()
 
-    def advance(self, values: Mapping[str, float]) -> None:
+    def rewind(self, step: int) -> None:
+        """The next step is the one after this."""
+        self._bar.n = step
+        self._bar.refresh()
+
+    def advance(self, step: int, values: Mapping[str, float]) -> None:
         """One step more, with the values to show beside the bar."""
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
         self._bar.update()
+        self._advanced += 1
+        if self._advanced == _STEPS_TO_JUDGE_BY and step < self._last and not (self._interactive or self._reported):
+            print(f"about {clock(self.left(step))} left for {self._last - step:,} steps", flush=True)
 
-    def report(self, step: int, values: Mapping[str, float], *, steps_per_second: float, waiting: float) -> None:
-        """Where there is no bar: a line with the same."""
+    def left(self, step: int) -> float:
+        """Seconds to the end of the run, as the steps so far have gone; pictures, validation and checkpoints count."""
+        return (self._last - step) * (time.perf_counter() - self._started) / max(self._advanced, 1)
+
+    def report(self, step: int, values: Mapping[str, float], *, steps_per_second: float, waiting: float, nonfinite: int = 0) -> None:
+        """Where there is no bar: a line with the same. `nonfinite` gradient values since the last one are reported at both."""
+        if nonfinite:
+            self.say(f"step {step}/{self._last}  {nonfinite:,} gradient values were not finite and taken as 0")
         if self._interactive:
             return
-        left = (self._last - step) / max(steps_per_second, 1e-9)
+        self._reported = True
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        print(
-            f"step {step}/{self._last}  {shown}  {steps_per_second:.2f} steps/s  waiting for data {waiting:.0%}  {clock(left)} left",
-            flush=True,
-        )
+        speed = f"{steps_per_second:.2f} steps/s  waiting for data {waiting:.0%}"
+        print(f"step {step}/{self._last}  {shown}  {speed}  {clock(self.left(step))} left", flush=True)
 
 
 class Meter:
@@ -106,15 +155,21 @@ class Meter:
         self._start = time.perf_counter()
         self._aside = self._waiting = 0.0
         self._sums: dict[str, float] = {}
-        self.steps = 0
+        self.steps = self._added = 0
 
-    def add(self, values: Mapping[str, float]) -> None:
+    def add(self, values: Mapping[str, float] | None) -> None:
+        """One step more, with its values; None: it was not applied, and counts for the time alone."""
         self.steps += 1
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+        if values is not None:
+            self._added += 1
+            for name, value in values.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def sum(self, name: str) -> float:
+        return self._sums.get(name, 0.0)
 
     def means(self) -> dict[str, float]:
-        return {name: value / self.steps for name, value in self._sums.items()}
+        return {name: value / self._added for name, value in self._sums.items()}
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -129,6 +184,14 @@ class Meter:
         start = time.perf_counter()
         yield
         self._aside += time.perf_counter() - start
+
+    @property
+    def not_applied(self) -> int:
+        return self.steps - self._added
+
+    @property
+    def seconds_waiting(self) -> float:
+        return self._waiting
 
     @property
     def seconds(self) -> float:

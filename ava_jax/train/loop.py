@@ -1,185 +1,91 @@
-"""The training loop: prepare or resume, iterate, log, take pictures, save."""
+"""The training loop: resume, iterate, log, validate, take pictures, save, recover."""
 
-import dataclasses
 import pathlib
-import signal
-import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
-import numpy as np
-from flax import nnx
 
-from ava_jax.core.sampling import Sampling, Source
-from ava_jax.core.types import Assets, Batch
-from ava_jax.data import pipeline
-from ava_jax.tasks.base import HasCaptions, Task, load_task
-from ava_jax.train import config as configs
-from ava_jax.train import state as states
+from ava_jax.core.types import Batch
+from ava_jax.train import plan, recovery
 from ava_jax.train import step as steps
 from ava_jax.train.checkpoint import Checkpoints
-from ava_jax.train.feed import Feed
+from ava_jax.train.feed import Fed, Feed
+from ava_jax.train.interrupt import Interrupt
 from ava_jax.train.logging import EventLog, Meter, Terminal
-from ava_jax.train.state import Split, TrainState
-
-_PICTURE_SAMPLES = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """What stays the same from the first step to the last."""
-
-    config: ml_collections.ConfigDict
-    task: Task
-    assets: Assets
-    source: Source
-    constants: nnx.State
-    place: Callable[[Batch], Batch]  # a batch onto the devices
-    step: steps.StepFn
-    pictures: Callable[[TrainState], dict[str, jax.Array]]
+from ava_jax.train.plan import Run, Start
 
 
 def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int:
-    """Trains what the config names, or goes on from the latest checkpoint in `workdir`; returns the steps taken in all.
+    """Trains what the config names, or goes on from the latest whole checkpoint in `workdir`; returns the steps taken in all.
 
     On SIGINT or SIGTERM it finishes the step, saves and returns.
 
     Raises:
-      ValueError: the config does not fit the data, the devices or the run in workdir; or a loss became NaN or infinite.
+      ValueError: the config does not fit the data, the devices or the run in workdir; all checkpoints are damaged; or losses
+        became NaN, infinite or exploded more than `train.max_recoveries` times.
       FileNotFoundError: the data are not there.
+      OSError: checkpoints, events or pictures cannot be written.
     """
     workdir = pathlib.Path(workdir)
-    _validate(config)
-    with _Interrupt() as interrupt:
+    plan.validate(config)
+    with Interrupt() as interrupt:
         with Checkpoints(workdir) as saved:
-            latest = saved.latest()
+            latest = saved.find() if saved.steps() else None
             if latest is not None:
-                _check_resumable(saved.about(latest).config, config, workdir)
+                plan.check_resumable(saved.about(latest).config, config, workdir)
                 if latest >= config.train.steps:
                     print(f"{workdir}: done already: {latest} of {config.train.steps} steps. --config.train.steps=... trains on.")
                     return latest
-            run, state, iterator = _build(config, saved, latest)
+                saved.set_aside(latest)
+            run, start = plan.build(config, saved, latest)
+            print(plan.summary(run, start), flush=True)
         with (
-            Checkpoints(workdir, write=True, keep=config.train.keep_checkpoints) as checkpoints,
+            Checkpoints(workdir, write=True, keep=config.train.keep_checkpoints, keep_best=config.train.keep_best) as checkpoints,
             EventLog(workdir, resumed_at=latest or 0) as events,
-            Feed(iterator, run.place) as feed,
+            Feed(start.iterator, run.place) as feed,
         ):
-            return _Loop(run, state, checkpoints, events, feed, interrupt).go()
+            return _Loop(run, start, checkpoints, events, feed, interrupt).go()
 
 
-def _validate(config: ml_collections.ConfigDict) -> None:
-    for key in ("steps", "batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints"):
-        if config.train[key] < 1:
-            raise ValueError(f"config.train.{key} must be at least 1; got {config.train[key]}.")
+class _Pending(NamedTuple):
+    """A step that the devices may still be at."""
 
-
-def _check_resumable(saved: ml_collections.ConfigDict, given: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    different = configs.differences(saved, given)
-    if different:
-        raise ValueError(
-            f"{workdir} holds a run of another config; it differs in {'; '.join(different)}. "
-            "Take another --workdir, or the config of that run."
-        )
-
-
-def _build(
-    config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | None
-) -> tuple[_Run, TrainState, pipeline.BatchIterator]:
-    """The run, its state on the devices and the iterator of its data: new, or as they were saved at step `latest`."""
-    task = load_task(config)
-    assets = task.prepare() if latest is None else saved.assets(latest)
-    source, sampling = task.source("train", assets), task.sampling("train")
-    iterator = pipeline.iterator(source, sampling, seed=config.seed, threads=config.data.read_threads)
-    mesh = steps.device_mesh(sampling.batch_size)
-    everywhere, split = steps.replicated(mesh), steps.sharded(mesh)
-    parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
-    constants = jax.device_put(parts.constants, everywhere)
-    optimizer = task.optimizer(config.train.steps, max(1, len(source) // sampling.batch_size))
-    state = jax.device_put(states.initial_state(parts, optimizer, config.seed), everywhere)
-    if latest is not None:
-        state, position = saved.restore_training(latest, state)
-        iterator.set_state(position)
-    run = _Run(
-        config=config,
-        task=task,
-        assets=assets,
-        source=source,
-        constants=constants,
-        place=lambda batch: jax.device_put(batch, split),
-        step=steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh),
-        pictures=_picture_taker(config, task, assets, parts.graphdef, constants, source, sampling, everywhere),
-    )
-    print(_summary(run, state, latest or 0), flush=True)
-    return run, state, iterator
-
-
-def _picture_taker(config, task, assets, graphdef, constants, source, sampling, sharding) -> Callable[[TrainState], dict[str, jax.Array]]:
-    """Pictures of a state on a few samples, the same ones all through the run."""
-    few = min(_PICTURE_SAMPLES, len(source))
-    one_pass = dataclasses.replace(sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)
-
-    @jax.jit
-    def draw(params: nnx.State, running: nnx.State, constants: nnx.State, batch: Batch):
-        return task.pictures(states.merge(Split(graphdef, params, running, constants)), batch)
-
-    def take(state: TrainState) -> dict[str, jax.Array]:
-        # Read anew each time: rare, and cheaper than keeping a batch on the device.
-        batch = next(pipeline.iterator(source, one_pass, seed=config.seed, threads=0))
-        drawn = draw(state.params, state.running, constants, jax.device_put(batch, sharding))
-        return task.draw_pictures(drawn, batch, assets) if isinstance(task, HasCaptions) else drawn
-
-    return take
-
-
-def _summary(run: _Run, state: TrainState, first: int) -> str:
-    config, source, sampling = run.config, run.source, run.task.sampling("train")
-    devices = jax.local_devices()
-    names = ", ".join(f"{len(values)} {name}" for name, values in run.assets.names.items())
-    lines = {
-        "task": config.task,
-        "model": f"{states.count(state.params):,} parameters",
-        "data": f"{len(source):,} samples ({names})",
-        "steps": f"{config.train.steps:,} of {sampling.batch_size} samples"
-        + (f", resuming after {first:,}" if first else f" ({config.train.steps * sampling.batch_size / len(source):.1f} epochs)"),
-        "devices": f"{len(devices)} x {devices[0].device_kind}",
-    }
-    return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
+    step: int
+    metrics: dict[str, Any]
+    host: Batch
 
 
 class _Loop:
     """The steps of a run: what changes while it goes."""
 
-    def __init__(
-        self, run: _Run, state: TrainState, checkpoints: Checkpoints, events: EventLog, feed: Feed, interrupt: "_Interrupt"
-    ):
-        self.run, self.state, self.config = run, state, run.config.train
+    def __init__(self, run: Run, start: Start, checkpoints: Checkpoints, events: EventLog, feed: Feed, interrupt: Interrupt):
+        self.run, self.config = run, run.config.train
+        self.state, self.recoveries = start.state, list(start.recoveries)
         self.checkpoints, self.events, self.feed, self.interrupt = checkpoints, events, feed, interrupt
-        self.taken = self.saved = int(state.step)
-        self.position: Any = None  # the iterator's, after the last step's batch
-        self.pending: dict[str, Any] | None = None  # metrics of the step that the devices are still at
+        self.workdir = checkpoints.folder.parent
+        self.taken = int(start.state.step)
+        self.saved = self.taken if start.resumed else None
+        self.position = start.iterator.get_state()  # after the last step's batch
+        self.pending: _Pending | None = None
+        self.spikes = 0  # in a row, up to the last step whose metrics are known
+        self.losses: list[float] = []  # of the steps applied since the last checkpoint
         self.meter = Meter()
         self.terminal = Terminal(self.taken, self.config.steps)
+        self.compiled: steps.StepFn | None = None
 
     def go(self) -> int:
         """Steps until the last, the end of the data or an interrupt; returns the steps taken in all."""
         with self.terminal:
-            batch, position = self.feed.take()
-            step = self._compile(batch) if batch is not None else None
-            self.meter.clear()
-            self.terminal.begin()
-            while batch is not None:
-                self.state, metrics = step(self.state, self.run.constants, batch)
-                self._settle()  # the step before, while the devices are at this one
-                self.taken, self.pending, self.position = self.taken + 1, metrics, position
-                if self.taken >= self.config.steps or self.interrupt.requested:
-                    break
-                self._report()
-                batch, position = self._next_batch()
-            self._settle()
-            self._report(last=True)
+            if self.saved is None:  # something to go back to; and a folder that cannot be written to is told before an hour's training
+                self._save(score=None)
+            fed = None if self.interrupt.requested else self._begin()
+            while fed is not None:
+                try:
+                    fed = self._advance(fed)
+                except recovery.Diverged as failure:
+                    fed = self._recover(failure, fed)
         self.checkpoints.wait()
         passed_over = [f"{count} {reason}" for reason, count in self.run.source.counts.items() if count and reason != "listed"]
         if passed_over:
@@ -189,99 +95,169 @@ class _Loop:
 
     def _outcome(self) -> str:
         if self.taken >= self.config.steps:
-            return f"done: {self.taken} steps; checkpoints and pictures are in {self.checkpoints.folder.parent}"
+            return f"done: {self.taken} steps; checkpoints and pictures are in {self.workdir}{self._best()}"
         if self.interrupt.requested:
             return f"stopped by {self.interrupt.requested}: step {self.taken} is saved; the same command goes on from there"
         return f"the data ended after step {self.taken} of {self.config.steps}"
 
-    def _compile(self, batch: Batch) -> steps.StepFn:
-        self.terminal.say("compiling the step ...")
-        start = time.perf_counter()
-        compiled = self.run.step.lower(self.state, self.run.constants, batch).compile()
-        self.terminal.say(f"compiling the step took {time.perf_counter() - start:.1f} s")
-        return compiled
+    def _best(self) -> str:
+        scores = self.checkpoints.scores() if self.config.keep_best else {}
+        if not scores:
+            return ""
+        best = max(scores, key=scores.get)
+        return f"; best by {plan.best_by(self.run)}: step {best} ({abs(scores[best]):.4g})"
 
-    def _next_batch(self) -> tuple[Batch | None, Any]:
+    def _begin(self) -> Fed | None:
+        """The first batch, the step compiled for it."""
+        fed = self.feed.take()
+        if fed is not None:
+            self.terminal.say("compiling the step ...")
+            start = time.perf_counter()
+            self.compiled = self.run.step.lower(self.state, self.run.constants, fed.batch).compile()
+            self.terminal.say(f"compiling the step took {time.perf_counter() - start:.1f} s")
+            if self.run.validation is not None:
+                self.run.validation.check_score(self.state, self.config.best_score)
+        self.meter.clear()
+        self.terminal.begin()
+        return fed
+
+    def _advance(self, fed: Fed) -> Fed | None:
+        """Dispatches one step; returns the batch of the next, None after the last.
+
+        Raises:
+          recovery.Diverged: of this step or the one before.
+        """
+        self.state, metrics = self.compiled(self.state, self.run.constants, fed.batch)
+        self.taken, self.position = self.taken + 1, fed.position
+        before, self.pending = self.pending, _Pending(self.taken, metrics, fed.host)
+        self._settle(before)  # while the devices are at this one
+        if self.taken >= self.config.steps or self.interrupt.requested:
+            self._report(last=True)
+            return None
+        self._report()
+        following = self._next_batch()
+        if following is None:
+            self._report(last=True)
+        return following
+
+    def _next_batch(self) -> Fed | None:
         if not self.feed.ready():
             # Only what remains once the devices are idle too is time lost to data.
-            self._settle()
+            self._settle_pending()
             with self.meter.waiting():
                 return self.feed.take()
         return self.feed.take()
 
-    def _settle(self) -> None:
-        """Waits for the pending step and takes in its metrics.
+    def _settle_pending(self) -> None:
+        pending, self.pending = self.pending, None
+        self._settle(pending)
+
+    def _settle(self, pending: _Pending | None) -> None:
+        """Waits for a step and takes in its metrics.
 
         Raises:
-          ValueError: a loss is NaN or infinite.
+          recovery.Diverged: its loss is NaN, infinite or exploded.
         """
-        if self.pending is None:
+        if pending is None:
             return
-        metrics, self.pending = jax.device_get(self.pending), None
-        for name, value in {**metrics["losses"], "the weighted sum": metrics["loss"]}.items():
-            if not np.isfinite(value):
-                saved = f"the last checkpoint is of step {self.saved}" if self.saved else "there is no checkpoint yet"
-                raise ValueError(f"step {self.taken}: the loss {name} is {value}; {saved}. A lower learning rate may help.")
+        metrics = jax.device_get(pending.metrics)
+        recovery.judge(pending.step, metrics, pending.host, self.config.spike_steps)
+        self.spikes = int(metrics["spikes"])
         losses = {f"loss/{name}": float(value) for name, value in metrics["losses"].items()}
         scalars = {"loss": float(metrics["loss"]), **losses}
         scalars |= {f"gradient/{name}": float(metrics[name]) for name in ("norm", "nonfinite")}
+        scalars |= {"update/norm": float(metrics["update_norm"]), "parameters/norm": float(metrics["parameter_norm"])}
         scalars |= {"learning_rate": float(metrics["learning_rate"])} if "learning_rate" in metrics else {}
-        self.meter.add(scalars)
-        self.terminal.advance(self._shown(scalars))
+        self.meter.add(scalars if metrics["applied"] else None)
+        if metrics["applied"]:
+            self.losses.append(scalars["loss"])
+        else:
+            limit = f"{self.config.spike_factor:g} x the median of the last losses, {float(metrics['median']):.4g}"
+            self.terminal.say(f"step {pending.step}: the loss {scalars['loss']:.4g} is over {limit}: not applied")
+        self.terminal.advance(pending.step, self._shown(scalars))
 
     def _shown(self, scalars: dict[str, float]) -> dict[str, float]:
         """The few values for the terminal: the weighted sum and the term of the largest weight."""
         main = max(self.run.config.loss_weights, key=self.run.config.loss_weights.get)
-        return {"loss": scalars["loss"], main: scalars[f"loss/{main}"]}
+        return {name: scalars[key] for name, key in {"loss": "loss", main: f"loss/{main}"}.items() if key in scalars}
 
     def _report(self, *, last: bool = False) -> None:
-        """Logs, draws and saves what is due after the step just dispatched; everything, after the last."""
-        log, draw, save = (
-            last or self.taken % every == 0
-            for every in (self.config.log_every, self.config.picture_every, self.config.checkpoint_every)
-        )
-        if not (log or draw or save):
+        """Logs, draws, validates and saves what is due after the step just dispatched; everything but validation, after the last."""
+        config = self.config
+        log, draw, save = (last or self.taken % n == 0 for n in (config.log_every, config.picture_every, config.checkpoint_every))
+        validate = self.run.validation is not None and self.taken % config.validate_every == 0
+        if not (log or draw or save or validate):
             return
-        self._settle()
+        self._settle_pending()
         if log and self.meter.steps:
             self._log()
         with self.meter.aside():
-            if draw:
+            if draw and not self.interrupt.requested:
                 self.events.pictures(self.taken, self.run.pictures(self.state))
-            if save and self.saved != self.taken:
-                self.checkpoints.save(self.state, self.position, self.run.assets, self.run.config)
-                self.saved = self.taken
+            scores = self._validate() if validate and not self.interrupt.requested else None
+            # Amid spikes the checkpoint before is the one to go back to, if it comes to that.
+            if save and self.saved != self.taken and (last or not self.spikes):
+                mean = sum(self.losses) / len(self.losses) if self.losses else None
+                self._save(plan.score(self.run, scores, mean))
+
+    def _validate(self) -> dict[str, float]:
+        scores = self.run.validation.scores(self.state)
+        self.events.scalars(self.taken, {f"validation/{name}": value for name, value in scores.items()})
+        name = self.config.best_score.removeprefix("-")
+        self.terminal.say(f"step {self.taken}/{self.config.steps}  validation {name} {scores[name]:.4g}")
+        return scores
+
+    def _save(self, score: float | None) -> None:
+        self.checkpoints.save(
+            self.state, self.position, self.run.assets, self.run.config, score=score, recoveries=self.recoveries
+        )
+        self.saved, self.losses = self.taken, []
 
     def _log(self) -> None:
         means, rate = self.meter.means(), self.meter.steps / self.meter.seconds
-        batch_size = self.run.task.sampling("train").batch_size
-        speed = {"speed/samples_per_second": rate * batch_size, "speed/share_waiting_for_data": self.meter.share_waiting}
+        speed = {
+            "speed/samples_per_second": rate * self.run.sampling.batch_size,
+            "speed/share_waiting_for_data": self.meter.share_waiting,
+            "speed/seconds_waiting_for_data": self.meter.seconds_waiting,
+            "speed/hours_left": self.terminal.left(self.taken) / 3600,
+        }
         counts = {f"data/{reason}": float(count) for reason, count in self.run.source.counts.items()}
+        counts |= {"guard/recoveries": float(len(self.recoveries)), "guard/not_applied": float(self.meter.not_applied)}
         self.events.scalars(self.taken, means | speed | counts)
-        self.terminal.report(self.taken, self._shown(means), steps_per_second=rate, waiting=self.meter.share_waiting)
+        nonfinite = round(self.meter.sum("gradient/nonfinite"))
+        self.terminal.report(
+            self.taken, self._shown(means), steps_per_second=rate, waiting=self.meter.share_waiting, nonfinite=nonfinite
+        )
         self.meter.clear()
 
+    def _recover(self, failure: recovery.Diverged, fed: Fed) -> Fed | None:
+        """Back to the last checkpoint; returns the batch after the one that failed.
 
-class _Interrupt:
-    """Turns the first SIGINT or SIGTERM into a request to stop; a second one acts as it always does. A context manager."""
-
-    def __init__(self) -> None:
-        self.requested = ""  # the signal's name
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Interrupt":
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._before = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self._restore()
-
-    def _request(self, number: int, frame: Any) -> None:
-        self.requested = signal.Signals(number).name
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        Raises:
+          ValueError: it has happened too often; a report is in the run's folder.
+        """
+        what = f"{failure} ({recovery.samples_line(recovery.record(failure, self.run.task, self.run.assets, back_to=None)['samples'])})"
+        with self.meter.aside():
+            self.checkpoints.wait()
+            back = self.checkpoints.find()
+            if len(self.recoveries) >= self.config.max_recoveries:
+                last = recovery.record(failure, self.run.task, self.run.assets, back_to=None)
+                report = recovery.write_report(self.workdir, [*self.recoveries, last], gave_up=True)
+                raise ValueError(
+                    f"{what}. Gave up after {len(self.recoveries)} recoveries; {report} has all of them, the checkpoint of step {back} "
+                    "is whole. A lower learning rate may help; config.train.max_recoveries allows more."
+                )
+            self.recoveries.append(recovery.record(failure, self.run.task, self.run.assets, back_to=back))
+            recovery.write_report(self.workdir, self.recoveries, gave_up=False)
+            # A step dispatched after the one that failed has its batch taken again: the order of data does not depend on timing.
+            following = fed if self.pending is not None and self.pending.step > failure.step else self.feed.take()
+            self.pending, self.spikes, self.losses = None, 0, []
+            self.state, _ = self.checkpoints.restore_training(back, self.state)
+            self.checkpoints.set_aside(back)
+            self.taken = self.saved = back
+            self.events.rewind(back)
+            self.terminal.rewind(back)
+        count = f"recovery {len(self.recoveries)} of at most {self.config.max_recoveries}"
+        self.terminal.say(f"{what}: not applied; back to step {back} and on with the data after that batch ({count})")
+        self.meter.clear()
+        return following

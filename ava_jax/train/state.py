@@ -10,15 +10,34 @@ from flax import nnx
 from ava_jax.core.variables import Constant, Running
 
 
+# Losses that the running median is over. Steps before there are as many are not judged: early losses fall too fast.
+RECENT_LOSSES = 100
+
+
+class Guard(NamedTuple):
+    """What a step knows of those before it, to tell an exploding loss; on the devices, so that judging waits for nothing.
+
+    Attributes:
+      recent: float32 [RECENT_LOSSES], the weighted sums of the last steps that were applied, a ring; NaN where there is none yet.
+      count: int32 [], steps applied in all.
+      spikes: int32 [], steps in a row, up to the last, whose loss was too far over the median.
+    """
+
+    recent: jax.Array
+    count: jax.Array
+    spikes: jax.Array
+
+
 class TrainState(NamedTuple):
     """Everything that a step changes; a checkpoint holds all of it.
 
     Attributes:
-      step: int32 [], steps taken.
+      step: int32 [], steps taken, whether applied or not.
       params: the model's `nnx.Param` variables.
       running: its `Running` variables, moved by the loss.
       opt_state: the optimiser's.
       key: the run's root key; a step folds its number into it.
+      guard: see there.
     """
 
     step: jax.Array
@@ -26,6 +45,7 @@ class TrainState(NamedTuple):
     running: nnx.State
     opt_state: optax.OptState
     key: jax.Array
+    guard: Guard
 
 
 class Split(NamedTuple):
@@ -65,7 +85,10 @@ def merge(parts: Split) -> nnx.Module:
 
 def initial_state(parts: Split, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
     """The state before the first step. The model's own initialisation uses another key: see `model_rngs`."""
-    return TrainState(jnp.zeros((), jnp.int32), parts.params, parts.running, optimizer.init(parts.params), jax.random.key(seed))
+    guard = Guard(jnp.full(RECENT_LOSSES, jnp.nan, jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    return TrainState(
+        jnp.zeros((), jnp.int32), parts.params, parts.running, optimizer.init(parts.params), jax.random.key(seed), guard
+    )
 
 
 def model_rngs(seed: int) -> nnx.Rngs:

@@ -19,7 +19,7 @@ from ava_jax.core.parallel import BATCH_AXIS
 from ava_jax.core.types import Batch
 from ava_jax.tasks.base import LossTerm, Task
 from ava_jax.train import state as states
-from ava_jax.train.state import Split, TrainState
+from ava_jax.train.state import Guard, Split, TrainState
 
 StepFn = Callable[[TrainState, nnx.State, Batch], tuple[TrainState, dict[str, Any]]]
 
@@ -52,12 +52,17 @@ def make_step(
     graphdef: nnx.GraphDef,
     weights: Mapping[str, float],
     mesh: Mesh,
+    *,
+    spike_factor: float = 0.0,
 ) -> StepFn:
     """Compiles on first use: (state, constants, batch) -> (state, metrics). The state given is donated: do not use it again.
 
+    A step whose loss is NaN, infinite or a spike is counted but not applied: parameters, running variables and optimiser stay.
+
     The metrics are scalars: `loss` (the weighted sum), `losses` (each term's mean, by name), `norm` (of the gradient, before
-    clipping, of what is finite), `nonfinite` (how many of its values were NaN or infinite, and taken as 0) and, where the
-    optimiser keeps it, `learning_rate`.
+    clipping, of what is finite), `update_norm`, `parameter_norm` (before the step), `nonfinite` (how many of the gradient's values
+    were NaN or infinite, and taken as 0), `applied` (bool), `spikes` (in a row, up to this step), `median` (of the losses of the
+    last steps applied, NaN while they are few) and, where the optimiser keeps it, `learning_rate`.
 
     Args:
       task: gives the loss terms.
@@ -65,6 +70,7 @@ def make_step(
       graphdef: the model's structure; its variables come with each call.
       weights: loss term -> weight in the sum; the names must be the terms' own.
       mesh: devices, from `device_mesh`.
+      spike_factor: a loss over this many times the median of the last `state.RECENT_LOSSES` is a spike; 0: none is.
     """
 
     def step(state: TrainState, constants: nnx.State, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
@@ -79,12 +85,17 @@ def make_step(
         gradients, losses, running = share(state.params, state.running, constants, batch, state.step, key)
         loss = sum(weights[name] * value for name, value in losses.items())
         gradients, nonfinite = _zero_nonfinite(gradients)
-        metrics = {"loss": loss, "losses": losses, "norm": optax.tree.norm(gradients), "nonfinite": nonfinite}
+        applied, guard, median = _judge(state.guard, loss, losses, spike_factor)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, loss=loss)
+        metrics = {"loss": loss, "losses": losses, "nonfinite": nonfinite, "applied": applied, "spikes": guard.spikes, "median": median}
+        norms = {"norm": gradients, "update_norm": updates, "parameter_norm": state.params}
+        metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}
         rate = learning_rate(opt_state)
         metrics |= {} if rate is None else {"learning_rate": rate}
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, running, opt_state, state.key), metrics
+        moved = optax.apply_updates(state.params, updates), running, opt_state
+        # Selected, not branched over: a branch would wait for the loss, and keep both states in memory.
+        kept = jax.tree.map(lambda new, old: jnp.where(applied, new, old), moved, (state.params, state.running, state.opt_state))
+        return TrainState(state.step + 1, *kept, state.key, guard), metrics
 
     return jax.jit(step, donate_argnums=0)
 
@@ -111,6 +122,19 @@ def _mean_share(term: LossTerm) -> jax.Array:
     mask = jnp.broadcast_to(1.0 if mask is None else mask, values.shape).astype(jnp.float32)
     total = lax.psum(lax.stop_gradient(jnp.sum(mask)), BATCH_AXIS)
     return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)
+
+
+def _judge(
+    guard: Guard, loss: jax.Array, losses: Mapping[str, jax.Array], spike_factor: float
+) -> tuple[jax.Array, Guard, jax.Array]:
+    """Whether a step of this loss is applied; the guard after it; the median that the loss was held against."""
+    finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(jnp.stack(list(losses.values()))))
+    median = jnp.median(guard.recent)  # NaN while one is, and then nothing is a spike; nor is it of losses that may be negative
+    spike = finite & (spike_factor > 0) & (median > 0) & (loss > spike_factor * median)
+    applied = finite & ~spike
+    place = guard.count % guard.recent.size
+    recent = guard.recent.at[place].set(jnp.where(applied, loss, guard.recent[place]))
+    return applied, Guard(recent, guard.count + applied, jnp.where(spike, guard.spikes + 1, 0)), median
 
 
 def _check_names(terms: Mapping[str, LossTerm], weights: Mapping[str, float]) -> None:

@@ -159,9 +159,17 @@ void BackwardTile(const Scene& scene, const Tile& tile, OwnPrimitive* own) {
   }
 }
 
-bool TouchesOne(const Cone& cone, const Spheres& spheres, int64_t k) {
-  if (cone.radius < 0.0f) return false;
-  return Touches(cone, Splat(spheres.x[k]), Splat(spheres.y[k]), Splat(spheres.z[k]), Splat(spheres.radius[k]))[0] != 0;
+// Calls visit(i) for each of the first `count` cones that may meet the primitive's sphere, in order.
+template <class Visit>
+AVA_LANES void ForEachTouching(const ConeList& cones, int64_t count, const float sphere[4], Visit visit) {
+  const Floats x = Splat(sphere[0]), y = Splat(sphere[1]), z = Splat(sphere[2]), radius = Splat(sphere[3]);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const Ints touches = Touches(Cones::At(cones, i), x, y, z, radius);
+    if (!Any(touches)) continue;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (touches[lane]) visit(i + lane);
+    }
+  }
 }
 
 // y_i = scale_i sum_j rotation_ji v_j.
@@ -186,7 +194,7 @@ void WriteNoGradient(int64_t at, int64_t voxels, int64_t warp_floats, const Grad
   for (int64_t i = 0; i < warp_floats; ++i) gradient.warp[at * warp_floats + i] = 0.0f;
 }
 
-void BackwardPrimitive(const Frame& frame, int64_t k, const Block* blocks, const Gradient& gradient) {
+void BackwardPrimitive(const Frame& frame, int64_t k, const Block* blocks, const ConeList& cones, const Gradient& gradient) {
   const Scene& scene = *frame.scene;
   const Shape& shape = scene.shape;
   const int64_t at = frame.index * shape.primitives + k;
@@ -201,13 +209,14 @@ void BackwardPrimitive(const Frame& frame, int64_t k, const Block* blocks, const
   own.warp = scene.warp == nullptr ? nullptr : scene.warp + at * warp_floats;
   own.d_warp = gradient.warp == nullptr ? nullptr : gradient.warp + at * warp_floats;
   bool touched = false;
-  for (int64_t b = 0; b < shape.views * frame.blocks_y * frame.blocks_x; ++b) {
-    if (!TouchesOne(blocks[b].cone, frame.spheres, k)) continue;
-    touched = true;
-    for (const Tile& tile : blocks[b].tiles) {
-      if (TouchesOne(tile.cone, frame.spheres, k)) BackwardTile(scene, tile, &own);
-    }
-  }
+  const float sphere[4] = {frame.spheres.x[k], frame.spheres.y[k], frame.spheres.z[k], frame.spheres.radius[k]};
+  ForEachTouching(cones, shape.views * frame.blocks_y * frame.blocks_x, sphere, [&](int64_t b) {
+    const Block& block = blocks[b];
+    ForEachTouching({block.tile_cones, kTilesPerBlock}, kTilesPerBlock, sphere, [&](int64_t t) {
+      touched = true;
+      BackwardTile(scene, block.tiles[t], &own);
+    });
+  });
   if (touched) {
     WritePoseGradient(own, scene.rotation + 9 * at, scene.scale + 3 * at, gradient.position + 3 * at,
                       gradient.rotation + 9 * at, gradient.scale + 3 * at);

@@ -12,7 +12,10 @@ namespace raymarch {
 namespace {
 
 // Primitives of a chunk of the backward pass: enough to make a chunk worth taking, few enough to share the load.
-constexpr int64_t kChunk = 16;
+int64_t ChunkSize(int64_t primitives, int64_t threads) {
+  const int64_t fair = primitives / (8 * threads);
+  return fair < 1 ? 1 : fair > 16 ? 16 : fair;
+}
 
 const Kernels& Choose() {
 #if defined(AVA_X86)
@@ -94,15 +97,24 @@ void Forward(const Scene& scene, const Image& image, const Pool& pool) {
 void Backward(const Scene& scene, const Cotangent& cotangent, const Gradient& gradient, const Pool& pool) {
   const Kernels& kernels = Chosen();
   std::unique_ptr<Block[]> blocks;
+  std::vector<float> cones;
   for (int64_t f = 0; f < scene.shape.frames; ++f) {
     const SphereList spheres(scene, f, pool);
     const Frame frame = MakeFrame(scene, f, spheres);
     const int64_t count = scene.shape.views * frame.blocks_y * frame.blocks_x;
+    const int64_t padded = (count + 63) / 64 * 64;
     if (blocks == nullptr) blocks.reset(new Block[count]);
-    ParallelFor(pool, count, [&](int64_t block, int) { PackBlock(frame, block, &cotangent, &blocks[block]); });
-    ParallelFor(pool, (scene.shape.primitives + kChunk - 1) / kChunk, [&](int64_t chunk, int) {
-      const int64_t end = (chunk + 1) * kChunk < scene.shape.primitives ? (chunk + 1) * kChunk : scene.shape.primitives;
-      for (int64_t k = chunk * kChunk; k < end; ++k) kernels.backward(frame, k, blocks.get(), gradient);
+    cones.assign(kConeFields * padded, -1.0f);
+    ParallelFor(pool, count, [&](int64_t block, int) {
+      PackBlock(frame, block, &cotangent, &blocks[block]);
+      StoreCone(blocks[block].cone, block, padded, cones.data());
+    });
+    const int64_t primitives = scene.shape.primitives, chunk_size = ChunkSize(primitives, pool.threads);
+    ParallelFor(pool, (primitives + chunk_size - 1) / chunk_size, [&](int64_t chunk, int) {
+      const int64_t end = (chunk + 1) * chunk_size < primitives ? (chunk + 1) * chunk_size : primitives;
+      for (int64_t k = chunk * chunk_size; k < end; ++k) {
+        kernels.backward(frame, k, blocks.get(), {cones.data(), padded}, gradient);
+      }
     });
   }
 }

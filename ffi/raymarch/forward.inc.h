@@ -68,9 +68,10 @@ ForwardScratch CarveScratch(void* memory, int64_t primitives) {
 // Keeps the primitives that the cone may touch, in order. `index` null: primitive i is number i. Arrays end at whole vectors.
 int64_t Narrow(const Cone& cone, const Spheres& from, const int32_t* index, int64_t count, Candidates* to) {
   if (cone.radius < 0.0f) return 0;
+  const Cones cones = Cones::Of(cone);
   int64_t kept = 0;
   for (int64_t i = 0; i < count; i += kLanes) {
-    const Ints touches = Touches(cone, LoadFloats(from.x + i), LoadFloats(from.y + i), LoadFloats(from.z + i),
+    const Ints touches = Touches(cones, LoadFloats(from.x + i), LoadFloats(from.y + i), LoadFloats(from.z + i),
                                  LoadFloats(from.radius + i)) & (ToInts(LaneIndex()) < static_cast<int32_t>(count - i));
     if (!Any(touches)) continue;
     for (int lane = 0; lane < kLanes; ++lane) {
@@ -182,11 +183,13 @@ bool CompositeInOrder(const WindowRow* rows, int64_t count, int window, RayState
   return false;
 }
 
-// Marches in windows of 8 steps: a window needs the order of its samples only when the ray may saturate in it.
+// Marches in windows of 8 steps: a window needs the order of its samples only when the ray may saturate in it. Windows begin at
+// multiples of their length, so that a hit that adds nothing leaves every other sum as it is, bit for bit.
 RayState March(const Scene& scene, int64_t frame, int64_t hits, ForwardScratch* s) {
   RayState state = {{0.0f, 0.0f, 0.0f, 0.0f}, {0.0f, 0.0f, 0.0f, 0.0f}, kNever, kNever};
   int32_t window = kNever;
   for (int64_t i = 0; i < hits; ++i) window = s->hits[i].first < window ? s->hits[i].first : window;
+  window &= -kLanes;
   while (hits > 0) {
     const int32_t end = window + kLanes;
     int32_t next = kNever;
@@ -205,7 +208,7 @@ RayState March(const Scene& scene, int64_t frame, int64_t hits, ForwardScratch* 
       return state;
     }
     hits = left;
-    window = next;
+    window = next & -kLanes;
   }
   return state;
 }
@@ -217,11 +220,19 @@ void WriteRay(const RayState& state, int64_t at, const Image& image) {
   image.saturation_at[2 * at + 1] = state.saturation_primitive;
 }
 
+Cone TileCone(const Block& block, int t) {
+  float fields[kConeFields];
+  for (int i = 0; i < kConeFields; ++i) fields[i] = block.tile_cones[i * kTilesPerBlock + t];
+  Cone cone;
+  std::memcpy(&cone, fields, sizeof cone);
+  return cone;
+}
+
 void ForwardTile(const Frame& frame, const BlockPlace& place, const Block& block, int t, int64_t candidates,
                  ForwardScratch* s, const Image& image) {
   const Tile& tile = block.tiles[t];
   const Spheres spheres = {s->block.x, s->block.y, s->block.z, s->block.radius};
-  const int64_t count = Narrow(tile.cone, spheres, s->block.index, candidates, &s->tile);
+  const int64_t count = Narrow(TileCone(block, t), spheres, s->block.index, candidates, &s->tile);
   LoadPoses(*frame.scene, frame.index, count, s);
   for (int ray = 0; ray < kTileRays; ++ray) {
     const int64_t at = RayIndex(frame, place, t, ray);

@@ -23,9 +23,18 @@ struct Cone {
   float radius;        // of the sphere; negative: no ray to hold; infinite: touches everything
 };
 
+// Cones side by side, so that vectors of them are read: field i of cone j lies at first[i * stride + j]. Padded with cones that
+// hold no ray to whole vectors.
+struct ConeList {
+  const float* first;
+  int64_t stride;
+};
+
+constexpr int kConeFields = 9;  // as in Cone
+static_assert(sizeof(Cone) == kConeFields * sizeof(float), "Cone is read as an array of its fields");
+
 // 8 x 8 rays, one array per quantity. Sample n of a ray lies at start + n step.
 struct Tile {
-  Cone cone;
   float start[3][kTileRays];
   float step[3][kTileRays];
   float count[kTileRays];  // steps; 0 for a ray that is empty, not finite, or outside of the image
@@ -38,6 +47,7 @@ struct Tile {
 
 struct Block {
   Cone cone;
+  float tile_cones[kConeFields * kTilesPerBlock];  // a ConeList
   Tile tiles[kTilesPerBlock];
 };
 
@@ -69,6 +79,9 @@ static inline int64_t RayIndex(const Frame& frame, const BlockPlace& place, int 
   return ((frame.index * shape.views + place.view) * shape.height + row) * shape.width + column;
 }
 
+// Puts a cone at its place in a ConeList.
+void StoreCone(const Cone& cone, int64_t index, int64_t stride, float* list);
+
 // The rays of one block; `cotangent` may be null.
 void PackBlock(const Frame& frame, int64_t block, const Cotangent* cotangent, Block* packed);
 
@@ -82,7 +95,7 @@ struct Kernels {
   size_t (*forward_scratch)(int64_t primitives);
   void (*forward)(const Frame&, int64_t block, const Block& rays, void* scratch, const Image& image);
   // Writes all of the gradient of primitive k: it depends on no other primitive's, nor on the order of the calls.
-  void (*backward)(const Frame&, int64_t k, const Block* blocks, const Gradient& gradient);
+  void (*backward)(const Frame&, int64_t k, const Block* blocks, const ConeList& cones, const Gradient& gradient);
 };
 
 extern const Kernels kPortableKernels;

@@ -1,5 +1,6 @@
 // Rays into tiles and blocks, the cones that bound them, and the spheres that bound primitives.
 #include <cmath>
+#include <cstring>
 
 #include "bounding.h"
 #include "kernel.h"
@@ -107,6 +108,12 @@ Cone MakeCone(const Frame& frame, const BlockPlace& place, const Block& block, i
 
 }  // namespace
 
+void StoreCone(const Cone& cone, int64_t index, int64_t stride, float* list) {
+  float fields[kConeFields];
+  std::memcpy(fields, &cone, sizeof fields);
+  for (int i = 0; i < kConeFields; ++i) list[i * stride + index] = fields[i];
+}
+
 BlockPlace PlaceBlock(const Frame& frame, int64_t block) {
   const int64_t per_view = frame.blocks_y * frame.blocks_x;
   const int64_t in_view = block % per_view;
@@ -131,7 +138,7 @@ void PackBlock(const Frame& frame, int64_t index, const Cotangent* cotangent, Bl
       PackRay(*frame.scene, at, ray, tile);
       if (cotangent != nullptr) PackCotangent(*cotangent, at, ray, tile);
     }
-    tile->cone = MakeCone(frame, place, *block, t, t + 1);
+    StoreCone(MakeCone(frame, place, *block, t, t + 1), t, kTilesPerBlock, block->tile_cones);
   }
   block->cone = MakeCone(frame, place, *block, 0, kTilesPerBlock);
 }

@@ -166,8 +166,30 @@ AVA_LANES Float4 ReadSample(const Samples& s, int lane, const float* voxels, int
   return TrilinearZeroOutside(voxels, side, PlaceWarped(u, side));
 }
 
-// Whether rays of the cone may meet the sphere: never false when one does, for spheres given lane by lane or one at a time.
-AVA_LANES Ints Touches(const Cone& cone, Floats x, Floats y, Floats z, Floats radius) {
+// Cones lane by lane, or one in all lanes.
+struct Cones {
+  Floats apex[3], axis[3], sine, cosine, radius;
+
+  AVA_LANES Cones Of(const Cone& c) {
+    Cones cones;
+    for (int i = 0; i < 3; ++i) cones.apex[i] = Splat(c.apex[i]), cones.axis[i] = Splat(c.axis[i]);
+    cones.sine = Splat(c.sine), cones.cosine = Splat(c.cosine), cones.radius = Splat(c.radius);
+    return cones;
+  }
+
+  AVA_LANES Cones At(const ConeList& list, int64_t from) {
+    const float* p = list.first + from;
+    const int64_t n = list.stride;
+    Cones cones;
+    for (int i = 0; i < 3; ++i) cones.apex[i] = LoadFloats(p + i * n), cones.axis[i] = LoadFloats(p + (3 + i) * n);
+    cones.sine = LoadFloats(p + 6 * n), cones.cosine = LoadFloats(p + 7 * n), cones.radius = LoadFloats(p + 8 * n);
+    return cones;
+  }
+};
+
+// Whether rays of the cone may meet the sphere: never false when one does. Cones and spheres lane by lane or one in all lanes.
+// Negated comparisons: numbers so large that they overflow to NaN count as touching.
+AVA_LANES Ints Touches(const Cones& cone, Floats x, Floats y, Floats z, Floats radius) {
   const Floats vx = x - cone.apex[0], vy = y - cone.apex[1], vz = z - cone.apex[2];
   const Floats along = vx * cone.axis[0] + vy * cone.axis[1] + vz * cone.axis[2];
   const Floats cx = vy * cone.axis[2] - vz * cone.axis[1];
@@ -177,7 +199,8 @@ AVA_LANES Ints Touches(const Cone& cone, Floats x, Floats y, Floats z, Floats ra
   Floats across = Splat(0.0f);
   for (int i = 0; i < kLanes; ++i) across[i] = __builtin_sqrtf(square[i]);
   const Floats reach = (radius + cone.radius) + across * 2e-6f;
-  return (across * cone.cosine - along * cone.sine <= reach) & (along >= -reach - across * 2e-6f);
+  const Ints apart = (across * cone.cosine - along * cone.sine > reach) | (along < -reach - across * 2e-6f);
+  return ~apart & (radius == radius) & (cone.radius >= 0.0f);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-"""Transformations and processes: vmap, shard_map on two devices, thread counts, instruction sets."""
+"""Transformations and processes: vmap, shard_map on two devices, thread counts, instruction sets, memory."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -48,6 +49,15 @@ def test_bits_do_not_depend_on_the_number_of_threads(tmp_path):
         assert f"{cpus} threads" in used
         digests.add(hashlib.sha256((tmp_path / "out.npz").read_bytes()).hexdigest())
     assert len(digests) == 1
+
+
+@pytest.mark.skipif(
+    not native.BUILT or jax.default_backend() != "cpu" or not os.path.exists("/proc/self/clear_refs"),
+    reason="measures the CPU kernel's memory by Linux's /proc",
+)
+def test_memory_grows_by_no_more_than_stated():
+    for name, memory in json.loads(run("raymarch_memory.py")).items():
+        assert 0.25 * memory["planned"] < memory["used"] < memory["planned"] + memory["scratch"] + 2**20, (name, memory)
 
 
 @needs_native

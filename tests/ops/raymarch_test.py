@@ -131,25 +131,3 @@ def test_defaults_to_the_best_there_is():
     default = raymarch(r, prims, step_size=STEP)
     named = raymarch(r, prims, step_size=STEP, implementation="native" if native.serves_default_backend() else "twin")
     np.testing.assert_array_equal(default, named)
-
-
-def test_errors_name_the_argument():
-    rng = np.random.default_rng(10)
-    prims, r = primitives(rng, 3, 2), rays(rng, 1, 3, 4)
-
-    def check(message, r=r, prims=prims, step_size=STEP, **options):
-        with pytest.raises(ValueError, match=message):
-            raymarch(r, prims, step_size=step_size, **options)
-
-    check(r"rays.origin must be \[F, N, H, W, 3\]; got \(1, 3, 4, 3\)", r=r._replace(origin=r.origin[0]))
-    check(r"rays.bounds must be \[F, N, H, W, 2\] with F=1, N=1, H=3, W=4.*got", r=r._replace(bounds=r.bounds[..., :1]))
-    check(r"prims.rgba must be \[F, K, D, D, D, 4\].*got \(1, 3, 2, 2, 4\)", prims=prims._replace(rgba=prims.rgba[:, :, 0]))
-    check(r"prims.rgba must be .* with K >= 1 and D >= 2", prims=prims._replace(rgba=prims.rgba[:, :, :1, :1, :1]))
-    check(r"prims.rgba must be .* with F=1.*got \(2,", prims=prims._replace(rgba=np.concatenate([prims.rgba] * 2)))
-    check(r"prims.scale must be \[F, K, 3\] with F=1.*K=3.*got \(1, 2, 3\)", prims=prims._replace(scale=prims.scale[:, 1:]))
-    check(r"prims.position must be float32.*got float16", prims=prims._replace(position=np.float16(prims.position)))
-    check(r"prims.rgba must be float32.*got int32", prims=prims._replace(rgba=np.int32(prims.rgba)))
-    check(r"warp must be \[F, K, E, E, E, 3\] with F=1, K=3.*got \(1, 3, 2, 2, 3\)", warp=np.zeros((1, 3, 2, 2, 3), np.float32))
-    check(r"step_size must be a positive Python number; got 0", step_size=0)
-    check(r"step_size must be a positive Python number", step_size=jnp.ones(()))
-    check(r'implementation must be "native", "twin" or None; got \'fast\'', implementation="fast")

@@ -50,10 +50,10 @@ def test_an_interrupt_saves_and_the_next_run_goes_on_bit_for_bit(tmp_path, capsy
     loop.train(_config(steps=9), tmp_path / "whole")
     settle = loop._Loop._settle
 
-    def interrupted(self):
+    def interrupted(self, pending):
         if self.taken == 4 and not self.interrupt.requested:
             os.kill(os.getpid(), number)
-        settle(self)
+        settle(self, pending)
 
     before = signal.getsignal(number)
     monkeypatch.setattr(loop._Loop, "_settle", interrupted)
@@ -69,7 +69,7 @@ def test_it_says_what_it_does(tmp_path, capsys):
     config = _config(steps=6)
     loop.train(config, tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    assert "model:   75 parameters" in lines
+    assert "model:   75 parameters (layers 75)" in lines
     assert "data:    24 samples (2 colours)" in lines
     assert "steps:   6 of 4 samples (1.0 epochs)" in lines
     reports = [line for line in lines if line.startswith("step ")]
@@ -77,6 +77,9 @@ def test_it_says_what_it_does(tmp_path, capsys):
     assert all("loss" in line and "fit" in line and "left" in line for line in reports)
     assert lines[-2] == "samples passed over: 3 missing, of 24"
     assert lines[-1] == f"done: 6 steps; checkpoints and pictures are in {tmp_path}"
+    (plan,) = (line for line in lines if line.startswith("plan:"))
+    assert "a log line every 2 steps, pictures every 3, no validation, a checkpoint of about 1." in plan
+    assert "every 3 (the last 2 kept)" in plan
     pictures = sorted((tmp_path / "pictures").iterdir())
     assert [p.name for p in pictures] == ["0000003_output.png", "0000006_output.png"]
     assert Image.open(pictures[0]).size == (6, 4)
@@ -87,7 +90,8 @@ def test_it_says_what_it_does(tmp_path, capsys):
 def test_tensorboard_has_every_scalar(tmp_path):
     loop.train(_config(steps=4), tmp_path)
     events = b"".join(p.read_bytes() for p in tmp_path.glob("events*"))
-    for name in ("loss", "loss/fit", "loss/size", "learning_rate", "gradient/norm", "gradient/nonfinite"):
+    norms = ("gradient/norm", "gradient/nonfinite", "update/norm", "parameters/norm")
+    for name in ("loss", "loss/fit", "loss/size", "learning_rate", *norms, "guard/recoveries", "speed/hours_left"):
         assert name.encode() in events
     assert b"speed/samples_per_second" in events and b"speed/share_waiting_for_data" in events and b"output" in events
 
@@ -95,7 +99,7 @@ def test_tensorboard_has_every_scalar(tmp_path):
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path):
     config = _config(steps=40)
     config.data.poison = 5
-    with pytest.raises(ValueError, match=r"^step \d+: the loss fit is nan; .*checkpoint"):
+    with pytest.raises(ValueError, match=r"^step \d+: the loss fit is nan .*index 5.* Gave up after 0 recoveries; .*checkpoint"):
         loop.train(config, tmp_path)
 
 

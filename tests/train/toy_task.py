@@ -14,15 +14,13 @@ from ava_jax.core.types import Assets
 from ava_jax.core.variables import Constant, Running
 from ava_jax.core.sampling import Sampling
 
-SAMPLES = 24
-
 
 def toy_config() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
             "task": "toy_task:Toy",
             "seed": 3,
-            "data": {"root": "", "read_threads": 2, "poison": -1},
+            "data": {"root": "", "read_threads": 2, "poison": -1, "held_out": False, "ballast": 0, "samples": 24},
             "loss_weights": {"fit": 1.0, "size": 0.1},
             "train": {
                 "steps": 6,
@@ -31,6 +29,13 @@ def toy_config() -> ml_collections.ConfigDict:
                 "picture_every": 3,
                 "checkpoint_every": 3,
                 "keep_checkpoints": 2,
+                "keep_best": 0,
+                "best_score": "-distance",
+                "validate_every": 0,
+                "validate_samples": 5,
+                "spike_factor": 0.0,
+                "spike_steps": 3,
+                "max_recoveries": 0,
             },
             "optimizer": {"learning_rate": 0.05},
             "eval": {"batch_size": 4},
@@ -43,10 +48,11 @@ class ToySource:
     """Inputs and what the true map makes of them; the sample `poison` is NaN, every seventh is missing."""
 
     poison: int = -1
+    samples: int = 24
     missing: set = dataclasses.field(default_factory=set)
 
     def __len__(self) -> int:
-        return SAMPLES
+        return self.samples
 
     def __getitem__(self, index):
         if index % 7 == 3:
@@ -60,7 +66,7 @@ class ToySource:
 
     @property
     def counts(self):
-        return {"listed": SAMPLES, "missing": len(self.missing)}
+        return {"listed": self.samples, "missing": len(self.missing)}
 
 
 class ToyModel(nnx.Module):
@@ -78,15 +84,20 @@ class Toy:
         self.config = config
 
     def prepare(self):
-        return Assets({"shift": np.float32([1, 2, 3])}, {"colours": ["red", "green"]})
+        ballast = np.random.default_rng(0).random(1 + self.config.data.ballast)  # makes checkpoints take time
+        return Assets({"shift": np.float32([1, 2, 3]), "ballast": ballast}, {"colours": ["red", "green"]})
 
     def source(self, split, assets):
-        return ToySource(self.config.data.poison)
+        return ToySource(self.config.data.poison, self.config.data.samples)
 
     def sampling(self, split):
+        if split == "unseen":
+            return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
         return Sampling(self.config.train.batch_size)
 
-    eval_splits = ()
+    @property
+    def eval_splits(self):
+        return ("unseen",) if self.config.data.get("held_out") else ()
 
     def model(self, assets, *, rngs):
         return ToyModel(assets.arrays["shift"], rngs=rngs)
@@ -96,6 +107,13 @@ class Toy:
         model.largest[...] = jnp.maximum(model.largest[...], jnp.max(batch_max(jnp.abs(y))))
         noise = jax.random.normal(key, y.shape) * self.config.data.get("noise", 0.0)
         return {"fit": ((y + noise - batch["y"]) ** 2, batch["mask"]), "size": (jnp.sum(y**2, -1), None)}
+
+    def evaluate(self, model, batch):
+        error = jnp.linalg.norm(model(batch["x"]) - batch["y"], axis=-1)
+        return {"distance": error, "undefined": jnp.full_like(error, jnp.nan)}
+
+    def describe(self, batch, assets):
+        return [{"index": int(index)} for index in batch["index"]]
 
     def optimizer(self, steps, steps_per_epoch):
         return optax.with_extra_args_support(optax.inject_hyperparams(optax.adam)(self.config.optimizer.learning_rate))

@@ -1,0 +1,102 @@
+"""What the raymarch op refuses: at trace, before anything is compiled or run, naming the argument, what was wanted and what came."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from raymarch_scenes import STEP, primitives, rays
+
+from ava_jax.core.types import Primitives, Rays
+from ava_jax.ops import raymarch
+
+F, N, H, W, K, D, E = 1, 2, 3, 4, 5, 2, 3
+SHAPES = {
+    "rays.origin": (F, N, H, W, 3), "rays.direction": (F, N, H, W, 3), "rays.bounds": (F, N, H, W, 2),
+    "prims.position": (F, K, 3), "prims.rotation": (F, K, 3, 3), "prims.scale": (F, K, 3), "prims.rgba": (F, K, D, D, D, 4),
+    "warp": (F, K, E, E, E, 3),
+}  # fmt: skip
+# The two that give the letters their values: a wrong axis of theirs is reported as another argument's.
+LEADING = ("rays.origin", "prims.rgba")
+
+
+def trace(replace, step_size=STEP, **options):
+    """Traces the op on abstract arrays, of which some are replaced by (shape, dtype) or by an object."""
+    given = {name: (shape, np.float32) for name, shape in SHAPES.items()} | replace
+    given = {name: jax.ShapeDtypeStruct(*x) if isinstance(x, tuple) else x for name, x in given.items()}
+    arrays = {name: x for name, x in given.items() if isinstance(x, jax.ShapeDtypeStruct)}
+
+    def run(arrays):
+        a = given | arrays
+        r, p = (kind(*(a[f"{name}.{field}"] for field in kind._fields)) for name, kind in (("rays", Rays), ("prims", Primitives)))
+        return raymarch(r, p, step_size=step_size, warp=a["warp"], **options)
+
+    return jax.eval_shape(run, arrays)
+
+
+def refusal(*args, **options) -> str:
+    with pytest.raises(ValueError) as error:
+        trace(*args, **options)
+    message = str(error.value)
+    assert message.startswith("raymarch: ") and "\n" not in message
+    return message
+
+
+def test_what_fits_passes():
+    assert trace({}).shape == (F, N, H, W, 4)
+    assert trace({"warp": None}).shape == (F, N, H, W, 4)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_wrong_shapes(name):
+    shape = SHAPES[name]
+    axes = range(len(shape)) if name not in LEADING else [len(shape) - 1]
+    wrong = [shape[1:], (1, *shape), *((*shape[:i], shape[i] + 1, *shape[i + 1 :]) for i in axes)]
+    for came in wrong:
+        message = refusal({name: (came, np.float32)})
+        assert f"{name} must be [F, " in message and message.endswith(f"; got {came}."), message
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("dtype", ["float16", "int32", "bool", "complex64"])
+def test_wrong_dtypes(name, dtype):
+    message = refusal({name: (SHAPES[name], dtype)})
+    assert f"{name} must be float32" in message and message.endswith((f"got {dtype}.", f'got {dtype}. Use "twin".')), message
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_no_arrays(name):
+    for came in ([1.0], 3, "text"):
+        assert f"{name} must be an array; got {type(came).__name__}." in refusal({name: came})
+
+
+@pytest.mark.parametrize("axis, came", [(2, (F, K, 1, 1, 1, 4)), (2, (F, K, 513, 513, 513, 4)), (1, (F, 0, D, D, D, 4))])
+def test_voxels_out_of_range(axis, came):
+    assert "with K >= 1 and D from 2 to 512; got " in refusal({"prims.rgba": (came, np.float32)})
+    if axis == 2:
+        field = (F, K, *came[2:5], 3)
+        assert f"K={K} as in prims.rgba, E from 2 to 512; got {field}" in refusal({"warp": (field, np.float32)})
+
+
+@pytest.mark.parametrize("came", [0, -1.0, np.inf, np.nan, 1e-60, 1e60, "0.1", None, np.ones(())])
+def test_step_sizes(came):
+    assert f"step_size must be a positive Python number, of float32's range; got {came!r}." in refusal({}, step_size=came)
+
+
+def test_implementations():
+    assert 'implementation must be "native", "twin" or None; got \'fast\'.' in refusal({}, implementation="fast")
+    doubles = {name: (shape, np.float64) for name, shape in SHAPES.items()}
+    with jax.enable_x64(True):
+        assert trace(doubles, implementation="twin").dtype == np.float64
+        message = refusal(doubles, implementation="native")
+        assert "computes in float32; got float64" in message or "needs the compiled module" in message
+
+
+def test_tuples_are_not_rays():
+    rng = np.random.default_rng(0)
+    r, p = rays(rng, 1, 2, 2), primitives(rng, 2, 2)
+    march = functools.partial(raymarch, step_size=STEP)
+    with pytest.raises(ValueError, match=r"rays must be Rays\(origin, direction, bounds\); got tuple"):
+        march(tuple(r), p)
+    with pytest.raises(ValueError, match=r"prims must be Primitives\(position, rotation, scale, rgba\); got dict"):
+        march(r, p._asdict())

@@ -1,0 +1,74 @@
+"""Validation while training, and checkpoints kept by it."""
+
+import numpy as np
+import pytest
+from loop_test import _config
+
+from ava_jax.train import loop
+from ava_jax.train.checkpoint import Checkpoints
+
+
+def _held_out(**train):
+    config = _config(**{"steps": 12, "validate_every": 3, "keep_best": 1, **train})
+    config.data.held_out = True
+    return config
+
+
+def test_validation_is_logged_and_the_best_checkpoint_is_kept(tmp_path, capsys, monkeypatch):
+    scores = {3: 4.0, 6: 2.0, 9: 3.0, 12: 5.0}
+
+    def falling(self, state):
+        return {"distance": scores[int(state.step)]}
+
+    monkeypatch.setattr(loop.plan.Validation, "scores", falling)
+    loop.train(_held_out(keep_checkpoints=1), tmp_path)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [6, 12] and checkpoints.scores() == {6: -2.0, 12: -5.0}
+    out = capsys.readouterr().out
+    assert "validation on 5 samples of unseen every 3" in out
+    assert "the last 1 kept and the best 1 by validation distance, the less the better" in out
+    assert "step 6/12  validation distance 2" in out
+    assert "; best by validation distance, the less the better: step 6 (2)" in out
+    assert b"validation/distance" in b"".join(p.read_bytes() for p in tmp_path.glob("events*"))
+
+
+def test_scores_are_means_over_what_is_defined(tmp_path, monkeypatch):
+    """By hand, of the six samples that are chosen of 24: one batch of four, and one of two that is filled up."""
+    found = {}
+    real = loop.plan.Validation.scores
+
+    def kept(self, state):
+        batches = [self.source[i] for i in range(len(self.source))]
+        batch = {name: np.stack([sample[name] for sample in batches]) for name in batches[0]}
+        assert list(batch["index"]) == [0, 5, 9, 14, 18, 23]
+        found["want"] = float(np.mean(self.evaluate(state, batch)["distance"]))
+        return found.setdefault("got", real(self, state))
+
+    monkeypatch.setattr(loop.plan.Validation, "scores", kept)
+    loop.train(_held_out(steps=3, validate_samples=6), tmp_path)
+    np.testing.assert_allclose(found["got"]["distance"], found["want"], rtol=1e-6)
+    assert np.isnan(found["got"]["undefined"])
+
+
+def test_with_nothing_held_out_the_training_loss_decides(tmp_path):
+    config = _held_out(keep_checkpoints=1, steps=30)
+    config.data.held_out = False
+    loop.train(config, tmp_path)
+    with Checkpoints(tmp_path) as checkpoints:
+        scores = checkpoints.scores()
+        assert max(scores, key=scores.get) in checkpoints.steps() and len(checkpoints.steps()) <= 2
+
+
+def test_validation_changes_nothing_that_is_learned(tmp_path):
+    from loop_test import _assert_same, _final
+
+    loop.train(_held_out(), tmp_path / "with")
+    config = _held_out()
+    config.data.held_out = False
+    loop.train(config, tmp_path / "without")
+    _assert_same(_final(tmp_path / "with"), _final(tmp_path / "without"))
+
+
+def test_a_score_that_the_task_lacks_is_refused_before_the_first_step(tmp_path):
+    with pytest.raises(ValueError, match="best_score must be a score of the task, distance, undefined; got 'distanc'. Did you mean distance"):
+        loop.train(_held_out(best_score="distanc"), tmp_path)
