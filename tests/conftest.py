@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import runpy
 
 import pytest
 
@@ -35,3 +36,43 @@ def tiny_capture(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("tiny") / "captures"
     synth.write(folder, synth.Request(identities=2, frames=6, cameras=4, height=64, texture_size=64), jobs=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
+    """A run's folder with a checkpoint, of step 0, of the smallest avatar, which has learnt nothing: read only.
+
+    Its config names a folder of captures that is gone; they have moved to `tiny_capture`.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from ava_jax.tasks.base import load_task
+    from ava_jax.train import record
+    from ava_jax.train import state as states
+    from ava_jax.train.checkpoint import Checkpoints
+
+    config = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "configs" / "ava256.py"))["get_config"]("tiny")
+    config.data.root = str(tiny_capture)
+    config.data.downsample = 128
+    config.model.width = 0.125
+    config.model.step_size = 1 / 32
+    config.eval.batch_size = 2
+    every = load_task(config).prepare()
+    config.data.held_out.cameras = (every.names["cameras"][0],)
+    task = load_task(config)
+    assets = task.prepare()
+    state = states.initial_state(states.split(task.model(assets, rngs=states.model_rngs(0))), task.optimizer(10, 5), seed=0)
+    # Primitives of the size that warm-up would have measured, so that they do not fill the volume; noise, so that they differ.
+    rng = np.random.default_rng(0)
+    state = state._replace(
+        running=jax.tree.map(lambda x: jnp.full_like(x, 40.0), state.running),
+        params=jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape).astype(x.dtype), state.params),
+    )
+    workdir = tmp_path_factory.mktemp("run")
+    record.write(workdir, config, task, assets, first=0)
+    config.data.root = str(tiny_capture / "moved")
+    with Checkpoints(workdir, write=True) as checkpoints:
+        checkpoints.save(state, {}, assets, config)
+    return workdir

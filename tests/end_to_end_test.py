@@ -1,5 +1,6 @@
 """Every shipped config, its tiny form shrunk further: trains, saves, resumes, comes back for evaluation."""
 
+import json
 import pathlib
 import runpy
 
@@ -55,6 +56,8 @@ def test_a_shipped_config_trains_resumes_and_is_restored(path, tiny_capture, tmp
     loop.train(config, tmp_path / "parts")
     assert "resuming after 2" in capsys.readouterr().out
     assert list((tmp_path / "parts" / "pictures").glob("0000003_*.png"))
+    starts = [json.loads(line) for line in (tmp_path / "parts" / "starts.jsonl").read_text().splitlines()]
+    assert [start["step"] for start in starts] == [0, 2] and (tmp_path / "parts" / "config.json").is_file()
 
     whole, parts = (restore_model(tmp_path / name) for name in ("whole", "parts"))
     leaves = [jax.tree.leaves(states.split(r.model)[1:]) for r in (whole, parts)]

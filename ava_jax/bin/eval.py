@@ -21,6 +21,7 @@ _OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/eval/<
 
 
 def main() -> None:
+    """Scores, prints and writes, as the flags say."""
     if not _WORKDIR.value:
         raise ValueError("--workdir is missing: the folder of a trained run, as in --workdir=runs/first.")
     from ava_jax.run import evaluation, inference, report  # jax is imported here, so that --help stays quick
@@ -45,6 +46,7 @@ def main() -> None:
 
 
 def run() -> None:
+    """The command ava-eval."""
     _main.run(main, doc=__doc__)
 
 

@@ -25,6 +25,7 @@ _JOBS = flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes that render
 
 
 def main() -> None:
+    """Writes captures, as the flags say."""
     if not _OUT.value:
         raise ValueError("--out=FOLDER must say where to write.")
     request = synth.Request(
@@ -42,6 +43,7 @@ def main() -> None:
 
 
 def run() -> None:
+    """The command ava-synth."""
     _main.run(main, doc=__doc__)
 
 

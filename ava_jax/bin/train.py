@@ -12,6 +12,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints,
 
 
 def main() -> None:
+    """Trains, as the flags say."""
     if _CONFIG.value is None:
         raise ValueError("--config is missing: which experiment? For example --config=ava256:tiny.")
     if not _WORKDIR.value:
@@ -22,6 +23,7 @@ def main() -> None:
 
 
 def run() -> None:
+    """The command ava-train."""
     _main.run(main, doc=__doc__)
 
 

@@ -69,6 +69,7 @@ class Archives:
             return np.array(list(bar), bool).reshape(len(paths), len(numbers))
 
     def has(self, path: pathlib.Path, number: int) -> bool:
+        """Whether the zip has a member of that number. Raises as `read`."""
         return self._entry(path, number) is not None
 
     def read(self, path: pathlib.Path, number: int) -> bytes | None:

@@ -79,6 +79,7 @@ class BatchIterator(Iterator[Batch]):
         return next(self._batches)
 
     def get_state(self) -> dict[str, Any]:
+        """Where it is, for `set_state`; JSON can carry it."""
         return {**self._identity, "position": self._batches.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ class Directory(NamedTuple):
 
     @property
     def nbytes(self) -> int:
+        """Bytes that its arrays take."""
         return sum(column.nbytes for column in self)
 
 
@@ -56,7 +57,7 @@ def read(path: pathlib.Path) -> Directory:
 
 
 def align(directory: Directory, numbers: np.ndarray) -> Directory:
-    """The entries of `numbers` (sorted int32), in that order; ABSENT where the zip has none."""
+    """The entries of `numbers` (int32 [N], sorted), in that order; ABSENT where the zip has none."""
     at = np.searchsorted(directory.number, numbers)
     inside = np.minimum(at, max(len(directory.number) - 1, 0))
     if len(directory.number):

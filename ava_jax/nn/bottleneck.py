@@ -33,5 +33,5 @@ class GaussianBottleneck(nnx.Module):
 
 
 def reparameterise(mean: jax.Array, logstd: jax.Array, key: jax.Array) -> jax.Array:
-    """A sample of the code, differentiable in its mean and logstd."""
+    """A sample of the code, differentiable in its mean and logstd: all of one shape, [...]."""
     return mean + jnp.exp(logstd) * jax.random.normal(key, mean.shape, mean.dtype)

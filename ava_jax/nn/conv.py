@@ -45,7 +45,7 @@ def space_to_depth(x: jax.Array) -> jax.Array:
 
 
 def depth_to_space(x: jax.Array) -> jax.Array:
-    """The inverse of `space_to_depth`."""
+    """The inverse of `space_to_depth`: [B, H, W, 4 C] to [B, 2 H, 2 W, C]."""
     b, h, w, c = x.shape
     return x.reshape(b, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, c // 4)
 

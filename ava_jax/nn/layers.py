@@ -17,7 +17,7 @@ _PIECE = 1 << 16
 
 
 def leaky_relu(x: jax.Array) -> jax.Array:
-    """x where positive, else 0.2 x."""
+    """x where positive, else 0.2 x; any shape."""
     return jax.nn.leaky_relu(x, SLOPE)
 
 

@@ -21,7 +21,7 @@ def vary_together(*trees):
 
 
 def zeros_beside(shape: tuple[int, ...], dtype, reference: jax.Array) -> jax.Array:
-    """Zeros that vary as `reference` does, to start a loop with."""
+    """Zeros of `shape` that vary as `reference` [...] does, to start a loop with."""
     return jnp.zeros(shape, dtype) + _nothing(reference).astype(dtype)
 
 

@@ -14,7 +14,8 @@ def write(frames: Iterable[np.ndarray], folder: pathlib.Path, name: str, *, fps:
     """Writes `<name>.mp4` and a folder `<name>/` of numbered PNGs, with a progress bar.
 
     Args:
-      frames: u8 [H, W, 3], all of one size; may be made as they are asked for.
+      frames: u8 [H, W, 3], or [H, W, 4] with alpha, which the PNGs keep and the video shows over black; all of one size; may be made as
+        they are asked for.
       folder: made where it is not there.
       total: how many there are.
 
@@ -39,8 +40,15 @@ def write(frames: Iterable[np.ndarray], folder: pathlib.Path, name: str, *, fps:
             if frame.shape != shape:
                 raise ValueError(f"{video}: every frame must be {shape} as the first; frame {i} is {frame.shape}.")
             Image.fromarray(frame).save(pictures / f"{i:06d}.png")
-            writer.append_data(_even(frame))
+            writer.append_data(_even(_opaque(frame)))
     return [video, pictures]
+
+
+def _opaque(frame: np.ndarray) -> np.ndarray:
+    """Over black where it has alpha: H.264 knows none."""
+    if frame.shape[-1] == 3:
+        return frame
+    return np.rint(frame[..., :3] * (frame[..., 3:] / 255.0)).astype(np.uint8)
 
 
 def _even(frame: np.ndarray) -> np.ndarray:

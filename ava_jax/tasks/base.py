@@ -34,16 +34,18 @@ class Task(Protocol):
     def source(self, split: str, assets: Assets) -> Source:
         """Samples of a split. Every task has "train"; `eval_splits` lists the others."""
 
-    def sampling(self, split: str) -> Sampling: ...
+    def sampling(self, split: str) -> Sampling:
+        """Order and batch size in which a split is read."""
 
     @property
-    def eval_splits(self) -> Sequence[str]: ...
+    def eval_splits(self) -> Sequence[str]:
+        """Splits beside "train" that hold any sample."""
 
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> nnx.Module:
         """A fresh model: `nnx.Param`, `core.variables.Running` and `core.variables.Constant` variables only."""
 
     def loss(self, model: nnx.Module, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, LossTerm]:
-        """Unreduced terms by name; names as in `config.loss_weights`.
+        """Unreduced terms by name, values [B, ...] each; names as in `config.loss_weights`.
 
         Traced under `shard_map` over `core.parallel.BATCH_AXIS`: `batch` is one device's share. May move `Running` variables,
         to the same value on every device.

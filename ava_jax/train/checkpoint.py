@@ -263,6 +263,7 @@ class Checkpoints:
         return self._manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.JsonRestore()}))[item]
 
     def about(self, step: int) -> About:
+        """What the checkpoint of a step says of itself."""
         saved = self._read_json(step, "about")
         return About(configs.from_json(saved["config"]), saved["versions"])
 
@@ -271,6 +272,7 @@ class Checkpoints:
         return self._read_json(step, "data").get("recoveries", [])
 
     def assets(self, step: int) -> Assets:
+        """The task's arrays and names, as saved with a step."""
         args = ocp.args.Composite(assets=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
         saved = self._manager.restore(step, args=args)
         return Assets(dict(saved.assets), saved.about["names"])

@@ -13,7 +13,8 @@ class ResumableIterator(Protocol):
 
     def __next__(self) -> Batch: ...
 
-    def get_state(self) -> Any: ...
+    def get_state(self) -> Any:
+        """Where it is; JSON can carry it."""
 
 
 class Fed(NamedTuple):

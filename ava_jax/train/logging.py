@@ -65,6 +65,7 @@ class EventLog:
             self._write(step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes values by name, as of a step."""
         with self._raising_plainly():
             for name, value in values.items():
                 self._write(step, summary=summary.scalar(name, value))
@@ -152,6 +153,7 @@ class Meter:
         self.clear()
 
     def clear(self) -> None:
+        """Starts anew, the clock too."""
         self._start = time.perf_counter()
         self._aside = self._waiting = 0.0
         self._sums: dict[str, float] = {}
@@ -166,9 +168,11 @@ class Meter:
                 self._sums[name] = self._sums.get(name, 0.0) + value
 
     def sum(self, name: str) -> float:
+        """Of a value over the steps taken in."""
         return self._sums.get(name, 0.0)
 
     def means(self) -> dict[str, float]:
+        """Means over the steps taken in."""
         return {name: value / self._added for name, value in self._sums.items()}
 
     @contextmanager
@@ -187,18 +191,22 @@ class Meter:
 
     @property
     def not_applied(self) -> int:
+        """Steps taken in that were not applied."""
         return self.steps - self._added
 
     @property
     def seconds_waiting(self) -> float:
+        """Spent waiting for data."""
         return self._waiting
 
     @property
     def seconds(self) -> float:
+        """Since the start, without the time put aside."""
         return max(time.perf_counter() - self._start - self._aside, 1e-9)
 
     @property
     def share_waiting(self) -> float:
+        """Part of `seconds` that was spent waiting, 0..1."""
         return min(self._waiting / self.seconds, 1.0)
 
 

@@ -8,7 +8,7 @@ import jax
 import ml_collections
 
 from ava_jax.core.types import Batch
-from ava_jax.train import plan, recovery
+from ava_jax.train import plan, record, recovery
 from ava_jax.train import step as steps
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import Fed, Feed
@@ -40,6 +40,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
                     return latest
                 saved.set_aside(latest)
             run, start = plan.build(config, saved, latest)
+            record.write(workdir, config, run.task, run.assets, first=latest or 0)
             print(plan.summary(run, start), flush=True)
         with (
             Checkpoints(workdir, write=True, keep=config.train.keep_checkpoints, keep_best=config.train.keep_best) as checkpoints,

@@ -53,6 +53,7 @@ def replace(path: pathlib.Path, text: str) -> None:
 
 
 def exists(folder: pathlib.Path) -> bool:
+    """Whether a checkpoint's folder has a manifest."""
     return (folder / NAME).is_file()
 
 

@@ -150,6 +150,6 @@ def _zero_nonfinite(gradients: nnx.State) -> tuple[nnx.State, jax.Array]:
 
 
 def learning_rate(opt_state: optax.OptState) -> jax.Array | None:
-    """The learning rate of the last update, where the optimiser keeps it (`optax.inject_hyperparams`), else None."""
+    """The learning rate of the last update, f32 [], where the optimiser keeps it (`optax.inject_hyperparams`), else None."""
     # A scheduled one has a schedule's state of the same name beside it.
     return optax.tree.get(opt_state, "learning_rate", None, filtering=lambda path, value: isinstance(value, jax.Array))

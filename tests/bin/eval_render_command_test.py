@@ -3,49 +3,21 @@
 import json
 import os
 import pathlib
-import runpy
 import subprocess
 import sys
 
 import imageio.v2 as imageio
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-
-from ava_jax.tasks.base import load_task
-from ava_jax.train import state as states
-from ava_jax.train.checkpoint import Checkpoints
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def run(tiny_capture, tmp_path_factory) -> pathlib.Path:
+def run(small_run) -> pathlib.Path:
     """A run's folder whose config names a folder of captures that is gone: they have moved to `tiny_capture`."""
-    config = runpy.run_path(str(REPOSITORY / "configs" / "ava256.py"))["get_config"]("tiny")
-    config.data.root = str(tiny_capture)
-    config.data.downsample = 128
-    config.model.width = 0.125
-    config.model.step_size = 1 / 32
-    config.eval.batch_size = 2
-    every = load_task(config).prepare()
-    config.data.held_out.cameras = (every.names["cameras"][0],)
-    task = load_task(config)
-    assets = task.prepare()
-    state = states.initial_state(states.split(task.model(assets, rngs=states.model_rngs(0))), task.optimizer(10, 5), seed=0)
-    # Primitives of the size that warm-up would have measured, so that they do not fill the volume; noise, so that they differ.
-    rng = np.random.default_rng(0)
-    state = state._replace(
-        running=jax.tree.map(lambda x: jnp.full_like(x, 40.0), state.running),
-        params=jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape).astype(x.dtype), state.params),
-    )
-    config.data.root = str(tiny_capture / "moved")
-    workdir = tmp_path_factory.mktemp("run")
-    with Checkpoints(workdir, write=True) as checkpoints:
-        checkpoints.save(state, {}, assets, config)
-    return workdir
+    return small_run
 
 
 def command(name: str, *args, cwd: pathlib.Path) -> subprocess.CompletedProcess:
@@ -86,9 +58,26 @@ def test_a_turntable_is_a_video_and_its_frames(run, tiny_capture):
     assert done.returncode == 0, done.stderr
     with imageio.get_reader(out / "turntable.mp4") as reader:
         assert len([frame for frame in reader]) == 3
+        assert reader.get_meta_data()["fps"] == 24 and reader.get_meta_data()["size"] == (42, 64), "even sides"
     frames = [np.asarray(Image.open(path)) for path in sorted((out / "turntable").iterdir())]
     assert [frame.shape for frame in frames] == [(64, 41, 3)] * 3
     assert frames[0].std() > 1 and (frames[1] != frames[2]).any(), "something is seen, from more than one side"
+
+
+@pytest.mark.filterwarnings("ignore:os.fork")  # of the reader below
+def test_a_turntable_may_be_transparent_and_go_around(run, tiny_capture):
+    out = run / "around"
+    args = ["--turntable", "--path=circle", "--turntable_frames=4", "--background=none", "--fps=5", f"--out={out}", "--max_frames=1"]
+    done = command("render", f"--workdir={run}", f"--captures={tiny_capture}", "--downsample=64", *args, cwd=run)
+    assert done.returncode == 0, done.stderr
+    pictures = [np.asarray(Image.open(path)) for path in sorted((out / "turntable").iterdir())]
+    assert [picture.shape for picture in pictures] == [(64, 41, 4)] * 4
+    assert all(picture[0, 0, 3] == 0 < picture[..., 3].max() for picture in pictures), "nothing in the corner, somebody in the middle"
+    with imageio.get_reader(out / "turntable.mp4") as reader:
+        film = [np.asarray(frame) for frame in reader]
+        assert len(film) == 4 and reader.get_meta_data()["fps"] == 5
+    over_black = pictures[0][..., :3] * (pictures[0][..., 3:] / 255.0)
+    assert np.abs(film[0][:64, :41] - over_black).mean() < 12, "the same picture, compressed"
 
 
 def test_a_driver_lends_an_identity_his_expressions(run, tiny_capture):
@@ -114,6 +103,27 @@ def test_a_mistake_is_one_plain_line(tmp_path, name, args, message):
     done = command(name, *args, cwd=tmp_path)
     assert done.returncode == 1 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--turntable", "--background=whit"], "--background=whit: not a colour; the nearest names are white"),
+        (["--background=white"], "--path and --background are of turntables: add --turntable"),
+        (["--turntable", "--path=sideways"], "should be one of <swing|circle|still>"),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_before_anything_is_read(tmp_path, args, message):
+    done = command("render", "--workdir=nowhere", *args, cwd=tmp_path)
+    assert done.returncode == 1 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_wrong_name_is_one_line_with_the_nearest(run, tiny_capture, tmp_path):
+    out = tmp_path / "out"
+    done = command("render", f"--workdir={run}", f"--captures={tiny_capture}", "--identity=SYN01", f"--out={out}", cwd=run)
+    assert done.returncode == 1 and "--identity=SYN01: there is none of that name" in done.stderr and "SYN001" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not out.exists(), "nothing was written"
 
 
 @pytest.mark.parametrize(("name", "flags"), [("eval", ("--splits", "--out")), ("render", ("--turntable", "--identity", "--driver"))])

@@ -26,6 +26,18 @@ def test_mp4_and_pngs_hold_the_frames(tmp_path):
     assert np.asarray(Image.open(pictures / "000002.png")).shape == (33, 47, 3)
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # of the reader below
+def test_alpha_is_kept_in_pngs_and_black_in_the_video(tmp_path):
+    picture = np.full((32, 48, 4), (200, 200, 200, 255), np.uint8)
+    picture[:, 24:, 3] = 0
+    film, pictures = video.write([picture] * 2, tmp_path, "clip", fps=12.5, total=2)
+    np.testing.assert_array_equal(np.asarray(Image.open(pictures / "000001.png")), picture)
+    with imageio.get_reader(film) as reader:
+        assert reader.get_meta_data()["fps"] == 12.5
+        frame = np.asarray(reader.get_data(1))
+    assert abs(frame[:, :20].mean() - 200) < 5 and frame[:, 28:].mean() < 5
+
+
 def test_frames_of_two_sizes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="frame 1 is"):
         video.write([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 10, 3), np.uint8)], tmp_path, "clip", fps=8, total=2)

@@ -43,20 +43,25 @@ class Capture:
 
     @property
     def head_pose(self) -> pathlib.Path:
+        """Zip of head poses, a text file a frame."""
         return self.decoder / "head_pose" / "head_pose.zip"
 
     @property
     def vertices(self) -> pathlib.Path:
+        """Zip of meshes, a PLY a frame."""
         return self.decoder / "kinematic_tracking" / "registration_vertices.zip"
 
     @property
     def texture(self) -> pathlib.Path:
+        """Zip of textures, an AVIF a frame."""
         return self.decoder / "uv_image" / "color.zip"
 
     def image(self, camera: str) -> pathlib.Path:
+        """Zip of a camera's images, an AVIF a frame."""
         return self.decoder / "image" / f"cam{camera}.zip"
 
     def segmentation(self, camera: str) -> pathlib.Path:
+        """Zip of a camera's label pictures, a PNG a frame."""
         return self.decoder / "segmentation_parts" / f"cam{camera}.zip"
 
 

@@ -5,10 +5,14 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from ava_jax.core.types import Array, Assets, Batch, Cameras
+from ava_jax.core.pixels import to_uint8
+from ava_jax.core.types import Batch, Cameras
 from ava_jax.tasks.ava256 import pictures, render
+from ava_jax.tasks.ava256.avatar import Avatar
 from ava_jax.tasks.ava256.model import cameras_of
 from ava_jax.tasks.ava256.request import Shot
+
+PATHS = ("swing", "circle", "still")
 
 
 def beside_truth(compile: render.Compile, shot: Shot) -> Iterator[np.ndarray]:
@@ -28,29 +32,45 @@ def beside_truth(compile: render.Compile, shot: Shot) -> Iterator[np.ndarray]:
         yield np.asarray(pictures.compose([strip], columns=1, height=max(pictures.PANEL_HEIGHT, len(sample["image"]))))
 
 
-def turntable(compile: render.Compile, shot: Shot, assets: Assets, *, count: int, degrees: float) -> Iterator[np.ndarray]:
-    """The identity's avatar, running through the driver's expressions while the camera swings around it; loops without a jump.
+def camera_path(name: str, count: int, degrees: float) -> np.ndarray:
+    """Angles of a camera on its way around the head; each path loops without a jump.
 
     Args:
-      count: pictures.
-      degrees: how far the swing goes to either side of the shot's camera; 180 or more: once around instead.
+      name: one of PATHS: "swing" goes to either side and back, "circle" once around, "still" stays.
+      count: of pictures.
+      degrees: how far a swing goes to either side.
 
     Returns:
-      An iterator over `count` pictures u8 [H, W, 3], without background: no capture has this camera.
+      f64 [count], radians, as `render.orbit` takes them.
+    """
+    phase = 2 * np.pi * np.arange(count) / count
+    return {"swing": np.deg2rad(degrees) * np.sin(phase), "circle": phase, "still": 0 * phase}[name]
+
+
+def turntable(avatar: Avatar, shot: Shot, angles: np.ndarray, *, background: tuple[int, int, int] | None) -> Iterator[np.ndarray]:
+    """The identity's avatar, running through the driver's expressions while the camera moves around it; loops without a jump.
+
+    Args:
+      angles: [A], from `camera_path`; 0 is where the shot's camera stands.
+      background: 0-255; None leaves it transparent. What training learned behind is of the capture's cameras alone.
+
+    Returns:
+      An iterator over A pictures u8, [H, W, 3], or [H, W, 4] where it is transparent.
     """
     height, width = shot.samples[0]["image"].shape[:2]
-    phase = 2 * np.pi * np.arange(count) / count
-    angles = phase if degrees >= 180 else np.deg2rad(degrees) * np.sin(phase)
-    mesh = assets.arrays["vertices_mean"]
-    center = (mesh.min(0) + mesh.max(0)) / 2  # the mean would lie in the face, where most vertices are
-    cameras = render.orbit(cameras_of(shot.samples[0]), center, angles, height, width)
+    cameras = render.orbit(cameras_of(shot.samples[0]), avatar.middle, angles, height, width)
     person = _batch_of_one(shot.person)
-    code, encode = compile(render.encode_identity)(person), compile(render.encode_expression)
-    codes = blend(np.concatenate([np.asarray(encode(_batch_of_one(sample))) for sample in shot.samples]), count)
-    show = compile(lambda model, *args: render.show(model, *args, height, width))
-    for i in range(count):
+    code = avatar.encode_identity(person["neutral_texture"], person["neutral_vertices"])
+    parts = ("texture", "vertices", "neutral_texture", "neutral_vertices")
+    codes = np.concatenate([np.asarray(avatar.encode(*(sample[part][None] for part in parts))) for sample in shot.samples])
+    codes = blend(codes, len(angles))
+    behind = None if background is None else np.array(background, np.float32)
+    known = shot.identity if shot.identity in avatar.identities else None
+    for i in range(len(angles)):
         camera = Cameras(*(value[i : i + 1] for value in cameras))
-        yield _to_picture(show(code, person["identity"], codes[i : i + 1], camera, np.array([-1], np.int32)))
+        decoded = avatar.decode(code, codes[i : i + 1], camera.position)
+        picture = to_uint8(avatar.render(decoded, camera, height, width, identity=known, background=behind))[0]
+        yield picture if background is None else picture[..., :3]
 
 
 def blend(codes: np.ndarray, count: int) -> np.ndarray:

@@ -28,6 +28,7 @@ class ChartLookup:
         self.vertex_uvs = first_uv_of_vertex(self._topology, len(arrays["vertices_mean"]))
 
     def uv_map(self, side: int) -> UvMap:
+        """Vertices [S, S, 3] and their weights [S, S, 3] at each texel of a chart of side S."""
         if side not in self._maps:
             self._maps[side] = uv_barycentric(self._topology, side)
         return self._maps[side]

@@ -80,13 +80,13 @@ class AvatarCodec(nnx.Module):
         self.warmup_steps = config.warmup_steps
 
     def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
-        """Who this is: from the texture and mesh of the neutral face."""
+        """Who this is: from the texture u8 [B, T, T, 3] and mesh f32 [B, V, 3], mm, of the neutral face."""
         return self.identity_encoder(self._texture(neutral_texture), self.geometry_image(self._vertices(neutral_vertices)))
 
     def encode_expression(
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
     ) -> tuple[jax.Array, jax.Array]:
-        """What the face does: mean and logstd of the expression code."""
+        """What the face does: mean and logstd of the expression code, [B, 4, 4, 16] each. Arguments as for `encode_identity`, twice."""
         # Means cancel in a difference; only the deviations act.
         texture = (texture.astype(jnp.float32) - neutral_texture.astype(jnp.float32)) / self.texture_std[...]
         geometry = self.geometry_image((vertices - neutral_vertices) / self.vertices_std[...])

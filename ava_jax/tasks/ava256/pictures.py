@@ -77,7 +77,7 @@ def progress_sheet(panels: Mapping[str, Array], batch: Batch, assets: Assets) ->
     """A row a sample: truth, render, error, and another person of the batch with this one's expression.
 
     Args:
-      panels: from `progress`.
+      panels: from `progress`, [B, H, W, 3] each.
       batch: that it was given.
     """
     rows = source.describe(batch, assets)

@@ -131,7 +131,7 @@ def _background(model: AvatarCodec) -> Iterator[tuple[str, _Entry]]:
 
 
 def state_dict(model: AvatarCodec) -> dict[str, np.ndarray]:
-    """The model's weights and buffers under the published keys and layouts."""
+    """The model's weights and buffers under the published keys and layouts: key -> [...], as published."""
     return {key: entry.read() for key, entry in _entries(model).items()}
 
 
@@ -140,7 +140,7 @@ def load_state_dict(model: AvatarCodec, weights: Mapping[str, np.ndarray]) -> No
 
     Args:
       model: of the sizes that the weights were trained with.
-      weights: key -> array, keys with or without the prefix "module.".
+      weights: key -> array [...], as published; keys with or without the prefix "module.".
 
     Raises:
       ValueError: keys are missing, unknown or of another shape; all of one kind are counted, the first named. The model is untouched.

@@ -124,6 +124,7 @@ def cameras_of(request: Request, person: int) -> list[synth_render.Camera]:
 
 
 def identity(request: Request, person: int) -> Identity:
+    """Shape and look of a person, drawn anew from the request's seed and the person's number."""
     rng = np.random.default_rng([request.seed, 2, person])
     shape = {name: float(np.clip(rng.standard_normal(), -1.8, 1.8)) * size for name, size in synth_head.SHAPE.items()}
     return Identity(seed=16 * (4096 * request.seed + person), shape=shape, look=synth_skin.look(person, rng))

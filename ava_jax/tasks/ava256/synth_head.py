@@ -146,7 +146,7 @@ def shape(identity: Identity, expression: Expression, hair: np.ndarray) -> np.nd
 
 
 def jaw_weight(s: Surface) -> np.ndarray:
-    """How far each point follows the jaw, 0..1: a sharp step between the lips, a soft one over the cheeks, none at the neck."""
+    """How far each point [...] follows the jaw, 0..1: a sharp step between the lips, a soft one over the cheeks, none at the neck."""
     line = MOUTH + np.clip(80 - s.z, 0, None) * 0.55
     softness = 3.2 + 26 * smoothstep((np.abs(s.x) - 9) / 42)
     below = smoothstep((line - s.y) / softness * 0.5 + 0.5)
@@ -156,6 +156,7 @@ def jaw_weight(s: Surface) -> np.ndarray:
 
 @functools.cache
 def vertex_surface() -> Surface:
+    """The generic head at the topology's UVs, [U]."""
     return surface(*topology().uvs.T)
 
 
@@ -171,13 +172,13 @@ def normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, smooth between."""
+    """0 below 0, 1 above 1, smooth between; any shape."""
     x = np.clip(x, 0.0, 1.0)
     return x * x * (3 - 2 * x)
 
 
 def bump(x: np.ndarray, y: np.ndarray, at: tuple[float, float], size: tuple[float, float]) -> np.ndarray:
-    """A Gaussian hill of height 1."""
+    """A Gaussian hill of height 1; any shape."""
     return np.exp(-(((x - at[0]) / size[0]) ** 2) - ((y - at[1]) / size[1]) ** 2)
 
 

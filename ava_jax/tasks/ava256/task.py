@@ -12,7 +12,8 @@ from flax import nnx
 
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.tasks.ava256 import baseline, evaluate, pictures, source
+from ava_jax.tasks.ava256 import baseline, evaluate, neutrals, pictures, source
+from ava_jax.tasks.ava256.avatar import Avatar
 from ava_jax.tasks.ava256.model import AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
 from ava_jax.tasks.base import LossTerm
@@ -61,6 +62,14 @@ class Ava256:
     def baseline(self, assets: Assets) -> Callable[[Batch], dict[str, np.ndarray]]:
         """Scores of the mean heads (`run.evaluation.HasBaseline`)."""
         return baseline.load(self.config, assets).scores
+
+    def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
+        """The neutral faces (`train.record.HasReferences`)."""
+        neutrals.write(self.config, assets, folder)
+
+    def library(self, compile: Callable, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
+        """The avatar for programs (`run.library.HasLibrary`)."""
+        return Avatar(compile, self.config, assets, folder, step)
 
     def draw_pictures(self, pictures_: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
         """Progress pictures as a captioned sheet (`tasks.base.HasCaptions`)."""

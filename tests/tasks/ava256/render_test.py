@@ -55,5 +55,15 @@ def test_codes_are_blended_there_and_back(count):
     assert jump <= 6.0 * 4 / count + 1e-5, "no jump, not at the end either"
 
 
+def test_camera_paths_loop_without_a_jump():
+    swing, circle, still = (footage.camera_path(name, 72, 60.0) for name in footage.PATHS)
+    assert np.rad2deg(swing).max() == pytest.approx(60, abs=0.1) and np.rad2deg(swing).min() == pytest.approx(-60, abs=0.1)
+    assert not still.any() and swing[0] == circle[0] == 0
+    for path in (swing, circle):
+        steps = np.diff(np.concatenate([path, [path[0] + (2 * np.pi if path is circle else 0)]]))
+        assert np.abs(steps).max() < np.deg2rad(6)
+    np.testing.assert_allclose(np.diff(circle), 2 * np.pi / 72)
+
+
 def test_one_code_stays():
     np.testing.assert_array_equal(footage.blend(np.full((1, 4, 4, 2), 3.0, np.float32), 3), np.full((3, 4, 4, 2), 3.0))
