@@ -13,7 +13,7 @@ import ml_collections
 from absl import app, flags
 from ml_collections import config_flags
 
-from ava_jax.train.config import flatten
+from ava_jax.train.config import flatten, missing_key, nearest
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an error.")
 
@@ -95,16 +95,29 @@ def _parse_flags(argv: list[str]) -> list[str]:
             # Orbax logs what it raises too, traceback and all, from every thread that it failed in.
             flags.FLAGS.verbosity = -1 if _DEBUG.value else -3
         return rest
+    except flags.UnrecognizedFlagError as e:
+        key = "" if "Did you mean" in str(e) else nearest(e.flagname, _keys(argv))
+        sys.exit(_fail(str(e).strip() + (f". The config's values are given as --config.KEY=value.{key}" if key else "")))
     except flags.Error as e:
         # ml_collections passes on a config file's own error as a printed traceback.
         message = str(e).strip()
         sys.exit(_fail(message.splitlines()[-1].removeprefix("ValueError: ") if "Traceback" in message else message))
     except (KeyError, AttributeError) as e:  # an override of a key that the config lacks
-        reason: Any = e
-        while isinstance(reason, BaseException) and reason.args:  # ml_collections wraps one in the other; str() would quote it each time
-            reason = reason.args[0]
-        key, _, hint = str(reason).partition("\n")
-        sys.exit(_fail(f"the config has no key {key}. {hint}".strip()))
+        if missing_key(e) is None:
+            raise
+        keys = _keys(argv)
+        given = [arg.lstrip("-").removeprefix("config.").partition("=")[0] for arg in argv[1:] if arg.lstrip("-").startswith("config.")]
+        wrong = next(name for name in given if not any(key == name or key.startswith(f"{name}.") for key in keys))
+        sys.exit(_fail(f"the config has no key {wrong!r}.{nearest(wrong, keys)}"))
+
+
+def _keys(argv: list[str]) -> list[str]:
+    """Dotted names of the config that a command line names; none where it names none."""
+    for i, arg in enumerate(argv):
+        if arg.lstrip("-").startswith("config=") or arg in ("--config", "-config"):
+            path, _, variant = (arg.partition("=")[2] or argv[i + 1]).partition(":")
+            return list(flatten(runpy.run_path(path)["get_config"](*filter(None, [variant]))))
+    return []
 
 
 def config_folders() -> list[pathlib.Path]:

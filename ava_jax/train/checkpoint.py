@@ -37,7 +37,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from ava_jax.core.types import Assets
 from ava_jax.tasks.base import Task, load_task
 from ava_jax.train import config as configs
-from ava_jax.train import manifest
+from ava_jax.train import manifest, processes
 from ava_jax.train import state as states
 from ava_jax.train.state import Guard, TrainState
 
@@ -179,11 +179,14 @@ class Checkpoints:
 
     def set_aside(self, after: int) -> None:
         """Moves damaged checkpoints of later steps than `after` to <workdir>/damaged, out of the way of new ones of their steps."""
-        for step in [step for step in self.steps() if step > after]:
+        later = [step for step in self.steps() if step > after]
+        processes.barrier("checkpoints listed")
+        for step in later if processes.is_first() else []:
             aside = self.folder.parent / "damaged" / str(step)
             shutil.rmtree(aside, ignore_errors=True)
             aside.parent.mkdir(exist_ok=True)
             (self.folder / str(step)).rename(aside)
+        processes.barrier("checkpoints set aside")
         if self._manager is not None:
             self._manager.reload()
 
@@ -201,7 +204,7 @@ class Checkpoints:
 
         Args:
           state: after its last step.
-          data: the data iterator's position after that step's batch, JSON.
+          data: the data iterator's position after that step's batch, JSON; of several processes, a list of theirs.
           assets: the task's.
           config: the experiment's.
           score: what `keep_best` goes by, the higher the better; None: it does not compete.

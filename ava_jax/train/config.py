@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,10 +84,14 @@ def override(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> No
             node[last] = value
 
 
-def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    """' Did you mean ...?' of the known name nearest to one that is not; '' where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' Did you mean ...?' of the known dotted name nearest to one that is not; '' where none is near."""
+    known = list(known)
+    last = name.rpartition(".")[2]
+    same = [key for key in known if key.rpartition(".")[2] == last]  # right but for where it stands
+    if "." in name or not same:
+        same = difflib.get_close_matches(name, same, n=1, cutoff=0.0) or difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {' or '.join(same)}?" if same else ""
 
 
 @contextmanager

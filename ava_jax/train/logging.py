@@ -80,6 +80,25 @@ class EventLog:
                 self._write(step, summary=summary.image(name, image, dataformats="HWC"))
 
 
+class NoLog:
+    """Stands in for an `EventLog` in the processes that do not write one. A context manager."""
+
+    def __enter__(self) -> "NoLog":
+        return self
+
+    def __exit__(self, *exc) -> None:
+        pass
+
+    def rewind(self, step: int) -> None:
+        pass
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def pictures(self, step: int, images: Mapping[str, Array]) -> None:
+        pass
+
+
 class Terminal:
     """Progress on stdout: a bar that stays on one line at a terminal, a line now and then elsewhere. A context manager."""
 

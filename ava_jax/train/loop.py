@@ -8,12 +8,12 @@ import jax
 import ml_collections
 
 from ava_jax.core.types import Batch
-from ava_jax.train import plan, record, recovery
+from ava_jax.train import plan, processes, record, recovery
 from ava_jax.train import step as steps
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import Fed, Feed
 from ava_jax.train.interrupt import Interrupt
-from ava_jax.train.logging import EventLog, Meter, Terminal
+from ava_jax.train.logging import EventLog, Meter, NoLog, Terminal
 from ava_jax.train.plan import Run, Start
 
 
@@ -44,7 +44,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
             print(plan.summary(run, start), flush=True)
         with (
             Checkpoints(workdir, write=True, keep=config.train.keep_checkpoints, keep_best=config.train.keep_best) as checkpoints,
-            EventLog(workdir, resumed_at=latest or 0) as events,
+            EventLog(workdir, resumed_at=latest or 0) if processes.is_first() else NoLog() as events,
             Feed(start.iterator, run.place) as feed,
         ):
             return _Loop(run, start, checkpoints, events, feed, interrupt).go()
@@ -61,7 +61,7 @@ class _Pending(NamedTuple):
 class _Loop:
     """The steps of a run: what changes while it goes."""
 
-    def __init__(self, run: Run, start: Start, checkpoints: Checkpoints, events: EventLog, feed: Feed, interrupt: Interrupt):
+    def __init__(self, run: Run, start: Start, checkpoints: Checkpoints, events: EventLog | NoLog, feed: Feed, interrupt: Interrupt):
         self.run, self.config = run, run.config.train
         self.state, self.recoveries = start.state, list(start.recoveries)
         self.checkpoints, self.events, self.feed, self.interrupt = checkpoints, events, feed, interrupt
@@ -70,6 +70,7 @@ class _Loop:
         self.saved = self.taken if start.resumed else None
         self.position = start.iterator.get_state()  # after the last step's batch
         self.pending: _Pending | None = None
+        self.stopped_by = ""  # the signal that all processes stop for
         self.spikes = 0  # in a row, up to the last step whose metrics are known
         self.losses: list[float] = []  # of the steps applied since the last checkpoint
         self.meter = Meter()
@@ -81,7 +82,7 @@ class _Loop:
         with self.terminal:
             if self.saved is None:  # something to go back to; and a folder that cannot be written to is told before an hour's training
                 self._save(score=None)
-            fed = None if self.interrupt.requested else self._begin()
+            fed = None if self._stopping() else self._begin()
             while fed is not None:
                 try:
                     fed = self._advance(fed)
@@ -97,8 +98,8 @@ class _Loop:
     def _outcome(self) -> str:
         if self.taken >= self.config.steps:
             return f"done: {self.taken} steps; checkpoints and pictures are in {self.workdir}{self._best()}"
-        if self.interrupt.requested:
-            return f"stopped by {self.interrupt.requested}: step {self.taken} is saved; the same command goes on from there"
+        if self.stopped_by:
+            return f"stopped by {self.stopped_by}: step {self.taken} is saved; the same command goes on from there"
         return f"the data ended after step {self.taken} of {self.config.steps}"
 
     def _best(self) -> str:
@@ -132,7 +133,7 @@ class _Loop:
         self.taken, self.position = self.taken + 1, fed.position
         before, self.pending = self.pending, _Pending(self.taken, metrics, fed.host)
         self._settle(before)  # while the devices are at this one
-        if self.taken >= self.config.steps or self.interrupt.requested:
+        if self.taken >= self.config.steps or self._stopping():
             self._report(last=True)
             return None
         self._report()
@@ -141,8 +142,17 @@ class _Loop:
             self._report(last=True)
         return following
 
+    def _stopping(self) -> bool:
+        """Whether a signal came. Several processes ask each other at every log line, or one would wait for ever for another."""
+        if not processes.several():
+            self.stopped_by = self.interrupt.requested
+        elif self.taken % self.config.log_every == 0:
+            self.stopped_by = next(filter(None, processes.gather(self.interrupt.requested)), "")
+        return bool(self.stopped_by)
+
     def _next_batch(self) -> Fed | None:
-        if not self.feed.ready():
+        # Several processes must find a loss that diverged at the same place, whether or not one of them waits for data.
+        if not self.feed.ready() and not processes.several():
             # Only what remains once the devices are idle too is time lost to data.
             self._settle_pending()
             with self.meter.waiting():
@@ -193,9 +203,9 @@ class _Loop:
         if log and self.meter.steps:
             self._log()
         with self.meter.aside():
-            if draw and not self.interrupt.requested:
+            if draw and not self.stopped_by:
                 self.events.pictures(self.taken, self.run.pictures(self.state))
-            scores = self._validate() if validate and not self.interrupt.requested else None
+            scores = self._validate() if validate and not self.stopped_by else None
             # Amid spikes the checkpoint before is the one to go back to, if it comes to that.
             if save and self.saved != self.taken and (last or not self.spikes):
                 mean = sum(self.losses) / len(self.losses) if self.losses else None
@@ -209,8 +219,9 @@ class _Loop:
         return scores
 
     def _save(self, score: float | None) -> None:
+        positions = processes.gather(self.position) if processes.several() else self.position
         self.checkpoints.save(
-            self.state, self.position, self.run.assets, self.run.config, score=score, recoveries=self.recoveries
+            self.state, positions, self.run.assets, self.run.config, score=score, recoveries=self.recoveries
         )
         self.saved, self.losses = self.taken, []
 
@@ -237,18 +248,18 @@ class _Loop:
         Raises:
           ValueError: it has happened too often; a report is in the run's folder.
         """
-        what = f"{failure} ({recovery.samples_line(recovery.record(failure, self.run.task, self.run.assets, back_to=None)['samples'])})"
+        failed = recovery.record(failure, self.run.task, self.run.assets)
+        what = f"{failure} ({recovery.samples_line(failed['samples'])})"
         with self.meter.aside():
             self.checkpoints.wait()
             back = self.checkpoints.find()
             if len(self.recoveries) >= self.config.max_recoveries:
-                last = recovery.record(failure, self.run.task, self.run.assets, back_to=None)
-                report = recovery.write_report(self.workdir, [*self.recoveries, last], gave_up=True)
+                report = recovery.write_report(self.workdir, [*self.recoveries, failed], gave_up=True)
                 raise ValueError(
                     f"{what}. Gave up after {len(self.recoveries)} recoveries; {report} has all of them, the checkpoint of step {back} "
                     "is whole. A lower learning rate may help; config.train.max_recoveries allows more."
                 )
-            self.recoveries.append(recovery.record(failure, self.run.task, self.run.assets, back_to=back))
+            self.recoveries.append(failed | {"back_to": back})
             recovery.write_report(self.workdir, self.recoveries, gave_up=False)
             # A step dispatched after the one that failed has its batch taken again: the order of data does not depend on timing.
             following = fed if self.pending is not None and self.pending.step > failure.step else self.feed.take()

@@ -16,6 +16,7 @@ from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
 from ava_jax.tasks.base import HasCaptions, Task, load_task
 from ava_jax.train import config as configs
+from ava_jax.train import processes
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.checkpoint import Checkpoints
@@ -102,17 +103,18 @@ def _build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | 
     task = load_task(config)
     assets = task.prepare() if latest is None else saved.assets(latest)
     source, sampling = task.source("train", assets), task.sampling("train")
-    iterator = pipeline.iterator(source, sampling, seed=config.seed, threads=config.data.read_threads)
+    share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    iterator = pipeline.iterator(source, sampling, seed=config.seed, threads=config.data.read_threads, **share)
     mesh = steps.device_mesh(sampling.batch_size)
     everywhere, split = steps.replicated(mesh), steps.sharded(mesh)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
-    constants = jax.device_put(parts.constants, everywhere)
+    constants = steps.put(parts.constants, everywhere)
     optimizer = task.optimizer(config.train.steps, max(1, len(source) // sampling.batch_size))
-    state = jax.device_put(states.initial_state(parts, optimizer, config.seed), everywhere)
+    state = steps.put(states.initial_state(parts, optimizer, config.seed), everywhere)
     recoveries: list[dict[str, Any]] = []
     if latest is not None:
         state, position = saved.restore_training(latest, state)
-        iterator.set_state(position)
+        _resume_data(iterator, position)
         recoveries = saved.recoveries(latest)
     run = Run(
         config=config,
@@ -121,12 +123,20 @@ def _build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | 
         source=source,
         sampling=sampling,
         constants=constants,
-        place=lambda batch: jax.device_put(batch, split),
+        place=lambda batch: jax.tree.map(lambda share: jax.make_array_from_process_local_data(split, share), batch),
         step=steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor),
         pictures=_picture_taker(config, task, assets, parts.graphdef, constants, source, sampling, everywhere),
         validation=Validation.of(config, task, assets, parts.graphdef, constants, everywhere),
     )
     return run, Start(state, iterator, recoveries, latest is not None)
+
+
+def _resume_data(iterator: pipeline.BatchIterator, positions: Any) -> None:
+    """Goes to this process's place: a checkpoint of one process has its position, one of several has theirs, a list."""
+    positions = positions if isinstance(positions, list) else [positions]
+    if len(positions) != jax.process_count():
+        raise ValueError(f"the saved run read its data in {len(positions)} processes; resume it in as many, not in {jax.process_count()}.")
+    iterator.set_state(positions[jax.process_index()])
 
 
 def _picture_taker(
@@ -143,7 +153,7 @@ def _picture_taker(
     def take(state: TrainState) -> dict[str, jax.Array]:
         # Read anew each time: rare, and cheaper than keeping a batch on the device.
         batch = next(pipeline.iterator(source, one_pass, seed=config.seed, threads=0))
-        drawn = draw(state.params, state.running, constants, jax.device_put(batch, sharding))
+        drawn = draw(state.params, state.running, constants, steps.put(batch, sharding))
         return task.draw_pictures(drawn, batch, assets) if isinstance(task, HasCaptions) else drawn
 
     return take
@@ -152,7 +162,7 @@ def _picture_taker(
 def summary(run: Run, start: Start) -> str:
     """Model, data and plan, a line each."""
     config, source, batch = run.config, run.source, run.sampling.batch_size
-    devices, first = jax.local_devices(), int(start.state.step)
+    devices, first = jax.devices(), int(start.state.step)
     names = ", ".join(f"{len(values)} {name}" for name, values in run.assets.names.items())
     largest = sorted(((states.count(part), name) for name, part in start.state.params.items()), reverse=True)
     parts = ", ".join(f"{name} {count:,}" for count, name in largest)
@@ -164,7 +174,8 @@ def summary(run: Run, start: Start) -> str:
         "steps": f"{config.train.steps:,} of {batch} samples ({epochs:.1f} epochs)"
         + (f", resuming after {first:,}" if start.resumed else ""),
         "plan": _plan(run, start.state),
-        "devices": f"{len(devices)} x {devices[0].device_kind}",
+        "devices": f"{len(devices)} x {devices[0].device_kind}"
+        + (f", of {jax.process_count()} processes" if processes.several() else ""),
     }
     return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
 

@@ -19,6 +19,7 @@ import ml_collections
 from ava_jax.core.types import Assets
 from ava_jax.tasks.base import Task
 from ava_jax.train import config as configs
+from ava_jax.train import manifest
 from ava_jax.train.checkpoint import versions
 
 CONFIG, STARTS = "config.json", "starts.jsonl"
@@ -42,7 +43,7 @@ def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, task: Task, 
     if jax.process_index() != 0:
         return
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / CONFIG).write_text(json.dumps(configs.to_json(config), indent=2) + "\n")
+    manifest.replace(workdir / CONFIG, json.dumps(configs.to_json(config), indent=2) + "\n")
     with open(workdir / STARTS, "a") as file:
         file.write(json.dumps(_start(first)) + "\n")
     if isinstance(task, HasReferences):

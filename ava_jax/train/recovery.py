@@ -13,7 +13,7 @@ from typing import Any
 
 from ava_jax.core.types import Assets, Batch
 from ava_jax.tasks.base import Task
-from ava_jax.train import manifest
+from ava_jax.train import manifest, processes
 
 REPORT = "recoveries.json"
 _SHOWN_SAMPLES = 4
@@ -51,11 +51,13 @@ def judge(step: int, metrics: Mapping[str, Any], batch: Batch, spike_steps: int)
         raise Diverged(step, "weighted sum of the losses", loss, reason, batch)
 
 
-def record(failure: Diverged, task: Task, assets: Assets, *, back_to: int | None) -> dict[str, Any]:
-    """What a report and a checkpoint keep of a failure. `back_to`: the step gone back to; None: it was the last straw."""
-    samples = [{name: str(value) for name, value in sample.items()} for sample in task.describe(failure.batch, assets)]
-    return {"step": failure.step, "term": failure.term, "value": str(failure.value), "reason": failure.reason, "samples": samples} | {
-        "back_to": back_to
+def record(failure: Diverged, task: Task, assets: Assets) -> dict[str, Any]:
+    """What a report and a checkpoint keep of a failure; `back_to`, the step gone back to, is None until it is known."""
+    mine = [{name: str(value) for name, value in sample.items()} for sample in task.describe(failure.batch, assets)]
+    samples = [sample for theirs in processes.gather(mine) for sample in theirs]
+    return {"step": failure.step, "term": failure.term, "value": str(failure.value), "reason": failure.reason} | {
+        "samples": samples,
+        "back_to": None,
     }
 
 
@@ -69,5 +71,6 @@ def samples_line(samples: Sequence[Mapping[str, str]]) -> str:
 def write_report(workdir: pathlib.Path, records: Sequence[Mapping[str, Any]], *, gave_up: bool) -> pathlib.Path:
     """<workdir>/recoveries.json: every failure of the run so far; replaces the one before."""
     path = workdir / REPORT
-    manifest.replace(path, json.dumps({"gave_up": gave_up, "failures": list(records)}, indent=1))
+    if processes.is_first():
+        manifest.replace(path, json.dumps({"gave_up": gave_up, "failures": list(records)}, indent=1))
     return path

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax import lax
@@ -25,12 +26,12 @@ StepFn = Callable[[TrainState, nnx.State, Batch], tuple[TrainState, dict[str, An
 
 
 def device_mesh(batch_size: int) -> Mesh:
-    """A mesh of this process's devices over the batch.
+    """A mesh of the devices of all processes over the batch.
 
     Raises:
       ValueError: the batch does not divide over the devices.
     """
-    devices = jax.local_devices()
+    devices = jax.devices()
     if batch_size % len(devices):
         raise ValueError(f"train.batch_size must be a multiple of the {len(devices)} devices; got {batch_size}.")
     return jax.make_mesh((len(devices),), (BATCH_AXIS,), axis_types=(AxisType.Auto,), devices=devices)
@@ -39,6 +40,19 @@ def device_mesh(batch_size: int) -> Mesh:
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same array on every device."""
     return NamedSharding(mesh, P())
+
+
+def put(tree: Any, sharding: NamedSharding) -> Any:
+    """Arrays and keys that every process has alike, on the devices of all: what `jax.device_put` does within one process."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+
+    def one(leaf: Any) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(one(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        return jax.make_array_from_process_local_data(sharding, np.asarray(leaf), leaf.shape)
+
+    return jax.tree.map(one, tree)
 
 
 def sharded(mesh: Mesh) -> NamedSharding:

@@ -15,6 +15,7 @@ from ava_jax.data import pipeline
 from ava_jax.tasks.base import Task
 from ava_jax.train import config as configs
 from ava_jax.train import state as states
+from ava_jax.train import step as steps
 from ava_jax.train.state import Split, TrainState
 
 
@@ -66,7 +67,7 @@ class Validation:
             return task.evaluate(states.merge(Split(graphdef, params, running, constants)), batch)
 
         def evaluate(state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-            return scores(state.params, state.running, constants, jax.device_put(batch, sharding))
+            return scores(state.params, state.running, constants, steps.put(batch, sharding))
 
         batch_size = min(task.sampling(split).batch_size, few)
         return Validation(split, chosen, batch_size, config.data.read_threads, evaluate)
@@ -83,7 +84,7 @@ class Validation:
         batch, _ = next(self._batches())
         known = jax.eval_shape(self.evaluate, state, batch)
         if name.removeprefix("-") not in known:
-            hint = configs.nearest(name.removeprefix("-"), list(known))
+            hint = configs.nearest(name.removeprefix("-"), known)
             raise ValueError(f"config.train.best_score must be a score of the task, {', '.join(known)}; got {name!r}.{hint}")
 
     def scores(self, state: TrainState) -> dict[str, float]:

@@ -32,7 +32,14 @@ def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):
     [
         (["--config=ava257:tiny"], "no such file and no installed config of that name (ava256). Did you mean 'ava256'?"),
         (["--config=ava256:tinny"], "variant must be 'full' or 'tiny'; got 'tinny'"),
-        (["--config=ava256:tiny", "--config.train.stps=3"], "Did you mean \"steps\" instead of \"stps\"?"),
+        (["--config=ava256:tiny", "--config.train.stps=3"], "the config has no key 'train.stps'. Did you mean train.steps?"),
+        (["--config=ava256:tiny", "--config.trian.steps=3"], "the config has no key 'trian.steps'. Did you mean train.steps?"),
+        (["--config", "ava256:tiny", "--config.batch_size=3"], "no key 'batch_size'. Did you mean eval.batch_size or train."),
+        (["--config=ava256:tiny", "--config.qqq=3"], "the config has no key 'qqq'."),
+        (["--config=ava256:tiny", "--steps=3"], "flag 'steps'. The config's values are given as --config.KEY=value. Did you mean train.st"),
+        (["--config=ava256:tiny", "--config.train.batch_size=0", "--workdir=x"], "config.train.batch_size must be at least 1; got 0"),
+        (["--config=ava256:tiny", "--config.train.spike_factor=0.5", "--workdir=x"], "spike_factor must be over 1, or 0 for never"),
+        (["--config=ava256:tiny", "--workdir=x", "stray"], "unexpected argument 'stray'"),
         (["--config=ava256:tiny", "--config.train.steps=many"], "flag --config.train.steps=many: invalid literal"),
         (["--config=ava256:tiny", "--wrkdir=x"], "Unknown command line flag 'wrkdir'. Did you mean: workdir"),
         (["--config=ava256:tiny"], "--workdir is missing"),
@@ -45,6 +52,7 @@ def test_a_mistake_is_one_plain_line(tmp_path, args, message):
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == []
 
 
 def test_a_config_file_with_overrides_trains(tmp_path):
@@ -55,3 +63,38 @@ def test_a_config_file_with_overrides_trains(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "step 2/2" in done.stdout and "done: 2 steps" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """Runs `ava-train` on the toy config, with more arguments, in a folder of its own."""
+    (tmp_path / "mine.py").write_text("from toy_task import toy_config\n\ndef get_config():\n    return toy_config()\n")
+
+    def train(*args):
+        return _ava_train("--config=mine.py", *args, cwd=tmp_path, path=[REPOSITORY / "tests" / "train"])
+
+    return train
+
+
+def test_check_tries_everything_and_leaves_nothing(tmp_path, toy):
+    done = toy("--workdir=runs/new", "--check")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    for text in ("model:", "compiling:", "step:", "memory:", "save:", "restore:", "disk:", "check passed: one step, one save, one restore"):
+        assert text in done.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "mine.py"]
+
+
+def test_check_fails_with_one_line_and_leaves_nothing(tmp_path, toy):
+    done = toy("--workdir=run", "--check", "--config.data.poison=0", "--config.train.batch_size=20")
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+    assert "the first step's loss cannot be learned from: fit nan" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "mine.py"]
+
+
+def test_a_run_of_another_config_is_refused_and_left_alone(tmp_path, toy):
+    assert toy("--workdir=run", "--config.train.steps=2").returncode == 0
+    before = sorted(p.relative_to(tmp_path) for p in (tmp_path / "run").rglob("*"))
+    done = toy("--workdir=run", "--config.train.steps=4", "--config.optimizer.learning_rate=0.5")
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+    assert "holds a run of another config; it differs in optimizer.learning_rate (saved 0.05, now 0.5)" in done.stderr
+    assert sorted(p.relative_to(tmp_path) for p in (tmp_path / "run").rglob("*")) == before

@@ -135,3 +135,58 @@ def test_configs_survive_json_and_differences_are_named():
         "data.poison (saved -1, now 'absent')",
         "optimizer.learning_rate (saved 0.05, now 0.1)",
     ]
+
+
+def _saved(tmp_path, config):
+    with Checkpoints(tmp_path, write=True) as checkpoints:
+        checkpoints.save(_state(config, 3)[0], {}, Toy(config).prepare(), config)
+
+
+def test_one_older_than_a_key_of_the_config_names_the_key(tmp_path, monkeypatch):
+    old = toy_config()
+    _saved(tmp_path, old)
+
+    class Newer(Toy):
+        def model(self, assets, *, rngs):
+            assert self.config.data.added >= 0
+            return super().model(assets, rngs=rngs)
+
+    monkeypatch.setattr("toy_task.Toy", Newer)
+    with pytest.raises(ValueError, match=r"checkpoints/3: its config has no key 'added', which this version needs"):
+        restore_model(tmp_path)
+    assert restore_model(tmp_path, overrides={"data.added": 1}).config.data.added == 1
+    with pytest.raises(ValueError, match=r"the config has no key 'dta.root'. Did you mean data.root\?"):
+        restore_model(tmp_path, overrides={"dta.root": "x"})
+
+
+def test_one_of_another_model_is_refused_in_a_line(tmp_path, monkeypatch):
+    _saved(tmp_path, toy_config())
+
+    class Larger(Toy):
+        def model(self, assets, *, rngs):
+            from flax import nnx
+
+            model = super().model(assets, rngs=rngs)
+            model.layers[0] = nnx.Linear(5, 9, rngs=rngs)
+            return model
+
+    monkeypatch.setattr("toy_task.Toy", Larger)
+    with pytest.raises(ValueError, match=r"checkpoints/3 \(written by .*jax .*\) does not fit the model that its config makes here: "):
+        restore_model(tmp_path)
+
+
+def test_nearest_names():
+    known = ["train.steps", "model.step_size", "train.batch_size", "eval.batch_size"]
+    assert configs.nearest("steps", known) == configs.nearest("trian.steps", known) == " Did you mean train.steps?"
+    assert configs.nearest("train.stps", known) == " Did you mean train.steps?"
+    assert configs.nearest("evl.batch_size", known) == " Did you mean eval.batch_size?"
+    assert configs.nearest("qqq", known) == ""
+
+
+def test_a_config_that_lacks_a_key_of_the_loop_is_told_so(tmp_path):
+    from ava_jax.train import loop
+
+    config = toy_config()
+    del config.train.keep_best
+    with pytest.raises(ValueError, match="the config has no key 'keep_best', which this version needs"):
+        loop.train(config, tmp_path)

@@ -69,7 +69,8 @@ def test_ten_kills_in_a_row_lose_nothing(tmp_path):
 
 
 def test_sigterm_saves_and_exits_0(tmp_path):
-    trainer = Trainer(tmp_path, CHANGES.replace(f"steps={STEPS}", "steps=1_000_000").replace("checkpoint_every=20", "checkpoint_every=100_000"))
+    endless = CHANGES.replace(f"steps={STEPS}", "steps=1_000_000").replace("checkpoint_every=20", "checkpoint_every=100_000")
+    trainer = Trainer(tmp_path, endless)
     process = trainer.start(tmp_path / "run", "--config.train.log_every=20")
     while "step " not in process.stdout.readline():
         assert process.poll() is None
@@ -108,7 +109,9 @@ SMALL = "config.train.update(steps=6, checkpoint_every=3, keep_checkpoints=9, pi
 def test_a_file_that_may_not_grow_leaves_the_earlier_checkpoint(tmp_path):
     """Writes beyond a limit fail as on a full disk, after the first checkpoints of the run were written without it."""
     Trainer(tmp_path, SMALL).run(tmp_path / "run", "--config.train.steps=3")
-    limited = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))"
+    limited = """import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))"""
     _assert_plain_failure(Trainer(tmp_path, SMALL, before=limited).run(tmp_path / "run"), tmp_path / "run", kept=3)
     status, out, err = Trainer(tmp_path, SMALL).run(tmp_path / "run")
     assert status == 0 and "resuming after 3" in out and restore_model(tmp_path / "run").step == 6
@@ -118,7 +121,8 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path):
     """A file system of 5 MB: room for two checkpoints of 2 MB, not for three."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if shutil.which("mount") is None or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", disk], capture_output=True).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", disk]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a small file system needs root")
     try:
         _assert_plain_failure(Trainer(tmp_path, SMALL).run(disk / "run"), disk / "run", kept=3)

@@ -147,6 +147,6 @@ def test_other_kinds_of_variables_are_refused():
 
 
 def test_the_batch_must_divide_over_the_devices(monkeypatch):
-    monkeypatch.setattr(jax, "local_devices", lambda: [None] * 3)
+    monkeypatch.setattr(jax, "devices", lambda: [None] * 3)
     with pytest.raises(ValueError, match="multiple of the 3 devices; got 4"):
         steps.device_mesh(4)

@@ -20,7 +20,7 @@ def toy_config() -> ml_collections.ConfigDict:
         {
             "task": "toy_task:Toy",
             "seed": 3,
-            "data": {"root": "", "read_threads": 2, "poison": -1, "held_out": False, "ballast": 0, "samples": 24},
+            "data": {"root": "", "read_threads": 2, "poison": -1, "held_out": False, "ballast": 0, "samples": 24, "missing": True},
             "loss_weights": {"fit": 1.0, "size": 0.1},
             "train": {
                 "steps": 6,
@@ -49,13 +49,14 @@ class ToySource:
 
     poison: int = -1
     samples: int = 24
+    some_missing: bool = True
     missing: set = dataclasses.field(default_factory=set)
 
     def __len__(self) -> int:
         return self.samples
 
     def __getitem__(self, index):
-        if index % 7 == 3:
+        if index % 7 == 3 and self.some_missing:
             self.missing.add(index)
             return None
         rng = np.random.default_rng(index)
@@ -88,7 +89,7 @@ class Toy:
         return Assets({"shift": np.float32([1, 2, 3]), "ballast": ballast}, {"colours": ["red", "green"]})
 
     def source(self, split, assets):
-        return ToySource(self.config.data.poison, self.config.data.samples)
+        return ToySource(self.config.data.poison, self.config.data.samples, self.config.data.missing)
 
     def sampling(self, split):
         if split == "unseen":

@@ -70,5 +70,5 @@ def test_validation_changes_nothing_that_is_learned(tmp_path):
 
 
 def test_a_score_that_the_task_lacks_is_refused_before_the_first_step(tmp_path):
-    with pytest.raises(ValueError, match="best_score must be a score of the task, distance, undefined; got 'distanc'. Did you mean distance"):
+    with pytest.raises(ValueError, match="must be a score of the task, distance, undefined; got 'distanc'. Did you mean distance"):
         loop.train(_held_out(best_score="distanc"), tmp_path)
