@@ -26,7 +26,7 @@ import numpy as np
 from absl import app, flags
 
 from ava_jax.core.sampling import Sampling
-from ava_jax.data import archive, images, mesh_files, pipeline
+from ava_jax.data import archive, images, mesh_files, pipeline, zip_index
 from ava_jax.tasks.ava256 import capture as disk
 from ava_jax.tasks.ava256 import source
 
@@ -93,7 +93,10 @@ def _keep_memory() -> None:
 
 def measure_parts() -> dict[str, dict[str, float]]:
     """CPU milliseconds of each part of a sample, p50 and p90 over files spread over the captures."""
-    captures, archives = [disk.load(folder) for folder in disk.find(_CAPTURES.value, "")], archive.Archives()
+    captures = [disk.load(folder) for folder in disk.find(_CAPTURES.value, "")]
+    archives = archive.Archives(zip_index.default_folder())
+    for c in captures:
+        archives.index([c.head_pose, c.vertices, c.texture, *map(c.image, c.cameras)], np.unique(c.frames))
     rng = np.random.default_rng(0)
     picks = [(c, int(rng.choice(c.frames)), str(rng.choice(c.cameras))) for c in captures for _ in range(-(-_PARTS // len(captures)))]
     picks = [(c, f, cam) for c, f, cam in picks if archives.has(c.image(cam), f)]
@@ -179,7 +182,8 @@ def print_row(row: dict[str, float], *, header: bool) -> None:
 def chart(report: dict, threads: list[int], views: list[int]) -> dict:
     """Samples a second by threads and by cameras a visit, beside what the floor would give."""
     panels = []
-    for title, key, values, fixed in (("by threads", "threads", threads, ("views", views[0])), ("by views", "views", views, ("threads", threads[0]))):
+    sweeps = (("by threads", "threads", threads, ("views", views[0])), ("by views", "views", views, ("threads", threads[0])))
+    for title, key, values, fixed in sweeps:
         rows = [row for value in values for row in report["rows"] if row[key] == value and row[fixed[0]] == fixed[1]]
         if len(rows) < 2:
             continue
