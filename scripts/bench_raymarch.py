@@ -3,16 +3,27 @@
   python scripts/bench_raymarch.py --golden=DIR [--views=1] [--downsample=2]
   python scripts/bench_raymarch.py --golden=DIR --table      the scenes of docs/raymarch.md
   python scripts/bench_raymarch.py --golden=DIR --growth     cost by pixels, primitives, side and depth
+  python scripts/bench_raymarch.py --golden=DIR --cores=1,2  cost by CPU cores
 
 The scene: 16,384 primitives of 8^3, the rig's cameras of `bench_cameras.npz`, at 1024 x 667 over `downsample`; `init`: density 1,
 as when training starts; `trained`: dense, so that rays saturate. Each view is a frame with primitives of its own, as in training.
-Prints milliseconds a call (p50, p90), samples inside primitives up to saturation, nanoseconds a sample and, where the device's
-rates are known, the floor: the larger of the bytes that device memory must move (inputs read once, results written once) and the
-128 bytes that a sample reads from the nearest cache (backward: 384, with those of its gradient read and written).
+Prints milliseconds a call (p50, p90), samples inside primitives up to saturation, samples a second and, where the device's rates are
+known, the floor and the ratio to it. `--json=FILE` writes the same as JSON, with the machine, commit and command; after --growth and
+--cores it is a chart for chart.py too.
+
+The floor is the larger of two times. Memory: the bytes that must move (inputs read once, results written once). Samples: on a GPU the
+128 bytes that a sample reads from the nearest cache (backward: 256 more, of its gradient); on a CPU the operations of a sample, 140
+forward and 340 more backward as counted in ffi/raymarch, at the rate of XLA's matrix product on the same cores. A GPU's rates are
+known by its name, a CPU's are measured first.
 """
 
+import functools
+import json
 import os
 import pathlib
+import subprocess
+import sys
+import tempfile
 import time
 
 import jax
@@ -30,6 +41,8 @@ _VIEWS = flags.DEFINE_integer("views", 1, "Frames of one view each, 1 to 4.", lo
 _DOWNSAMPLE = flags.DEFINE_float("downsample", 2.0, "Divides 1024 x 667.", lower_bound=0.25)
 _TABLE = flags.DEFINE_bool("table", False, "Times the scenes of docs/raymarch.md.")
 _GROWTH = flags.DEFINE_bool("growth", False, "Times scenes that differ in one size at a time.")
+_CORES = flags.DEFINE_list("cores", [], "Times the head on each of these numbers of CPU cores.")
+_JSON = flags.DEFINE_string("json", None, "File for the results.")
 _CALLS = flags.DEFINE_integer("calls", 0, "Calls on their way at once, timed together; 0: 10 on a GPU, else 1.", lower_bound=0)
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Timed calls of each function.", lower_bound=3)
 _IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "twin"; by default the best there is.')
@@ -41,6 +54,10 @@ _TABLE_SCENES = (("init", 4, 1.0), ("init", 1, 0.5), ("init", 4, 2.0), ("trained
 
 # Bytes a second of device memory (copied) and of the nearest caches together, by kind of device.
 _RATES = {"NVIDIA H200": (4.3e12, 132 * 128 * 1.98e9)}
+
+_FLOPS = (140, 340)  # of a sample on a CPU: forward, backward
+
+_RESULTS: list[dict] = []
 
 
 def head_cameras(golden: pathlib.Path, views: int, downsample: float) -> tuple[Cameras, int, int]:
@@ -91,13 +108,39 @@ def count_samples(cameras: Cameras, rays: Rays, prims, steps: np.ndarray) -> int
 
 def floors(rays: Rays, prims, samples: int) -> tuple[float, float] | None:
     """Seconds that forward and forward + backward need at least, where the device's rates are known."""
-    if jax.devices()[0].device_kind not in _RATES:
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        memory, arithmetic = cpu_rates()
+        needs = tuple(n * samples / arithmetic for n in _FLOPS)
+    elif device.device_kind in _RATES:
+        memory, cache = _RATES[device.device_kind]
+        needs = (128 * samples / cache, 384 * samples / cache)
+    else:
         return None
-    memory, cache = _RATES[jax.devices()[0].device_kind]
     pixels, template = rays.bounds.size // 2, 4 * prims.rgba.size
-    forward = max((template + pixels * (32 + 40)) / memory, 128 * samples / cache)
-    backward = max((2 * template + pixels * (32 + 40)) / memory, 384 * samples / cache)
+    forward = max((template + pixels * (32 + 40)) / memory, needs[0])
+    backward = max((2 * template + pixels * (32 + 40)) / memory, needs[1])
     return forward, forward + backward
+
+
+@functools.cache
+def cpu_rates() -> tuple[float, float]:
+    """Bytes a second of memory read and written in place, and float32 operations a second of a matrix product: the best of 10."""
+
+    def best(function, array):
+        seconds = []
+        for _ in range(10):
+            begin = time.perf_counter()
+            array = jax.block_until_ready(function(array))
+            seconds.append(time.perf_counter() - begin)
+        return min(seconds)
+
+    large, square = jnp.zeros(2**26), jnp.eye(1024)
+    move = jax.jit(lambda x: x + 1, donate_argnums=0)
+    multiply = jax.jit(lambda x: jnp.dot(x, x))
+    rates = 2 * large.nbytes / best(move, large), 2 * 1024**3 / best(multiply, square)
+    print(f"measured rates: memory {rates[0] / 1e9:.1f} GB/s, arithmetic {rates[1] / 1e9:.0f} GFLOP/s")
+    return rates
 
 
 def time_calls(function, *args) -> tuple[float, float]:
@@ -124,17 +167,20 @@ def differentiate(rays, prims, cotangent):
     return rgba, *transpose(cotangent)
 
 
-def time_scene(name: str, rays: Rays, prims, samples: int | None) -> None:
+def time_scene(name: str, rays: Rays, prims, samples: int) -> None:
     cotangent = jnp.asarray(np.random.default_rng(1).standard_normal((*rays.bounds.shape[:-1], 4), np.float32))
-    floor = samples and floors(rays, prims, samples)
+    floor = floors(rays, prims, samples)
     for i, (label, function, args) in enumerate((("forward", march, ()), ("forward + backward", differentiate, (cotangent,)))):
         p50, p90 = time_calls(function, rays, prims, *args)
+        result = {"scene": name, "pass": label, "p50_ms": p50 * 1e3, "p90_ms": p90 * 1e3}
+        result |= {"samples": samples, "samples_per_s": samples / p50}
         line = f"{name:24} {label:19} p50 {p50 * 1e3:8.3f} ms  p90 {p90 * 1e3:8.3f} ms"
-        if samples:
-            line += f"  {samples / 1e6:7.2f} M samples  {p50 / samples * 1e9:8.3f} ns a sample"
+        line += f"  {samples / 1e6:7.2f} M samples  {samples / p50 / 1e6:8.1f} M samples/s"
         if floor:
             line += f"  floor {floor[i] * 1e3:6.3f} ms  ratio {p50 / floor[i]:5.1f}"
+            result |= {"floor_ms": floor[i] * 1e3, "ratio": p50 / floor[i]}
         print(line, flush=True)
+        _RESULTS.append(result)
 
 
 def head_scene(golden: pathlib.Path, variant: str, views: int, downsample: float) -> None:
@@ -151,35 +197,98 @@ def random_scene(pixels: int, primitives: int, side: int, depth: float) -> None:
     """A square image of boxes spread over the volume; a ray is in `depth` of them on average."""
     rng = np.random.default_rng(0)
     half = 0.5 * (depth * 4.0 / (1.5 * primitives)) ** 0.5  # a cube's shadow is 1.5 of its faces, the volume's 4
-    x, y = np.meshgrid(*[np.linspace(-0.3, 0.3, pixels)] * 2)
-    direction = np.stack([x, y, np.ones_like(x)], -1)
-    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
-    origin = np.broadcast_to([0.0, 0.0, -4.0], direction.shape)
-    rays = Rays(origin, direction, np.broadcast_to([2.9, 5.6], (*direction.shape[:-1], 2)))
+    pinhole = (np.eye(3), (0.0, 0.0, -4.0 * _RADIUS), ((pixels - 1) / 0.6,) * 2, ((pixels - 1) / 2,) * 2)
+    cameras = Cameras(*(jnp.asarray(x, jnp.float32)[None, None] for x in pinhole))
+    rays = camera_rays(cameras, pixels, pixels, radius=_RADIUS)
+    rays = rays._replace(bounds=jnp.broadcast_to(jnp.float32([2.9, 5.6]), rays.bounds.shape))
     shapes = ((primitives, 3), (primitives, 3, 3), (primitives, 3), (primitives, side, side, side, 4))
     position, rotation, scale, rgba = (np.zeros(shape) for shape in shapes)
     position[:] = rng.uniform(-1, 1, shapes[0])
     rotation[:] = np.linalg.qr(rng.standard_normal(shapes[1]))[0]
     scale[:], rgba[:] = 1 / half, rng.uniform(0, 1, shapes[3])
-    as_float = lambda x: jnp.asarray(x[None], jnp.float32)  # noqa: E731
-    prims = Primitives(*map(as_float, (position, rotation, scale, rgba)))
-    time_scene(f"{pixels}^2 K={primitives} D={side} depth {depth:g}", Rays(*(as_float(x[None]) for x in rays)), prims, None)
+    prims = Primitives(*(jnp.asarray(x[None], jnp.float32) for x in (position, rotation, scale, rgba)))
+    samples = count_samples(cameras, rays, prims, count_steps(march, rays, prims))
+    time_scene(f"{pixels}^2 K={primitives} D={side} depth {depth:g}", rays, prims, samples)
+
+
+_USUAL = {"pixels": 512, "primitives": 4096, "side": 8, "depth": 4.0}
+_SIZES = {"pixels": (128, 256, 512, 1024), "depth": (1.0, 4.0, 16.0), "primitives": (256, 1024, 4096, 16384), "side": (4, 8, 16)}
+_AXES = {"pixels": "pixels", "depth": "boxes deep", "primitives": "primitives", "side": "voxels a side"}
+
+
+def panel(axis: str, x: list, results: list[dict], law: float | None) -> dict:
+    """A panel for chart.py: a line for each pass, and where a power law is expected, that law dashed through the largest x."""
+    series = []
+    for name in ("forward", "forward + backward"):
+        y = [r["p50_ms"] for r in results if r["pass"] == name]
+        series.append({"name": name, "x": x, "y": y})
+        if law is not None:
+            series.append({"x": x, "y": [y[-1] * (at / x[-1]) ** law for at in x], "dashed": True})
+    return {"title": results[0]["scene"] if axis == "cores" else "", "x": axis, "y": "ms", "log_x": True, "log_y": True, "series": series}
+
+
+def time_growth() -> list[dict]:
+    """Times scenes that differ from the usual one in one size; panels for a chart."""
+    panels = []
+    for name, sizes in _SIZES.items():
+        begin = len(_RESULTS)
+        for size in sizes:
+            random_scene(**{**_USUAL, name: size})
+        x = [size**2 for size in sizes] if name == "pixels" else list(sizes)
+        panels.append(panel(_AXES[name], x, _RESULTS[begin:], 1.0 if name in ("pixels", "depth") else None))
+    return panels
+
+
+def time_cores() -> list[dict]:
+    """Times the head on each number of cores, in a process of its own: XLA counts the cores when it starts. Panels for a chart."""
+    counts, cpus = [int(n) for n in _CORES.value], sorted(os.sched_getaffinity(0))
+    arguments = [a for a in sys.argv[1:] if not a.startswith(("--cores", "--json"))]
+    for count in counts:
+        with tempfile.NamedTemporaryFile(suffix=".json") as out:
+            command = [sys.executable, __file__, *arguments, f"--json={out.name}"]
+            os.sched_setaffinity(0, cpus[:count])  # which the process inherits
+            subprocess.run(command, check=True)
+            os.sched_setaffinity(0, cpus)
+            _RESULTS.extend({**result, "cores": count} for result in json.load(out)["results"])
+    scenes = [[r for r in _RESULTS if r["scene"].startswith(variant)] for variant in ("init", "trained")]
+    return [panel("cores", counts, results, -1.0) for results in scenes]
+
+
+def origin() -> dict:
+    """What the figures belong to."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
+    return {
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}", "processors": len(os.sched_getaffinity(0)),
+        "instruction_set": native.instruction_set() if native.BUILT and jax.default_backend() == "cpu" else None,
+        "jax": jax.__version__, "commit": commit.stdout.strip() or None,
+        "options": [a for a in sys.argv[1:] if not a.startswith(("--golden", "--assets", "--json"))],
+    }  # fmt: skip
+
+
+def write_json(panels: list[dict]) -> None:
+    where = origin()
+    out = {"origin": where, "results": _RESULTS}
+    if panels:
+        named = ", ".join(f"{key} {value}" for key, value in where.items() if key not in ("options", "device") and value)
+        note = f"scripts/bench_raymarch.py {' '.join(where['options'])}: {where['device']}, {named}; dashed: proportional"
+        out |= {"title": "Raymarcher, milliseconds a call (p50)", "note": note, "panels": panels}
+    pathlib.Path(_JSON.value).write_text(json.dumps(out, indent=1) + "\n")
 
 
 def main(_):
-    golden = pathlib.Path(_GOLDEN.value)
+    golden, panels = pathlib.Path(_GOLDEN.value), []
     kernel = f", {native.instruction_set()}" if native.BUILT and jax.default_backend() == "cpu" else ""
-    print(f"{jax.devices()[0].device_kind}, {os.cpu_count()} processors{kernel}, jax {jax.__version__}")
+    print(f"{jax.devices()[0].device_kind}, {len(os.sched_getaffinity(0))} processors{kernel}, jax {jax.__version__}", flush=True)
     if _GROWTH.value:
-        usual = {"pixels": 512, "primitives": 4096, "side": 8, "depth": 4.0}
-        values = {"pixels": (128, 256, 512, 1024), "primitives": (256, 1024, 4096, 16384), "side": (4, 8, 16), "depth": (1.0, 4.0, 16.0)}
-        for name, sizes in values.items():
-            for size in sizes:
-                random_scene(**{**usual, name: size})
-        return
-    scenes = _TABLE_SCENES if _TABLE.value else [(v, _VIEWS.value, _DOWNSAMPLE.value) for v in ("init", "trained")]
-    for scene in scenes:
-        head_scene(golden, *scene)
+        panels = time_growth()
+    elif _CORES.value:
+        panels = time_cores()
+    else:
+        scenes = _TABLE_SCENES if _TABLE.value else [(v, _VIEWS.value, _DOWNSAMPLE.value) for v in ("init", "trained")]
+        for scene in scenes:
+            head_scene(golden, *scene)
+    if _JSON.value:
+        write_json(panels)
 
 
 if __name__ == "__main__":

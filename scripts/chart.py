@@ -14,10 +14,12 @@ Needs matplotlib: pip install "ava-jax[charts]". As a library: `draw(chart, path
 import json
 import pathlib
 import sys
+import textwrap
 
 import matplotlib
 import matplotlib.pyplot as plt
 from absl import app, flags
+from matplotlib.ticker import LogFormatter
 
 _OUT = flags.DEFINE_string("out", ".", "Folder of the pictures.")
 
@@ -53,7 +55,7 @@ def draw(chart: dict, path: pathlib.Path | str) -> None:
         if "title" in chart:
             figure.suptitle(chart["title"], x=0.01, ha="left", fontsize=11, fontweight="bold")
         if "note" in chart:
-            figure.supxlabel(chart["note"], x=0.01, ha="left", fontsize=7, color="#777777")
+            figure.supxlabel(textwrap.fill(chart["note"], int(20 * width)), x=0.01, ha="left", fontsize=7, color="#777777")
         figure.savefig(path, dpi=110, facecolor="white", metadata={"Date": None} if str(path).endswith(".svg") else None)
         plt.close(figure)
 
@@ -76,6 +78,7 @@ def _draw_panel(axis, panel: dict) -> None:
     if panel.get("log_y", False):
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(_short)
+        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # plain numbers, where there is room
     else:
         axis.set_ylim(bottom=0)
     axis.set(xlabel=panel["x"], ylabel=panel["y"])
