@@ -16,8 +16,6 @@ constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - po
 constexpr int kBatchesBetweenCollections = 64;
 constexpr size_t kSlabBytes = 32 << 10;
 constexpr int64_t kFewPrimitives = 2048;
-// For each primitive: with fewer, warps wait rather than add, and one copy of the gradient leaves room for more of them.
-constexpr int64_t kFewRays = 24;
 constexpr float kInside = 0.99999994f;  // the largest number below 1
 
 struct Ray {
@@ -220,11 +218,11 @@ __device__ __forceinline__ void WriteSlab(const float* copies, const Target& tar
   }
 }
 
-template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector, int kCopiesAWarp>
+template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
 __global__ void __launch_bounds__(kWarps* kWarp)
     Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
   extern __shared__ float4 memory[];
-  constexpr int kCopies = kWarps * kCopiesAWarp, kThreads = kWarps * kWarp;
+  constexpr int kCopies = kWarps * kVector, kThreads = kWarps * kWarp;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   float* copies = reinterpret_cast<float*>(memory);
   WarpShared<kSide>* own = reinterpret_cast<WarpShared<kSide>*>(copies + kCopies * target.cells * kWarp) + warp;
@@ -234,8 +232,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const unsigned frame = static_cast<unsigned>(at) / primitives;
   const int primitive = static_cast<int>(static_cast<unsigned>(at) % primitives);
   const Pose pose = LoadPose(scratch, at);
-  const Owner<kVector> owner(lane, copies + warp * kCopiesAWarp * target.cells * kWarp,
-                             kCopiesAWarp > 1 ? target.cells * kWarp : 0);
+  const Owner<kVector> owner(lane, copies + warp * kVector * target.cells * kWarp, target.cells);
   float sums[kPoseSums] = {};
   double total_sum = 0.0;
   int batches = 0;  // since the sums were collected
@@ -244,12 +241,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const auto process = [&](int begin) {
     EvaluateBatch<kSide, kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, staged, own, sums);
     __syncwarp();
-    const int count = min(staged.samples - begin, kWarp);
-    if constexpr (kCopiesAWarp < kVector) {
-      owner.AddTogether(own->spread, count, target);
-    } else {
-      owner.Add(own->spread, count, target);
-    }
+    owner.Add(own->spread, min(staged.samples - begin, kWarp), target);
     __syncwarp();
     if (++batches < kBatchesBetweenCollections) return;
     CollectPose(lane, sums, &total_sum);
@@ -333,11 +325,11 @@ Target MakeTarget(int side, bool whole, int copies) {
   return t;
 }
 
-template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector, int kCopiesAWarp>
+template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
 cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, float* gradients, cudaStream_t stream) {
-  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps, kVector, kCopiesAWarp>;
-  const Target target = MakeTarget(side, kSide > 0, kWarps * kCopiesAWarp);
-  const size_t bytes = size_t{4} * kWarps * kCopiesAWarp * target.cells * kWarp +
+  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps, kVector>;
+  const Target target = MakeTarget(side, kSide > 0, kWarps * kVector);
+  const size_t bytes = size_t{4} * kWarps * kVector * target.cells * kWarp +
                        kWarps * sizeof(WarpShared<kSide>);
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (error != cudaSuccess) return error;
@@ -378,18 +370,14 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
   Prepare(scene, &cotangent, scratch, stream);
   cudaError_t error;
   if (scene.warp != nullptr) {
-    error = Launch<0, true, false, 1, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
-    if (error == cudaSuccess) error = Launch<0, true, true, 1, 1, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
+    error = Launch<0, true, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    if (error == cudaSuccess) error = Launch<0, true, true, 1, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
   } else if (s.side == 8) {
-    if (count < kFewPrimitives) {  // a warp each would leave most of the GPU idle
-      error = Launch<8, false, false, 4, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
-    } else if (s.views * s.height * s.width < kFewRays * s.primitives) {
-      error = Launch<8, false, false, 1, 2, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
-    } else {
-      error = Launch<8, false, false, 1, 2, 2>(scene, scratch, grid, s.side, gradient.rgba, stream);
-    }
+    // Few primitives would leave most of the GPU idle with a warp each.
+    error = count < kFewPrimitives ? Launch<8, false, false, 4, 1>(scene, scratch, grid, s.side, gradient.rgba, stream)
+                                   : Launch<8, false, false, 1, 2>(scene, scratch, grid, s.side, gradient.rgba, stream);
   } else {
-    error = Launch<0, false, false, 1, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    error = Launch<0, false, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }
   if (error != cudaSuccess) return error;
   WritePoses<<<static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream>>>(scene, scratch, gradient, count);

@@ -7,7 +7,7 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kTileCapacity = 256;  // candidates listed for a tile at once: of all steps, or of as many as have room
+constexpr int kTileCapacity = 256;  // primitives listed for a tile at once: of all steps, or of as many as have room
 constexpr int kFarStep = 65535;     // of a list: this step and all after it
 
 struct Entry {
@@ -16,8 +16,8 @@ struct Entry {
 };
 
 struct TileList {
-  uint16_t candidate[kTileCapacity];  // which of the block's
-  ushort2 range[kTileCapacity];       // first and last
+  int primitive[kTileCapacity];
+  ushort2 range[kTileCapacity];  // first and last
 };
 
 // Where a tile's candidates come from: its own list, or its block's, or all primitives.
@@ -48,30 +48,27 @@ __device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& sou
   if (i >= source.count) return {0, 0, 0};
   if (source.tile == nullptr) return TestCandidate(scratch, source, LoadCone(scratch.tiles, source.cone), Candidate(source, i));
   const ushort2 range = source.tile->range[i];
-  return {Candidate(source, source.tile->candidate[i]), range.x, range.y == kFarStep ? kMaxSteps : range.y};
+  return {source.tile->primitive[i], range.x, range.y == kFarStep ? kMaxSteps : range.y};
 }
 
-// Lists the candidates, of 65,536 at most, with samples at steps from <= n < until; returns how many there are, or -1 if the list has
-// no room. `queue` has room for 64.
+// Lists the candidates with samples at steps from <= n < until; returns how many there are, or -1 if the list has no room. `queue`
+// has room for 64.
 __device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, int from, int until, int lane, int* queue,
                                            TileList* tile) {
   const Cone cone = LoadCone(scratch.tiles, source.cone);
-  if (source.count > 1 << 16) return -1;
   int kept = 0, waiting = 0;
   for (int i = 0; i < source.count; i += kWarp) {
-    const int candidate = min(i + lane, source.count - 1);
-    const float4 sphere = scratch.spheres[source.first_primitive + Candidate(source, candidate)];
+    const int k = Candidate(source, min(i + lane, source.count - 1));
     float nearest, farthest;
-    const bool near = i + lane < source.count && Touches(cone, sphere, &nearest, &farthest);
+    const bool near = i + lane < source.count && Touches(cone, scratch.spheres[source.first_primitive + k], &nearest, &farthest);
     const unsigned nears = __ballot_sync(kAllLanes, near);
     // Those whose spheres touch wait, to test 32 boxes at once.
-    if (near) queue[waiting + __popc(nears & LanesBelow(lane))] = candidate;
+    if (near) queue[waiting + __popc(nears & LanesBelow(lane))] = k;
     waiting += __popc(nears);
     __syncwarp();
     while (waiting >= kWarp || (waiting > 0 && i + kWarp >= source.count)) {
       Entry entry = {0, 0, 0};
-      const int first = queue[lane];
-      if (lane < waiting) entry = TestCandidate(scratch, source, cone, Candidate(source, first));
+      if (lane < waiting) entry = TestCandidate(scratch, source, cone, queue[lane]);
       const int later = queue[lane + kWarp];
       __syncwarp();
       queue[lane] = later;
@@ -82,7 +79,7 @@ __device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source&
       if (kept + __popc(mask) > kTileCapacity) return -1;
       if (touches) {
         const int at = kept + __popc(mask & LanesBelow(lane));
-        tile->candidate[at] = static_cast<uint16_t>(first);
+        tile->primitive[at] = entry.primitive;
         tile->range[at] = make_ushort2(static_cast<unsigned short>(min(entry.first, kFarStep - 1)),
                                        static_cast<unsigned short>(min(entry.last, kFarStep)));
       }

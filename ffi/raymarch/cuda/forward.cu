@@ -1,7 +1,7 @@
 // Forward pass: a warp marches the rays of a tile of 8 x 4 pixels, a lane each, through the primitives listed for its block.
 //
-// Steps go by in windows. A lane finds at which steps of the window its ray enters and leaves which primitives, then goes through its
-// own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
+// Steps go by in windows. In a window up to 32 primitives have slots; a lane finds at which steps its ray enters and leaves each, then
+// goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
 #include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
@@ -14,14 +14,13 @@ namespace {
 constexpr int kMarchWarps = 4;
 constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
 constexpr int kSteps = 32;       // of a window at most: a bit each
-constexpr int kSlots = 96;       // primitives in a window, of all rays
-constexpr int kRaySlots = 32;    // of a ray: a bit each
+constexpr int kSlots = 32;       // primitives in a window: a bit each
 
+// Lane-private columns, but for the slots.
 struct WindowScratch {
-  float4 row[kSlots][3];           // of the box's matrix; its offset for positions relative to the window's reference point
-  unsigned change[kSteps][kWarp];  // by ray: its slots whose samples begin or end with the step
+  float4 row[kSlots][3];              // of the box's matrix; its offset for positions relative to the window's reference point
+  unsigned change[kSteps][kWarp];     // slots whose samples begin or end with the step, by ray
   int primitive[kSlots];
-  uint8_t slot[kRaySlots][kWarp];  // by ray: the window's slot
   TileList list;
 };
 
@@ -142,35 +141,30 @@ __device__ __forceinline__ void SlotRange(const float4* rows, const float start[
   *last = min(static_cast<int>(fmaxf(hi, -1.0f) + (1.0f + kSlack)), count);
 }
 
-// Notes, by step, which of its slots a lane's ray enters or leaves. `steps` gets the steps that have samples, a bit each. False if some
-// ray meets more primitives than it has slots.
-__device__ __forceinline__ bool FindSamples(const float start[3], const float by[3], int begin, int count, int slots, int lane,
-                                            WindowScratch* own, unsigned* steps) {
+// Notes, by step, which of the window's slots a lane's ray enters or leaves; returns the steps that have samples, a bit each.
+__device__ __forceinline__ unsigned FindSamples(const float start[3], const float by[3], int begin, int count, int slots, int lane,
+                                                WindowScratch* own) {
   uint4* words = reinterpret_cast<uint4*>(own->change);
 #pragma unroll
   for (int i = 0; i < kSteps / 4; ++i) words[i * kWarp + lane] = make_uint4(0, 0, 0, 0);
   __syncwarp();
-  int met = 0;
-  *steps = 0;
-  for (int slot = 0; slot < slots; ++slot) {
+  unsigned steps = 0, bit = 1;
+  for (int slot = 0; slot < slots; ++slot, bit *= 2) {
     int first, last;
     SlotRange(own->row[slot], start, by, count, &first, &last);
     first = max(first, begin);
     if (first < last) {
-      const unsigned bit = 1u << (met & (kRaySlots - 1));
       own->change[first][lane] ^= bit;
       if (last < kSteps) own->change[last][lane] ^= bit;
-      own->slot[met & (kRaySlots - 1)][lane] = static_cast<uint8_t>(slot);
-      *steps |= (kAllLanes >> (32 - (last - first))) << first;
-      ++met;
+      steps |= (kAllLanes >> (32 - (last - first))) << first;
     }
   }
-  return !__any_sync(kAllLanes, met > kRaySlots);
+  return steps;
 }
 
-// Marches a lane's ray through the window's first `slots` slots; false, with nothing done, if some ray meets too many of them.
+// Marches a lane's ray through the window's first `slots` slots.
 template <int kSide, bool kHasWarp>
-__device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& image, int64_t first_primitive, const Window& window,
+__device__ __forceinline__ void MarchWindow(const Scene& scene, const Image& image, int64_t first_primitive, const Window& window,
                                             int slots, int lane, WindowScratch* own, Ray* ray) {
   const float* by = ray->march.step;
   const float base = static_cast<float>(window.base);
@@ -178,9 +172,8 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
                           (ray->march.start[1] - window.reference.y) + base * by[1],
                           (ray->march.start[2] - window.reference.z) + base * by[2]};
   const int count = static_cast<int>(fminf(ray->march.count, static_cast<float>(window.end))) - window.base;
-  unsigned steps;
-  if (!FindSamples(start, by, window.begin - window.base, count, slots, lane, own, &steps)) return false;
-  unsigned inside = 0, left = 0;  // the ray's slots that the step has samples in; those still to be taken
+  unsigned steps = FindSamples(start, by, window.begin - window.base, count, slots, lane, own);
+  unsigned inside = 0, left = 0;  // slots that the step has samples in; those still to be taken
   int step = -2, slot = 0;
   float along = 0.0f, part = 0.0f;
   float4 sample;
@@ -194,7 +187,7 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
       step = next;
       along = static_cast<float>(step);
     }
-    slot = own->slot[FirstLane(left)][lane];
+    slot = FirstLane(left);
     left &= left - 1;
     const float at[3] = {start[0] + along * by[0], start[1] + along * by[1], start[2] + along * by[2]};
     const float y[3] = {Along(own->row[slot][0], at), Along(own->row[slot][1], at), Along(own->row[slot][2], at)};
@@ -217,7 +210,6 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
     reinterpret_cast<int2*>(image.saturation_at)[ray->pixel] = make_int2(window.base + step, own->primitive[slot]);
   }
   __syncwarp();
-  return true;
 }
 
 // Position of a ray of the tile at a step: the window's reference point.
@@ -264,21 +256,14 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
     window.base = next / kSteps * kSteps;
     window.end = min(window.base + kSteps, until);
     window.reference = Reference(ray->march, FirstLane(rays), window.base);
-    bool done;
-    do {
-      int count = FillSlots(scratch, source, lane, window, 0, own, &next);
-      if (window.end - window.begin > 1) {
-        done = count <= kSlots && MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, count, lane, own, ray);
-        if (!done) window.end = window.begin + (window.end - window.begin) / 2;
-        continue;
-      }
-      // One step: in order of index, as many as have room for sure.
-      for (int skip = 0; skip < count; skip += kRaySlots) {
-        if (skip > 0) FillSlots(scratch, source, lane, window, skip, own, &next);
-        MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, min(count - skip, kRaySlots), lane, own, ray);
-      }
-      done = true;
-    } while (!done);
+    int count;
+    while ((count = FillSlots(scratch, source, lane, window, 0, own, &next)) > kSlots && window.end - window.begin > 1) {
+      window.end = window.begin + (window.end - window.begin) / 2;
+    }
+    for (int skip = 0; skip < count; skip += kSlots) {
+      if (skip > 0) FillSlots(scratch, source, lane, window, skip, own, &next);
+      MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, min(count - skip, kSlots), lane, own, ray);
+    }
   }
 }
 

@@ -9,7 +9,7 @@ namespace {
 constexpr int kListThreads = 512;
 constexpr int kListWarps = kListThreads / kWarp;
 constexpr int kChunkWords = 512;       // of 32 candidates: looked at between two compactions
-constexpr int kRegionCapacity = 8192;  // primitives listed for a region; one that meets more looks through all for each block
+constexpr int kRegionCapacity = 4096;  // primitives listed for a region; one that meets more looks through all for each block
 constexpr int kBlocksPerGroup = 4;     // blocks of a region that a thread block lists
 constexpr int kGroups = kRegionBlockCount / kBlocksPerGroup;
 

@@ -111,7 +111,7 @@ struct Owner {
   float sign[3], constant[3];  // weight of a voxel from that of the even one
   float* own;
 
-  __device__ __forceinline__ Owner(int lane, float* copies, int copy_stride) {
+  __device__ __forceinline__ Owner(int lane, float* copies, int cells) {
     group = lane / kGroup;
     const int class_index = lane % kGroup / kLanesOfClass;
     channel = lane % kLanesOfClass * kVector;
@@ -120,7 +120,7 @@ struct Owner {
       sign[i] = odd[i] ? -1.0f : 1.0f;
       constant[i] = odd[i] ? 1.0f : 0.0f;
     }
-    own = copies + group * copy_stride + class_index * 4 + channel;
+    own = copies + group * cells * kWarp + class_index * 4 + channel;
   }
 
   __device__ __forceinline__ void Find(const Spread& spread, int slot, const Target&, float** place, float* weight) const {
@@ -160,40 +160,6 @@ struct Owner {
       }
       StoreChannels<kVector>(first, a);
       StoreChannels<kVector>(second, b);
-    }
-  }
-
-  // The same into one copy: the warp's halves take the two halves of the samples, and add up where they meet at a voxel.
-  __device__ __forceinline__ void AddTogether(const Spread& spread, int count, const Target& target) const {
-    static_assert(kVector == 2, "two groups");
-    const int rounds = (count + 1) / 2, first = group * rounds;
-    float *place, weight;
-    Find(spread, first, target, &place, &weight);
-    Channels<kVector> g = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[first]) + channel);
-    for (int round = 0; round < rounds; ++round) {
-      float* at = place;
-      Channels<kVector> sum;
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) sum.v[i] = weight * g.v[i];
-      const int next = min(first + round + 1, kWarp - 1);
-      Find(spread, next, target, &place, &weight);
-      g = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[next]) + channel);
-      const unsigned own_place = static_cast<unsigned>(__cvta_generic_to_shared(at));
-      const bool same = __shfl_xor_sync(kAllLanes, own_place, kWarp / 2) == own_place;
-      if (__any_sync(kAllLanes, same)) {
-#pragma unroll
-        for (int i = 0; i < kVector; ++i) {
-          const float other = __shfl_xor_sync(kAllLanes, sum.v[i], kWarp / 2);
-          if (same) sum.v[i] += other;
-        }
-      }
-      if (!(same && group == 1)) {
-        Channels<kVector> a = LoadChannels<kVector>(at);
-#pragma unroll
-        for (int i = 0; i < kVector; ++i) a.v[i] += sum.v[i];
-        StoreChannels<kVector>(at, a);
-      }
-      __syncwarp();
     }
   }
 };
