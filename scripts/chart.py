@@ -24,6 +24,7 @@ from matplotlib.ticker import LogFormatter
 _OUT = flags.DEFINE_string("out", ".", "Folder of the pictures.")
 
 # Told apart by the colour-blind too, in this order (Okabe and Ito); the ink is darker than the grid, the data than both.
+_DASHES = ("--", ":", "-.")
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _INK, _GRID = "#444444", "#e4e4e4"
 _STYLE = {
@@ -61,10 +62,12 @@ def draw(chart: dict, path: pathlib.Path | str) -> None:
 
 
 def _draw_panel(axis, panel: dict) -> None:
-    solid = 0
+    solid = dashed = 0
     for series in panel["series"]:
         if series.get("dashed", False):
-            axis.plot(series["x"], series["y"], "--", color="#888888", linewidth=1.2, label=series.get("name"))
+            style = _DASHES[dashed % len(_DASHES)]
+            axis.plot(series["x"], series["y"], linestyle=style, color="#888888", linewidth=1.2, label=series.get("name"))
+            dashed += 1
             continue
         axis.plot(series["x"], series["y"], "o-", color=_COLOURS[solid], label=series.get("name"))
         solid += 1

@@ -32,7 +32,7 @@ class Archives:
         Args:
           folder: where the zips' indexes are kept from run to run; None keeps them in memory alone.
           open_files: descriptors to hold.
-          directory_bytes: of directories to hold, those used last; others are read again, from `folder` in a tenth of a millisecond.
+          directory_bytes: of directories to hold where no index is kept, those used last; others are read again.
         """
         self._folder = folder
         self._files = OpenFiles(open_files)
@@ -70,7 +70,7 @@ class Archives:
 
     def has(self, path: pathlib.Path, number: int) -> bool:
         """Whether the zip has a member of that number. Raises as `read`."""
-        return _find(self._directory(path), number) is not None
+        return self._entry(path, number) is not None
 
     def read(self, path: pathlib.Path, number: int) -> bytes | None:
         """Content of a member, or None where the zip has none of that number.
@@ -78,41 +78,56 @@ class Archives:
         Raises:
           ValueError: there is no such file, it is not a whole zip, or the content is damaged.
         """
-        entries = self._directory(path)
-        at = _find(entries, number)
-        if at is None:
-            return None
-        try:
-            content = self._content(path, int(entries.offset[at]), int(entries.size[at]))
-        except OSError as e:
-            raise ValueError(f"{path}: member {number} cannot be read ({e}).") from e
-        if content is None or zlib.crc32(content) != entries.crc[at]:
+        entry = self._entry(path, number)
+        content = self._content(path, number, entry) if entry else None
+        if content is None and path in self._wanted and (fresh := _find(self._directory(path), number)) != entry:
+            # It was the index that is damaged, and it has been made anew.
+            entry, content = fresh, self._content(path, number, fresh) if fresh else None
+        if entry and content is None:
             raise ValueError(f"{path}: member {number} is damaged (checksum); fetch the file again.")
         return content
 
-    def _content(self, path: pathlib.Path, offset: int, size: int) -> bytes | None:
-        """A member's content, inflated; None where there is no member."""
-        block = self._files.read(path, offset, _LOCAL_HEADER + size + _AHEAD)
-        if block[:4] != b"PK\x03\x04" or len(block) < _LOCAL_HEADER:
+    def _entry(self, path: pathlib.Path, number: int) -> tuple[int, int, int] | None:
+        """Offset, size and CRC of a member."""
+        if path not in self._wanted or not self._folder:
+            return _find(self._directory(path), number)
+        numbers, _ = self._wanted[path]
+        at = int(np.searchsorted(numbers, number))
+        if at == len(numbers) or numbers[at] != number:
             return None
+        kept = zip_index.load_entry(self._files, zip_index.location(self._folder, path), len(numbers), at)
+        if kept is None:
+            return _find(self._directory(path), number)
+        return kept if kept[0] != ABSENT else None
+
+    def _content(self, path: pathlib.Path, number: int, entry: tuple[int, int, int]) -> bytes | None:
+        """A member's content, inflated; None where there is none with that checksum.
+
+        Raises:
+          ValueError: the file cannot be read.
+        """
+        offset, size, crc = entry
+        try:
+            block = self._files.read(path, offset, _LOCAL_HEADER + size + _AHEAD)
+            start = _LOCAL_HEADER + int.from_bytes(block[26:28], "little") + int.from_bytes(block[28:30], "little")
+            if start + size > len(block):
+                block += self._files.read(path, offset + len(block), start + size - len(block))
+        except OSError as e:
+            raise ValueError(f"{path}: member {number} cannot be read ({e}).") from e
         method = int.from_bytes(block[8:10], "little")
-        start = _LOCAL_HEADER + int.from_bytes(block[26:28], "little") + int.from_bytes(block[28:30], "little")
-        if start + size > len(block):
-            block += self._files.read(path, offset + len(block), start + size - len(block))
         content = block[start : start + size]
         if method == _DEFLATED:
-            return _inflate(content)
-        return content if method == _STORED else None
+            content = _inflate(content)
+        elif method != _STORED:
+            return None
+        whole = content is not None and block[:4] == b"PK\x03\x04" and zlib.crc32(content) == crc
+        return content if whole else None
 
     def _directory(self, path: pathlib.Path) -> Directory:
         return self._directories.get(path, lambda: self._load(path))
 
     def _load(self, path: pathlib.Path) -> Directory:
-        if path not in self._wanted:
-            return zip_directory.read(path)
-        numbers, key = self._wanted[path]
-        known = zip_index.load(zip_index.location(self._folder, path), key, numbers) if self._folder else None
-        return known if known is not None else self._build(path, numbers, key)
+        return self._build(path, *self._wanted[path]) if path in self._wanted else zip_directory.read(path)
 
     def _build(self, path: pathlib.Path, numbers: np.ndarray, key: bytes) -> Directory:
         entries = zip_directory.align(zip_directory.read(path), numbers)
@@ -133,9 +148,12 @@ def write(path: pathlib.Path, members: Iterable[tuple[str, bytes]]) -> None:
             archive.writestr(zipfile.ZipInfo(name), data)
 
 
-def _find(entries: Directory, number: int) -> int | None:
+def _find(entries: Directory, number: int) -> tuple[int, int, int] | None:
+    """Offset, size and CRC of a member."""
     at = int(np.searchsorted(entries.number, number))
-    return at if at < len(entries.number) and entries.number[at] == number and entries.offset[at] != ABSENT else None
+    if at == len(entries.number) or entries.number[at] != number or entries.offset[at] == ABSENT:
+        return None
+    return int(entries.offset[at]), int(entries.size[at]), int(entries.crc[at])
 
 
 def _inflate(content: bytes) -> bytes | None:

@@ -11,14 +11,14 @@ class OpenFiles:
 
     def __init__(self, limit: int = 64) -> None:
         self.limit = limit
-        self._open: collections.OrderedDict[pathlib.Path, list[int]] = collections.OrderedDict()  # path -> [descriptor, readers]
+        self._open: collections.OrderedDict[pathlib.Path, list[int]] = collections.OrderedDict()  # path -> [descriptor, readers, size]
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def __del__(self) -> None:
-        for descriptor, _ in self._open.values():
+        for descriptor, *_ in self._open.values():
             os.close(descriptor)
 
     def read(self, path: pathlib.Path, offset: int, count: int) -> bytes:
@@ -27,9 +27,9 @@ class OpenFiles:
         Raises:
           OSError: the file cannot be opened or read.
         """
-        descriptor = self._acquire(path)
+        descriptor, _, size = self._acquire(path)
         try:
-            parts = []
+            parts, count = [], min(count, max(size - offset, 0))
             while count and (part := os.pread(descriptor, count, offset)):  # one call may return less than is there
                 parts.append(part)
                 offset, count = offset + len(part), count - len(part)
@@ -38,14 +38,15 @@ class OpenFiles:
             with self._lock:
                 self._open[path][1] -= 1
 
-    def _acquire(self, path: pathlib.Path) -> int:
+    def _acquire(self, path: pathlib.Path) -> list[int]:
         with self._lock:
             entry = self._open.get(path)
             if entry is None:
-                idle = [p for p, (_, readers) in self._open.items() if not readers] if len(self._open) >= self.limit else []
+                idle = [p for p, (_, readers, _) in self._open.items() if not readers] if len(self._open) >= self.limit else []
                 for old in idle[: len(self._open) - self.limit + 1]:
                     os.close(self._open.pop(old)[0])
-                entry = self._open[path] = [os.open(path, os.O_RDONLY | os.O_CLOEXEC), 0]
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                entry = self._open[path] = [descriptor, 0, os.fstat(descriptor).st_size]
             self._open.move_to_end(path)
             entry[1] += 1
-            return entry[0]
+            return entry

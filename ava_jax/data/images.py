@@ -39,6 +39,11 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     return np.asarray(image)
 
 
+def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes uint8 [H, W, 3] to (height, width), as `decode` does."""
+    return np.asarray(Image.fromarray(picture).resize(size[::-1]))
+
+
 def decode_labels(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decodes a picture of class numbers, one channel; resized to (height, width) by nearest neighbour.
 

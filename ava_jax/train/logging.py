@@ -90,13 +90,13 @@ class NoLog:
         pass
 
     def rewind(self, step: int) -> None:
-        pass
+        """Has nothing to drop."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        pass
+        """Writes nothing."""
 
     def pictures(self, step: int, images: Mapping[str, Array]) -> None:
-        pass
+        """Writes none of the uint8 [H, W, 3] images."""
 
 
 class Terminal:

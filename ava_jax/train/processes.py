@@ -38,6 +38,7 @@ def start(coordinator: str, count: int | None, index: int | None) -> None:
 
 
 def several() -> bool:
+    """Whether this training has more than one process."""
     return jax.process_count() > 1
 
 

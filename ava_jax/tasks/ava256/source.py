@@ -161,7 +161,12 @@ class CaptureSource:
         vertices = assets.arrays["vertices_mean"].shape[0]
         self._captures, self._selections = captures, selections
         self._reader = reading.Reader(
-            archives, downsample=downsample, texture_size=texture_size, vertices=vertices, segmentation=segmentation, frames_kept=frames_kept
+            archives,
+            downsample=downsample,
+            texture_size=texture_size,
+            vertices=vertices,
+            segmentation=segmentation,
+            frames_kept=frames_kept,
         )
         self._camera_index = [_positions(c.cameras, assets.names["cameras"]) for c in captures]
         self._segment_index = [_positions(c.segments, assets.names["segments"]) for c in captures]

@@ -1,5 +1,6 @@
 """Means and deviations over captures, which normalise the model's inputs and outputs."""
 
+import concurrent.futures
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,6 +9,8 @@ import numpy as np
 
 from ava_jax.data import images
 from ava_jax.tasks.ava256.capture import Capture
+
+_AT_ONCE = 16  # textures held while their sum is taken
 
 
 class Statistics(NamedTuple):
@@ -50,24 +53,30 @@ def combine(captures: Sequence[Capture], texture_size: int) -> Statistics:
 
 
 def _combine_textures(paths: Sequence[pathlib.Path], size: int) -> tuple[np.ndarray, float]:
-    """Reads one texture at a time: 256 of full size would be 3 GB."""
-    total, squares, small = 0.0, 0.0, 0.0
-    for path in paths:
-        data = _bytes(path)
-        try:
-            texture = images.decode(data).astype(np.float64)
-            resized = images.decode(data, (size, size))
-        except ValueError as e:
-            raise ValueError(f"{path}: {e}.") from e
-        if np.shape(total) not in ((), texture.shape):
-            raise ValueError(f"{path}: must be {np.shape(total)} as the other captures' mean textures; got {texture.shape}.")
-        total, squares, small = total + texture, squares + np.square(texture).mean(), small + resized.astype(np.float64)
+    """The mean at `size`, and the deviation at the files' own. A few textures at a time: 256 of full size would be a gigabyte."""
+    total, small, squares = np.zeros((), np.int64), np.zeros((size, size, 3), np.int64), 0.0
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for i in range(0, len(paths), _AT_ONCE):
+            for path, (texture, resized, square) in zip(paths[i:], pool.map(lambda p: _read_texture(p, size), paths[i : i + _AT_ONCE])):
+                if total.shape not in ((), texture.shape):
+                    raise ValueError(f"{path}: must be {total.shape} as the other captures' mean textures; got {texture.shape}.")
+                total, small, squares = total + texture, small + resized, squares + square
     mean = total / len(paths)
     if len(paths) == 1:
         variance = np.square(mean - mean.mean(-1, keepdims=True)).mean()
     else:
         variance = max(squares / len(paths) - np.square(mean).mean(), 0.0)
     return (small / len(paths)).astype(np.float32), float(np.sqrt(variance))
+
+
+def _read_texture(path: pathlib.Path, size: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """A texture, the same at `size`, and the mean of its squares."""
+    try:
+        texture = images.decode(_bytes(path))
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}.") from e
+    counts = np.bincount(texture.ravel(), minlength=256)
+    return texture, images.resize(texture, (size, size)), float(counts @ np.arange(256) ** 2) / texture.size
 
 
 def _vertex_means(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - po
 constexpr int kBatchesBetweenCollections = 64;
 constexpr size_t kSlabBytes = 32 << 10;
 constexpr int64_t kFewPrimitives = 2048;
+constexpr float kInside = 0.99999994f;  // the largest number below 1
 
 struct Ray {
   float4 rgb_alpha;
@@ -41,7 +42,8 @@ __device__ __forceinline__ float Dot(const float4& a, const float4& b) { return 
 // A sample of a template of side 8: records its spread; dy gets dL/dy but for the fade.
 __device__ __forceinline__ void ReadAndSpread(const float4* voxels, const float y[3], const Ray& ray, int step, float opacity,
                                               Spread* spread, int slot, float dy[3], float* log_fade) {
-  const Cell8 cell = PlaceInside8(y);
+  Cell8 cell = PlaceInside8(y);
+  cell.x -= kAxisBias, cell.y -= kAxisBias, cell.z -= kAxisBias;
   const float fx = cell.fx, fy = cell.fy, fz = cell.fz;
   const float4* lower = voxels + (cell.z * 8 + cell.y) * 8 + cell.x;
   float4 v[8];
@@ -157,7 +159,7 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
   float dy[3] = {0.0f, 0.0f, 0.0f}, log_fade = 0.0f;
   if (valid) {
 #pragma unroll
-    for (int i = 0; i < 3; ++i) y[i] = fminf(fmaxf(y[i], -1.0f), 1.0f);
+    for (int i = 0; i < 3; ++i) y[i] = fminf(fmaxf(y[i], -kInside), kInside);
     const float opacity = Fade(y) * scene.step_size;
     if constexpr (kSide > 0) {
       ReadAndSpread(reinterpret_cast<const float4*>(scene.rgba) + at * 512, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);

@@ -17,7 +17,13 @@ namespace {
 __device__ __forceinline__ float Min(float a, float b) { return fminf(a, b); }
 __device__ __forceinline__ float Max(float a, float b) { return fmaxf(a, b); }
 __device__ __forceinline__ float Truncate(float x) { return truncf(x); }
-__device__ __forceinline__ float Reciprocal(float x) { return __fdividef(1.0f, x); }
+
+// Infinite where x is 0 or subnormal.
+__device__ __forceinline__ float Reciprocal(float x) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+  return inverse;
+}
 
 // For x in [-24, 0]: no result is subnormal.
 __device__ __forceinline__ float Exp(float x) {
@@ -61,6 +67,8 @@ struct Scratch {
   Cones tiles, blocks, regions;
   int32_t* list_counts;  // [F, blocks]; -1: more than kListCapacity
   int32_t* lists;        // [F, blocks, capacity]
+  int32_t* order;        // [F x blocks]: those with most primitives first
+  int32_t* listed;       // [1]: thread blocks that are done listing
   float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
   int2* ray_saturation;                          // [F, tiles, 32]: step, primitive
   float* pose_sums;                              // [slabs, F, K, 12]
@@ -184,15 +192,16 @@ __device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, f
 __device__ __forceinline__ int TileColumn(int tile) { return (tile & 1) | (tile >> 1 & 2); }
 __device__ __forceinline__ int TileRow(int tile) { return (tile >> 1 & 1) | (tile >> 2 & 6); }
 
-// Pixel of a tile's lane; its index in [F, N, H, W], or -1 outside of the image.
-__device__ __forceinline__ int64_t PixelIndex(const Shape& s, const Grid& g, int64_t frame, int64_t tile, int lane) {
-  const int64_t block = tile / kBlockTileCount, region = block / kRegionBlockCount;
-  const int in_block = static_cast<int>(tile % kBlockTileCount), in_region = static_cast<int>(block % kRegionBlockCount);
-  const int64_t view = region / (g.regions_y * g.regions_x), in_view = region % (g.regions_y * g.regions_x);
-  const int64_t row = (in_view / g.regions_x * kRegionBlocks + in_region / kRegionBlocks) * kCudaBlockSide +
-                      TileRow(in_block) * kTileHeight + lane / kTileWidth;
-  const int64_t column = (in_view % g.regions_x * kRegionBlocks + in_region % kRegionBlocks) * kCudaBlockSide +
-                         TileColumn(in_block) * kTileWidth + lane % kTileWidth;
+// Pixel of a tile's lane; its index in [F, N, H, W], or -1 outside of the image. The tile is one of the frame's.
+__device__ __forceinline__ int64_t PixelIndex(const Shape& s, const Grid& g, int64_t frame, unsigned tile, int lane) {
+  const unsigned block = tile / kBlockTileCount, region = block / kRegionBlockCount;
+  const int in_block = tile % kBlockTileCount, in_region = block % kRegionBlockCount;
+  const unsigned across = static_cast<unsigned>(g.regions_x), down = static_cast<unsigned>(g.regions_y);
+  const unsigned line = region / across, view = line / down;  // a line of regions, of all views
+  const int row = ((line - view * down) * kRegionBlocks + in_region / kRegionBlocks) * kCudaBlockSide +
+                  TileRow(in_block) * kTileHeight + lane / kTileWidth;
+  const int column = ((region - line * across) * kRegionBlocks + in_region % kRegionBlocks) * kCudaBlockSide +
+                     TileColumn(in_block) * kTileWidth + lane % kTileWidth;
   if (row >= s.height || column >= s.width) return -1;
   return ((frame * s.views + view) * s.height + row) * s.width + column;
 }
@@ -205,6 +214,17 @@ struct MarchRay {
 
 __device__ __forceinline__ bool Finite(const float* v) { return isfinite(v[0]) && isfinite(v[1]) && isfinite(v[2]); }
 
+// The least whole n with n step >= length > 0: those products are exact in double. At most kMaxSteps.
+__device__ __forceinline__ float CountSteps(double length, float step) {
+  const float about = ceilf(static_cast<float>(length) / step);  // 1 off at most
+  if (!(about < static_cast<float>(kMaxSteps))) return static_cast<float>(kMaxSteps);
+  float n = about - 1.0f;
+  for (int i = 0; i < 2; ++i) {
+    if (static_cast<double>(n) * step < length) n += 1.0f;
+  }
+  return n;
+}
+
 __device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
   MarchRay ray = {};
   if (pixel < 0) return ray;
@@ -214,8 +234,7 @@ __device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
   const float near = bounds.x, far = bounds.y;
   const bool moves = direction[0] != 0.0f || direction[1] != 0.0f || direction[2] != 0.0f;
   if (!(Finite(origin) && Finite(direction) && moves && near < far && isfinite(near))) return ray;
-  const double steps = ceil((static_cast<double>(far) - near) / scene.step_size);
-  ray.count = steps < kMaxSteps ? static_cast<float>(steps) : static_cast<float>(kMaxSteps);
+  ray.count = CountSteps(static_cast<double>(far) - near, scene.step_size);
   for (int i = 0; i < 3; ++i) {
     // In double: origin and depth are a few times larger than the volume, and cancel.
     ray.start[i] = static_cast<float>(origin[i] + static_cast<double>(near) * direction[i]);
@@ -224,7 +243,8 @@ __device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
   return ray;
 }
 
-// Poses, spheres and the hierarchy of cones; with a cotangent also the rays as the backward pass reads them.
+// Poses, spheres and the cones of tiles and blocks; with a cotangent also those of regions, and the rays as the backward pass reads
+// them.
 void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream);
 
 // Lists of at most `capacity` primitives for each block.
@@ -249,6 +269,15 @@ __device__ __forceinline__ unsigned WarpOr(unsigned x) {
   return __reduce_or_sync(kAllLanes, x);
 #else
   for (int i = 16; i > 0; i /= 2) x |= __shfl_xor_sync(kAllLanes, x, i);
+  return x;
+#endif
+}
+
+__device__ __forceinline__ int WarpLeast(int x) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_min_sync(kAllLanes, x);
+#else
+  for (int i = 16; i > 0; i /= 2) x = min(x, __shfl_xor_sync(kAllLanes, x, i));
   return x;
 #endif
 }

@@ -1,5 +1,8 @@
-// Forward pass: a warp marches the rays of a tile of 8 x 4 pixels through the primitives listed for its block.
-#include "composite.cuh"
+// Forward pass: a warp marches the rays of a tile of 8 x 4 pixels, a lane each, through the primitives listed for its block.
+//
+// Steps go by in windows. In a window up to 32 primitives have slots; a lane finds at which steps its ray enters and leaves each, then
+// goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
+#include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
 #include "sample.cuh"
@@ -9,118 +12,46 @@ namespace raymarch {
 namespace {
 
 constexpr int kMarchWarps = 4;
-constexpr int kMarchBlocks = 4;     // of threads, on a multiprocessor: 128 registers a thread
-constexpr int kTileCapacity = 256;  // primitives listed for a tile; one that meets more looks through its block's
+constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
+constexpr int kSteps = 32;       // of a window at most: a bit each
+constexpr int kSlots = 32;       // primitives in a window: a bit each
 
-// Steps composited together: within a window only a ray that saturates needs its samples in order. Windows are long as long as no
-// ray comes near saturation; in a short one the samples are kept, up to kKept a ray.
-constexpr int kLong = 32;
-constexpr int kKept = 8;
-constexpr int kQuiet = 2;  // short windows far from saturation before a long one
-constexpr int kFarStep = 65535;  // of a list: this step and all after it
-
-struct Entry {
-  int primitive;
-  float first, last;  // the tile's samples in the primitive are among the steps first <= n < last
+// Lane-private columns, but for the slots.
+struct WindowScratch {
+  float4 row[kSlots][3];              // of the box's matrix; its offset for positions relative to the window's reference point
+  unsigned change[kSteps][kWarp];     // slots whose samples begin or end with the step, by ray
+  int primitive[kSlots];
+  TileList list;
 };
 
-struct TileScratch {
-  int primitive[kTileCapacity];
-  ushort2 range[kTileCapacity];  // first and last
-  float alpha[kShort][kWarp];    // of the steps of a short window, by ray
-  float4 sample[kKept][kWarp];   // of a short window
-  int tag[kKept][kWarp];         // primitive x kShort + step in the window
+// A lane's ray. What saturated it is written as soon as it is known.
+struct Ray {
+  MarchRay march;  // of no steps once it has saturated
+  int64_t pixel;
+  float4 rgba;
+  bool saturated;
 };
 
-// Where a tile's candidates come from: its own list if they fit, else its block's, else all primitives.
-struct Source {
-  const TileScratch* tile;  // null unless listed
-  const int32_t* list;      // null for all primitives
-  int64_t first_primitive;  // of the frame
-  int count;
+// Steps begin <= n < end, with positions relative to a point near them.
+struct Window {
+  int base;  // the step whose position is the reference point: bits do not depend on which primitives have slots
+  int begin, end;
+  float3 reference;
 };
 
-__device__ __forceinline__ int Candidate(const Source& source, int i) { return source.list == nullptr ? i : source.list[i]; }
-
-__device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Source& source, const Cone& cone, int k) {
-  Entry entry = {k, 0.0f, 0.0f};
-  float nearest, farthest;
-  const int64_t at = source.first_primitive + k;
-  if (!Touches(cone, scratch.spheres[at], &nearest, &farthest)) return entry;
-  if (!TouchesBox(cone, LoadPose(scratch, at), &nearest, &farthest)) return entry;
-  const float first = (nearest - cone.base_max) / cone.step_max - 1.0f, last = (farthest - cone.base_min) / cone.step_min + 2.0f;
-  entry.first = fmaxf(floorf(first), 0.0f);  // a NaN bounds nothing
-  entry.last = fminf(ceilf(last), static_cast<float>(kMaxSteps));
-  return entry;
-}
-
-__device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& source, const Cone& cone, int i) {
-  if (i >= source.count) return {0, 0.0f, 0.0f};
-  if (source.tile == nullptr) return TestCandidate(scratch, source, cone, Candidate(source, i));
-  const ushort2 range = source.tile->range[i];
-  return {source.tile->primitive[i], static_cast<float>(range.x),
-          static_cast<float>(range.y == kFarStep ? kMaxSteps : range.y)};
-}
-
-// Fills the tile's list; false if it has no room.
-__device__ __forceinline__ bool ListForTile(const Scratch& scratch, const Source& source, const Cone& cone, int lane,
-                                            TileScratch* tile, int* count) {
-  int kept = 0, waiting = 0;
-  static_assert(kKept >= 2, "the tags hold the queue");
-  int* queue = &tile->tag[0][0];  // those whose spheres touch wait here, to test 32 boxes at once
-  for (int i = 0; i < source.count; i += kWarp) {
-    const int k = Candidate(source, min(i + lane, source.count - 1));
-    float nearest, farthest;
-    const bool near = i + lane < source.count && Touches(cone, scratch.spheres[source.first_primitive + k], &nearest, &farthest);
-    const unsigned nears = __ballot_sync(kAllLanes, near);
-    if (near) queue[waiting + __popc(nears & LanesBelow(lane))] = k;
-    waiting += __popc(nears);
-    __syncwarp();
-    while (waiting >= kWarp || (waiting > 0 && i + kWarp >= source.count)) {
-      Entry entry = {0, 0.0f, 0.0f};
-      if (lane < waiting) entry = TestCandidate(scratch, source, cone, queue[lane]);
-      const int later = queue[lane + kWarp];
-      __syncwarp();
-      queue[lane] = later;
-      __syncwarp();
-      waiting = max(waiting - kWarp, 0);
-      const bool touches = entry.first < entry.last;
-      const unsigned mask = __ballot_sync(kAllLanes, touches);
-      if (kept + __popc(mask) > kTileCapacity) return false;
-      if (touches) {
-        const int at = kept + __popc(mask & LanesBelow(lane));
-        tile->primitive[at] = entry.primitive;
-        tile->range[at] = make_ushort2(static_cast<unsigned short>(fminf(entry.first, kFarStep - 1)),
-                                       static_cast<unsigned short>(fminf(entry.last, kFarStep)));
-      }
-      kept += __popc(mask);
-    }
-  }
-  __syncwarp();
-  *count = kept;
-  return true;
-}
-
-// Colour and density at y, all |y| < 1.
-template <int kSide, bool kHasWarp>
-__device__ __forceinline__ float4 ReadSample(const Scene& scene, const float4* voxels, int64_t at, const float y[3]) {
-  const int side = kSide > 0 ? kSide : scene.shape.side;
-  if (kHasWarp) {
-    const int e = scene.shape.warp_side;
-    float u[3];
-    ReadWarp(scene.warp + at * (3 * e * e * e), e, PlaceInside(y, e), u);
-    return ReadCell(voxels, side, PlaceAnywhere(u, side));
-  }
+// The 8 voxels around y, all |y| < 1, interpolated. `voxel` is the primitive's first in its frame's template.
+template <int kSide>
+__device__ __forceinline__ float4 ReadInside(const float4* voxels, int side, unsigned voxel, const float y[3]) {
   float fx, fy, fz;
-  const float4* lower = voxels;
+  const float4* lower;
   if constexpr (kSide == 8) {
     const Cell8 cell = PlaceInside8(y);
     fx = cell.fx, fy = cell.fy, fz = cell.fz;
-    lower += static_cast<unsigned>((cell.z * 8 + cell.y) * 8 + cell.x);
+    lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
   } else {
     const Cell cell = PlaceInside(y, side);
     fx = cell.fraction[0], fy = cell.fraction[1], fz = cell.fraction[2];
-    lower += (cell.at[2] * side + cell.at[1]) * side + cell.at[0];
+    lower = voxels + ((cell.at[2] * side + cell.at[1]) * side + cell.at[0]);
   }
   float4 v[8];
 #pragma unroll
@@ -139,127 +70,200 @@ __device__ __forceinline__ float4 ReadSample(const Scene& scene, const float4* v
   return value;
 }
 
-// Calls visit(step, colour and alpha of the sample) for the ray's samples in the primitive with from <= step < to, in order.
-template <int kSide, bool kHasWarp, class Visit>
-__device__ __forceinline__ void ForEachSample(const Scene& scene, const Scratch& scratch, int64_t at, const MarchRay& ray,
-                                              float from, float to, Visit visit) {
-  const Pose pose = LoadPose(scratch, at);
-  const BoxLine<float> line = ToBox(pose.position, pose.matrix, ray.start, ray.step);
-  float first, last;
-  StepRange(line, ray.count, &first, &last);
-  first = fmaxf(first, from);
-  last = fminf(last, to);
-  if (!(first < last)) return;
-  // From its first sample on: the start lies many boxes away, and y would carry its rounding.
-  float v[3], near[3];
-#pragma unroll
-  for (int i = 0; i < 3; ++i) v[i] = (ray.start[i] - pose.position[i]) + first * ray.step[i];
-#pragma unroll
-  for (int i = 0; i < 3; ++i) near[i] = pose.matrix[3 * i] * v[0] + pose.matrix[3 * i + 1] * v[1] + pose.matrix[3 * i + 2] * v[2];
-  const int side = kSide > 0 ? kSide : scene.shape.side;
-  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * (side * side * side);
-  for (float n = first; n < last; n += 1.0f) {
-    const float m = n - first;
-    const float y[3] = {near[0] + m * line.step[0], near[1] + m * line.step[1], near[2] + m * line.step[2]};
-    if (!Inside(y)) continue;
-    float4 sample = ReadSample<kSide, kHasWarp>(scene, voxels, at, y);
-    sample.w *= Fade(y) * scene.step_size;
-    visit(n, sample);
+// Colour and density at y, all |y| < 1.
+template <int kSide, bool kHasWarp>
+__device__ __forceinline__ float4 ReadSample(const Scene& scene, int64_t first_primitive, int primitive, const float y[3]) {
+  const float4* all = reinterpret_cast<const float4*>(scene.rgba);
+  if constexpr (kSide == 8) {
+    return ReadInside<8>(all + first_primitive * 512, 8, static_cast<unsigned>(primitive) * 512, y);
+  } else {
+    const int side = scene.shape.side;
+    const int64_t at = first_primitive + primitive;
+    const float4* voxels = all + at * (side * side * side);
+    if (!kHasWarp) return ReadInside<0>(voxels, side, 0, y);
+    const int e = scene.shape.warp_side;
+    float u[3];
+    ReadWarp(scene.warp + at * (3 * e * e * e), e, PlaceInside(y, e), u);
+    return ReadCell(voxels, side, PlaceAnywhere(u, side));
   }
 }
 
-// Calls visit(primitive) for the tile's candidates with samples at steps begin <= n < end, in order of index; returns the first
-// step from `end` on at which one has samples.
-template <class Visit>
-__device__ __forceinline__ float ForEachInWindow(const Scratch& scratch, const Source& source, const Cone& cone, int lane, float begin,
-                                                 float end, Visit visit) {
-  float next = INFINITY;
+// Gives slots to the tile's candidates with samples in the window, in order of index, but for the first `skip`. Returns how many there
+// are; `next` gets the first step from the window's end on at which a candidate has samples.
+__device__ __forceinline__ int FillSlots(const Scratch& scratch, const Source& source, int lane, const Window& window,
+                                         int skip, WindowScratch* own, int* next) {
+  int count = 0, first = kMaxSteps;
   for (int i = 0; i < source.count; i += kWarp) {
-    const Entry entry = Fetch(scratch, source, cone, i + lane);
+    const Entry entry = Fetch(scratch, source, i + lane);
     const bool some = entry.first < entry.last;
-    if (some && entry.last > end) next = fminf(next, fmaxf(entry.first, end));
-    unsigned mask = __ballot_sync(kAllLanes, some && entry.first < end && entry.last > begin);
-    while (mask != 0) {
-      const int k = __shfl_sync(kAllLanes, entry.primitive, FirstLane(mask));
-      mask &= mask - 1;
-      visit(k);
+    if (some && entry.last > window.end) first = min(first, max(entry.first, window.end));
+    const bool in = some && entry.first < window.end && entry.last > window.begin;
+    const unsigned mask = __ballot_sync(kAllLanes, in);
+    const int slot = count + __popc(mask & LanesBelow(lane)) - skip;
+    count += __popc(mask);
+    if (!in || slot < 0 || slot >= kSlots) continue;
+    const Pose pose = LoadPose(scratch, source.first_primitive + entry.primitive);
+    const float v[3] = {window.reference.x - pose.position[0], window.reference.y - pose.position[1],
+                        window.reference.z - pose.position[2]};
+#pragma unroll
+    for (int j = 0; j < 3; ++j) {
+      const float* row = pose.matrix + 3 * j;
+      own->row[slot][j] = make_float4(row[0], row[1], row[2], row[0] * v[0] + row[1] * v[1] + row[2] * v[2]);
+    }
+    own->primitive[slot] = entry.primitive;
+  }
+  *next = WarpLeast(first);
+  return count;
+}
+
+__device__ __forceinline__ bool InsideBox(const float y[3]) {
+  return (fabsf(y[0]) < 1.0f) & (fabsf(y[1]) < 1.0f) & (fabsf(y[2]) < 1.0f);
+}
+
+__device__ __forceinline__ float Along(const float4& row, const float at[3]) {
+  return fmaf(row.z, at[2], fmaf(row.y, at[1], fmaf(row.x, at[0], row.w)));
+}
+
+// Whole steps first <= n < last of a ray of `count` steps that hold all samples inside the slot's box. `start` and `by` are the ray's.
+// As StepRange, whose cases it has: an axis along which the ray stays is not bounded.
+__device__ __forceinline__ void SlotRange(const float4* rows, const float start[3], const float by[3], int count, int* first, int* last) {
+  float lo = 0.0f, hi = static_cast<float>(kSteps);
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {
+    const float4 row = rows[i];
+    const float inverse = Reciprocal(row.z * by[2] + (row.y * by[1] + row.x * by[0]));
+    const float middle = -Along(row, start) * inverse;
+    lo = fmaxf(middle - fabsf(inverse), lo);  // a NaN bounds nothing
+    hi = fminf(middle + fabsf(inverse), hi);
+  }
+  constexpr float kSlack = 1e-3f;  // in steps: covers the rounding of the division
+  *first = static_cast<int>(fminf(lo, static_cast<float>(kSteps)) + (1.0f - kSlack));
+  *last = min(static_cast<int>(fmaxf(hi, -1.0f) + (1.0f + kSlack)), count);
+}
+
+// Notes, by step, which of the window's slots a lane's ray enters or leaves; returns the steps that have samples, a bit each.
+__device__ __forceinline__ unsigned FindSamples(const float start[3], const float by[3], int begin, int count, int slots, int lane,
+                                                WindowScratch* own) {
+  uint4* words = reinterpret_cast<uint4*>(own->change);
+#pragma unroll
+  for (int i = 0; i < kSteps / 4; ++i) words[i * kWarp + lane] = make_uint4(0, 0, 0, 0);
+  __syncwarp();
+  unsigned steps = 0, bit = 1;
+  for (int slot = 0; slot < slots; ++slot, bit *= 2) {
+    int first, last;
+    SlotRange(own->row[slot], start, by, count, &first, &last);
+    first = max(first, begin);
+    if (first < last) {
+      own->change[first][lane] ^= bit;
+      if (last < kSteps) own->change[last][lane] ^= bit;
+      steps |= (kAllLanes >> (32 - (last - first))) << first;
     }
   }
-  return next;
+  return steps;
+}
+
+// Marches a lane's ray through the window's first `slots` slots.
+template <int kSide, bool kHasWarp>
+__device__ __forceinline__ void MarchWindow(const Scene& scene, const Image& image, int64_t first_primitive, const Window& window,
+                                            int slots, int lane, WindowScratch* own, Ray* ray) {
+  const float* by = ray->march.step;
+  const float base = static_cast<float>(window.base);
+  const float start[3] = {(ray->march.start[0] - window.reference.x) + base * by[0],
+                          (ray->march.start[1] - window.reference.y) + base * by[1],
+                          (ray->march.start[2] - window.reference.z) + base * by[2]};
+  const int count = static_cast<int>(fminf(ray->march.count, static_cast<float>(window.end))) - window.base;
+  unsigned steps = FindSamples(start, by, window.begin - window.base, count, slots, lane, own);
+  unsigned inside = 0, left = 0;  // slots that the step has samples in; those still to be taken
+  int step = -2, slot = 0;
+  float along = 0.0f, part = 0.0f;
+  float4 sample;
+  bool saturates = false;
+  while ((steps | left) != 0) {
+    if (left == 0) {
+      const int next = FirstLane(steps);
+      steps &= steps - 1;
+      // Where a step without samples lies between, nothing goes on.
+      left = inside = (next == step + 1 ? inside : 0u) ^ own->change[next][lane];
+      step = next;
+      along = static_cast<float>(step);
+    }
+    slot = FirstLane(left);
+    left &= left - 1;
+    const float at[3] = {start[0] + along * by[0], start[1] + along * by[1], start[2] + along * by[2]};
+    const float y[3] = {Along(own->row[slot][0], at), Along(own->row[slot][1], at), Along(own->row[slot][2], at)};
+    if (!InsideBox(y)) continue;
+    sample = ReadSample<kSide, kHasWarp>(scene, first_primitive, own->primitive[slot], y);
+    const float alpha = sample.w * Fade(y) * scene.step_size, before = ray->rgba.w, after = before + alpha;
+    saturates = after >= 1.0f;  // never where it is not a number
+    part = saturates ? 1.0f - before : alpha;
+    ray->rgba.x += sample.x * part;
+    ray->rgba.y += sample.y * part;
+    ray->rgba.z += sample.z * part;
+    ray->rgba.w = after;
+    if (saturates) break;
+  }
+  if (saturates) {
+    ray->rgba.w = 1.0f;
+    ray->march.count = 0.0f;
+    ray->saturated = true;
+    reinterpret_cast<float4*>(image.saturation)[ray->pixel] = make_float4(sample.x, sample.y, sample.z, part);
+    reinterpret_cast<int2*>(image.saturation_at)[ray->pixel] = make_int2(window.base + step, own->primitive[slot]);
+  }
+  __syncwarp();
+}
+
+// Position of a ray of the tile at a step: the window's reference point.
+__device__ __forceinline__ float3 Reference(const MarchRay& ray, int lane, int step) {
+  float at[3];
+  for (int i = 0; i < 3; ++i) {
+    at[i] = __shfl_sync(kAllLanes, ray.start[i], lane) + static_cast<float>(step) * __shfl_sync(kAllLanes, ray.step[i], lane);
+  }
+  return make_float3(at[0], at[1], at[2]);
+}
+
+// Lists the tile's candidates from a step on; returns the step up to which the list holds them.
+__device__ __forceinline__ int ListFrom(const Scratch& scratch, const Source& block, int from, int lane, WindowScratch* own,
+                                        Source* source) {
+  for (int span = kMaxSteps; span > 0; span = span > 512 ? 512 : span / 2) {
+    const int until = min(from + span, kMaxSteps);
+    const int count = ListForTile(scratch, block, from, until, lane, reinterpret_cast<int*>(own->change), &own->list);
+    if (count < 0) continue;
+    source->tile = &own->list;
+    source->count = count;
+    return until;
+  }
+  *source = block;  // more at one step than have room
+  return kMaxSteps;
 }
 
 template <int kSide, bool kHasWarp>
-__device__ __forceinline__ RayState MarchTile(const Scene& scene, const Scratch& scratch, const Source& source, const Cone& cone,
-                                              int lane, MarchRay ray, TileScratch* own) {
-  const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  RayState state = {zero, zero, kNever, kNever};
-  float window = ForEachInWindow(scratch, source, cone, lane, -1.0f, 0.0f, [](int) {});
-  bool is_long = false;
-  int quiet = 0;
-  for (;;) {
-    for (int i = 16; i > 0; i /= 2) window = fminf(window, __shfl_xor_sync(kAllLanes, window, i));
-    if (!__any_sync(kAllLanes, window < ray.count)) return state;
-    // Windows end at multiples of their lengths, so that sums do not depend on candidates that add nothing.
-    window = floorf(window * (1.0f / kShort)) * kShort;
-    const float end = is_long ? (floorf(window * (1.0f / kLong)) + 1.0f) * kLong : window + kShort, length = end - window;
-    if (!is_long) {
-      for (int i = 0; i < kShort; ++i) own->alpha[i][lane] = 0.0f;
-    }
-    float4 sum = zero;
-    int kept = 0;
-    const float next = ForEachInWindow(scratch, source, cone, lane, window, end, [&](int k) {
-      ForEachSample<kSide, kHasWarp>(scene, scratch, source.first_primitive + k, ray, window, end, [&](float n, const float4& sample) {
-        Composite(&sum, sample, sample.w);
-        if (is_long) return;
-        const int step = static_cast<int>(n - window);
-        own->alpha[step][lane] += sample.w;
-        if (kept < kKept) {
-          own->sample[kept][lane] = sample;
-          own->tag[kept][lane] = k * kShort + step;
-        }
-        ++kept;
-      });
-    });
-    // Alpha that is not a number never saturates, nor does it change how the tile's other rays are summed.
-    const bool crossing = ray.count > 0.0f && state.rgba.w + sum.w >= 0.999f;
-    if (is_long && __any_sync(kAllLanes, crossing)) {
-      is_long = false;  // once more, and on, in short windows
-      quiet = INT32_MIN;
+__device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image, const Scratch& scratch, const Source& block, int lane,
+                                          WindowScratch* own, Ray* ray) {
+  const unsigned rays = __ballot_sync(kAllLanes, ray->march.count > 0.0f);
+  if (rays == 0) return;
+  Source source = block;
+  Window window = {0, 0, 0, make_float3(0.0f, 0.0f, 0.0f)};
+  int next = 0, until = 0;  // the next step with samples; the one where the list ends
+  while (__any_sync(kAllLanes, static_cast<float>(min(next, until)) < ray->march.count)) {
+    if (next >= until) {
+      if (until == kMaxSteps) return;
+      window.begin = until - 1, window.end = until;
+      until = ListFrom(scratch, block, until, lane, own, &source);
+      FillSlots(scratch, source, lane, window, kMaxSteps, own, &next);
       continue;
     }
-    if (__any_sync(kAllLanes, crossing)) {
-      Saturation saturation(state.rgba, own->alpha, lane, window);
-      const bool saturates = crossing && saturation.at_step >= 0.0f;
-      if (saturates && kept <= kKept) {
-        for (int i = 0; i < kept; ++i) {
-          const int tag = own->tag[i][lane];
-          saturation.Add(tag / kShort, window + static_cast<float>(tag % kShort), own->sample[i][lane]);
-        }
-      }
-      const bool again = saturates && kept > kKept;
-      if (__any_sync(kAllLanes, again)) {
-        ForEachInWindow(scratch, source, cone, lane, window, end, [&](int k) {
-          ForEachSample<kSide, kHasWarp>(scene, scratch, source.first_primitive + k, ray, window, again ? end : window,
-                                         [&](float n, const float4& sample) { saturation.Add(k, n, sample); });
-        });
-      }
-      if (saturates) {
-        saturation.Finish(&state);
-        ray.count = 0.0f;
-      } else {
-        AddTo(&state.rgba, sum);
-      }
-    } else {
-      AddTo(&state.rgba, sum);
+    window.begin = next;
+    window.base = next / kSteps * kSteps;
+    window.end = min(window.base + kSteps, until);
+    window.reference = Reference(ray->march, FirstLane(rays), window.base);
+    int count;
+    while ((count = FillSlots(scratch, source, lane, window, 0, own, &next)) > kSlots && window.end - window.begin > 1) {
+      window.end = window.begin + (window.end - window.begin) / 2;
     }
-    const bool near = ray.count > 0.0f && state.rgba.w + sum.w * (2.0f * kLong / length) >= 1.0f;
-    if (__any_sync(kAllLanes, near)) {
-      quiet = min(quiet, 0);
-    } else if (__any_sync(kAllLanes, sum.w > 0.0f)) {
-      ++quiet;
+    for (int skip = 0; skip < count; skip += kSlots) {
+      if (skip > 0) FillSlots(scratch, source, lane, window, skip, own, &next);
+      MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, min(count - skip, kSlots), lane, own, ray);
     }
-    is_long = quiet >= kQuiet;
-    window = next;
   }
 }
 
@@ -267,37 +271,34 @@ template <int kSide, bool kHasWarp>
 __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   extern __shared__ float4 memory[];
-  TileScratch* shared = reinterpret_cast<TileScratch*>(memory);
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const int64_t tile = static_cast<int64_t>(blockIdx.x) * kMarchWarps + warp;  // tiles of a frame are a multiple of kMarchWarps
-  const int64_t frame = tile / grid.tiles, block = tile / kBlockTileCount;
-  const int64_t pixel = PixelIndex(scene.shape, grid, frame, tile % grid.tiles, lane);
-  const Cone cone = LoadCone(scratch.tiles, tile);
-  const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  RayState state = {zero, zero, kNever, kNever};
+  const int lane = threadIdx.x % kWarp;
+  const unsigned warp = blockIdx.x * kMarchWarps + threadIdx.x / kWarp;
+  const int block = scratch.order[warp / kBlockTileCount];
+  const int64_t tile = static_cast<int64_t>(block) * kBlockTileCount + warp % kBlockTileCount;
+  const int64_t frame = static_cast<unsigned>(block) / static_cast<unsigned>(grid.blocks);
+  Ray ray = {};
+  ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
   const int listed = scratch.list_counts[block];
-  if (cone.radius >= 0.0f && listed != 0) {
-    TileScratch* own = &shared[warp];
-    const int64_t first_primitive = frame * scene.shape.primitives;
-    Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + block * capacity, first_primitive, listed < 0 
-                         ? static_cast<int>(scene.shape.primitives) : listed};
-    int count;
-    if (ListForTile(scratch, source, cone, lane, own, &count)) {
-      source.tile = own;
-      source.count = count;
-    }
-    state = MarchTile<kSide, kHasWarp>(scene, scratch, source, cone, lane, LoadRay(scene, pixel), own);
+  if (listed != 0) {
+    ray.march = LoadRay(scene, ray.pixel);
+    // Known not to be computed anew wherever it is used.
+    unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch);
+    asm("" : "+r"(own));
+    const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
+                           frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
+    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, lane, static_cast<WindowScratch*>(__cvta_shared_to_generic(own)), &ray);
   }
-  if (pixel < 0) return;
-  reinterpret_cast<float4*>(image.rgba)[pixel] = state.rgba;
-  reinterpret_cast<float4*>(image.saturation)[pixel] = state.saturation;
-  reinterpret_cast<int2*>(image.saturation_at)[pixel] = make_int2(state.step, state.primitive);
+  if (ray.pixel < 0) return;
+  reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
+  if (ray.saturated) return;
+  reinterpret_cast<float4*>(image.saturation)[ray.pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
 }
 
 template <int kSide, bool kHasWarp>
 cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
                         cudaStream_t stream) {
-  constexpr int kBytes = kMarchWarps * sizeof(TileScratch);
+  constexpr int kBytes = kMarchWarps * sizeof(WindowScratch);
   const auto kernel = March<kSide, kHasWarp>;
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
@@ -311,6 +312,8 @@ Scratch CarveForward(Carver* carver, const Shape& s) {
   Scratch out = CarveCommon(carver, s);
   out.list_counts = carver->Take<int32_t>(s.frames * g.blocks);
   out.lists = carver->Take<int32_t>(s.frames * g.blocks * ListCapacity(s));
+  out.order = carver->Take<int32_t>(s.frames * g.blocks);
+  out.listed = carver->Take<int32_t>(1);
   return out;
 }
 

@@ -24,20 +24,22 @@ __device__ __forceinline__ Cell PlaceInside(const float y[3], int side) {
   return cell;
 }
 
-// The same for side 8, without the slow conversions: adding 1.5 x 2^23 rounds to an integer. Halves go to the even one, so that a
-// sample at a voxel's centre may have fraction 1 in the cell before, and one on the last face has.
+// The same for side 8, all |y| < 1, without the slow conversions: a number to which 1.5 x 2^23 was added ends in its integer part.
 struct Cell8 {
-  int x, y, z;
+  unsigned x, y, z;
   float fx, fy, fz;
 };
 
-__device__ __forceinline__ void PlaceAxis8(float y, int* cell, float* fraction) {
-  const float at = y * 3.5f + 3.0f;  // half a voxel low
-  const float rounded = at + 12582912.0f;
-  *cell = __float_as_int(rounded) - 0x4b400000;
-  *fraction = (at - (rounded - 12582912.0f)) + 0.5f;
+constexpr unsigned kAxisBias = 0x4b400000u;
+
+__device__ __forceinline__ void PlaceAxis8(float y, unsigned* biased, float* fraction) {
+  const float at = __fmaf_rd(y, 3.5f, 3.5f);  // rounded down, it stays below 7
+  const float rounded = __fadd_rd(at, 12582912.0f);
+  *biased = __float_as_uint(rounded);
+  *fraction = at - (rounded - 12582912.0f);
 }
 
+// Axes of the cell are larger than they are by kAxisBias.
 __device__ __forceinline__ Cell8 PlaceInside8(const float y[3]) {
   Cell8 cell;
   PlaceAxis8(y[0], &cell.x, &cell.fx);
