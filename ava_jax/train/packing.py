@@ -6,19 +6,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# Arrays of fewer values are packed. Larger ones gain nothing, and stay arrays of their own under their own names: an optimiser
-# may treat some of them apart.
+# Arrays of fewer values are packed; larger ones would gain nothing.
 SMALL = 1 << 17
+# Maps [H, W, C] of any size stay arrays of their own under their own names: optimisers treat them apart from weights.
+_MAP_AXES = 3
 
 PACKED = "packed"
 
 
 def pack(tree: Any) -> dict[str, jax.Array]:
-    """A tree of arrays, any shapes, one type, as {path: array}; those of fewer than `SMALL` values together as the vector `PACKED`, [N]."""
+    """A tree of arrays, any shapes, one type, as {path: array}; the small ones, maps apart, together as the vector `PACKED`, [N]."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    small = [leaf.reshape(-1) for _, leaf in leaves if leaf.size < SMALL]
-    large = {_name(path): leaf for path, leaf in leaves if leaf.size >= SMALL}
-    return large | ({PACKED: jnp.concatenate(small)} if small else {})
+    small = [leaf.reshape(-1) for _, leaf in leaves if _is_packed(leaf)]
+    others = {_name(path): leaf for path, leaf in leaves if not _is_packed(leaf)}
+    return others | ({PACKED: jnp.concatenate(small)} if small else {})
 
 
 def unpack(packed: dict[str, jax.Array], like: Any) -> Any:
@@ -26,12 +27,16 @@ def unpack(packed: dict[str, jax.Array], like: Any) -> Any:
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
     restored, start = [], 0
     for path, leaf in leaves:
-        if leaf.size >= SMALL:
+        if not _is_packed(leaf):
             restored.append(packed[_name(path)])
         else:
             restored.append(packed[PACKED][start : start + math.prod(leaf.shape)].reshape(leaf.shape))
             start += leaf.size
     return jax.tree.unflatten(structure, restored)
+
+
+def _is_packed(leaf: jax.Array) -> bool:
+    return leaf.size < SMALL and leaf.ndim != _MAP_AXES
 
 
 def _name(path: tuple) -> str:

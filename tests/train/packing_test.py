@@ -9,12 +9,12 @@ from ava_jax.train.packing import PACKED, SMALL, pack, unpack
 
 def _tree():
     arrays = {"weight": jnp.arange(6.0).reshape(2, 3), "map": jnp.arange(float(SMALL)).reshape(2, -1)}
-    return {"a": arrays, "b": [jnp.float32(7), jnp.ones((0, 3))]}
+    return {"a": arrays, "b": [jnp.float32(7), jnp.ones((0, 3)), jnp.ones((2, 2, 3))]}
 
 
-def test_small_arrays_share_a_vector_and_large_ones_keep_their_names():
+def test_small_arrays_share_a_vector_and_large_ones_and_maps_keep_their_names():
     packed = pack(_tree())
-    assert sorted(packed) == ["a/map", PACKED]
+    assert sorted(packed) == ["a/map", "b/[2]", PACKED]
     np.testing.assert_array_equal(packed[PACKED], [0, 1, 2, 3, 4, 5, 7])
 
 

@@ -4,9 +4,14 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import small_head
+from flax import nnx
 
 from ava_jax.tasks.ava256 import optimizer as recipes
+from ava_jax.tasks.ava256.model import AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
+from ava_jax.train import packing
+from ava_jax.train import state as states
 from ava_jax.train.step import learning_rate
 
 
@@ -58,3 +63,11 @@ def test_texel_maps_learn_faster_and_nothing_else_does():
     for decoder in updates.values():
         np.testing.assert_allclose(decoder["bias"], -1e-2, rtol=1e-5)
         np.testing.assert_allclose(decoder["code"]["bias"], -1e-3, rtol=1e-5)
+
+
+def test_the_loop_hands_texel_maps_over_under_their_names():
+    model = nnx.eval_shape(lambda: AvatarCodec(small_head.config(), small_head.assets(), rngs=nnx.Rngs(0)))
+    packed = jax.eval_shape(packing.pack, states.split(model).params)
+    for decoder in ("geometry_decoder", "colour_decoder"):
+        (shape,) = (leaf.shape for name, leaf in packed.items() if name.startswith(f"{decoder}/bias"))
+        assert len(shape) == 3
