@@ -3,7 +3,8 @@
   ava-eval --workdir=RUN
 
 A checkpoint and the captures are all that is needed. Results go to RUN/eval/<step>: scores.json (means with 95% intervals: over all,
-by identity, camera and segment), scores.csv (a row an image), best_and_worst_<split>.jpg and what the task adds (ava256: contact_sheet.jpg).
+by identity, camera and segment), scores.csv (a row an image), best_and_worst_<split>.jpg and what the task adds (ava256:
+contact_sheet.jpg).
 """
 
 import pathlib

@@ -22,7 +22,8 @@ def plane_map(side: int):
 
 def residuals(frames: int, **changes) -> Geometry:
     k, s, d = SIZES.primitives, SIZES.slab, SIZES.depth
-    zero = dict(log_opacity=jnp.zeros((frames, s, s, d)), vertices=None, position=jnp.zeros((frames, k, 3)), rotation=jnp.zeros((frames, k, 3)))
+    zero = dict(log_opacity=jnp.zeros((frames, s, s, d)), vertices=None)
+    zero |= dict(position=jnp.zeros((frames, k, 3)), rotation=jnp.zeros((frames, k, 3)))
     return Geometry(**(zero | dict(scale=jnp.ones((frames, k, 3))) | changes))
 
 
