@@ -29,6 +29,24 @@ def define_config() -> flags.FlagHolder[ml_collections.ConfigDict]:
     )
 
 
+def define_step() -> flags.FlagHolder[str | None]:
+    """The flag `--step=NUMBER` or `--step=best`; see `parse_step`."""
+    return flags.DEFINE_string("step", None, "Which checkpoint: its number, or best, that of the highest validation; by default the latest.")
+
+
+def parse_step(text: str | None) -> int | str | None:
+    """What `--step` names, as `train.checkpoint` takes it.
+
+    Raises:
+      ValueError: it is neither a number nor "best".
+    """
+    if text is None or text == "best":
+        return text
+    if not text.isdecimal():
+        raise ValueError(f"--step must be a checkpoint's number, as in --step=1000, or best; got {text!r}.")
+    return int(text)
+
+
 def run(main: Callable[[], Any], *, doc: str, argv: list[str] | None = None) -> None:
     """Parses the command line, calls `main`, exits: status 0, or 1 with one line on a user's mistake.
 

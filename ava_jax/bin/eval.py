@@ -17,7 +17,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, as given to 
 _CAPTURES = flags.DEFINE_string("captures", None, "Folder of captures; by default the one that was trained on.")
 _SPLITS = flags.DEFINE_list("splits", None, "Which splits, with commas between; by default all that the run holds out.")
 _MAX_SAMPLES = flags.DEFINE_integer("max_samples", None, "At most so many images a split, evenly spaced; 0: all.", lower_bound=0)
-_STEP = flags.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+_STEP = _main.define_step()
 _OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/eval/<step>.")
 
 
@@ -30,7 +30,7 @@ def main() -> None:
 
     overrides = {"data.root": _CAPTURES.value, "eval.max_samples": _MAX_SAMPLES.value}
     overrides = {name: value for name, value in overrides.items() if value is not None}
-    config, assets, task, model, step = checkpoint.restore_model(_WORKDIR.value, _STEP.value, overrides=overrides)
+    config, assets, task, model, step = checkpoint.restore_model(_WORKDIR.value, _main.parse_step(_STEP.value), overrides=overrides)
     compile = inference.Inference(model).compile
     reports = evaluation.evaluate(task, assets, compile, _SPLITS.value or task.eval_splits, threads=config.data.read_threads)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))

@@ -29,7 +29,7 @@ _FPS = flags.DEFINE_float("fps", None, "Frames a second of the video; by default
 _COUNT = flags.DEFINE_integer("turntable_frames", 72, "Length of the turntable.", lower_bound=1)
 _DEGREES = flags.DEFINE_float("turntable_degrees", 60.0, "How far a swing goes to either side.", lower_bound=0.0)
 _DOWNSAMPLE = flags.DEFINE_integer("downsample", None, "Pictures are 4096 x 2668 // this; default: as trained, turntables 16 at most.", 1)
-_STEP = flags.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+_STEP = _main.define_step()
 _OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/render/<step>.")
 
 
@@ -47,7 +47,7 @@ def main() -> None:
 
     given = {"data.root": _CAPTURES.value, "data.downsample": _DOWNSAMPLE.value}
     overrides = {name: value for name, value in given.items() if value is not None}
-    config, assets, _, model, step = checkpoint.restore_model(_WORKDIR.value, _STEP.value, overrides=overrides)
+    config, assets, _, model, step = checkpoint.restore_model(_WORKDIR.value, _main.parse_step(_STEP.value), overrides=overrides)
     if _TURNTABLE.value and _DOWNSAMPLE.value is None:
         config.data.downsample = min(config.data.downsample, 16)  # no photographs beside it: it may be finer than they were
     shot = request.find(config, assets, *(flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA)), most=_MAX_FRAMES.value)

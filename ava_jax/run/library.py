@@ -23,12 +23,12 @@ class HasLibrary(Protocol):
         """
 
 
-def load(workdir: str | pathlib.Path, step: int | None = None) -> Any:
+def load(workdir: str | pathlib.Path, step: int | str | None = None) -> Any:
     """A trained model, ready to be called from Python. Needs the run's folder alone, no captures.
 
     Args:
       workdir: the run's folder, as given to ava-train.
-      step: which checkpoint; None takes the latest.
+      step: which checkpoint; None takes the latest, "best" that of the highest score in validation.
 
     Returns:
       What the run's task makes of it: for ava256, a `tasks.ava256.avatar.Avatar`.

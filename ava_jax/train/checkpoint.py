@@ -6,8 +6,7 @@ A checkpoint of step n is the folder <workdir>/checkpoints/<n> with the items
   guard          the last losses (`state.Guard`)
   data           position of the data iterator and the recoveries so far, JSON
   assets         the task's arrays: statistics, topology
-  about          config, names of the assets, versions, JSON
-  metrics        its score, JSON; empty where it has none
+  about          config, names of the assets, versions and, where it has one, its score, JSON
   manifest.json  size and SHA-256 of every file (`manifest`)
 Constants of the model are rebuilt from the assets. Evaluation reads model, assets and about; no captures are needed.
 
@@ -17,12 +16,14 @@ is read is held against the manifest first. Checkpoints written before there wer
 
 import functools
 import importlib.metadata
+import math
 import os
 import pathlib
 import platform
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -43,6 +44,8 @@ from ava_jax.train.state import Guard, TrainState
 
 _PACKAGES = ("ava-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 _FOR_EVALUATION = ("model", "assets", "about")
+_CLEARINGS, _BETWEEN_CLEARINGS = 20, 0.25  # tries, seconds
+BEST = "best"  # in place of a step's number: that of the highest score
 
 
 class About(NamedTuple):
@@ -62,6 +65,18 @@ class Restored(NamedTuple):
     step: int
 
 
+class _Best:
+    """Orbax's preservation policy that keeps the `count` steps of the highest scores."""
+
+    def __init__(self, scores: Mapping[int, float], count: int):
+        self._scores, self._count = scores, count
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        steps = sorted((c.step for c in checkpoints if c.step in self._scores), key=self._scores.get)
+        best = set(steps[len(steps) - min(self._count, len(steps)) :])
+        return [c.step in best for c in checkpoints]
+
+
 class Checkpoints:
     """The checkpoints of a run's folder. Use as a context manager: leaving waits for what is being written."""
 
@@ -78,18 +93,15 @@ class Checkpoints:
         self._manager = None
         self._writing: int | None = None  # the last step given to the writer
         self._failed = False  # an error of the writer has been raised
+        self._scores: dict[int, float] = {}
         if write or self.folder.is_dir():
             self._manager = ocp.CheckpointManager(self.folder, options=self._options(write, keep, keep_best))
+            self._scores.update({step: score for step in self.steps() if (score := self._read_score(step)) is not None})
 
     def _options(self, write: bool, keep: int | None, keep_best: int) -> ocp.CheckpointManagerOptions:
-        def score(metrics: Mapping[str, float]) -> float:
-            return metrics.get("score", float("-inf"))
-
-        latest = policies.LatestN(keep)
-        best = policies.BestN(get_metric_fn=score, n=keep_best, keep_checkpoints_without_metrics=False)
+        # Orbax's own metrics are not used: it reads all of them when it opens a folder, and a damaged one would be the end.
         return ocp.CheckpointManagerOptions(
-            best_fn=score,
-            preservation_policy=policies.AnyPreservationPolicy([latest, best]),
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), _Best(self._scores, keep_best)]),
             create=write,
             cleanup_tmp_directories=write,
             async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
@@ -107,8 +119,16 @@ class Checkpoints:
             return
         with suppress(Exception):  # waits for the writer that failed, and raises once more what has been raised
             self._manager.close()
-        for half in self.folder.glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(half, ignore_errors=True)  # what another thread still holds is cleared away by the next run
+        self._clear_half_written()
+
+    def _clear_half_written(self) -> None:
+        """Removes what a failed save left. Other threads of the writer may be at it for a moment yet, so it is looked for again."""
+        for _ in range(_CLEARINGS):
+            for half in self.folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(half, ignore_errors=True)  # what is still held after the last try is cleared away by the next run
+            time.sleep(_BETWEEN_CLEARINGS)
+            if not any(self.folder.glob("*.orbax-checkpoint-tmp*")):
+                return
 
     def steps(self) -> list[int]:
         """Every step that is there, whole or damaged."""
@@ -120,23 +140,24 @@ class Checkpoints:
 
     def scores(self) -> dict[int, float]:
         """Step -> score, of those that have one."""
-        found = {step: self._manager.metrics(step) for step in self.steps()}
-        return {step: metrics["score"] for step, metrics in found.items() if metrics and "score" in metrics}
+        return {step: self._scores[step] for step in self.steps() if step in self._scores}
 
-    def find(self, step: int | None = None, *, items: Sequence[str] | None = None) -> int:
+    def find(self, step: int | str | None = None, *, items: Sequence[str] | None = None) -> int:
         """`step`, or the latest that is whole; damaged ones that are passed over are named on stderr.
 
         Args:
-          step: which one is wanted, and no other.
+          step: which one is wanted, and no other; "best": of those that are whole, that of the highest score.
           items: parts that will be read and are verified; None: all.
 
         Raises:
           FileNotFoundError: it is not there; the message names those that are.
-          ValueError: it is damaged; or all are.
+          ValueError: it is damaged; or all are; or the best is wanted and none has a score.
         """
         known = self.steps()
         if not known:
             raise FileNotFoundError(f"{self.folder}: no checkpoint there. Train first: ava-train --config=... --workdir=...")
+        if step == BEST:
+            known, step = self._by_score(), None
         if step is not None:
             if step not in known:
                 raise FileNotFoundError(f"{self.folder}: no checkpoint of step {step}; there are {', '.join(map(str, known))}.")
@@ -153,6 +174,19 @@ class Checkpoints:
         for damage in damages:
             print(f"{damage}: passed over, step {candidate} is used", file=sys.stderr)
         return candidate
+
+    def _by_score(self) -> list[int]:
+        """Those steps that have a score, the best last."""
+        scores = self.scores()
+        if not scores:
+            raise ValueError(f"{self.folder}: no checkpoint there has a score to tell the best by; name a step, or none for the latest.")
+        return sorted(scores, key=scores.get)
+
+    def _read_score(self, step: int) -> float | None:
+        try:
+            return self._read_json(step, "about").get("score")
+        except Exception:  # a damaged one has none; `find` names it where it matters
+            return None
 
     def verify(self, step: int, items: Sequence[str] | None = None) -> None:
         """Holds a checkpoint that is there against its manifest; of one that is older than manifests it says so on stderr.
@@ -207,7 +241,7 @@ class Checkpoints:
           data: the data iterator's position after that step's batch, JSON; of several processes, a list of theirs.
           assets: the task's.
           config: the experiment's.
-          score: what `keep_best` goes by, the higher the better; None: it does not compete.
+          score: what `keep_best` goes by, the higher the better; None or NaN: it does not compete.
           recoveries: what the run has gone back from so far, JSON (`recovery`).
 
         Raises:
@@ -216,13 +250,17 @@ class Checkpoints:
         # On the CPU the writer would read the very buffers that the next step is given to overwrite.
         state = jax.tree.map(jnp.copy, state)
         about = {"config": configs.to_json(config), "names": assets.names, "versions": versions(), "manifest": True}
+        score = None if score is None or math.isnan(score) else float(score)
+        about |= {} if score is None else {"score": score}
         step = int(state.step)
         with self._raising_plainly():
             self.wait()
             self._writing = step
+            self._scores.pop(step, None)
+            if score is not None:
+                self._scores[step] = score
             self._manager.save(
                 step,
-                metrics={} if score is None else {"score": float(score)},
                 args=ocp.args.Composite(
                     model=ocp.args.StandardSave({"params": state.params, "running": state.running}),
                     training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state, "key": state.key}),
@@ -322,12 +360,12 @@ class Checkpoints:
             ) from e
 
 
-def restore_model(workdir: str | pathlib.Path, step: int | None = None, *, overrides: Mapping[str, Any] | None = None) -> Restored:
+def restore_model(workdir: str | pathlib.Path, step: int | str | None = None, *, overrides: Mapping[str, Any] | None = None) -> Restored:
     """A trained model from a run's folder alone.
 
     Args:
       workdir: the run's folder.
-      step: which checkpoint; None takes the latest.
+      step: which checkpoint; None takes the latest, "best" that of the highest score in validation.
       overrides: config values to change before the task is built, by dotted name, as in {"data.root": "elsewhere"}.
 
     Raises:

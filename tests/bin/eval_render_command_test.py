@@ -96,6 +96,7 @@ def test_a_driver_lends_an_identity_his_expressions(run, tiny_capture):
     [
         ([], "--workdir is missing"),
         (["--workdir=nowhere"], "no checkpoint there"),
+        (["--workdir=nowhere", "--step=bst"], "--step must be a checkpoint's number, as in --step=1000, or best; got 'bst'"),
         (["--workdir=x", "--stpe=3"], "Did you mean"),
     ],
 )

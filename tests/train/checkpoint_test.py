@@ -190,3 +190,12 @@ def test_a_config_that_lacks_a_key_of_the_loop_is_told_so(tmp_path):
     del config.train.keep_best
     with pytest.raises(ValueError, match="the config has no key 'keep_best', which this version needs"):
         loop.train(config, tmp_path)
+
+
+def test_where_no_checkpoint_has_a_score_there_is_no_best(tmp_path):
+    config = toy_config()
+    with Checkpoints(tmp_path, write=True) as checkpoints:
+        checkpoints.save(_state(config, seed=7)[0], {}, Toy(config).prepare(), config)
+        checkpoints.wait()
+        with pytest.raises(ValueError, match="no checkpoint there has a score"):
+            checkpoints.find("best")

@@ -5,7 +5,7 @@ import pytest
 from loop_test import _config
 
 from ava_jax.train import loop
-from ava_jax.train.checkpoint import Checkpoints
+from ava_jax.train.checkpoint import Checkpoints, restore_model
 
 
 def _held_out(**train):
@@ -24,6 +24,7 @@ def test_validation_is_logged_and_the_best_checkpoint_is_kept(tmp_path, capsys, 
     loop.train(_held_out(keep_checkpoints=1), tmp_path)
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps() == [6, 12] and checkpoints.scores() == {6: -2.0, 12: -5.0}
+        assert checkpoints.find("best") == 6 and checkpoints.find() == 12
     out = capsys.readouterr().out
     assert "validation on 5 samples of unseen every 3" in out
     assert "the last 1 kept and the best 1 by validation distance, the less the better" in out
@@ -72,3 +73,18 @@ def test_validation_changes_nothing_that_is_learned(tmp_path):
 def test_a_score_that_the_task_lacks_is_refused_before_the_first_step(tmp_path):
     with pytest.raises(ValueError, match="must be a score of the task, distance, undefined; got 'distanc'. Did you mean distance"):
         loop.train(_held_out(best_score="distanc"), tmp_path)
+
+
+@pytest.mark.parametrize("item", ["model", "about"])
+def test_where_the_best_is_damaged_the_next_best_is_taken(tmp_path, capsys, monkeypatch, item):
+    monkeypatch.setattr(loop.plan.Validation, "scores", lambda self, state: {"distance": float(state.step)})
+    loop.train(_held_out(), tmp_path)
+    with Checkpoints(tmp_path) as checkpoints:
+        best, second = sorted(checkpoints.scores())[:2]
+        assert checkpoints.find("best") == best
+        for path in (tmp_path / "checkpoints" / str(best) / item).rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[:-1])
+        assert checkpoints.find("best") == second
+    assert f"checkpoints/{best} is damaged" in capsys.readouterr().err
+    assert restore_model(tmp_path, "best").step == second
