@@ -31,7 +31,7 @@ def define_config() -> flags.FlagHolder[ml_collections.ConfigDict]:
 
 def define_step() -> flags.FlagHolder[str | None]:
     """The flag `--step=NUMBER` or `--step=best`; see `parse_step`."""
-    return flags.DEFINE_string("step", None, "Which checkpoint: its number, or best, that of the highest validation; by default the latest.")
+    return flags.DEFINE_string("step", None, "Which checkpoint: a number, or best, that of the highest validation; by default the latest.")
 
 
 def parse_step(text: str | None) -> int | str | None:
