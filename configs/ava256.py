@@ -65,7 +65,17 @@ def _full() -> ConfigDict:
     optimizer.boost_step = 10_000  # ... at this step
     optimizer.clip_norm = 1.0
 
-    config.train = train = ConfigDict()
+    config.train = _training()
+
+    config.eval = evaluation = ConfigDict()
+    evaluation.batch_size = 4
+    evaluation.max_samples = 0  # a split, evenly spaced; 0 = all
+    evaluation.unseen_camera_frames = ()  # positions in each capture's frame list to score unseen cameras on; () = all
+    return config
+
+
+def _training() -> ConfigDict:
+    train = ConfigDict()
     train.steps = 200_000
     train.batch_size = 4
     train.log_every = 50
@@ -79,12 +89,7 @@ def _full() -> ConfigDict:
     train.spike_factor = 10.0  # a step whose loss is over this many times the median of the last 100 is not applied; 0: all are
     train.spike_steps = 10  # so many of those in a row, or one loss that is NaN, and the run goes back to its last checkpoint ...
     train.max_recoveries = 5  # ... but not more often than this
-
-    config.eval = evaluation = ConfigDict()
-    evaluation.batch_size = 4
-    evaluation.max_samples = 0  # a split, evenly spaced; 0 = all
-    evaluation.unseen_camera_frames = ()  # positions in each capture's frame list to score unseen cameras on; () = all
-    return config
+    return train
 
 
 def _shrink_to_tiny(config: ConfigDict) -> None:
