@@ -53,6 +53,7 @@ _CACHE = flags.DEFINE_string("cache", None, "Folder of compiled programs; by def
 _OUT = flags.DEFINE_string("out", None, "JSON file for all figures.")
 
 _FLIGHT = 5
+_TEXTURES_AND_MESHES = ("texture", "vertices", "neutral_texture", "neutral_vertices")
 
 # The published implementation on one H200, fresh weights: (batch, height) -> step, decode, decode + render, ms; peak, GiB.
 _REFERENCE = {
@@ -105,30 +106,52 @@ def ceilings() -> dict[str, float]:
     return rates
 
 
+def _inputs(m, _, batch):
+    texture, vertices, neutral_texture, neutral_vertices = (batch[0][k] for k in _TEXTURES_AND_MESHES)
+    return m[0].identity_images(neutral_texture, neutral_vertices), m[0].expression_images(
+        texture, vertices, neutral_texture, neutral_vertices
+    )
+
+
+def _encode_identity(m, _, x):
+    return m[0](*x)
+
+
+def _encode_expression(m, _, x):
+    return m[1](m[0](*x))
+
+
+def _decode(m, moving, fixed):
+    z, identity = moving
+    return m[0](z, identity), m[1](z, identity, *fixed)
+
+
+def _assemble(m, moving, fixed):
+    return m[0](*moving, *fixed, warmup=jnp.array(True))
+
+
+def _finish(m, moving, fixed):
+    rgba, behind = moving
+    image = jnp.concatenate([m[0](rgba[..., :3], *fixed), rgba[..., 3:]], -1)
+    return composite(image, behind)
+
+
+def _losses(_, moving, fixed):
+    image, vertices, (mean, logstd), primitives = moving
+    found = terms.absolute_error(image, fixed[0]), terms.absolute_error(vertices, fixed[1])
+    found += terms.kl_to_standard_normal(mean, logstd), terms.primitive_volume(primitives)
+    return sum(jnp.mean(x) for x in found)
+
+
+def _run(part, modules, moving, fixed):
+    graph, state = nnx.split(modules)
+    return jax.jit(lambda state, moving, fixed: part(nnx.merge(graph, state, copy=True), moving, fixed))(state, moving, fixed)
+
+
 def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
     """The step's pieces, each with the inputs that it has in a step."""
-    keys = ("texture", "vertices", "neutral_texture", "neutral_vertices")
     height, width = batch["image"].shape[1:3]
     camera_position, cameras = batch["camera_position"], cameras_of(batch)
-
-    def inputs(m, _, batch):
-        texture, vertices, neutral_texture, neutral_vertices = (batch[0][k] for k in keys)
-        return m[0].identity_images(neutral_texture, neutral_vertices), m[0].expression_images(
-            texture, vertices, neutral_texture, neutral_vertices
-        )
-
-    def encode_identity(m, _, x):
-        return m[0](*x)
-
-    def encode_expression(m, _, x):
-        return m[1](m[0](*x))
-
-    def decode(m, moving, fixed):
-        z, identity = moving
-        return m[0](z, identity), m[1](z, identity, *fixed)
-
-    def assemble(m, moving, fixed):
-        return m[0](*moving, *fixed, warmup=jnp.array(True))
 
     def march(_, moving, fixed):
         one_view = jax.tree.map(lambda x: x[:, None], fixed[0])
@@ -139,45 +162,30 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         *who, wanted = fixed
         return m[0](*who, height, width, wanted=wanted)
 
-    def finish(m, moving, fixed):
-        rgba, behind = moving
-        image = jnp.concatenate([m[0](rgba[..., :3], *fixed), rgba[..., 3:]], -1)
-        return composite(image, behind)
-
-    def losses(_, moving, fixed):
-        image, vertices, (mean, logstd), primitives = moving
-        found = terms.absolute_error(image, fixed[0]), terms.absolute_error(vertices, fixed[1])
-        found += terms.kl_to_standard_normal(mean, logstd), terms.primitive_volume(primitives)
-        return sum(jnp.mean(x) for x in found)
-
-    def run(run, modules, moving, fixed):
-        graph, state = nnx.split(modules)
-        return jax.jit(lambda state, moving, fixed: run(nnx.merge(graph, state, copy=True), moving, fixed))(state, moving, fixed)
-
-    identity_images, expression_images = run(inputs, (model,), (), (batch,))
-    identity = run(encode_identity, (model.identity_encoder,), (), identity_images)
-    code = run(encode_expression, (model.expression_encoder, model.bottleneck), (), expression_images)
+    identity_images, expression_images = _run(_inputs, (model,), (), (batch,))
+    identity = _run(_encode_identity, (model.identity_encoder,), (), identity_images)
+    code = _run(_encode_expression, (model.expression_encoder, model.bottleneck), (), expression_images)
     decoders = (model.geometry_decoder, model.colour_decoder)
-    geometry, colour = run(decode, decoders, (code[0], identity), (camera_position,))
+    geometry, colour = _run(_decode, decoders, (code[0], identity), (camera_position,))
     placed = (jnp.asarray(batch["vertices"]),)
-    primitives = run(assemble, (model.assembler,), (geometry, colour), placed)
-    rgba = run(march, (), (primitives,), (cameras,))
+    primitives = _run(_assemble, (model.assembler,), (geometry, colour), placed)
+    rgba = _run(march, (), (primitives,), (cameras,))
     who = (jnp.asarray(batch["camera"]), jnp.asarray(batch["identity"]))
     listed = [
-        Part("inputs", inputs, (model,), (), (batch,)),
-        Part("identity encoder", encode_identity, (model.identity_encoder,), (), identity_images),
-        Part("expression encoder", encode_expression, (model.expression_encoder, model.bottleneck), (), expression_images),
-        Part("decoders", decode, decoders, (code[0], identity), (camera_position,)),
-        Part("assembler", assemble, (model.assembler,), (geometry, colour), placed),
+        Part("inputs", _inputs, (model,), (), (batch,)),
+        Part("identity encoder", _encode_identity, (model.identity_encoder,), (), identity_images),
+        Part("expression encoder", _encode_expression, (model.expression_encoder, model.bottleneck), (), expression_images),
+        Part("decoders", _decode, decoders, (code[0], identity), (camera_position,)),
+        Part("assembler", _assemble, (model.assembler,), (geometry, colour), placed),
         Part("raymarch", march, (), (primitives,), (cameras,)),
     ]
     if model.background is not None:
         hidden = *who, rgba[..., 3] < 1.0
-        behind = run(background, (model.background,), (), hidden)
+        behind = _run(background, (model.background,), (), hidden)
         listed.append(Part("background", background, (model.background,), (), hidden, appearance.chunks(hidden[-1])))
-        listed.append(Part("calibration, composite", finish, (model.calibration,), (rgba, behind), who))
+        listed.append(Part("calibration, composite", _finish, (model.calibration,), (rgba, behind), who))
     vertices = geometry.vertices * 5.0
-    listed.append(Part("losses", losses, (), (rgba[..., :3], vertices, code, primitives), (batch["image"], batch["vertices"])))
+    listed.append(Part("losses", _losses, (), (rgba[..., :3], vertices, code, primitives), (batch["image"], batch["vertices"])))
     return listed
 
 

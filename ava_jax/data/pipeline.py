@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain
+import numpy as np
 
 from ava_jax.core.sampling import Grouped, Sampling, Source, UnreadableData
 from ava_jax.core.types import Batch
@@ -63,6 +64,24 @@ def _shuffled(source: Source, sampling: Sampling, seed: int, process_index: int,
         process_index=process_index,
         process_count=process_count,
     )
+
+
+def read_in_order(source: Source, batch_size: int, *, threads: int) -> Iterator[tuple[Batch, int]]:
+    """All readable samples of a source once, in index order, as batches of one size.
+
+    The last batch is filled up with copies of its last sample, so that nothing compiles anew for it.
+
+    Returns:
+      An iterator over (batch, how many of its samples count).
+
+    Raises:
+      ValueError: the source is empty.
+    """
+    sampling = Sampling(batch_size, shuffle=False, epochs=1, drop_remainder=False)
+    for batch in iterator(source, sampling, seed=0, threads=threads):
+        count = len(next(iter(batch.values())))
+        index = np.minimum(np.arange(batch_size), count - 1)
+        yield {name: np.asarray(values)[index] for name, values in batch.items()}, count
 
 
 class BatchIterator(Iterator[Batch]):

@@ -10,7 +10,7 @@ from flax import nnx
 
 from ava_jax.core.sampling import Source
 from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.run import inference
+from ava_jax.data import pipeline
 from ava_jax.tasks.base import Task
 
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # `run.inference.Inference.compile`
@@ -118,7 +118,7 @@ def _evaluate_split(
     reference: tuple[str, ...] = ()
     extremes = _Extremes(EXAMPLES) if isinstance(task, HasExamples) else None
     with tqdm.tqdm(total=len(source), desc=split, unit="image") as bar:
-        for batch, count in inference.read_in_order(source, task.sampling(split).batch_size, threads=threads):
+        for batch, count in pipeline.read_in_order(source, task.sampling(split).batch_size, threads=threads):
             ours = score(batch)
             if not rows:
                 bar.unpause()  # what came before was compiling, which says nothing of the time left

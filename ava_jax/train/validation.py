@@ -1,7 +1,7 @@
 """A few samples that training never sees, scored now and then while it runs."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
-from ava_jax.core.sampling import Sampling, Source
+from ava_jax.core.sampling import Source
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
 from ava_jax.tasks.base import Task
@@ -95,10 +95,5 @@ class Validation:
                 rows.setdefault(name, []).extend(np.asarray(values, np.float64)[:count])
         return {name: float(np.nanmean(values)) if np.isfinite(values).any() else float("nan") for name, values in rows.items()}
 
-    def _batches(self):
-        """Batches of one size and how many of each count: the last is filled up, so that nothing compiles anew for it."""
-        in_order = Sampling(self.batch_size, shuffle=False, epochs=1, drop_remainder=False)
-        for batch in pipeline.iterator(self.source, in_order, seed=0, threads=self.threads):
-            count = len(next(iter(batch.values())))
-            filled = np.minimum(np.arange(self.batch_size), count - 1)
-            yield {name: np.asarray(values)[filled] for name, values in batch.items()}, count
+    def _batches(self) -> Iterator[tuple[Batch, int]]:
+        return pipeline.read_in_order(self.source, self.batch_size, threads=self.threads)

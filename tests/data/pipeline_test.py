@@ -156,3 +156,15 @@ def test_a_source_without_a_readable_sample_is_an_error_not_a_wait():
         next(pipeline.iterator(Numbers(3, gaps=(0, 1, 2)), Sampling(2), seed=0, threads=2))
     with pytest.raises(ValueError, match="has no samples"):
         pipeline.iterator(Numbers(0), Sampling(2), seed=0, threads=2)
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_in_order_the_last_batch_is_filled_up(threads):
+    batches = list(pipeline.read_in_order(Numbers(8, gaps=(1,)), 3, threads=threads))
+    assert [count for _, count in batches] == [3, 3, 1]
+    np.testing.assert_array_equal(np.stack([batch["i"] for batch, _ in batches]), [[0, 2, 3], [4, 5, 6], [7, 7, 7]])
+
+
+def test_in_order_an_empty_source_is_refused():
+    with pytest.raises(ValueError, match="no samples"):
+        next(pipeline.read_in_order(Numbers(0), 3, threads=0))
