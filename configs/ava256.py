@@ -48,6 +48,7 @@ def _full() -> ConfigDict:
     model.initial_code_gain = 1.0  # multiplies the expression code's mean before training, about 0.01 at 1 ...
     model.initial_code_std = 1.0  # ... and this is the deviation of its noise then
     model.background = True
+    model.background_share = 1.0  # of the pixels with nothing but background, the share that a step of training computes: 1, 0.25 or 0.0625
     model.precision = "float32"  # or "fast": activations and products in bfloat16
     model.volume_radius = 256.0  # mm that one unit of the raymarcher's space stands for
     model.step_size = 1.0 / 256  # volume radii between samples along a ray
