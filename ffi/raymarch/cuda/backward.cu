@@ -202,11 +202,11 @@ __device__ __forceinline__ void WriteSlab(const float* copies, const Target& tar
   }
 }
 
-template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
+template <int kSide, bool kHasWarp, bool kToField, int kWarps>
 __global__ void __launch_bounds__(kWarps* kWarp)
     Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
   extern __shared__ float4 memory[];
-  constexpr int kCopies = kWarps * kVector, kThreads = kWarps * kWarp;
+  constexpr int kCopies = kWarps, kThreads = kWarps * kWarp;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   float* copies = reinterpret_cast<float*>(memory);
   WarpShared<kSide>* own = reinterpret_cast<WarpShared<kSide>*>(copies + kCopies * target.cells * kWarp) + warp;
@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const unsigned frame = static_cast<unsigned>(at) / primitives;
   const int primitive = static_cast<int>(static_cast<unsigned>(at) % primitives);
   const Pose pose = LoadPose(scratch, at);
-  const Owner<kVector> owner(lane, copies + warp * kVector * target.cells * kWarp, target.cells);
+  const Owner owner(lane, copies + warp * target.cells * kWarp);
   float sums[kPoseSums] = {};
   double total_sum = 0.0;
   int batches = 0;  // since the sums were collected
@@ -312,12 +312,11 @@ Target MakeTarget(int side, bool whole, int copies) {
   return t;
 }
 
-template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
+template <int kSide, bool kHasWarp, bool kToField, int kWarps>
 cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, float* gradients, cudaStream_t stream) {
-  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps, kVector>;
-  const Target target = MakeTarget(side, kSide > 0, kWarps * kVector);
-  const size_t bytes = size_t{4} * kWarps * kVector * target.cells * kWarp +
-                       kWarps * sizeof(WarpShared<kSide>);
+  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps>;
+  const Target target = MakeTarget(side, kSide > 0, kWarps);
+  const size_t bytes = size_t{4} * kWarps * target.cells * kWarp + kWarps * sizeof(WarpShared<kSide>);
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives * target.slabs);
@@ -356,14 +355,14 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
   Prepare(scene, &cotangent, scratch, stream);
   cudaError_t error;
   if (scene.warp != nullptr) {
-    error = Launch<0, true, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
-    if (error == cudaSuccess) error = Launch<0, true, true, 1, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
+    error = Launch<0, true, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    if (error == cudaSuccess) error = Launch<0, true, true, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
   } else if (s.side == 8) {
     // Few primitives would leave most of the GPU idle with a warp each.
-    error = count < kFewPrimitives ? Launch<8, false, false, 4, 1>(scene, scratch, grid, s.side, gradient.rgba, stream)
+    error = count < kFewPrimitives ? Launch<8, false, false, 4>(scene, scratch, grid, s.side, gradient.rgba, stream)
                                    : DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
   } else {
-    error = Launch<0, false, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    error = Launch<0, false, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }
   if (error != cudaSuccess) return error;
   WritePoses<<<static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream>>>(scene, scratch, gradient, count);
