@@ -16,7 +16,7 @@ constexpr int kMarchWarps = 4;
 constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
-constexpr int kFewSlots = 32, kManySlots = 128;
+constexpr int kFewSlots = 32, kManySlots = 96;
 constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
 
 // A lane's ray. What saturated it is written as soon as it is known.
@@ -280,7 +280,17 @@ cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& s
                         cudaStream_t stream) {
   constexpr int kBytes = kMarchWarps * sizeof(WindowScratch<kTileSlots>);
   const auto kernel = March<kSide, kHasWarp, kTileSlots>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  if (error != cudaSuccess) return error;
+  // Left to itself the driver takes more from the L1 than the thread blocks need.
+  int device, most, reserved;
+  if ((error = cudaGetDevice(&device)) != cudaSuccess) return error;
+  error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device);
+  if (error != cudaSuccess) return error;
+  error = cudaDeviceGetAttribute(&reserved, cudaDevAttrReservedSharedMemoryPerBlock, device);
+  if (error != cudaSuccess) return error;
+  const int percent = static_cast<int>(DivideUp(100 * kMarchBlocks * (kBytes + reserved), most));
+  error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, percent < 100 ? percent : 100);
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
   kernel<<<blocks, kMarchWarps * kWarp, kBytes, stream>>>(scene, image, scratch, grid, capacity);
