@@ -280,17 +280,7 @@ cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& s
                         cudaStream_t stream) {
   constexpr int kBytes = kMarchWarps * sizeof(WindowScratch<kTileSlots>);
   const auto kernel = March<kSide, kHasWarp, kTileSlots>;
-  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error != cudaSuccess) return error;
-  // Left to itself the driver takes more from the L1 than the thread blocks need.
-  int device, most, reserved;
-  if ((error = cudaGetDevice(&device)) != cudaSuccess) return error;
-  error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device);
-  if (error != cudaSuccess) return error;
-  error = cudaDeviceGetAttribute(&reserved, cudaDevAttrReservedSharedMemoryPerBlock, device);
-  if (error != cudaSuccess) return error;
-  const int percent = static_cast<int>(DivideUp(100 * kMarchBlocks * (kBytes + reserved), most));
-  error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, percent < 100 ? percent : 100);
+  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
   kernel<<<blocks, kMarchWarps * kWarp, kBytes, stream>>>(scene, image, scratch, grid, capacity);
