@@ -13,7 +13,7 @@ namespace {
 // So many samples of a lane are added in float32, then in float64.
 constexpr int kBatchesBetweenCollections = 64;
 constexpr size_t kSlabBytes = 32 << 10;
-constexpr int64_t kFewPrimitives = 2048;
+constexpr int64_t kFewPrimitives = Limit(2048, 24);
 
 struct Ray {
   float4 rgb_alpha;
@@ -205,7 +205,7 @@ __device__ __forceinline__ void WriteSlab(const float* copies, const Target& tar
 template <int kSide, bool kHasWarp, bool kToField, int kWarps>
 __global__ void __launch_bounds__(kWarps* kWarp)
     Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
-  extern __shared__ float4 memory[];
+  AVA_DYNAMIC_SHARED(memory);
   constexpr int kCopies = kWarps, kThreads = kWarps * kWarp;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   float* copies = reinterpret_cast<float*>(memory);
@@ -320,7 +320,7 @@ cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid,
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives * target.slabs);
-  kernel<<<blocks, kWarps * kWarp, bytes, stream>>>(scene, scratch, grid, target, gradients);
+  LaunchKernel(kernel, blocks, kWarps * kWarp, bytes, stream, scene, scratch, grid, target, gradients);
   return cudaGetLastError();
 }
 
@@ -365,7 +365,7 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
     error = Launch<0, false, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }
   if (error != cudaSuccess) return error;
-  WritePoses<<<static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream>>>(scene, scratch, gradient, count);
+  LaunchKernel(WritePoses, static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream, scene, scratch, gradient, count);
   return cudaGetLastError();
 }
 

@@ -7,7 +7,7 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kTileCapacity = 256;  // primitives listed for a tile at once: of all steps, or of as many as have room
+constexpr int kTileCapacity = Limit(256, 32);  // primitives listed for a tile at once: of all steps, or of as many as have room
 constexpr int kFarStep = 65535;     // of a list: this step and all after it
 
 struct Entry {

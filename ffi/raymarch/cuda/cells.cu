@@ -130,7 +130,7 @@ __device__ __forceinline__ void AddItems(const float4* voxels, const Pose& pose,
 
 __global__ void __launch_bounds__(kWarp, kWarpsAMultiprocessor)
     DifferentiateSide8(Scene scene, Scratch scratch, Grid grid, float* gradients) {
-  extern __shared__ float4 cell_memory[];
+  AVA_DYNAMIC_SHARED(cell_memory);
   const int lane = threadIdx.x;
   CellShared* own = reinterpret_cast<CellShared*>(cell_memory);
   const unsigned primitives = static_cast<unsigned>(scene.shape.primitives);
@@ -192,7 +192,7 @@ cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const
   if (error == cudaSuccess) error = cudaFuncSetAttribute(DifferentiateSide8, cudaFuncAttributePreferredSharedMemoryCarveout, kMostShared);
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives);
-  DifferentiateSide8<<<blocks, kWarp, kBytes, stream>>>(scene, scratch, grid, gradients);
+  LaunchKernel(DifferentiateSide8, blocks, kWarp, kBytes, stream, scene, scratch, grid, gradients);
   return cudaGetLastError();
 }
 

@@ -39,21 +39,6 @@ struct Filled {
   int rays = 0, samples = 0;
 };
 
-__device__ __forceinline__ void CopyAsync(float4* to, const float4* from) {
-#if __CUDA_ARCH__ >= 800
-  const unsigned shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
-#else
-  *to = *from;
-#endif
-}
-
-__device__ __forceinline__ void AwaitCopies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
-}
-
 __device__ __forceinline__ void PutRay(const Scratch& scratch, const PackedRay& ray, const Pose& pose, float first, float saturation,
                                        int slot, int sample, Chunk* chunk) {
   chunk->start[slot] = make_float4(ray.start.x - pose.position[0], ray.start.y - pose.position[1], ray.start.z - pose.position[2],

@@ -4,11 +4,10 @@
 // reaches over the image's edge has blocks, and a block tiles, that hold no ray.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
 
 #include "../params.h"
+#include "portable.cuh"
 
 namespace ava {
 namespace raymarch {
@@ -17,27 +16,6 @@ namespace {
 __device__ __forceinline__ float Min(float a, float b) { return fminf(a, b); }
 __device__ __forceinline__ float Max(float a, float b) { return fmaxf(a, b); }
 __device__ __forceinline__ float Truncate(float x) { return truncf(x); }
-
-// Infinite where x is 0 or subnormal.
-__device__ __forceinline__ float Reciprocal(float x) {
-  float inverse;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
-  return inverse;
-}
-
-// 0 where x is subnormal.
-__device__ __forceinline__ float SquareRoot(float x) {
-  float root;
-  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
-  return root;
-}
-
-// For x in [-24, 0]: no result is subnormal.
-__device__ __forceinline__ float Exp(float x) {
-  float power;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * 1.44269504f));
-  return power;
-}
 
 }  // namespace
 }  // namespace raymarch
@@ -55,7 +33,7 @@ constexpr int kCudaBlockSide = 32;      // pixels
 constexpr int kBlockTileCount = 32;     // 4 across, 8 down
 constexpr int kRegionBlocks = 4;        // along a side
 constexpr int kRegionBlockCount = kRegionBlocks * kRegionBlocks;
-constexpr int kListCapacity = 2048;     // primitives listed for a block; one that meets more looks through all
+constexpr int kListCapacity = Limit(2048, 48);  // primitives listed for a block; one that meets more looks through all
 
 // Rays of a frame in regions [N, regions_y, regions_x], blocks and tiles numbered within: block b belongs to region b / 16.
 struct Grid {

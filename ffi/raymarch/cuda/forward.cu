@@ -249,7 +249,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
 template <int kSide, bool kHasWarp, int kTileSlots>
 __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
-  extern __shared__ float4 memory[];
+  AVA_DYNAMIC_SHARED(memory);
   const int lane = threadIdx.x % kWarp;
   const unsigned warp = blockIdx.x * kMarchWarps + threadIdx.x / kWarp;
   const int block = scratch.order[warp / kBlockTileCount];
@@ -283,7 +283,7 @@ cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& s
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
-  kernel<<<blocks, kMarchWarps * kWarp, kBytes, stream>>>(scene, image, scratch, grid, capacity);
+  LaunchKernel(kernel, blocks, kMarchWarps * kWarp, kBytes, stream, scene, image, scratch, grid, capacity);
   return cudaGetLastError();
 }
 

@@ -9,7 +9,7 @@ namespace {
 constexpr int kListThreads = 512;
 constexpr int kListWarps = kListThreads / kWarp;
 constexpr int kListBlocks = 2;         // of threads, on a multiprocessor
-constexpr int kRegionCapacity = 8192;  // primitives listed for a region; one that meets more looks through all for its blocks
+constexpr int kRegionCapacity = Limit(8192, 96);  // primitives listed for a region; one that meets more looks through all for its blocks
 constexpr int kGroupBlocks = 4;        // blocks of a region that a thread block lists
 constexpr int kGroups = kRegionBlockCount / kGroupBlocks;
 constexpr int kListWords = kListThreads / kGroupBlocks;  // of 32 candidates: looked at for all blocks between two compactions
@@ -181,8 +181,8 @@ __global__ void __launch_bounds__(kListThreads, kListBlocks) ListPrimitives(Shap
 
 void List(const Shape& shape, const Scratch& scratch, int capacity, cudaStream_t stream) {
   const Grid grid = MakeGrid(shape);
-  ListPrimitives<<<static_cast<unsigned>(shape.frames * grid.regions * kGroups), kListThreads, 0, stream>>>(shape, scratch, grid,
-                                                                                                            capacity);
+  const unsigned blocks = static_cast<unsigned>(shape.frames * grid.regions * kGroups);
+  LaunchKernel(ListPrimitives, blocks, kListThreads, 0, stream, shape, scratch, grid, capacity);
 }
 
 }  // namespace raymarch

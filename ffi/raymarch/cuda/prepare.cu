@@ -97,10 +97,10 @@ void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scra
   const int64_t poses = s.frames * s.primitives, pose_blocks = DivideUp(poses, kThreads);
   const unsigned launches = static_cast<unsigned>(pose_blocks + s.frames * grid.blocks);
   if (cotangent == nullptr) {
-    PrepareScene<false><<<launches, kThreads, 0, stream>>>(scene, Cotangent{}, scratch, grid, poses, pose_blocks);
+    LaunchKernel(PrepareScene<false>, launches, kThreads, 0, stream, scene, Cotangent{}, scratch, grid, poses, pose_blocks);
   } else {
-    PrepareScene<true><<<launches, kThreads, 0, stream>>>(scene, *cotangent, scratch, grid, poses, pose_blocks);
-    BoundRegions<<<static_cast<unsigned>(s.frames * grid.regions), kWarp, 0, stream>>>(scratch);
+    LaunchKernel(PrepareScene<true>, launches, kThreads, 0, stream, scene, *cotangent, scratch, grid, poses, pose_blocks);
+    LaunchKernel(BoundRegions, static_cast<unsigned>(s.frames * grid.regions), kWarp, 0, stream, scratch);
   }
 }
 

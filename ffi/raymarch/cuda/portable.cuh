@@ -1,0 +1,94 @@
+// What the kernels use that only nvcc compiles: launches, dynamic shared memory, PTX. Each has a twin in C++: the tests also build the
+// kernels for a CPU, where tests/ops/fibers/cuda_runtime.h stands in for the rest of CUDA.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+
+#ifdef __CUDACC__
+#define AVA_DYNAMIC_SHARED(name) extern __shared__ float4 name[]
+#else
+#define AVA_DYNAMIC_SHARED(name) float4* const name = fibers::shared_memory
+#endif
+
+namespace ava {
+namespace raymarch {
+namespace {
+
+// A number that decides which way a scene goes. The tests compile with smaller ones, so that small scenes go each way.
+constexpr int Limit(int usual, [[maybe_unused]] int of_tests) {
+#ifdef AVA_SMALL_LIMITS
+  return usual < of_tests ? usual : of_tests;
+#else
+  return usual;
+#endif
+}
+
+// cudaGetLastError says whether it was launched.
+template <class... Parameters, class... Arguments>
+void LaunchKernel(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, size_t shared_bytes, cudaStream_t stream,
+                  const Arguments&... arguments) {
+#ifdef __CUDACC__
+  kernel<<<blocks, threads, shared_bytes, stream>>>(arguments...);
+#else
+  fibers::Launch([=] { kernel(arguments...); }, blocks, threads, shared_bytes, stream);
+#endif
+}
+
+// Infinite where x is 0 or subnormal.
+__device__ __forceinline__ float Reciprocal(float x) {
+  float inverse;
+#ifdef __CUDACC__
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+#else
+  inverse = fibers::Flushed(1.0f / fibers::Flushed(x));
+#endif
+  return inverse;
+}
+
+// 0 where x is subnormal.
+__device__ __forceinline__ float SquareRoot(float x) {
+  float root;
+#ifdef __CUDACC__
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+#else
+  root = sqrtf(fibers::Flushed(x));
+#endif
+  return root;
+}
+
+// For x in [-24, 0]: no result is subnormal.
+__device__ __forceinline__ float Exp(float x) {
+  float power;
+#ifdef __CUDACC__
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * 1.44269504f));
+#else
+  power = exp2f(x * 1.44269504f);
+#endif
+  return power;
+}
+
+// To shared memory; done when the thread has called AwaitCopies.
+__device__ __forceinline__ void CopyAsync(float4* to, const float4* from) {
+#if !defined(__CUDACC__)
+  fibers::CopyLater(to, from);
+#elif __CUDA_ARCH__ >= 800
+  const unsigned shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
+#else
+  *to = *from;
+#endif
+}
+
+__device__ __forceinline__ void AwaitCopies() {
+#if !defined(__CUDACC__)
+  fibers::CopyNow();
+#elif __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
+}  // namespace
+}  // namespace raymarch
+}  // namespace ava

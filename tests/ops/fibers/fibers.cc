@@ -1,0 +1,247 @@
+#include "fibers.h"
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+// Shared memory that kernels declare with its size.
+extern char __start_fibers_shared[] __attribute__((weak));
+extern char __stop_fibers_shared[] __attribute__((weak));
+
+namespace fibers {
+
+Index thread, block, grid;
+float4* shared_memory;
+
+namespace {
+
+constexpr size_t kStackBytes = 64 << 10;
+constexpr unsigned kMostThreads = 1024;
+constexpr size_t kMostShared = 227 << 10;
+
+enum State { kReady, kAtWarp, kAtBlock, kDone };
+
+struct Fiber {
+  std::unique_ptr<char[]> stack;
+  ucontext_t first;
+  jmp_buf later;
+  void* fake_stack = nullptr;  // AddressSanitizer's
+  unsigned index;
+  bool started;
+  State state;
+  std::vector<std::pair<float4*, const float4*>> copies;
+};
+
+struct Warp {
+  uint64_t values[2][kLanes];  // that the lanes brought to this meeting, and to the one before
+  int lines[kLanes];           // of the source, where they meet
+  unsigned arrived, meetings;
+};
+
+std::vector<Fiber> all;
+std::vector<Warp> warps;
+Fiber* now;
+jmp_buf scheduler;
+void* scheduler_fake_stack;
+const void* scheduler_stack;
+size_t scheduler_stack_bytes;
+unsigned arrived, living;  // of the thread block
+Schedule schedule;
+std::mt19937 shuffle;
+const std::function<void()>* running;
+int error;
+
+[[noreturn]] void Fail(const char* what, int a = 0, int b = 0) {
+  std::fprintf(stderr, what, a, b);
+  std::fprintf(stderr, " (thread %u of block %u)\n", thread.x, block.x);
+  std::abort();
+}
+
+// What AddressSanitizer wants to know when the stack changes.
+void BeforeSwitch([[maybe_unused]] void** fake, [[maybe_unused]] const void* stack, [[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(fake, stack, bytes);
+#endif
+}
+
+void AfterSwitch([[maybe_unused]] void* fake, [[maybe_unused]] bool to_fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+  if (to_fiber) {
+    __sanitizer_finish_switch_fiber(fake, &scheduler_stack, &scheduler_stack_bytes);
+  } else {
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+  }
+#endif
+}
+
+// Back to the scheduler; returns when it takes this fiber again.
+__attribute__((noinline)) void Leave(State state) {
+  now->state = state;
+  BeforeSwitch(state == kDone ? nullptr : &now->fake_stack, scheduler_stack, scheduler_stack_bytes);
+  if (_setjmp(now->later) == 0) _longjmp(scheduler, 1);
+  AfterSwitch(now->fake_stack, true);
+}
+
+// Lets a fiber run until it leaves.
+__attribute__((noinline)) void Enter(Fiber* fiber) {
+  now = fiber;
+  thread.x = fiber->index;
+  BeforeSwitch(&scheduler_fake_stack, fiber->stack.get(), kStackBytes);
+  if (_setjmp(scheduler) == 0) {
+    if (now->started) _longjmp(now->later, 1);
+    now->started = true;
+    setcontext(&now->first);
+  }
+  AfterSwitch(scheduler_fake_stack, false);
+}
+
+void ReleaseBlock() {
+  arrived = 0;
+  for (Fiber& fiber : all) {
+    if (fiber.state == kAtBlock) fiber.state = kReady;
+  }
+}
+
+void Begin() {
+  AfterSwitch(nullptr, true);
+  (*running)();
+  CopyNow();
+  if (arrived == --living && arrived > 0) ReleaseBlock();
+  Leave(kDone);
+}
+
+void Start(unsigned index) {
+  Fiber& fiber = all[index];
+  if (fiber.stack == nullptr) fiber.stack = std::make_unique<char[]>(kStackBytes);
+  fiber.index = index;
+  fiber.started = false;
+  fiber.state = kReady;
+  getcontext(&fiber.first);
+  fiber.first.uc_stack.ss_sp = fiber.stack.get();
+  fiber.first.uc_stack.ss_size = kStackBytes;
+  fiber.first.uc_link = nullptr;
+  makecontext(&fiber.first, Begin, 0);
+}
+
+void Arrange(std::vector<unsigned>* order) {
+  std::iota(order->begin(), order->end(), 0u);
+  if (schedule.order == Schedule::kDescending) std::reverse(order->begin(), order->end());
+  if (schedule.order == Schedule::kShuffled) std::shuffle(order->begin(), order->end(), shuffle);
+}
+
+// Lets the lanes of a warp that can go on do so, to their next meeting; false if none can.
+bool RunWarp(unsigned warp) {
+  static std::vector<unsigned> lanes(kLanes);
+  Arrange(&lanes);
+  bool any = false;
+  for (const unsigned lane : lanes) {
+    Fiber& fiber = all[warp * kLanes + lane];
+    if (fiber.state != kReady) continue;
+    any = true;
+    Enter(&fiber);
+  }
+  return any;
+}
+
+// A warp goes on as far as it can before others do, in a shuffle to its next meeting.
+void RunBlock() {
+  std::vector<unsigned> order(warps.size());
+  while (living > 0) {
+    Arrange(&order);
+    bool any = false;
+    for (const unsigned warp : order) {
+      while (RunWarp(warp)) {
+        any = true;
+        if (schedule.order == Schedule::kShuffled && shuffle() % 2 == 0) break;
+      }
+    }
+    if (!any) Fail("a meeting waits for threads that have ended, or meet others");
+  }
+}
+
+void Fill(void* memory, size_t bytes) {
+  const int byte = schedule.order == Schedule::kAscending ? 0x7f : schedule.order == Schedule::kDescending ? 0xff : shuffle() & 0xff;
+  std::memset(memory, byte, bytes);
+}
+
+}  // namespace
+
+void SetSchedule(const Schedule& to) {
+  schedule = to;
+  shuffle.seed(to.seed);
+}
+
+int LastError() { return std::exchange(error, 0); }
+
+void Launch(const std::function<void()>& kernel, unsigned blocks, unsigned threads, size_t shared_bytes, void*) {
+  if (blocks == 0 || threads == 0 || threads > kMostThreads || threads % kLanes != 0 || shared_bytes > kMostShared) {
+    error = 1;
+    return;
+  }
+  running = &kernel;
+  all.resize(threads);
+  grid.x = blocks;
+  std::vector<unsigned> order(blocks);
+  Arrange(&order);
+  std::vector<float4> memory(shared_bytes / sizeof(float4));
+  shared_memory = memory.data();
+  for (const unsigned b : order) {
+    block.x = b;
+    Fill(memory.data(), memory.size() * sizeof(float4));
+    if (__start_fibers_shared != nullptr) Fill(__start_fibers_shared, __stop_fibers_shared - __start_fibers_shared);
+    warps.assign(threads / kLanes, Warp());
+    arrived = 0;
+    living = threads;
+    for (unsigned i = 0; i < threads; ++i) Start(i);
+    RunBlock();
+  }
+}
+
+const uint64_t* Meet(unsigned lanes, uint64_t value, int line) {
+  if (lanes != 0xffffffffu) Fail("a meeting of some lanes of a warp, at line %d", line);
+  Warp& warp = warps[thread.x / kLanes];
+  const unsigned lane = Lane(), side = warp.meetings % 2;
+  warp.values[side][lane] = value;
+  warp.lines[lane] = line;
+  if (++warp.arrived == kLanes) {
+    for (const int other : warp.lines) {
+      if (other != line) Fail("lanes of a warp meet at lines %d and %d", line, other);
+    }
+    warp.arrived = 0;
+    ++warp.meetings;
+    for (unsigned i = 0; i < kLanes; ++i) all[thread.x / kLanes * kLanes + i].state = kReady;
+  }
+  Leave(warp.arrived == 0 ? kReady : kAtWarp);
+  return warp.values[side];
+}
+
+void MeetBlock() {
+  const bool last = ++arrived == living;
+  if (last) ReleaseBlock();
+  Leave(last ? kReady : kAtBlock);
+}
+
+void CopyLater(float4* to, const float4* from) { now->copies.emplace_back(to, from); }
+
+void CopyNow() {
+  for (const auto& [to, from] : now->copies) *to = *from;
+  now->copies.clear();
+}
+
+float Flushed(float x) { return std::fabs(x) < 1.17549435e-38f ? std::copysign(0.0f, x) : x; }
+
+}  // namespace fibers
