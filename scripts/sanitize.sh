@@ -1,23 +1,27 @@
 #!/usr/bin/env bash
-# Fuzzes the CPU raymarcher under AddressSanitizer and UndefinedBehaviorSanitizer, then ThreadSanitizer, on every instruction set:
-#   scripts/sanitize.sh [SCENES]     1,000 random scenes on each by default; 20,000 is a long run
-# The scenes and what must hold are in tests/ops/raymarch_fuzz.cc. Needs cmake 3.20 and g++ or clang++; neither Python nor XLA.
+# Fuzzes the CPU raymarcher under AddressSanitizer and UndefinedBehaviorSanitizer, then ThreadSanitizer, on every instruction set; and the CUDA
+# kernels, compiled for the CPU, under the first two:
+#   scripts/sanitize.sh [SCENES]     1,000 random scenes on each by default, a fiftieth for the CUDA kernels; 20,000 is a long run
+# The scenes and what must hold are in tests/ops/raymarch_fuzz.cc and raymarch_fibers.cc. Needs cmake 3.20 and g++ or clang++; neither Python nor XLA.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scenes="${1:-1000}"
 
-fuzz() {  # name of the build, sanitizers, scenes
+fuzz() {  # name of the build, sanitizers, scenes, targets
   local folder="build/sanitize-$1"
   cmake -S . -B "$folder" -DAVA_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
     -DCMAKE_CXX_FLAGS="-fsanitize=$2 -fno-sanitize-recover=all -fno-omit-frame-pointer" >/dev/null
-  cmake --build "$folder" -j 2 >/dev/null
+  cmake --build "$folder" -j 2 --target "${@:4}" >/dev/null
   for set in portable avx2 avx512; do
     AVA_INSTRUCTION_SET=$set "$folder/raymarch_fuzz" 1 "$3"
   done
 }
 
 echo "address, undefined behaviour"
-fuzz memory address,undefined,float-cast-overflow "$scenes"
+fuzz memory address,undefined,float-cast-overflow "$scenes" raymarch_fuzz raymarch_fibers_small raymarch_fibers
+for limits in fibers_small fibers; do
+  "build/sanitize-memory/raymarch_$limits" 1 $((scenes / 50 + 1))
+done
 echo "data races"
-fuzz threads thread $((scenes / 10 + 1))
+fuzz threads thread $((scenes / 10 + 1)) raymarch_fuzz
 echo "clean"

@@ -12,8 +12,14 @@
 
 namespace {
 
-// Image and gradients of a scene; results must not depend on the way: so many threads, or threads in some order.
-using Runner = std::function<Outputs(const Inputs& in, int way)>;
+struct Raymarcher {
+  // Image and gradients of a scene; they must not depend on the way: so many threads, or threads in some order.
+  std::function<Outputs(const Inputs& in, int way)> run;
+  // Whether a bad ray may move the last bits of another pixel.
+  std::function<bool(const Shape& shape, int64_t ray, int64_t pixel)> moves = [](const Shape&, int64_t, int64_t) { return false; };
+  // Whether the gradients of a primitive have the same bits with so many primitives as with so many others.
+  std::function<bool(const Shape& a, const Shape& b)> same_gradients = [](const Shape&, const Shape&) { return true; };
+};
 
 std::vector<Array*> Fields(Inputs* in) { return {&in->position, &in->rotation, &in->scale, &in->rgba, &in->warp}; }
 
@@ -61,17 +67,17 @@ Inputs Select(const Inputs& in, int64_t begin, int64_t end, bool without) {
 }
 
 // Where primitive k holds a sample: alpha of it alone, grey and dense.
-Array Cover(const Inputs& in, int64_t k, const Runner& run) {
+Array Cover(const Inputs& in, int64_t k, const Raymarcher& marcher) {
   Inputs alone = Select(in, k, k + 1, false);
   alone.warp.clear(), alone.shape.warp_side = 0;
   for (float& x : alone.rgba) x = 1.0f;
-  const Array rgba = run(alone, 1).rgba;
+  const Array rgba = marcher.run(alone, 1).rgba;
   Array alpha(in.pixels());
   for (int64_t i = 0; i < in.pixels(); ++i) alpha[i] = rgba[4 * i + 3];
   return alpha;
 }
 
-const char* CompareGradients(const Inputs& in, const Outputs& bad, const Outputs& rest, int64_t gone) {
+const char* CompareOthers(const Inputs& in, const Outputs& bad, const Outputs& rest, int64_t gone) {
   const int64_t f = in.shape.frames, k = in.shape.primitives;
   for (size_t field = 0; field < Gradients(bad).size(); ++field) {
     const Array &a = *Gradients(bad)[field], &b = *Gradients(rest)[field];
@@ -92,7 +98,7 @@ float Extreme(Random* random) {
 }
 
 // Ruins one primitive; pixels that it does not cover, and through them the other primitives' gradients, must stay as without it.
-const char* CheckPrimitive(Random* random, const Inputs& clean, const Runner& run) {
+const char* CheckPrimitive(Random* random, const Inputs& clean, const Raymarcher& marcher) {
   Inputs in = clean;
   const int64_t gone = random->Below(in.shape.primitives);
   const int which = static_cast<int>(random->Below(in.warp.empty() ? 4 : 5));
@@ -106,32 +112,34 @@ const char* CheckPrimitive(Random* random, const Inputs& clean, const Runner& ru
       if (all || i == one) (*field)[(f * in.shape.primitives + gone) * each + i] = value;
     }
   }
-  const Array cover = Cover(in, gone, run);
+  const Array cover = Cover(in, gone, marcher);
   for (int64_t i = 0; i < 4 * in.pixels(); ++i) in.cotangent[i] = cover[i / 4] > 0.0f ? 0.0f : in.cotangent[i];
-  const Outputs bad = run(in, 2);
+  const Outputs bad = marcher.run(in, 2);
   if (const char* fault = CheckWritten(bad)) return fault;
-  const Outputs rest = run(Select(in, gone, gone + 1, true), 1);
+  const Inputs without = Select(in, gone, gone + 1, true);
+  const Outputs rest = marcher.run(without, 1);
   for (int64_t i = 0; i < in.pixels(); ++i) {
     if (cover[i] > 0.0f) continue;
     if (!SameBits(&bad.rgba[4 * i], &rest.rgba[4 * i], 4)) return "a pixel that the primitive does not cover changed";
   }
-  return CompareGradients(in, bad, rest, gone);
+  return marcher.same_gradients(in.shape, without.shape) ? CompareOthers(in, bad, rest, gone) : nullptr;
 }
 
 // Ruins one ray; other pixels must stay, and so must gradients to which it sends nothing.
-const char* CheckRay(Random* random, const Inputs& clean, const Runner& run) {
+const char* CheckRay(Random* random, const Inputs& clean, const Raymarcher& marcher) {
   Inputs before = clean;
   const int64_t ray = random->Below(before.pixels());
-  for (int i = 0; i < 4; ++i) before.cotangent[4 * ray + i] = 0.0f;
+  const auto spoilt = [&](int64_t i) { return i == ray || marcher.moves(before.shape, ray, i); };
+  for (int64_t i = 0; i < 4 * before.pixels(); ++i) before.cotangent[i] = spoilt(i / 4) ? 0.0f : before.cotangent[i];
   Inputs in = before;
   const int which = static_cast<int>(random->Below(3));
   Array* field = which == 0 ? &in.origin : which == 1 ? &in.direction : &in.bounds;
   const int64_t each = which == 2 ? 2 : 3;
   (*field)[each * ray + random->Below(each)] = Extreme(random);
-  const Outputs bad = run(in, 2), rest = run(before, 1);
+  const Outputs bad = marcher.run(in, 2), rest = marcher.run(before, 1);
   if (const char* fault = CheckWritten(bad)) return fault;
   for (int64_t i = 0; i < in.pixels(); ++i) {
-    if (i != ray && !SameBits(&bad.rgba[4 * i], &rest.rgba[4 * i], 4)) return "a bad ray changed another pixel";
+    if (!spoilt(i) && !SameBits(&bad.rgba[4 * i], &rest.rgba[4 * i], 4)) return "a bad ray changed another pixel";
   }
   for (size_t i = 0; i < Gradients(bad).size(); ++i) {
     const Array &x = *Gradients(bad)[i], &y = *Gradients(rest)[i];
@@ -141,12 +149,12 @@ const char* CheckRay(Random* random, const Inputs& clean, const Runner& run) {
 }
 
 // A fault, or null. Ways are 1 <= way < 8.
-const char* CheckScene(Random* random, const Inputs& in, const Outputs& first, const Runner& run) {
+const char* CheckScene(Random* random, const Inputs& in, const Outputs& first, const Raymarcher& marcher) {
   if (const char* fault = CheckWritten(first)) return fault;
   if (!Finite(first.rgba.data(), first.rgba.size())) return "a finite scene gave a pixel that is not";
-  if (const char* fault = CheckSame(first, run(in, 1 + static_cast<int>(random->Below(7))))) return fault;
-  if (const char* fault = CheckPrimitive(random, in, run)) return fault;
-  return CheckRay(random, in, run);
+  if (const char* fault = CheckSame(first, marcher.run(in, 1 + static_cast<int>(random->Below(7))))) return fault;
+  if (const char* fault = CheckPrimitive(random, in, marcher)) return fault;
+  return CheckRay(random, in, marcher);
 }
 
 }  // namespace

@@ -20,8 +20,10 @@ int main(int argc, char** argv) {
   int faults = 0;
   for (uint32_t seed = begin; seed < begin + count; ++seed) {
     Random random = {std::mt19937(seed)};
-    const Inputs in = MakeInputs(&random);
-    const char* fault = CheckScene(&random, in, Run(in, 1), Run);
+    Shape shape;
+    MakeSizes(&random, &shape);
+    const Inputs in = Fill(&random, shape);
+    const char* fault = CheckScene(&random, in, Run(in, 1), {Run});
     if (fault == nullptr) continue;
     ++faults;
     std::printf("seed %u (%s): %s\n", seed, Describe(in.shape).c_str(), fault);

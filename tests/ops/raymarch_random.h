@@ -145,12 +145,6 @@ Inputs Fill(Random* random, const Shape& s) {
   return in;
 }
 
-Inputs MakeInputs(Random* random) {
-  Shape shape;
-  MakeSizes(random, &shape);
-  return Fill(random, shape);
-}
-
 // A NaN of its own, so that what is left unwritten is seen.
 float Unwritten() {
   const uint32_t bits = 0x7fdeadbe;

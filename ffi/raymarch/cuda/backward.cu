@@ -13,7 +13,6 @@ namespace {
 // So many samples of a lane are added in float32, then in float64.
 constexpr int kBatchesBetweenCollections = 64;
 constexpr size_t kSlabBytes = 32 << 10;
-constexpr int64_t kFewPrimitives = Limit(2048, 24);
 
 struct Ray {
   float4 rgb_alpha;
@@ -358,9 +357,8 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
     error = Launch<0, true, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
     if (error == cudaSuccess) error = Launch<0, true, true, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
   } else if (s.side == 8) {
-    // Few primitives would leave most of the GPU idle with a warp each.
-    error = count < kFewPrimitives ? Launch<8, false, false, 4>(scene, scratch, grid, s.side, gradient.rgba, stream)
-                                   : DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
+    error = count < kFourWarpPrimitives ? Launch<8, false, false, 4>(scene, scratch, grid, s.side, gradient.rgba, stream)
+                                        : DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
   } else {
     error = Launch<0, false, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }

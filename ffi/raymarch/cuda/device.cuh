@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "../params.h"
+#include "limits.h"
 #include "portable.cuh"
 
 namespace ava {

@@ -16,15 +16,6 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-// A number that decides which way a scene goes. The tests compile with smaller ones, so that small scenes go each way.
-constexpr int Limit(int usual, [[maybe_unused]] int of_tests) {
-#ifdef AVA_SMALL_LIMITS
-  return usual < of_tests ? usual : of_tests;
-#else
-  return usual;
-#endif
-}
-
 // cudaGetLastError says whether it was launched.
 template <class... Parameters, class... Arguments>
 void LaunchKernel(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, size_t shared_bytes, cudaStream_t stream,

@@ -35,13 +35,13 @@ constexpr size_t kMostShared = 227 << 10;
 
 enum State { kReady, kAtWarp, kAtBlock, kDone };
 
+// Runs one thread after the other.
 struct Fiber {
-  std::unique_ptr<char[]> stack;
+  std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
   ucontext_t first;
   jmp_buf later;
   void* fake_stack = nullptr;  // AddressSanitizer's
-  unsigned index;
-  bool started;
+  bool started = false;
   State state;
   std::vector<std::pair<float4*, const float4*>> copies;
 };
@@ -52,14 +52,14 @@ struct Warp {
   unsigned arrived, meetings;
 };
 
-std::vector<Fiber> all;
+std::vector<std::unique_ptr<Fiber>> all;
 std::vector<Warp> warps;
 Fiber* now;
 jmp_buf scheduler;
 void* scheduler_fake_stack;
 const void* scheduler_stack;
 size_t scheduler_stack_bytes;
-unsigned arrived, living;  // of the thread block
+unsigned arrived, living, threads;  // of the thread block
 Schedule schedule;
 std::mt19937 shuffle;
 const std::function<void()>* running;
@@ -91,15 +91,16 @@ void AfterSwitch([[maybe_unused]] void* fake, [[maybe_unused]] bool to_fiber) {
 // Back to the scheduler; returns when it takes this fiber again.
 __attribute__((noinline)) void Leave(State state) {
   now->state = state;
-  BeforeSwitch(state == kDone ? nullptr : &now->fake_stack, scheduler_stack, scheduler_stack_bytes);
+  BeforeSwitch(&now->fake_stack, scheduler_stack, scheduler_stack_bytes);
   if (_setjmp(now->later) == 0) _longjmp(scheduler, 1);
   AfterSwitch(now->fake_stack, true);
 }
 
 // Lets a fiber run until it leaves.
-__attribute__((noinline)) void Enter(Fiber* fiber) {
+__attribute__((noinline)) void Enter(unsigned index) {
+  Fiber* fiber = all[index].get();
   now = fiber;
-  thread.x = fiber->index;
+  thread.x = index;
   BeforeSwitch(&scheduler_fake_stack, fiber->stack.get(), kStackBytes);
   if (_setjmp(scheduler) == 0) {
     if (now->started) _longjmp(now->later, 1);
@@ -111,25 +112,23 @@ __attribute__((noinline)) void Enter(Fiber* fiber) {
 
 void ReleaseBlock() {
   arrived = 0;
-  for (Fiber& fiber : all) {
-    if (fiber.state == kAtBlock) fiber.state = kReady;
+  for (unsigned i = 0; i < threads; ++i) {
+    if (all[i]->state == kAtBlock) all[i]->state = kReady;
   }
 }
 
 void Begin() {
   AfterSwitch(nullptr, true);
-  (*running)();
-  CopyNow();
-  if (arrived == --living && arrived > 0) ReleaseBlock();
-  Leave(kDone);
+  for (;;) {
+    (*running)();
+    CopyNow();
+    if (arrived == --living && arrived > 0) ReleaseBlock();
+    Leave(kDone);
+  }
 }
 
-void Start(unsigned index) {
-  Fiber& fiber = all[index];
-  if (fiber.stack == nullptr) fiber.stack = std::make_unique<char[]>(kStackBytes);
-  fiber.index = index;
-  fiber.started = false;
-  fiber.state = kReady;
+void MakeFiber() {
+  Fiber& fiber = *all.emplace_back(std::make_unique<Fiber>());
   getcontext(&fiber.first);
   fiber.first.uc_stack.ss_sp = fiber.stack.get();
   fiber.first.uc_stack.ss_size = kStackBytes;
@@ -149,10 +148,10 @@ bool RunWarp(unsigned warp) {
   Arrange(&lanes);
   bool any = false;
   for (const unsigned lane : lanes) {
-    Fiber& fiber = all[warp * kLanes + lane];
-    if (fiber.state != kReady) continue;
+    const unsigned index = warp * kLanes + lane;
+    if (all[index]->state != kReady) continue;
     any = true;
-    Enter(&fiber);
+    Enter(index);
   }
   return any;
 }
@@ -175,7 +174,7 @@ void RunBlock() {
 
 void Fill(void* memory, size_t bytes) {
   const int byte = schedule.order == Schedule::kAscending ? 0x7f : schedule.order == Schedule::kDescending ? 0xff : shuffle() & 0xff;
-  std::memset(memory, byte, bytes);
+  if (bytes > 0) std::memset(memory, byte, bytes);
 }
 
 }  // namespace
@@ -187,13 +186,14 @@ void SetSchedule(const Schedule& to) {
 
 int LastError() { return std::exchange(error, 0); }
 
-void Launch(const std::function<void()>& kernel, unsigned blocks, unsigned threads, size_t shared_bytes, void*) {
+void Launch(const std::function<void()>& kernel, unsigned blocks, unsigned block_threads, size_t shared_bytes, void*) {
+  threads = block_threads;
   if (blocks == 0 || threads == 0 || threads > kMostThreads || threads % kLanes != 0 || shared_bytes > kMostShared) {
     error = 1;
     return;
   }
   running = &kernel;
-  all.resize(threads);
+  while (all.size() < threads) MakeFiber();
   grid.x = blocks;
   std::vector<unsigned> order(blocks);
   Arrange(&order);
@@ -206,7 +206,7 @@ void Launch(const std::function<void()>& kernel, unsigned blocks, unsigned threa
     warps.assign(threads / kLanes, Warp());
     arrived = 0;
     living = threads;
-    for (unsigned i = 0; i < threads; ++i) Start(i);
+    for (unsigned i = 0; i < threads; ++i) all[i]->state = kReady;
     RunBlock();
   }
 }
@@ -223,7 +223,7 @@ const uint64_t* Meet(unsigned lanes, uint64_t value, int line) {
     }
     warp.arrived = 0;
     ++warp.meetings;
-    for (unsigned i = 0; i < kLanes; ++i) all[thread.x / kLanes * kLanes + i].state = kReady;
+    for (unsigned i = 0; i < kLanes; ++i) all[thread.x / kLanes * kLanes + i]->state = kReady;
   }
   Leave(warp.arrived == 0 ? kReady : kAtWarp);
   return warp.values[side];
@@ -241,7 +241,5 @@ void CopyNow() {
   for (const auto& [to, from] : now->copies) *to = *from;
   now->copies.clear();
 }
-
-float Flushed(float x) { return std::fabs(x) < 1.17549435e-38f ? std::copysign(0.0f, x) : x; }
 
 }  // namespace fibers

@@ -2,6 +2,7 @@
 // block. A kernel may not count on who is ahead between two meetings; `Schedule` says who is.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -47,6 +48,6 @@ void CopyNow();
 inline unsigned Lane() { return thread.x % kLanes; }
 
 // 0 where x is subnormal.
-float Flushed(float x);
+inline float Flushed(float x) { return std::fabs(x) < 1.17549435e-38f ? std::copysign(0.0f, x) : x; }
 
 }  // namespace fibers
