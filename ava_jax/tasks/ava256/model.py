@@ -126,21 +126,35 @@ class AvatarCodec(nnx.Module):
         rays = camera_rays(one_view, height, width, radius=self.volume_radius)
         return raymarch(rays, primitives, step_size=self.step_size)[:, 0]
 
-    def finish(self, rgba: jax.Array, camera: Array, identity: Array, *, wanted: jax.Array | bool = True) -> jax.Array:
+    def rig(self, camera: Array, identity: Array, height: int, width: int, *, wanted: jax.Array | bool = True) -> jax.Array:
+        """What training learned behind the head, by indices [B]: [B, H, W, 3], 0-255.
+
+        Black where an index is -1, where `wanted`, bool [B, H, W], says no, and where the model has no background.
+        """
+        camera, identity = jnp.asarray(camera), jnp.asarray(identity)
+        shape = len(camera), height, width
+        if self.background is None:
+            return jnp.zeros((*shape, 3))
+        known = ((camera >= 0) & (identity >= 0))[:, None, None]
+        return self.background(camera, identity, height, width, wanted=jnp.broadcast_to(known & wanted, shape))
+
+    def finish(
+        self, rgba: jax.Array, camera: Array, identity: Array, *, wanted: jax.Array | bool = True, behind: jax.Array | None = None
+    ) -> jax.Array:
         """Calibrates colours and puts the background behind: [B, H, W, 4] to [B, H, W, 3], 0-255.
 
         Where the camera's or identity's index is -1, calibration is the mean of those known and the background black.
 
         Args:
           wanted: bool [B, H, W], pixels whose background is needed; elsewhere it may be taken as black.
+          behind: what `rig` gave, where it is known already; then `wanted` is not read.
         """
         camera, identity = jnp.asarray(camera), jnp.asarray(identity)
         image = self.calibration(rgba[..., :3], camera, identity)
         if self.background is None:
             return image
-        known = ((camera >= 0) & (identity >= 0))[:, None, None] & wanted
-        # Where a ray ended, neither colour nor gradient depends on what is behind.
-        behind = self.background(camera, identity, *rgba.shape[1:3], wanted=known & (rgba[..., 3] < 1.0))
+        if behind is None:  # where a ray ended, neither colour nor gradient depends on it
+            behind = self.rig(camera, identity, *rgba.shape[1:3], wanted=wanted & (rgba[..., 3] < 1.0))
         return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), behind)
 
     def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
