@@ -18,6 +18,8 @@ COMPILER = shutil.which("g++")
 TRANSLATIONS = (
     (r"(\w+(?:<[^<>;]*>)?)<<<([^;]*?)>>>\(([^;]*?)\);", r"fibers::Launch([=] { \1(\3); }, \2);"),
     (r"extern __shared__ float4 (\w+)\[\];", r"float4* const \1 = reinterpret_cast<float4*>(fibers::shared_memory);"),
+    (r" *unsigned own = static_cast<unsigned>\(__cvta_generic[^;]*;\s*asm\([^;]*;\n", ""),
+    (r"static_cast<(\S*)\*>\(__cvta_shared_to_generic\(own\)\)", r"reinterpret_cast<\1*>(memory) + threadIdx.x / kWarp"),
     (r'asm\("rcp\.approx[^;]*;[^;]*;', "inverse = fibers::Reciprocal(x);"),
     (r'asm\("sqrt\.approx[^;]*;[^;]*;', "root = std::sqrt(x);"),
     (r'asm\("ex2\.approx[^;]*;[^;]*;', "power = std::exp2(x * 1.44269504f);"),

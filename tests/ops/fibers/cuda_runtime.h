@@ -1,4 +1,4 @@
-// As much of CUDA as the raymarcher's backward kernels use, on one CPU thread: each thread of a thread block is a fiber, and runs on
+// As much of CUDA as the raymarcher's kernels use, on one CPU thread: each thread of a thread block is a fiber, and runs on
 // until it meets the others of its warp, or of its block. What a kernel may not count on, which lane is ahead between two
 // meetings, is for the caller to choose. raymarch_fibers_test.py translates what is no C++: launches, dynamic shared memory, PTX.
 #pragma once
@@ -33,12 +33,16 @@ struct alignas(16) float4 {
 struct int2 {
   int x, y;
 };
+struct ushort2 {
+  unsigned short x, y;
+};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
 inline float3 make_float3(float x, float y, float z) { return {x, y, z}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline int2 make_int2(int x, int y) { return {x, y}; }
+inline ushort2 make_ushort2(unsigned short x, unsigned short y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 using cudaError_t = int;
@@ -71,7 +75,7 @@ struct Warp {
 
 enum class Order { kAscending, kDescending, kMixed };
 
-extern Index thread, block;
+extern Index thread, block, grid;
 extern char* shared_memory;
 extern int64_t few_primitives;
 
@@ -111,9 +115,11 @@ inline float Reciprocal(float x) { return std::fabs(x) < 1.17549435e-38f ? std::
 
 #define threadIdx (fibers::thread)
 #define blockIdx (fibers::block)
+#define gridDim (fibers::grid)
 
 #define AVA_LINE int line = __builtin_LINE()
 
+inline void __threadfence() {}
 inline void __syncthreads() { fibers::MeetBlock(); }
 inline void __syncwarp(AVA_LINE) { fibers::Meet(0, line); }
 
@@ -125,6 +131,8 @@ inline unsigned __ballot_sync(unsigned, bool predicate, AVA_LINE) {
 }
 
 inline bool __any_sync(unsigned all, bool predicate, AVA_LINE) { return __ballot_sync(all, predicate, line) != 0; }
+
+inline bool __all_sync(unsigned all, bool predicate, AVA_LINE) { return __ballot_sync(all, predicate, line) == ~0u; }
 
 template <class T>
 unsigned __match_any_sync(unsigned, T x, AVA_LINE) {
@@ -168,6 +176,17 @@ inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 template <class T>
 T __ldg(const T* p) {
   return *p;
+}
+
+template <class T>
+T __ldcg(const T* p) {
+  return *p;
+}
+
+inline int atomicAdd(int* p, int x) {
+  const int before = *p;
+  *p += x;
+  return before;
 }
 
 inline unsigned atomicOr(unsigned* p, unsigned bits) {

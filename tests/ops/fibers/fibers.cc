@@ -2,7 +2,7 @@
 
 namespace fibers {
 
-Index thread, block;
+Index thread, block, grid;
 char* shared_memory;
 int64_t few_primitives;
 
@@ -77,6 +77,7 @@ void SetOrder(Order order) { order_of_lanes = order; }
 
 void Launch(const std::function<void()>& kernel, unsigned blocks, unsigned threads, size_t shared_bytes, cudaStream_t) {
   running = &kernel;
+  grid.x = blocks;
   if (all.size() < threads) all.resize(threads);
   std::vector<float4> memory(shared_bytes / sizeof(float4) + 1);
   shared_memory = reinterpret_cast<char*>(memory.data());
