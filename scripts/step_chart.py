@@ -1,6 +1,7 @@
 """Charts the training step's time by version, from what `bench_step.py --out` wrote: a JSON for chart.py.
 
-  python scripts/step_chart.py docs/step/*.json --out=docs/charts/step.json && python scripts/chart.py docs/charts/step.json --out=docs/images
+  python scripts/step_chart.py docs/step/*.json --out=docs/charts/step.json
+  python scripts/chart.py docs/charts/step.json --out=docs/images
 
 A version's place is the number of commits up to it, so the sources' history is needed. Batches of 4 alone.
 """
