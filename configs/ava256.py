@@ -47,6 +47,9 @@ def _full() -> ConfigDict:
     model.width = 1.0  # multiplies channel counts
     model.initial_code_gain = 1.0  # multiplies the expression code's mean before training, about 0.01 at 1 ...
     model.initial_code_std = 1.0  # ... and this is the deviation of its noise then
+    model.initial_density = 1.0  # of every voxel before training, a volume radius; 1: published; 30: heads start opaque
+    model.initial_texture = False  # colours start as the mean texture instead of grey
+    model.view_noise = 0.0  # deviation of the noise that training adds to the unit view direction, which colour depends on
     model.background = True
     model.precision = "float32"  # or "fast": activations and products in bfloat16
     model.volume_radius = 256.0  # mm that one unit of the raymarcher's space stands for
