@@ -14,6 +14,7 @@ from ava_jax.tasks.ava256.sizes import Sizes
 # activations are 32 MB then in bfloat16, and stay in a GPU's cache.
 _MULTIPLE, _CHUNKS, _CHUNK = 1024, 16, 1 << 16
 _HIDDEN, _CODE, _LAYERS, _OCTAVES = 256, 40, 5, 10
+SHARES = (1.0, 1 / 4, 1 / 16)  # of the empty pixels, that training may compute: one of each n x n
 
 
 def _row(table: jax.Array, index: jax.Array) -> jax.Array:
@@ -156,6 +157,27 @@ def _waves(side: int) -> jax.Array:
     """Sines of 2^i pi x, i = 0..9, then their cosines: [side, 20]. x runs over -1..1, ends included."""
     angle = jnp.linspace(-1.0, 1.0, side)[:, None] * (jnp.pi * 2.0 ** jnp.arange(_OCTAVES))
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+def pixel_weights(empty: jax.Array, share: float, key: jax.Array) -> jax.Array:
+    """Weights with which a share of the empty pixels stands for all of them: f32 of the same shape.
+
+    Sums weighted with these are unbiased estimates of sums over all pixels. Pictures are cut in squares of n x n pixels, n^2 = 1 / share;
+    in each square one place is drawn, whose pixel counts n^2 times where it is empty. A place in each square, rather than one for all:
+    then no frequency of the background's waves is seen at one phase alone.
+
+    Args:
+      empty: bool [B, H, W]. The others weigh 1.
+      share: of SHARES.
+      key: of the step.
+    """
+    n = round(share**-0.5)
+    batch, height, width = empty.shape
+    squares = (batch, -(-height // n), 1, -(-width // n), 1)  # the last ones may reach over the border: their pixels weigh the same
+    drawn = jax.random.randint(key, squares, 0, n * n)
+    place = n * jnp.arange(n)[:, None, None] + jnp.arange(n)
+    weights = jnp.where(drawn == place, float(n * n), 0.0).reshape(batch, n * squares[1], n * squares[3])
+    return jnp.where(empty, weights[:, :height, :width], 1.0)
 
 
 def composite(rgba: jax.Array, background: jax.Array) -> jax.Array:

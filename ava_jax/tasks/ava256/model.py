@@ -12,6 +12,7 @@ from ava_jax.core.variables import Constant
 from ava_jax.losses import terms
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
 from ava_jax.ops import camera_rays, raymarch
+from ava_jax.tasks.ava256 import appearance
 from ava_jax.tasks.ava256.appearance import Background, ColourCalibration, composite
 from ava_jax.tasks.ava256.assembler import Assembler
 from ava_jax.tasks.ava256.decoders import ColourDecoder, GeometryDecoder
@@ -72,6 +73,7 @@ class AvatarCodec(nnx.Module):
         cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
         self.calibration = ColourCalibration(cameras, identities)
         self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
+        self.background_share = config.background_share
         index, weights = chart.uv_map(sizes.texture)
         self.uv_index, self.uv_weights = Constant(jnp.asarray(index)), Constant(jnp.asarray(weights))
         for name in ("texture_mean", "texture_std", "vertices_mean", "vertices_std"):
@@ -126,16 +128,19 @@ class AvatarCodec(nnx.Module):
         rays = camera_rays(one_view, height, width, radius=self.volume_radius)
         return raymarch(rays, primitives, step_size=self.step_size)[:, 0]
 
-    def finish(self, rgba: jax.Array, camera: Array, identity: Array) -> jax.Array:
+    def finish(self, rgba: jax.Array, camera: Array, identity: Array, *, wanted: jax.Array | bool = True) -> jax.Array:
         """Calibrates colours and puts the background behind: [B, H, W, 4] to [B, H, W, 3], 0-255.
 
         Where the camera's or identity's index is -1, calibration is the mean of those known and the background black.
+
+        Args:
+          wanted: bool [B, H, W], pixels whose background is needed; elsewhere it may be taken as black.
         """
         camera, identity = jnp.asarray(camera), jnp.asarray(identity)
         image = self.calibration(rgba[..., :3], camera, identity)
         if self.background is None:
             return image
-        known = ((camera >= 0) & (identity >= 0))[:, None, None]
+        known = ((camera >= 0) & (identity >= 0))[:, None, None] & wanted
         # Where a ray ended, neither colour nor gradient depends on what is behind.
         behind = self.background(camera, identity, *rgba.shape[1:3], wanted=known & (rgba[..., 3] < 1.0))
         return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), behind)
@@ -146,7 +151,8 @@ class AvatarCodec(nnx.Module):
         Moves the running scale while `step < warmup_steps`.
 
         Returns:
-          image [B, H, W, 3], 0-255; vertices [B, V, 3], mm; kl [B, 4, 16]; volume [B], volume radii cubed. No masks.
+          image [B, H, W, 3], 0-255, which with `config.background_share` below 1 is weighted by `appearance.pixel_weights` (of the same
+          mean, in expectation); vertices [B, V, 3], mm; kl [B, 4, 16]; volume [B], volume radii cubed. No masks.
         """
         identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
         mean, logstd = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
@@ -159,13 +165,21 @@ class AvatarCodec(nnx.Module):
         )
         height, width = batch["image"].shape[1:3]
         rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
-        image = self.finish(rgba, batch["camera"], batch["identity"])
         return {
-            "image": (terms.absolute_error(image, batch["image"]), None),
+            "image": (self._image_error(rgba, batch, key), None),
             "vertices": (terms.absolute_error(decoded.vertices, batch["vertices"]), None),
             "kl": (terms.kl_to_standard_normal(mean, logstd), None),
             "volume": (terms.primitive_volume(decoded.primitives), None),
         }
+
+    def _image_error(self, rgba: jax.Array, batch: Batch, key: jax.Array) -> jax.Array:
+        """Absolute error of the finished pictures [B, H, W, 3]."""
+        if self.background is None or self.background_share == 1:
+            return terms.absolute_error(self.finish(rgba, batch["camera"], batch["identity"]), batch["image"])
+        # Where nothing stands before the background, only background and offsets learn, from far more pixels than they need.
+        weights = appearance.pixel_weights(rgba[..., 3] <= 0, self.background_share, jax.random.fold_in(key, 1))
+        image = self.finish(rgba, batch["camera"], batch["identity"], wanted=weights > 0)
+        return weights[..., None] * terms.absolute_error(image, batch["image"])
 
     def reconstruct(self, batch: Batch) -> jax.Array:
         """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255."""
@@ -214,6 +228,9 @@ def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
             "config.model.initial_density must be positive and view_noise at least 0; "
             f"got {config.initial_density} and {config.view_noise}."
         )
+    if config.background_share not in appearance.SHARES:
+        allowed = ", ".join(f"{share:g}" for share in appearance.SHARES)
+        raise ValueError(f"config.model.background_share must be one of {allowed}; got {config.background_share}.")
     shape, needed = assets.arrays["texture_mean"].shape, (sizes.texture, sizes.texture, 3)
     if shape != needed:
         raise ValueError(f"AvatarCodec: assets.arrays['texture_mean'] must be {needed}, as config.model.texture_size says; got {shape}.")

@@ -108,6 +108,27 @@ def test_its_gradient_is_that_of_the_layers_written_out(small_chunks):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max()), ours, expected)
 
 
+@pytest.mark.parametrize("share, n", [(1.0, 1), (0.25, 2), (1 / 16, 4)])
+def test_one_pixel_of_each_square_stands_for_all_of_its_empty_ones(share, n):
+    rng = np.random.default_rng(0)
+    empty = rng.random((2, 4 * n, 3 * n)) < 0.5
+    weights = np.asarray(appearance.pixel_weights(empty, share, jax.random.key(1)))
+    np.testing.assert_array_equal(weights[~empty], 1)
+    everything = np.asarray(appearance.pixel_weights(np.ones_like(empty), share, jax.random.key(1)))
+    np.testing.assert_array_equal(weights[empty], everything[empty])  # the choice does not depend on what is empty
+    squares = everything.reshape(2, 4, n, 3, n).transpose(0, 1, 3, 2, 4).reshape(-1, n * n)
+    np.testing.assert_array_equal(np.sort(squares, axis=1), np.tile([0.0] * (n * n - 1) + [n * n], (24, 1)))
+
+
+def test_each_pixel_weighs_one_in_expectation_at_the_border_too():
+    """A square that reaches over the border draws places beyond it as well, so that those within are not favoured."""
+    empty, draws = np.ones((1, 3, 5), bool), 4000
+    weights = jax.vmap(lambda key: appearance.pixel_weights(empty, 0.25, key))(jax.random.split(jax.random.key(0), draws))
+    deviation = np.sqrt(3.0 / draws)  # of the mean of a weight that is 4 with probability 1/4
+    np.testing.assert_allclose(np.mean(weights, axis=0), 1.0, atol=5 * deviation)
+    assert np.unique(np.asarray(weights), axis=0).shape[0] > 100  # places of different squares are drawn apart
+
+
 @pytest.fixture(scope="module")
 def model():
     return AvatarCodec(config(), assets(), rngs=nnx.Rngs(0))

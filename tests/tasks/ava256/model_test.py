@@ -98,6 +98,7 @@ def test_shapes_at_other_sizes(changes):
         (dict(primitives_per_side=128, primitive_side=2), "at least 4"),
         (dict(width=0.0), "width must be positive"),
         (dict(warmup_steps=0), "warmup_steps must be at least 1"),
+        (dict(background_share=0.5), "background_share must be one of 1, 0.25, 0.0625; got 0.5"),
         (dict(texture_size=512), "texture_mean"),
         (dict(initial_density=0.0), "initial_density must be positive"),
         (dict(view_noise=-0.1), "view_noise at least 0"),
@@ -132,6 +133,34 @@ def test_losses_and_gradients_are_finite_and_reach_all_that_is_read(model, losse
             idle.add(jax.tree_util.keystr(path[:3]))
     finest = {"['identity_encoder']['combiners'][0]", "['identity_encoder']['geo']['taps']", "['identity_encoder']['tex']['taps']"}
     assert idle <= finest  # the finest maps feed nothing
+
+
+def test_a_share_of_the_empty_pixels_weighs_as_much_as_all(model):
+    """The image term is that of all pixels times weights 0, 1 and 4, in values and in every gradient."""
+
+    def run(share):
+        def terms(parameters, others, key):
+            model = nnx.merge(graph, parameters, others, copy=True)
+            model.background_share = share
+            return model.training_loss_terms(sample, step=3, key=key)["image"][0]
+
+        def values_and_gradient(key, cotangent):
+            values, transpose = jax.vjp(lambda p: terms(p, others, key), parameters)
+            return values, transpose(cotangent)[0]
+
+        return jax.jit(values_and_gradient)
+
+    model = nnx.clone(model)
+    model.assembler.running_scale[...] = jnp.full(model.assembler.running_scale.shape, 30.0)  # so that there is something beside the head
+    graph, parameters, others = nnx.split(model, nnx.Param, ...)
+    sample = batch(height=25, width=21)
+    every, some, key = run(1.0), run(0.25), jax.random.key(5)
+    ones = jnp.ones(sample["image"].shape)
+    values, gradient = some(key, ones)
+    weights = values / every(key, ones)[0]
+    assert {round(float(w), 4) for w in np.unique(np.round(weights, 4))} == {0.0, 1.0, 4.0}
+    expected = every(key, jnp.round(weights))[1]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(b).max() + 1)), gradient, expected)
 
 
 def test_the_warmup_is_traced_and_ends_at_its_step(losses_and_gradients):
