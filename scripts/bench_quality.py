@@ -3,9 +3,10 @@
   python scripts/bench_quality.py --config=ava256 --config.data.root=CAPTURES --config.data.held_out.last_frames=2 \\
       --config.data.held_out.cameras="('400018', '400051')" --score_at=500,1000,2500 --out=CURVE.json [--picture=SHEET.png]
 
-The step, the order of samples and the scores are ava-train's and ava-eval's own; only reading is left out: all samples lie on the device, of
-small captures. Seconds are those of stepping, compilation and scoring left out. CURVE.json holds the loss terms (means of 50 steps), seconds, and
-at each step of --score_at the mean scores of each split, with what explains them: the mean alpha over the face, and how far vertices are off (mm).
+The step, the order of samples and the scores are ava-train's and ava-eval's own; only reading is left out: all samples of a small set of
+captures lie on the device. Seconds are those of stepping, without compilation and scoring. CURVE.json holds the loss terms (means of 50
+steps), seconds, and at each step of --score_at the mean scores of each split, with what explains them: the mean alpha over the face, and how
+far vertices are off (mm).
 """
 
 import concurrent.futures
@@ -13,10 +14,12 @@ import json
 import pathlib
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 from absl import flags
 
@@ -39,6 +42,7 @@ _COMMIT = flags.DEFINE_string("commit", "", "What is measured; by default git's.
 _BLOCK = 50  # steps that a mean is taken over, and that run without waiting
 _SHARED = ("texture", "vertices")  # by frame
 _NEUTRAL = ("neutral_texture", "neutral_vertices")  # by identity
+_PRINTED = ("psnr", "face_psnr", "face_alpha", "vertices_mm")
 _SHOWN = 3  # samples of each split in the picture
 
 
@@ -129,8 +133,8 @@ class Scores:
             rows = []
             for start in range(0, samples.count, self.size):
                 number = np.minimum(np.arange(start, start + self.size), samples.count - 1)
-                rows.append((self.scores(state.params, state.running, self.constants, samples.batch(number)), min(self.size, samples.count - start)))
-            columns = {name: np.concatenate([np.asarray(row[name])[:count] for row, count in rows]) for name in rows[0][0]}
+                rows.append(self.scores(state.params, state.running, self.constants, samples.batch(number)))
+            columns = {name: np.concatenate([np.asarray(row[name]) for row in rows])[: samples.count] for name in rows[0]}
             means[split] = {name: float(np.nanmean(v)) for name, v in columns.items() if np.isfinite(v).any()}
         return means
 
@@ -165,38 +169,50 @@ def main() -> None:
     constants = steps.put(parts.constants, steps.replicated(mesh))
     step = steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor)
     scores = Scores(task, parts.graphdef, constants, splits)
+
+    def batches():
+        for batch in order:
+            yield steps.put(train.batch(batch["number"]), steps.sharded(mesh))
+
     begin = time.perf_counter()
-    first = steps.put(train.batch(np.zeros(config.train.batch_size, np.int32)), steps.sharded(mesh))
-    compiled = step.lower(state, constants, first).compile()
-    device = jax.devices()[0].device_kind
-    curve: dict[str, Any] = {"commit": _COMMIT.value or _git(), "device": device, "config": json.loads(config.to_json_best_effort())}
+    like = steps.put(train.batch(np.zeros(config.train.batch_size, np.int32)), steps.sharded(mesh))
+    compiled = step.lower(state, constants, like).compile()
+    curve: dict[str, Any] = {"commit": _COMMIT.value or _git(), "device": jax.devices()[0].device_kind, "config": _plain(config)}
     curve |= {"compile_seconds": time.perf_counter() - begin, "blocks": [], "scores": []}
+    state = _run(lambda state, batch: compiled(state, constants, batch), state, batches(), score_at, scores, curve)
+    if _PICTURE.value:
+        scores.picture(state, _PICTURE.value)
+
+
+def _run(step: Callable, state, batches: Iterator[Batch], score_at: list[int], scores: Scores, curve: dict[str, Any]):
+    """Steps to the last of `score_at`, filling and writing the curve; returns the last state."""
     seconds, taken = 0.0, 0
     while taken < score_at[-1]:
-        until = min([s for s in score_at if s > taken][0], (taken // _BLOCK + 1) * _BLOCK)
+        until = min(next(s for s in score_at if s > taken), (taken // _BLOCK + 1) * _BLOCK)
         begin, metrics = time.perf_counter(), []
         for _ in range(taken, until):
-            batch = steps.put(train.batch(next(order)["number"]), steps.sharded(mesh))
-            state, found = compiled(state, constants, batch)
+            state, found = step(state, next(batches))
             metrics.append({**found["losses"], "norm": found["norm"], "applied": found["applied"]})
         jax.block_until_ready(state)
         seconds, taken = seconds + time.perf_counter() - begin, until
         means = {name: float(np.mean([np.asarray(m[name], np.float64) for m in metrics])) for name in metrics[0]}
         curve["blocks"].append({"step": taken, "seconds": seconds} | means)
         if taken in score_at:
-            curve["scores"].append({"step": taken, "seconds": seconds} | scores(state))
+            curve["scores"].append({"step": taken, "seconds": seconds, "splits": scores(state)})
             print(_OUT.value, _line(curve), flush=True)
             pathlib.Path(_OUT.value).write_text(json.dumps(curve, indent=1))
-    if _PICTURE.value:
-        scores.picture(state, _PICTURE.value)
+    return state
 
 
 def _line(curve: dict[str, Any]) -> str:
     """The last scores on a line."""
-    last, block = curve["scores"][-1], curve["blocks"][-1]
-    found = [f"{split} psnr {last[split].get('psnr', float('nan')):.2f} face {last[split]['face_psnr']:.2f} alpha {last[split]['face_alpha']:.3f}"
-             f" vertices {last[split]['vertices_mm']:.2f}" for split in last if isinstance(last[split], dict)]
-    return f"step {last['step']} {last['seconds']:.1f} s | {' | '.join(found)} | L1 {block['image']:.2f}"
+    last = curve["scores"][-1]
+    found = [f"{split}: " + ", ".join(f"{name} {mean[name]:.4g}" for name in _PRINTED if name in mean) for split, mean in last["splits"].items()]
+    return f"step {last['step']}, {last['seconds']:.1f} s; {'; '.join(found)}; training L1 {curve['blocks'][-1]['image']:.2f}"
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    return json.loads(config.to_json_best_effort())
 
 
 def _git() -> str:

@@ -159,7 +159,7 @@ class AvatarCodec(nnx.Module):
         decoded = self.decode(
             identity,
             reparameterise(mean, logstd, key),
-            _moved_aside(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 1)),
+            _moved_aside(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 2)),
             guide_vertices=batch["vertices"],
             warmup=step < self.warmup_steps,
         )
