@@ -130,10 +130,13 @@ def test_starts_inside_and_parallel_to_axes():
 
 @pytest.mark.gpu
 @on_gpu
-@pytest.mark.parametrize("primitives, density", [(700, 0.02), (700, 3.0), (3000, 0.01), (3000, 1.0)])
-def test_primitives_on_one_pixel(primitives, density):
-    """More than fit the list of a tile, or that of a block: none is dropped."""
-    rays, prims = make_rays(height=5, width=6), make_prims(primitives=primitives, side=2, density=density, spread=0.02)
+@pytest.mark.parametrize(
+    "height, width, primitives, density",
+    [(5, 6, 60, 0.1), (5, 6, 700, 0.02), (5, 6, 700, 3.0), (5, 6, 3000, 0.01), (5, 6, 3000, 1.0), (60, 75, 60, 0.1), (60, 75, 130, 2.0)],
+)
+def test_primitives_on_one_pixel(height, width, primitives, density):
+    """More than a ray or a tile has slots for, than fit the list of a tile, or that of a block: none is dropped."""
+    rays, prims = make_rays(height=height, width=width), make_prims(primitives=primitives, side=2, density=density, spread=0.02)
     assert_close(run(rays, prims), run(rays, prims, "twin"), 3e-3)
 
 
@@ -179,6 +182,19 @@ def test_same_bits_from_run_to_run():
     first = run(rays, prims)
     for _ in range(5):
         assert_same_bits(run(rays, prims), first)
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("side", [8, 5])
+def test_bits_do_not_depend_on_primitives_elsewhere(side):
+    """Also where more primitives a pixel choose other constants for the march."""
+    rays, prims = make_rays(height=50, width=70), make_prims(primitives=40, side=side, density=30.0)
+    more = make_prims(primitives=2000, side=side, seed=1)
+    more = more._replace(position=more.position + 100.0)
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], 1), prims, more)
+    march = functools.partial(raymarch, rays, step_size=STEP, implementation="native")
+    assert_same_bits(march(both), march(prims))
 
 
 @pytest.mark.gpu
