@@ -111,6 +111,26 @@ def test_equals_twin(frames, views, height, width, primitives, side, warp_side):
 
 @pytest.mark.gpu
 @on_gpu
+@pytest.mark.parametrize("primitives, half, density", [(2500, 0.05, 6.0), (2500, 0.4, 0.02), (3, 1.3, 0.2)])
+def test_primitives_small_and_large(primitives, half, density):
+    """Side 8 with a warp a primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells."""
+    rays, prims = make_rays(height=9, width=14), make_prims(primitives=primitives, half=half, density=density)
+    assert_close(run(rays, prims), run(rays, prims, "twin"))
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_many_rays_in_one_cell():
+    """A narrow bundle of rays along a primitive of the whole volume: more samples a cell than a lane should take alone."""
+    rays = make_rays(height=8, width=12)
+    middle = rays.direction[:, :, 4:5, 6:7]
+    rays = rays._replace(direction=middle + 0.01 * (rays.direction - middle))
+    prims = make_prims(primitives=2, half=1.5, density=0.2, spread=0.1)
+    assert_close(run(rays, prims), run(rays, prims, "twin"))
+
+
+@pytest.mark.gpu
+@on_gpu
 @pytest.mark.parametrize("density", [0.0, 1e-3, 60.0, 1e6])
 def test_densities(density):
     rays, prims = make_rays(), make_prims(density=density)
