@@ -131,6 +131,16 @@ def test_many_rays_in_one_cell():
 
 @pytest.mark.gpu
 @on_gpu
+def test_rays_that_cancel():
+    """The first and last rays of a tile are opposite, so that its cone has no axis."""
+    rays = make_rays(height=4, width=8, distance=0.2)
+    rays = rays._replace(direction=rays.direction.at[:, :, -1, -1].set(-rays.direction[:, :, 0, 0]))
+    prims = make_prims()
+    assert_close(run(rays, prims), run(rays, prims, "twin"))
+
+
+@pytest.mark.gpu
+@on_gpu
 @pytest.mark.parametrize("density", [0.0, 1e-3, 60.0, 1e6])
 def test_densities(density):
     rays, prims = make_rays(), make_prims(density=density)
