@@ -58,7 +58,8 @@ def _series(name: str, points: list[tuple[int, float]]) -> dict:
 def main(arguments: list[str]) -> None:
     if len(arguments) < 2:
         sys.exit("step_chart.py: name one JSON file or more, as in docs/step/*.json")
-    reports = [json.loads(pathlib.Path(name).read_text()) for name in arguments[1:]]
+    files = [json.loads(pathlib.Path(name).read_text()) for name in arguments[1:]]
+    reports = [file for file in files if "rows" in file]  # traces lie beside them
     pathlib.Path(_OUT.value).write_text(json.dumps(chart(reports), indent=1) + "\n")
 
 
