@@ -4,8 +4,8 @@
   ava-train --config=ava256:quick --config.data.root=CAPTURES --workdir=RUN    # the same model, a recipe for a thousand steps
   ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN     # 1,024 primitives, minutes on a laptop
 
-Recipe of `full`: Codec Avatar Studio (NeurIPS 2024), section 4 and its released training code's defaults. `quick` on four people, 863 images,
-H200: after 1,000 steps 32.8 to 33.6 dB on unseen frames and 30.1 to 30.4 dB on the faces of unseen cameras (docs/performance.md).
+Recipe of `full`: Codec Avatar Studio (NeurIPS 2024), section 4 and its released training code's defaults. `quick` on four people, 863
+images, H200: after 1,000 steps 32.8 to 33.6 dB on unseen frames and 30.1 to 30.4 dB on the faces of unseen cameras (docs/performance.md).
 """
 
 from ml_collections import ConfigDict

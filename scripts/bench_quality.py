@@ -5,8 +5,8 @@
 
 The step, the order of samples and the scores are ava-train's and ava-eval's own; only reading is left out: all samples of a small set of
 captures lie on the device. Seconds are those of stepping, without compilation and scoring. CURVE.json holds the loss terms (means of 50
-steps), seconds, and at each step of --score_at the mean scores of each split, with what explains them: the mean alpha over the face, and how
-far vertices are off (mm).
+steps), seconds, and at each step of --score_at the mean scores of each split, with what explains them: the mean alpha over the face, and
+how far vertices are off (mm).
 """
 
 import concurrent.futures
@@ -207,8 +207,9 @@ def _run(step: Callable, state, batches: Iterator[Batch], score_at: list[int], s
 def _line(curve: dict[str, Any]) -> str:
     """The last scores on a line."""
     last = curve["scores"][-1]
-    found = [f"{split}: " + ", ".join(f"{name} {mean[name]:.4g}" for name in _PRINTED if name in mean) for split, mean in last["splits"].items()]
-    return f"step {last['step']}, {last['seconds']:.1f} s; {'; '.join(found)}; training L1 {curve['blocks'][-1]['image']:.2f}"
+    found = {split: ", ".join(f"{name} {mean[name]:.4g}" for name in _PRINTED if name in mean) for split, mean in last["splits"].items()}
+    scored = "; ".join(f"{split}: {text}" for split, text in found.items())
+    return f"step {last['step']}, {last['seconds']:.1f} s; {scored}; training L1 {curve['blocks'][-1]['image']:.2f}"
 
 
 def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
