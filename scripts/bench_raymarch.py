@@ -7,9 +7,9 @@
 
 The scene: 16,384 primitives of 8^3, the rig's cameras of `bench_cameras.npz`, at 1024 x 667 over `downsample`; `init`: density 1,
 as when training starts; `trained`: dense, so that rays saturate. Each view is a frame with primitives of its own, as in training.
-Prints milliseconds a call (p50, p90), samples inside primitives up to saturation, samples a second and, where the device's rates are
-known, the floor and the ratio to it. `--json=FILE` writes the same as JSON, with the machine, commit and command; after --growth and
---cores it is a chart for chart.py too.
+Prints milliseconds a call (p50, p90) of the forward pass, the backward pass and both, samples inside primitives up to saturation,
+samples a second and, where the device's rates are known, the floor and the ratio to it. `--json=FILE` writes the same as JSON, with
+the machine, commit and command; after --growth and --cores it is a chart for chart.py too.
 
 The floor is the larger of two times. Memory: the bytes that must move (inputs read once, results written once). Samples: on a GPU the
 128 bytes that a sample reads from the nearest cache (backward: 256 more, of its gradient); on a CPU the operations of a sample, 140
@@ -106,8 +106,8 @@ def count_samples(cameras: Cameras, rays: Rays, prims, steps: np.ndarray) -> int
     return total
 
 
-def floors(rays: Rays, prims, samples: int) -> tuple[float, float] | None:
-    """Seconds that forward and forward + backward need at least, where the device's rates are known."""
+def floors(rays: Rays, prims, samples: int) -> dict[str, float] | None:
+    """Seconds that each pass needs at least, where the device's rates are known."""
     device = jax.devices()[0]
     if device.platform == "cpu":
         memory, arithmetic = cpu_rates()
@@ -120,7 +120,7 @@ def floors(rays: Rays, prims, samples: int) -> tuple[float, float] | None:
     pixels, template = rays.bounds.size // 2, 4 * prims.rgba.size
     forward = max((template + pixels * (32 + 40)) / memory, needs[0])
     backward = max((2 * template + pixels * (32 + 40)) / memory, needs[1])
-    return forward, forward + backward
+    return {"forward": forward, "backward": backward, "forward + backward": forward + backward}
 
 
 @functools.cache
@@ -162,23 +162,39 @@ def march(rays, prims):
 
 
 @jax.jit
+def march_for_gradient(rays, prims):
+    """RGBA, and what takes its cotangent to the gradients of the primitives."""
+    return jax.vjp(lambda p: march(rays, p), prims)
+
+
+@jax.jit
+def transpose(linear, cotangent):
+    return linear(cotangent)
+
+
+@jax.jit
 def differentiate(rays, prims, cotangent):
-    rgba, transpose = jax.vjp(lambda p: march(rays, p), prims)
-    return rgba, *transpose(cotangent)
+    rgba, linear = march_for_gradient(rays, prims)
+    return rgba, *linear(cotangent)
 
 
 def time_scene(name: str, rays: Rays, prims, samples: int) -> None:
     cotangent = jnp.asarray(np.random.default_rng(1).standard_normal((*rays.bounds.shape[:-1], 4), np.float32))
     floor = floors(rays, prims, samples)
-    for i, (label, function, args) in enumerate((("forward", march, ()), ("forward + backward", differentiate, (cotangent,)))):
-        p50, p90 = time_calls(function, rays, prims, *args)
+    linear = march_for_gradient(rays, prims)[1]
+    passes = {
+        "forward": (march, rays, prims), "backward": (transpose, linear, cotangent),
+        "forward + backward": (differentiate, rays, prims, cotangent),
+    }  # fmt: skip
+    for label, (function, *args) in passes.items():
+        p50, p90 = time_calls(function, *args)
         result = {"scene": name, "pass": label, "p50_ms": p50 * 1e3, "p90_ms": p90 * 1e3}
         result |= {"samples": samples, "samples_per_s": samples / p50}
         line = f"{name:24} {label:19} p50 {p50 * 1e3:8.3f} ms  p90 {p90 * 1e3:8.3f} ms"
         line += f"  {samples / 1e6:7.2f} M samples  {samples / p50 / 1e6:8.1f} M samples/s"
         if floor:
-            line += f"  floor {floor[i] * 1e3:6.3f} ms  ratio {p50 / floor[i]:5.1f}"
-            result |= {"floor_ms": floor[i] * 1e3, "ratio": p50 / floor[i]}
+            line += f"  floor {floor[label] * 1e3:6.3f} ms  ratio {p50 / floor[label]:5.1f}"
+            result |= {"floor_ms": floor[label] * 1e3, "ratio": p50 / floor[label]}
         print(line, flush=True)
         _RESULTS.append(result)
 

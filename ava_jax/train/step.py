@@ -4,6 +4,7 @@ Each device differentiates its own share of the loss, and the shares' gradients 
 shard_map's own replication rules, which a custom call can break in silence, out of the gradients.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -114,7 +115,16 @@ def make_step(
         params, running, opt_state = kept
         return TrainState(state.step + 1, packing.unpack(params, state.params), running, opt_state, state.key, guard), metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, compiler_options=_compiler_options(mesh))
+
+
+def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
+    """On a GPU, loops and branches go into XLA's command buffers too: by default each of them breaks the step's thousands of launches
+    apart, and the host waits for its condition at every turn. The user's own XLA_FLAGS go first.
+    """
+    name, kinds = "xla_gpu_enable_command_buffer", "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
+    wanted = mesh.devices.flat[0].platform == "gpu" and name not in os.environ.get("XLA_FLAGS", "")
+    return {name: kinds} if wanted else None
 
 
 def _gradient_share(task, graphdef, weights, params, running, constants, batch, step, key):

@@ -111,6 +111,36 @@ def test_equals_twin(frames, views, height, width, primitives, side, warp_side):
 
 @pytest.mark.gpu
 @on_gpu
+@pytest.mark.parametrize("primitives, half, density", [(2500, 0.05, 6.0), (2500, 0.4, 0.02), (3, 1.3, 0.2)])
+def test_primitives_small_and_large(primitives, half, density):
+    """Side 8 with a warp a primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells."""
+    rays, prims = make_rays(height=9, width=14), make_prims(primitives=primitives, half=half, density=density)
+    assert_close(run(rays, prims), run(rays, prims, "twin"))
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_many_rays_in_one_cell():
+    """A narrow bundle of rays along a primitive of the whole volume: more samples a cell than a lane should take alone."""
+    rays = make_rays(height=8, width=12)
+    middle = rays.direction[:, :, 4:5, 6:7]
+    rays = rays._replace(direction=middle + 0.01 * (rays.direction - middle))
+    prims = make_prims(primitives=2, half=1.5, density=0.2, spread=0.1)
+    assert_close(run(rays, prims), run(rays, prims, "twin"))
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_rays_that_cancel():
+    """The first and last rays of a tile are opposite, so that its cone has no axis."""
+    rays = make_rays(height=4, width=8, distance=0.2)
+    rays = rays._replace(direction=rays.direction.at[:, :, -1, -1].set(-rays.direction[:, :, 0, 0]))
+    prims = make_prims()
+    assert_close(run(rays, prims), run(rays, prims, "twin"))
+
+
+@pytest.mark.gpu
+@on_gpu
 @pytest.mark.parametrize("density", [0.0, 1e-3, 60.0, 1e6])
 def test_densities(density):
     rays, prims = make_rays(), make_prims(density=density)
@@ -130,10 +160,13 @@ def test_starts_inside_and_parallel_to_axes():
 
 @pytest.mark.gpu
 @on_gpu
-@pytest.mark.parametrize("primitives, density", [(700, 0.02), (700, 3.0), (3000, 0.01), (3000, 1.0)])
-def test_primitives_on_one_pixel(primitives, density):
-    """More than fit the list of a tile, or that of a block: none is dropped."""
-    rays, prims = make_rays(height=5, width=6), make_prims(primitives=primitives, side=2, density=density, spread=0.02)
+@pytest.mark.parametrize(
+    "height, width, primitives, density",
+    [(5, 6, 60, 0.1), (5, 6, 700, 0.02), (5, 6, 700, 3.0), (5, 6, 3000, 0.01), (5, 6, 3000, 1.0), (60, 75, 60, 0.1), (60, 75, 130, 2.0)],
+)
+def test_primitives_on_one_pixel(height, width, primitives, density):
+    """More than a ray or a tile has slots for, than fit the list of a tile, or that of a block: none is dropped."""
+    rays, prims = make_rays(height=height, width=width), make_prims(primitives=primitives, side=2, density=density, spread=0.02)
     assert_close(run(rays, prims), run(rays, prims, "twin"), 3e-3)
 
 
@@ -179,6 +212,19 @@ def test_same_bits_from_run_to_run():
     first = run(rays, prims)
     for _ in range(5):
         assert_same_bits(run(rays, prims), first)
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("side", [8, 5])
+def test_bits_do_not_depend_on_primitives_elsewhere(side):
+    """Also where more primitives a pixel choose other constants for the march."""
+    rays, prims = make_rays(height=50, width=70), make_prims(primitives=40, side=side, density=30.0)
+    more = make_prims(primitives=2000, side=side, seed=1)
+    more = more._replace(position=more.position + 100.0)
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], 1), prims, more)
+    march = functools.partial(raymarch, rays, step_size=STEP, implementation="native")
+    assert_same_bits(march(both), march(prims))
 
 
 @pytest.mark.gpu

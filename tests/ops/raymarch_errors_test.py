@@ -1,6 +1,7 @@
 """What the raymarch op refuses: at trace, before anything is compiled or run, naming the argument, what was wanted and what came."""
 
 import functools
+import types
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from raymarch_scenes import STEP, primitives, rays
 
 from ava_jax.core.types import Primitives, Rays
-from ava_jax.ops import raymarch
+from ava_jax.ops import native, raymarch
 
 F, N, H, W, K, D, E = 1, 2, 3, 4, 5, 2, 3
 SHAPES = {
@@ -100,3 +101,16 @@ def test_tuples_are_not_rays():
         march(tuple(r), p)
     with pytest.raises(ValueError, match=r"prims must be Primitives\(position, rotation, scale, rgba\); got dict"):
         march(r, p._asdict())
+
+
+def test_a_gpu_that_is_not_served_is_named(monkeypatch):
+    """With what to do about it; the twin serves then."""
+    module = types.SimpleNamespace(registrations=dict, unserved_devices=lambda: "device 0 (sm_70)", oldest=lambda: 75)
+    monkeypatch.setattr(native.importlib.util, "find_spec", lambda name: module)
+    monkeypatch.setattr(native.importlib, "import_module", lambda name: module)
+    said = []
+    monkeypatch.setattr(native.logging, "warning", lambda message, *arguments: said.append(message % arguments))
+    assert not native._register_cuda()
+    assert len(said) == 1 and "device 0 (sm_70)" in said[0] and "sm_75" in said[0] and "pip install" in said[0]
+    module.unserved_devices = lambda: ""
+    assert native._register_cuda() and len(said) == 1

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -150,3 +151,17 @@ def test_the_batch_must_divide_over_the_devices(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [None] * 3)
     with pytest.raises(ValueError, match="multiple of the 3 devices; got 4"):
         steps.device_mesh(4)
+
+
+def test_only_a_gpu_gets_command_buffers_and_the_users_own_flags_go_first(monkeypatch):
+    def mesh(platform):
+        return types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
+
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert steps._compiler_options(mesh("cpu")) is None
+    options = steps._compiler_options(mesh("gpu"))
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1.0) == 2.0  # this XLA knows the option and its values
+    with pytest.raises(Exception, match="not a valid"):
+        jax.jit(lambda x: x + 2, compiler_options={name: "LOOP" for name in options})(1.0)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_command_buffer=FUSION")
+    assert steps._compiler_options(mesh("gpu")) is None

@@ -1,8 +1,7 @@
 // Backward pass: before saturation compositing is a sum, so a primitive's gradient needs no other primitive. A thread block owns
 // a primitive's gradient (or a slab of it) in shared memory and writes it once; each of its threads owns some of its voxels, so
-// nothing is added atomically and the same bits come out of every run.
-#include "cuda.h"
-#include "device.cuh"
+// nothing is added atomically and the same bits come out of every run. cells.cu does templates of side 8 where there are many.
+#include "backward.cuh"
 #include "sample.cuh"
 #include "spread.cuh"
 #include "stage.cuh"
@@ -11,12 +10,10 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - position
 // So many samples of a lane are added in float32, then in float64.
 constexpr int kBatchesBetweenCollections = 64;
 constexpr size_t kSlabBytes = 32 << 10;
 constexpr int64_t kFewPrimitives = 2048;
-constexpr float kInside = 0.99999994f;  // the largest number below 1
 
 struct Ray {
   float4 rgb_alpha;
@@ -36,8 +33,6 @@ __device__ __forceinline__ float4 SampleCotangent(const Ray& ray, int step, cons
   *log_fade = d_alpha * alpha;
   return make_float4(g.x * alpha, g.y * alpha, g.z * alpha, d_alpha * opacity);
 }
-
-__device__ __forceinline__ float Dot(const float4& a, const float4& b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
 
 // A sample of a template of side 8: records its spread; dy gets dL/dy but for the fade.
 __device__ __forceinline__ void ReadAndSpread(const float4* voxels, const float y[3], const Ray& ray, int step, float opacity,
@@ -183,17 +178,6 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
   }
 }
 
-// Adds a warp's sums over its lanes to lane i's total of sum i, and clears them.
-__device__ __forceinline__ void CollectPose(int lane, float sums[kPoseSums], double* total) {
-#pragma unroll
-  for (int i = 0; i < kPoseSums; ++i) {
-    float sum = sums[i];
-    for (int j = 16; j > 0; j /= 2) sum += __shfl_xor_sync(kAllLanes, sum, j);
-    if (lane == i) *total += sum;
-    sums[i] = 0.0f;
-  }
-}
-
 // Sums the copies of one slab and writes it. `gradient` has 4 channels a voxel, or 3.
 template <int kSide, int kCopies, int kThreads, bool kToField>
 __device__ __forceinline__ void WriteSlab(const float* copies, const Target& target, int slab_begin, float* gradient, bool any) {
@@ -218,11 +202,11 @@ __device__ __forceinline__ void WriteSlab(const float* copies, const Target& tar
   }
 }
 
-template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
+template <int kSide, bool kHasWarp, bool kToField, int kWarps>
 __global__ void __launch_bounds__(kWarps* kWarp)
     Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
   extern __shared__ float4 memory[];
-  constexpr int kCopies = kWarps * kVector, kThreads = kWarps * kWarp;
+  constexpr int kCopies = kWarps, kThreads = kWarps * kWarp;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   float* copies = reinterpret_cast<float*>(memory);
   WarpShared<kSide>* own = reinterpret_cast<WarpShared<kSide>*>(copies + kCopies * target.cells * kWarp) + warp;
@@ -232,7 +216,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const unsigned frame = static_cast<unsigned>(at) / primitives;
   const int primitive = static_cast<int>(static_cast<unsigned>(at) % primitives);
   const Pose pose = LoadPose(scratch, at);
-  const Owner<kVector> owner(lane, copies + warp * kVector * target.cells * kWarp, target.cells);
+  const Owner owner(lane, copies + warp * target.cells * kWarp);
   float sums[kPoseSums] = {};
   double total_sum = 0.0;
   int batches = 0;  // since the sums were collected
@@ -247,7 +231,10 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     CollectPose(lane, sums, &total_sum);
     batches = 0;
   };
-  ForEachBlock(scratch, grid, frame, scratch.spheres[at], pose, lane, [&](int64_t block, unsigned tiles) {
+  Walk walk(frame, grid);
+  int64_t block;
+  unsigned tiles;
+  while (walk.Next(scratch, grid, scratch.spheres[at], pose, lane, &block, &tiles)) {
     if (!any) {
       any = true;
       for (int i = threadIdx.x; i < kCopies * target.cells * kClasses; i += kThreads) {
@@ -263,7 +250,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     } else {
       for (; tiles != 0; tiles &= tiles - 1) mine |= turn++ % kWarps == warp ? tiles & -tiles : 0u;
     }
-    if (mine == 0) return;
+    if (mine == 0) continue;
     PackedRay next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(mine), lane);
     while (mine != 0) {
       const PackedRay ray = next;
@@ -274,7 +261,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
       for (; staged.samples - begin >= kWarp; begin += kWarp) process(begin);
       if (begin > 0) Carry(lane, begin, &own->stage, &staged);
     }
-  });
+  }
   if (staged.samples > 0) process(0);
   CollectPose(lane, sums, &total_sum);
   if (!kToField && lane < kPoseSums) own->pose[lane] = static_cast<float>(total_sum);
@@ -325,19 +312,17 @@ Target MakeTarget(int side, bool whole, int copies) {
   return t;
 }
 
-template <int kSide, bool kHasWarp, bool kToField, int kWarps, int kVector>
+template <int kSide, bool kHasWarp, bool kToField, int kWarps>
 cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, float* gradients, cudaStream_t stream) {
-  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps, kVector>;
-  const Target target = MakeTarget(side, kSide > 0, kWarps * kVector);
-  const size_t bytes = size_t{4} * kWarps * kVector * target.cells * kWarp +
-                       kWarps * sizeof(WarpShared<kSide>);
+  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps>;
+  const Target target = MakeTarget(side, kSide > 0, kWarps);
+  const size_t bytes = size_t{4} * kWarps * target.cells * kWarp + kWarps * sizeof(WarpShared<kSide>);
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives * target.slabs);
   kernel<<<blocks, kWarps * kWarp, bytes, stream>>>(scene, scratch, grid, target, gradients);
   return cudaGetLastError();
 }
-
 
 Scratch CarveBackward(Carver* carver, const Shape& s) {
   const Grid g = MakeGrid(s);
@@ -370,14 +355,14 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
   Prepare(scene, &cotangent, scratch, stream);
   cudaError_t error;
   if (scene.warp != nullptr) {
-    error = Launch<0, true, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
-    if (error == cudaSuccess) error = Launch<0, true, true, 1, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
+    error = Launch<0, true, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    if (error == cudaSuccess) error = Launch<0, true, true, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
   } else if (s.side == 8) {
     // Few primitives would leave most of the GPU idle with a warp each.
-    error = count < kFewPrimitives ? Launch<8, false, false, 4, 1>(scene, scratch, grid, s.side, gradient.rgba, stream)
-                                   : Launch<8, false, false, 1, 2>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    error = count < kFewPrimitives ? Launch<8, false, false, 4>(scene, scratch, grid, s.side, gradient.rgba, stream)
+                                   : DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
   } else {
-    error = Launch<0, false, false, 1, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    error = Launch<0, false, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }
   if (error != cudaSuccess) return error;
   WritePoses<<<static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream>>>(scene, scratch, gradient, count);

@@ -52,11 +52,11 @@ __device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& sou
 }
 
 // Lists the candidates with samples at steps from <= n < until; returns how many there are, or -1 if the list has no room. `queue`
-// has room for 64.
+// has room for 64. *first gets the first step with samples, kMaxSteps if there is none.
 __device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, int from, int until, int lane, int* queue,
-                                           TileList* tile) {
+                                           TileList* tile, int* first) {
   const Cone cone = LoadCone(scratch.tiles, source.cone);
-  int kept = 0, waiting = 0;
+  int kept = 0, waiting = 0, least = kMaxSteps;
   for (int i = 0; i < source.count; i += kWarp) {
     const int k = Candidate(source, min(i + lane, source.count - 1));
     float nearest, farthest;
@@ -78,6 +78,7 @@ __device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source&
       const unsigned mask = __ballot_sync(kAllLanes, touches);
       if (kept + __popc(mask) > kTileCapacity) return -1;
       if (touches) {
+        least = min(least, entry.first);
         const int at = kept + __popc(mask & LanesBelow(lane));
         tile->primitive[at] = entry.primitive;
         tile->range[at] = make_ushort2(static_cast<unsigned short>(min(entry.first, kFarStep - 1)),
@@ -87,6 +88,7 @@ __device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source&
     }
   }
   __syncwarp();
+  *first = WarpLeast(least);
   return kept;
 }
 

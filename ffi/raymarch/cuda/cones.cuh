@@ -57,7 +57,11 @@ __device__ __forceinline__ void Close(Cone* cone, float sine, float radius, bool
   cone->cosine = sqrtf(fmaxf(0.0f, 1.0f - cone->sine * cone->sine));
   const float far = fmaxf(fmaxf(fabsf(cone->apex.x), fabsf(cone->apex.y)), fabsf(cone->apex.z));
   cone->radius = wide ? INFINITY : radius * 1.00001f + far * 1e-6f;
-  if (wide) cone->far = INFINITY;
+  if (!wide) return;
+  cone->far = INFINITY;
+  // Rays that cancel have no axis, and it must compare.
+  cone->apex = make_float3(0.0f, 0.0f, 0.0f);
+  cone->axis = make_float3(0.0f, 0.0f, 1.0f);
 }
 
 __device__ __forceinline__ Cone NoCone() {

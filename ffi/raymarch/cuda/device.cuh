@@ -25,6 +25,13 @@ __device__ __forceinline__ float Reciprocal(float x) {
   return inverse;
 }
 
+// 0 where x is subnormal.
+__device__ __forceinline__ float SquareRoot(float x) {
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+}
+
 // For x in [-24, 0]: no result is subnormal.
 __device__ __forceinline__ float Exp(float x) {
   float power;
@@ -153,7 +160,7 @@ __device__ __forceinline__ bool Touches(const Cone& cone, float4 sphere, float* 
   const float along = x * cone.axis.x + y * cone.axis.y + z * cone.axis.z;
   const float cx = y * cone.axis.z - z * cone.axis.y, cy = z * cone.axis.x - x * cone.axis.z, cz = x * cone.axis.y - y * cone.axis.x;
   const float square = cx * cx + cy * cy + cz * cz;
-  const float across = sqrtf(square), distance = sqrtf(square + along * along);
+  const float across = SquareRoot(square), distance = SquareRoot(square + along * along);
   const float reach = (sphere.w + cone.radius) + distance * 4e-6f;
   *nearest = along * cone.cosine - across * cone.sine - reach;
   *farthest = distance + reach;
@@ -177,7 +184,7 @@ __device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, f
     const float* row = pose.matrix + 3 * i;
     const float start = row[0] * v[0] + row[1] * v[1] + row[2] * v[2];
     const float slope = row[0] * cone.axis.x + row[1] * cone.axis.y + row[2] * cone.axis.z;
-    const float length = sqrtf(row[0] * row[0] + row[1] * row[1] + row[2] * row[2]);
+    const float length = SquareRoot(row[0] * row[0] + row[1] * row[1] + row[2] * row[2]);
     const float size = fabsf(row[0] * v[0]) + fabsf(row[1] * v[1]) + fabsf(row[2] * v[2]);
     const float bound = 1.0001f + spread * length + size * 2e-6f;
     const float inverse = Reciprocal(slope), a = (-bound - start) * inverse, b = (bound - start) * inverse;

@@ -1,11 +1,12 @@
 // Forward pass: a warp marches the rays of a tile of 8 x 4 pixels, a lane each, through the primitives listed for its block.
 //
-// Steps go by in windows. In a window up to 32 primitives have slots; a lane finds at which steps its ray enters and leaves each, then
-// goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
+// Steps go by in windows. In a window the tile's primitives have slots; a lane finds at which steps its ray enters and leaves each,
+// then goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
 #include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
 #include "sample.cuh"
+#include "window.cuh"
 
 namespace ava {
 namespace raymarch {
@@ -13,16 +14,10 @@ namespace {
 
 constexpr int kMarchWarps = 4;
 constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
-constexpr int kSteps = 32;       // of a window at most: a bit each
-constexpr int kSlots = 32;       // primitives in a window: a bit each
-
-// Lane-private columns, but for the slots.
-struct WindowScratch {
-  float4 row[kSlots][3];              // of the box's matrix; its offset for positions relative to the window's reference point
-  unsigned change[kSteps][kWarp];     // slots whose samples begin or end with the step, by ray
-  int primitive[kSlots];
-  TileList list;
-};
+// Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
+// waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
+constexpr int kFewSlots = 32, kManySlots = 96;
+constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
 
 // A lane's ray. What saturated it is written as soon as it is known.
 struct Ray {
@@ -32,184 +27,152 @@ struct Ray {
   bool saturated;
 };
 
-// Steps begin <= n < end, with positions relative to a point near them.
-struct Window {
-  int base;  // the step whose position is the reference point: bits do not depend on which primitives have slots
-  int begin, end;
-  float3 reference;
+// A sample whose voxels are on their way from memory; with sides other than 8, its colour and density.
+template <int kSide>
+struct Sample {
+  float4 voxel[kSide == 8 ? 8 : 1];
+  float x, y, z;  // weights of the latter voxels along each axis; along x of those read second
+  float opacity;  // alpha that a density of 1 adds
+  int step, slot;
 };
 
-// The 8 voxels around y, all |y| < 1, interpolated. `voxel` is the primitive's first in its frame's template.
-template <int kSide>
-__device__ __forceinline__ float4 ReadInside(const float4* voxels, int side, unsigned voxel, const float y[3]) {
-  float fx, fy, fz;
-  const float4* lower;
-  if constexpr (kSide == 8) {
-    const Cell8 cell = PlaceInside8(y);
-    fx = cell.fx, fy = cell.fy, fz = cell.fz;
-    lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
-  } else {
-    const Cell cell = PlaceInside(y, side);
-    fx = cell.fraction[0], fy = cell.fraction[1], fz = cell.fraction[2];
-    lower = voxels + ((cell.at[2] * side + cell.at[1]) * side + cell.at[0]);
-  }
-  float4 v[8];
+// The 8 voxels around y, all |y| < 1. `voxel` is the primitive's first in its frame's template. The L1 serves the words of a
+// quarter-warp from banks by x alone: where y and z add up to an odd number, the upper x is read first, so that neighbours do not
+// meet in a bank.
+__device__ __forceinline__ void ReadVoxels(const float4* voxels, unsigned voxel, const float y[3], Sample<8>* sample) {
+  const Cell8 cell = PlaceInside8(y);
+  const float4* lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
+  const unsigned odd = (cell.y ^ cell.z) & 1;
+  sample->x = odd ? 1.0f - cell.fx : cell.fx;
+  const float4* one = lower + odd;
+  const float4* other = lower + (odd ^ 1);
+  sample->y = cell.fy, sample->z = cell.fz;
 #pragma unroll
-  for (int corner = 0; corner < 8; ++corner) {
-    v[corner] = __ldg(lower + ((corner >> 2) * side + (corner >> 1 & 1)) * side + (corner & 1));
+  for (int row = 0; row < 4; ++row) {
+    sample->voxel[2 * row] = __ldg(one + (row >> 1) * 64 + (row & 1) * 8);
+    sample->voxel[2 * row + 1] = __ldg(other + (row >> 1) * 64 + (row & 1) * 8);
   }
-  const float w11 = fz * fy, w10 = fz - w11, w01 = fy - w11, w00 = 1.0f - fz - w01;  // of the rows, by z and y
-  const float rows[4] = {w00, w01, w10, w11};
+}
+
+__device__ __forceinline__ float4 Interpolate(const Sample<8>& sample) {
+  const float w11 = sample.z * sample.y, w10 = sample.z - w11, w01 = sample.y - w11, w00 = 1.0f - sample.z - w01;
+  const float rows[4] = {w00, w01, w10, w11};  // by z and y
   float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
-    const float upper = rows[row] * fx;
-    AddScaled(&value, v[2 * row], rows[row] - upper);
-    AddScaled(&value, v[2 * row + 1], upper);
+    const float second = rows[row] * sample.x;
+    AddScaled(&value, sample.voxel[2 * row], rows[row] - second);
+    AddScaled(&value, sample.voxel[2 * row + 1], second);
   }
   return value;
 }
 
-// Colour and density at y, all |y| < 1.
+__device__ __forceinline__ float4 Interpolate(const Sample<0>& sample) { return sample.voxel[0]; }
+
+// Starts to read colour and density at y, all |y| < 1.
 template <int kSide, bool kHasWarp>
-__device__ __forceinline__ float4 ReadSample(const Scene& scene, int64_t first_primitive, int primitive, const float y[3]) {
+__device__ __forceinline__ void ReadSample(const Scene& scene, int64_t first_primitive, int primitive, const float y[3],
+                                           Sample<kSide>* sample) {
   const float4* all = reinterpret_cast<const float4*>(scene.rgba);
   if constexpr (kSide == 8) {
-    return ReadInside<8>(all + first_primitive * 512, 8, static_cast<unsigned>(primitive) * 512, y);
+    ReadVoxels(all + first_primitive * 512, static_cast<unsigned>(primitive) * 512, y, sample);
   } else {
     const int side = scene.shape.side;
     const int64_t at = first_primitive + primitive;
     const float4* voxels = all + at * (side * side * side);
-    if (!kHasWarp) return ReadInside<0>(voxels, side, 0, y);
-    const int e = scene.shape.warp_side;
-    float u[3];
-    ReadWarp(scene.warp + at * (3 * e * e * e), e, PlaceInside(y, e), u);
-    return ReadCell(voxels, side, PlaceAnywhere(u, side));
-  }
-}
-
-// Gives slots to the tile's candidates with samples in the window, in order of index, but for the first `skip`. Returns how many there
-// are; `next` gets the first step from the window's end on at which a candidate has samples.
-__device__ __forceinline__ int FillSlots(const Scratch& scratch, const Source& source, int lane, const Window& window,
-                                         int skip, WindowScratch* own, int* next) {
-  int count = 0, first = kMaxSteps;
-  for (int i = 0; i < source.count; i += kWarp) {
-    const Entry entry = Fetch(scratch, source, i + lane);
-    const bool some = entry.first < entry.last;
-    if (some && entry.last > window.end) first = min(first, max(entry.first, window.end));
-    const bool in = some && entry.first < window.end && entry.last > window.begin;
-    const unsigned mask = __ballot_sync(kAllLanes, in);
-    const int slot = count + __popc(mask & LanesBelow(lane)) - skip;
-    count += __popc(mask);
-    if (!in || slot < 0 || slot >= kSlots) continue;
-    const Pose pose = LoadPose(scratch, source.first_primitive + entry.primitive);
-    const float v[3] = {window.reference.x - pose.position[0], window.reference.y - pose.position[1],
-                        window.reference.z - pose.position[2]};
-#pragma unroll
-    for (int j = 0; j < 3; ++j) {
-      const float* row = pose.matrix + 3 * j;
-      own->row[slot][j] = make_float4(row[0], row[1], row[2], row[0] * v[0] + row[1] * v[1] + row[2] * v[2]);
+    if constexpr (!kHasWarp) {
+      sample->voxel[0] = ReadCell(voxels, side, PlaceInside(y, side));
+    } else {
+      const int e = scene.shape.warp_side;
+      float u[3];
+      ReadWarp(scene.warp + at * (3 * e * e * e), e, PlaceInside(y, e), u);
+      sample->voxel[0] = ReadCell(voxels, side, PlaceAnywhere(u, side));
     }
-    own->primitive[slot] = entry.primitive;
   }
-  *next = WarpLeast(first);
-  return count;
 }
 
-__device__ __forceinline__ bool InsideBox(const float y[3]) {
-  return (fabsf(y[0]) < 1.0f) & (fabsf(y[1]) < 1.0f) & (fabsf(y[2]) < 1.0f);
+// A lane's way through a window: relative to its reference point, step n lies at start + n by.
+struct Walk {
+  float start[3], by[3];
+  unsigned steps;         // that have samples and are still to come, a bit each
+  unsigned inside, left;  // the ray's slots that the step has samples in; those of them still to be taken
+  int step;
+};
+
+// The walk's next sample; false if there is none.
+template <int kSide, bool kHasWarp, int kTileSlots>
+__device__ __forceinline__ bool NextSample(const Scene& scene, int64_t first_primitive, int lane, const WindowScratch<kTileSlots>& own,
+                                           Walk* walk, Sample<kSide>* sample) {
+  while ((walk->steps | walk->left) != 0) {
+    if (walk->left == 0) {
+      const int next = FirstLane(walk->steps);
+      walk->steps &= walk->steps - 1;
+      // Where a step without samples lies between, nothing goes on.
+      walk->left = walk->inside = (next == walk->step + 1 ? walk->inside : 0u) ^ own.change[next][lane];
+      walk->step = next;
+    }
+    int slot = FirstLane(walk->left);
+    walk->left &= walk->left - 1;
+    if constexpr (kTileSlots > kRaySlots) slot = own.slot[slot][lane];
+    const float along = static_cast<float>(walk->step);
+    const float at[3] = {walk->start[0] + along * walk->by[0], walk->start[1] + along * walk->by[1],
+                         walk->start[2] + along * walk->by[2]};
+    const float y[3] = {Along(own.row[slot][0], at), Along(own.row[slot][1], at), Along(own.row[slot][2], at)};
+    if (!InsideBox(y)) continue;
+    ReadSample<kSide, kHasWarp>(scene, first_primitive, own.primitive[slot], y, sample);
+    sample->opacity = Fade(y) * scene.step_size;
+    sample->step = walk->step, sample->slot = slot;
+    return true;
+  }
+  return false;
 }
 
-__device__ __forceinline__ float Along(const float4& row, const float at[3]) {
-  return fmaf(row.z, at[2], fmaf(row.y, at[1], fmaf(row.x, at[0], row.w)));
+// Adds a sample to its ray; returns whether that saturates it.
+template <int kSide>
+__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide>& sample, int base, const int* primitives, Ray* ray) {
+  const float4 value = Interpolate(sample);
+  const float alpha = value.w * sample.opacity, before = ray->rgba.w, after = before + alpha;
+  const bool saturates = after >= 1.0f;  // never where it is not a number
+  const float part = saturates ? 1.0f - before : alpha;
+  ray->rgba.x += value.x * part;
+  ray->rgba.y += value.y * part;
+  ray->rgba.z += value.z * part;
+  ray->rgba.w = after;
+  if (!saturates) return false;
+  ray->rgba.w = 1.0f;
+  ray->march.count = 0.0f;
+  ray->saturated = true;
+  reinterpret_cast<float4*>(image.saturation)[ray->pixel] = make_float4(value.x, value.y, value.z, part);
+  reinterpret_cast<int2*>(image.saturation_at)[ray->pixel] = make_int2(base + sample.step, primitives[sample.slot]);
+  return true;
 }
 
-// Whole steps first <= n < last of a ray of `count` steps that hold all samples inside the slot's box. `start` and `by` are the ray's.
-// As StepRange, whose cases it has: an axis along which the ray stays is not bounded.
-__device__ __forceinline__ void SlotRange(const float4* rows, const float start[3], const float by[3], int count, int* first, int* last) {
-  float lo = 0.0f, hi = static_cast<float>(kSteps);
+// Marches a lane's ray through the window's slots first_slot <= slot < last_slot; or returns false, if a ray meets more than it has
+// room for.
+template <int kSide, bool kHasWarp, int kTileSlots>
+__device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& image, int64_t first_primitive, const Window& window,
+                                            int first_slot, int last_slot, int lane, WindowScratch<kTileSlots>* own, Ray* ray) {
+  Walk walk;
+  const float base = static_cast<float>(window.base);
+  const float reference[3] = {window.reference.x, window.reference.y, window.reference.z};
 #pragma unroll
   for (int i = 0; i < 3; ++i) {
-    const float4 row = rows[i];
-    const float inverse = Reciprocal(row.z * by[2] + (row.y * by[1] + row.x * by[0]));
-    const float middle = -Along(row, start) * inverse;
-    lo = fmaxf(middle - fabsf(inverse), lo);  // a NaN bounds nothing
-    hi = fminf(middle + fabsf(inverse), hi);
+    walk.by[i] = ray->march.step[i];
+    walk.start[i] = (ray->march.start[i] - reference[i]) + base * walk.by[i];
   }
-  constexpr float kSlack = 1e-3f;  // in steps: covers the rounding of the division
-  *first = static_cast<int>(fminf(lo, static_cast<float>(kSteps)) + (1.0f - kSlack));
-  *last = min(static_cast<int>(fmaxf(hi, -1.0f) + (1.0f + kSlack)), count);
-}
-
-// Notes, by step, which of the window's slots a lane's ray enters or leaves; returns the steps that have samples, a bit each.
-__device__ __forceinline__ unsigned FindSamples(const float start[3], const float by[3], int begin, int count, int slots, int lane,
-                                                WindowScratch* own) {
-  uint4* words = reinterpret_cast<uint4*>(own->change);
-#pragma unroll
-  for (int i = 0; i < kSteps / 4; ++i) words[i * kWarp + lane] = make_uint4(0, 0, 0, 0);
-  __syncwarp();
-  unsigned steps = 0, bit = 1;
-  for (int slot = 0; slot < slots; ++slot, bit *= 2) {
-    int first, last;
-    SlotRange(own->row[slot], start, by, count, &first, &last);
-    first = max(first, begin);
-    if (first < last) {
-      own->change[first][lane] ^= bit;
-      if (last < kSteps) own->change[last][lane] ^= bit;
-      steps |= (kAllLanes >> (32 - (last - first))) << first;
-    }
-  }
-  return steps;
-}
-
-// Marches a lane's ray through the window's first `slots` slots.
-template <int kSide, bool kHasWarp>
-__device__ __forceinline__ void MarchWindow(const Scene& scene, const Image& image, int64_t first_primitive, const Window& window,
-                                            int slots, int lane, WindowScratch* own, Ray* ray) {
-  const float* by = ray->march.step;
-  const float base = static_cast<float>(window.base);
-  const float start[3] = {(ray->march.start[0] - window.reference.x) + base * by[0],
-                          (ray->march.start[1] - window.reference.y) + base * by[1],
-                          (ray->march.start[2] - window.reference.z) + base * by[2]};
   const int count = static_cast<int>(fminf(ray->march.count, static_cast<float>(window.end))) - window.base;
-  unsigned steps = FindSamples(start, by, window.begin - window.base, count, slots, lane, own);
-  unsigned inside = 0, left = 0;  // slots that the step has samples in; those still to be taken
-  int step = -2, slot = 0;
-  float along = 0.0f, part = 0.0f;
-  float4 sample;
-  bool saturates = false;
-  while ((steps | left) != 0) {
-    if (left == 0) {
-      const int next = FirstLane(steps);
-      steps &= steps - 1;
-      // Where a step without samples lies between, nothing goes on.
-      left = inside = (next == step + 1 ? inside : 0u) ^ own->change[next][lane];
-      step = next;
-      along = static_cast<float>(step);
-    }
-    slot = FirstLane(left);
-    left &= left - 1;
-    const float at[3] = {start[0] + along * by[0], start[1] + along * by[1], start[2] + along * by[2]};
-    const float y[3] = {Along(own->row[slot][0], at), Along(own->row[slot][1], at), Along(own->row[slot][2], at)};
-    if (!InsideBox(y)) continue;
-    sample = ReadSample<kSide, kHasWarp>(scene, first_primitive, own->primitive[slot], y);
-    const float alpha = sample.w * Fade(y) * scene.step_size, before = ray->rgba.w, after = before + alpha;
-    saturates = after >= 1.0f;  // never where it is not a number
-    part = saturates ? 1.0f - before : alpha;
-    ray->rgba.x += sample.x * part;
-    ray->rgba.y += sample.y * part;
-    ray->rgba.z += sample.z * part;
-    ray->rgba.w = after;
-    if (saturates) break;
+  const bool fits = FindSamples(walk.start, walk.by, window.begin - window.base, count, first_slot, last_slot, lane, own, &walk.steps);
+  if constexpr (kTileSlots > kRaySlots) {
+    if (!__all_sync(kAllLanes, fits)) return false;
   }
-  if (saturates) {
-    ray->rgba.w = 1.0f;
-    ray->march.count = 0.0f;
-    ray->saturated = true;
-    reinterpret_cast<float4*>(image.saturation)[ray->pixel] = make_float4(sample.x, sample.y, sample.z, part);
-    reinterpret_cast<int2*>(image.saturation_at)[ray->pixel] = make_int2(window.base + step, own->primitive[slot]);
+  walk.inside = walk.left = 0;
+  walk.step = -2;
+  Sample<kSide> sample;
+  while (NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &sample)) {
+    if (Composite(image, sample, window.base, own->primitive, ray)) break;
   }
   __syncwarp();
+  return true;
 }
 
 // Position of a ray of the tile at a step: the window's reference point.
@@ -221,24 +184,29 @@ __device__ __forceinline__ float3 Reference(const MarchRay& ray, int lane, int s
   return make_float3(at[0], at[1], at[2]);
 }
 
-// Lists the tile's candidates from a step on; returns the step up to which the list holds them.
-__device__ __forceinline__ int ListFrom(const Scratch& scratch, const Source& block, int from, int lane, WindowScratch* own,
-                                        Source* source) {
+// Lists the tile's candidates from step *next on; returns the step up to which the list holds them. *next becomes the first with
+// samples, as far as known.
+template <int kTileSlots>
+__device__ __forceinline__ int ListFrom(const Scratch& scratch, const Source& block, int lane, WindowScratch<kTileSlots>* own,
+                                        Source* source, int* next) {
+  const int from = *next;
   for (int span = kMaxSteps; span > 0; span = span > 512 ? 512 : span / 2) {
     const int until = min(from + span, kMaxSteps);
-    const int count = ListForTile(scratch, block, from, until, lane, reinterpret_cast<int*>(own->change), &own->list);
+    int first;
+    const int count = ListForTile(scratch, block, from, until, lane, reinterpret_cast<int*>(own->change), &own->list, &first);
     if (count < 0) continue;
     source->tile = &own->list;
     source->count = count;
+    *next = max(from, first);
     return until;
   }
   *source = block;  // more at one step than have room
   return kMaxSteps;
 }
 
-template <int kSide, bool kHasWarp>
+template <int kSide, bool kHasWarp, int kTileSlots>
 __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image, const Scratch& scratch, const Source& block, int lane,
-                                          WindowScratch* own, Ray* ray) {
+                                          WindowScratch<kTileSlots>* own, Ray* ray) {
   const unsigned rays = __ballot_sync(kAllLanes, ray->march.count > 0.0f);
   if (rays == 0) return;
   Source source = block;
@@ -247,27 +215,38 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
   while (__any_sync(kAllLanes, static_cast<float>(min(next, until)) < ray->march.count)) {
     if (next >= until) {
       if (until == kMaxSteps) return;
-      window.begin = until - 1, window.end = until;
-      until = ListFrom(scratch, block, until, lane, own, &source);
-      FillSlots(scratch, source, lane, window, kMaxSteps, own, &next);
+      next = until;
+      until = ListFrom(scratch, block, lane, own, &source, &next);
       continue;
     }
     window.begin = next;
     window.base = next / kSteps * kSteps;
     window.end = min(window.base + kSteps, until);
     window.reference = Reference(ray->march, FirstLane(rays), window.base);
-    int count;
-    while ((count = FillSlots(scratch, source, lane, window, 0, own, &next)) > kSlots && window.end - window.begin > 1) {
-      window.end = window.begin + (window.end - window.begin) / 2;
-    }
-    for (int skip = 0; skip < count; skip += kSlots) {
-      if (skip > 0) FillSlots(scratch, source, lane, window, skip, own, &next);
-      MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, min(count - skip, kSlots), lane, own, ray);
+    const auto halve = [&] { window.end = window.begin + (window.end - window.begin) / 2; };
+    for (int skip = 0, count = 1; skip < count;) {
+      count = FillSlots(scratch, source, lane, window, skip, own, &next);
+      if (count > kTileSlots && window.end - window.begin > 1) {
+        halve();
+        continue;
+      }
+      const int filled = min(count - skip, kTileSlots);
+      for (int done = 0; done < filled;) {
+        const bool single = window.end - window.begin == 1;  // goes by in groups that any ray has room for
+        const int last = single ? min(done + kRaySlots, filled) : filled;
+        if (MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
+          done = last;
+        } else {
+          halve();
+          next = window.end;
+        }
+      }
+      skip += kTileSlots;
     }
   }
 }
 
-template <int kSide, bool kHasWarp>
+template <int kSide, bool kHasWarp, int kTileSlots>
 __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   extern __shared__ float4 memory[];
@@ -282,11 +261,12 @@ __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
   if (listed != 0) {
     ray.march = LoadRay(scene, ray.pixel);
     // Known not to be computed anew wherever it is used.
-    unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch);
+    unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
     asm("" : "+r"(own));
     const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
                            frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
-    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, lane, static_cast<WindowScratch*>(__cvta_shared_to_generic(own)), &ray);
+    const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
+    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, lane, window, &ray);
   }
   if (ray.pixel < 0) return;
   reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
@@ -295,16 +275,21 @@ __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
   reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
 }
 
-template <int kSide, bool kHasWarp>
+template <int kSide, bool kHasWarp, int kTileSlots>
 cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
                         cudaStream_t stream) {
-  constexpr int kBytes = kMarchWarps * sizeof(WindowScratch);
-  const auto kernel = March<kSide, kHasWarp>;
+  constexpr int kBytes = kMarchWarps * sizeof(WindowScratch<kTileSlots>);
+  const auto kernel = March<kSide, kHasWarp, kTileSlots>;
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
   kernel<<<blocks, kMarchWarps * kWarp, kBytes, stream>>>(scene, image, scratch, grid, capacity);
   return cudaGetLastError();
+}
+
+bool MeetFew(const Shape& s) {
+  const double pixels = static_cast<double>(s.views) * static_cast<double>(s.height) * static_cast<double>(s.width);
+  return static_cast<double>(s.primitives) * kWarp <= kFewPrimitives * pixels;
 }
 
 Scratch CarveForward(Carver* carver, const Shape& s) {
@@ -334,9 +319,10 @@ cudaError_t CudaForward(const Scene& scene, const Image& image, float* memory, c
   const int capacity = static_cast<int>(ListCapacity(s));
   Prepare(scene, nullptr, scratch, stream);
   List(s, scratch, capacity, stream);
-  if (scene.warp != nullptr) return LaunchMarch<0, true>(scene, image, scratch, grid, capacity, stream);
-  if (s.side == 8) return LaunchMarch<8, false>(scene, image, scratch, grid, capacity, stream);
-  return LaunchMarch<0, false>(scene, image, scratch, grid, capacity, stream);
+  if (scene.warp != nullptr) return LaunchMarch<0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (s.side != 8) return LaunchMarch<0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (MeetFew(s)) return LaunchMarch<8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarch<8, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
 }
 
 }  // namespace raymarch

@@ -10,6 +10,12 @@ namespace {
 
 constexpr int kThreads = 256;  // take a block of pixels
 constexpr int kWarps = kThreads / kWarp;
+// Thread blocks on a multiprocessor: they wait for memory and for sums across lanes.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr int kPrepareBlocks = 4;  // no more fit
+#else
+constexpr int kPrepareBlocks = 6;
+#endif
 
 __device__ void PreparePose(const Scene& scene, const Scratch& scratch, int64_t at) {
   const Pose pose = MakePose(scene.position + 3 * at, scene.rotation + 9 * at, scene.scale + 3 * at);
@@ -46,7 +52,7 @@ __device__ float PackRay(const Scratch& scratch, const Cotangent& cotangent, int
 
 // The first `pose_blocks` thread blocks take the poses, the others a block of pixels each.
 template <bool kPack>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kPrepareBlocks)
     PrepareScene(Scene scene, Cotangent cotangent, Scratch scratch, Grid grid, int64_t poses, int64_t pose_blocks) {
   __shared__ Cone tiles[kBlockTileCount];
   if (blockIdx.x < pose_blocks) {

@@ -1,8 +1,7 @@
 // Spreading samples' gradients over voxels in shared memory.
 //
 // Ownership: the 8 voxels around a sample have the 8 combinations of odd and even x, y, z. A combination ("class") and a channel
-// belong to one lane, whatever the sample; a warp whose lanes hold kVector channels each takes kVector samples at a time, with a
-// copy of the gradient for each. Copies are summed at the end, in a fixed order.
+// belong to one lane, whatever the sample. Each warp has a copy of the gradient; copies are summed at the end, in a fixed order.
 #pragma once
 
 #include <type_traits>
@@ -71,56 +70,19 @@ __device__ __forceinline__ void RecordAnywhere(const Cell& cell, const float4& v
   spread->value[slot] = value;
 }
 
-template <int kVector>
-struct Channels {
-  float v[kVector];
-};
-
-template <int kVector>
-__device__ __forceinline__ Channels<kVector> LoadChannels(const float* p) {
-  Channels<kVector> c;
-  if constexpr (kVector == 1) {
-    c.v[0] = *p;
-  } else if constexpr (kVector == 2) {
-    const float2 x = *reinterpret_cast<const float2*>(p);
-    c.v[0] = x.x, c.v[1] = x.y;
-  } else {
-    const float4 x = *reinterpret_cast<const float4*>(p);
-    c.v[0] = x.x, c.v[1] = x.y, c.v[2] = x.z, c.v[3] = x.w;
-  }
-  return c;
-}
-
-template <int kVector>
-__device__ __forceinline__ void StoreChannels(float* p, const Channels<kVector>& c) {
-  if constexpr (kVector == 1) {
-    *p = c.v[0];
-  } else if constexpr (kVector == 2) {
-    *reinterpret_cast<float2*>(p) = make_float2(c.v[0], c.v[1]);
-  } else {
-    *reinterpret_cast<float4*>(p) = make_float4(c.v[0], c.v[1], c.v[2], c.v[3]);
-  }
-}
-
 // A lane's part in spreading.
-template <int kVector>
 struct Owner {
-  static constexpr int kGroup = kWarp / kVector, kLanesOfClass = 4 / kVector;
-  int group, channel;
+  int channel;
   bool odd[3];
   float sign[3], constant[3];  // weight of a voxel from that of the even one
   float* own;
 
-  __device__ __forceinline__ Owner(int lane, float* copies, int cells) {
-    group = lane / kGroup;
-    const int class_index = lane % kGroup / kLanesOfClass;
-    channel = lane % kLanesOfClass * kVector;
+  __device__ __forceinline__ Owner(int lane, float* copy) : channel(lane % 4), own(copy + lane) {
     for (int i = 0; i < 3; ++i) {
-      odd[i] = class_index >> i & 1;
+      odd[i] = lane / 4 >> i & 1;
       sign[i] = odd[i] ? -1.0f : 1.0f;
       constant[i] = odd[i] ? 1.0f : 0.0f;
     }
-    own = copies + group * cells * kWarp + class_index * 4 + channel;
   }
 
   __device__ __forceinline__ void Find(const Spread& spread, int slot, const Target&, float** place, float* weight) const {
@@ -142,24 +104,21 @@ struct Owner {
     *weight = (odd[0] ? odds.y : even.y) * (odd[1] ? odds.z : even.z) * (odd[2] ? odds.w : even.w);
   }
 
-  // Adds `count` samples' gradients, two at a time; slots up to a whole number of rounds must hold zeros.
+  // Adds `count` samples' gradients, two at a time; the slot after an odd number of them must hold zeros.
   template <class AnySpread>
   __device__ __forceinline__ void Add(const AnySpread& spread, int count, const Target& target) const {
-    for (int slot = group; slot < count + group; slot += 2 * kVector) {
+    for (int slot = 0; slot < count; slot += 2) {
       float *first, *second, first_weight, second_weight;
       Find(spread, slot, target, &first, &first_weight);
-      Find(spread, slot + kVector, target, &second, &second_weight);
-      const Channels<kVector> g = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[slot]) + channel);
-      const Channels<kVector> h = LoadChannels<kVector>(reinterpret_cast<const float*>(&spread.value[slot + kVector]) + channel);
-      Channels<kVector> a = LoadChannels<kVector>(first), b = LoadChannels<kVector>(second);
+      Find(spread, slot + 1, target, &second, &second_weight);
+      const float g = reinterpret_cast<const float*>(&spread.value[slot])[channel];
+      const float h = reinterpret_cast<const float*>(&spread.value[slot + 1])[channel];
+      float a = *first, b = *second;
       const bool same = first == second;
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) {
-        a.v[i] += first_weight * g.v[i];
-        b.v[i] = (same ? a.v[i] : b.v[i]) + second_weight * h.v[i];
-      }
-      StoreChannels<kVector>(first, a);
-      StoreChannels<kVector>(second, b);
+      a += first_weight * g;
+      b = (same ? a : b) + second_weight * h;
+      *first = a;
+      *second = b;
     }
   }
 };

@@ -88,28 +88,38 @@ __device__ __forceinline__ bool MayMeet(const Cones& cones, int64_t i, const flo
   return Touches(cone, sphere, &nearest, &farthest) && TouchesBox(cone, pose, &nearest, &farthest);
 }
 
-// Calls visit(block, mask of tiles) for the blocks of the frame whose rays may meet the primitive, in order; the same in all warps.
-template <class Visit>
-__device__ __forceinline__ void ForEachBlock(const Scratch& scratch, const Grid& grid, int64_t frame, const float4& sphere,
-                                             const Pose& pose, int lane, Visit visit) {
-  for (int64_t r = 0; r < grid.regions; r += kWarp) {
-    const bool in = r + lane < grid.regions;
-    const int64_t own = frame * grid.regions + r + (in ? lane : 0);
-    unsigned regions = __ballot_sync(kAllLanes, in && MayMeet(scratch.regions, own, sphere, pose));
-    while (regions != 0) {
-      const int64_t first = (frame * grid.regions + r + FirstLane(regions)) * kRegionBlockCount;
-      regions &= regions - 1;
-      const bool mine = lane < kRegionBlockCount && MayMeet(scratch.blocks, first + lane % kRegionBlockCount, sphere, pose);
-      unsigned blocks = __ballot_sync(kAllLanes, mine);
-      while (blocks != 0) {
-        const int64_t block = first + FirstLane(blocks);
-        blocks &= blocks - 1;
-        const unsigned tiles = __ballot_sync(kAllLanes, MayMeet(scratch.tiles, block * kBlockTileCount + lane, sphere, pose));
-        if (tiles != 0) visit(block, tiles);
+// Goes through the blocks of a frame whose rays may meet a primitive, in order; the same in all lanes and warps.
+struct Walk {
+  int64_t frame, next = 0;                // region of the frame to test next
+  int64_t first_region, first_block = 0;  // what the masks' bits count from
+  unsigned regions = 0, blocks = 0;
+
+  __device__ __forceinline__ Walk(int64_t of_frame, const Grid& grid) : frame(of_frame), first_region(of_frame * grid.regions) {}
+
+  // Finds the next block, and a mask of its tiles; false if there is none.
+  __device__ __forceinline__ bool Next(const Scratch& scratch, const Grid& grid, const float4& sphere, const Pose& pose, int lane,
+                                       int64_t* block, unsigned* tiles) {
+    for (;;) {
+      while (blocks == 0) {
+        while (regions == 0) {
+          if (next >= grid.regions) return false;
+          first_region = frame * grid.regions + next;
+          const bool in = next + lane < grid.regions;
+          regions = __ballot_sync(kAllLanes, in && MayMeet(scratch.regions, first_region + (in ? lane : 0), sphere, pose));
+          next += kWarp;
+        }
+        first_block = (first_region + FirstLane(regions)) * kRegionBlockCount;
+        regions &= regions - 1;
+        const bool mine = lane < kRegionBlockCount && MayMeet(scratch.blocks, first_block + lane % kRegionBlockCount, sphere, pose);
+        blocks = __ballot_sync(kAllLanes, mine);
       }
+      *block = first_block + FirstLane(blocks);
+      blocks &= blocks - 1;
+      *tiles = __ballot_sync(kAllLanes, MayMeet(scratch.tiles, *block * kBlockTileCount + lane, sphere, pose));
+      if (*tiles != 0) return true;
     }
   }
-}
+};
 
 }  // namespace
 }  // namespace raymarch
