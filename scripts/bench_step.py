@@ -180,7 +180,8 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         Part("raymarch", march, (), (primitives,), (cameras,)),
     ]
     if model.background is not None:
-        hidden = *who, rgba[..., 3] < 1.0
+        counted = appearance.pixel_weights(rgba[..., 3] <= 0, model.background_share, jax.random.key(0)) > 0
+        hidden = *who, counted & (rgba[..., 3] < 1.0)
         behind = _run(background, (model.background,), (), hidden)
         listed.append(Part("background", background, (model.background,), (), hidden, appearance.chunks(hidden[-1])))
         listed.append(Part("calibration, composite", _finish, (model.calibration,), (rgba, behind), who))

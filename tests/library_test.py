@@ -74,6 +74,21 @@ def test_pictures_are_the_models_own(small_run, tiny_capture, avatar):
     assert (ours[..., 3] == 1).all()
 
 
+def test_the_rigs_background_is_computed_once_for_all_frames_of_a_camera(small_run):
+    avatar = ava_jax.load(small_run)
+    person, cameras = avatar.encode_identity(*avatar.neutral(avatar.identities[0])), avatar.portrait(32, 24)
+    names = {"identity": avatar.identities[0], "camera": avatar.cameras[0], "background": "rig"}
+    render = jax.jit(lambda decoded: avatar.render(decoded, cameras, 32, 24, **names))  # kept within another program's compilation too
+    frames = [avatar.decode(person, np.full((1, 4, 4, 16), x, np.float32), cameras.position) for x in (0.0, 1.0)]
+    pictures = [render(frames[0]), *(avatar.render(frame, cameras, 32, 24, **names) for frame in frames)]
+    assert avatar._rig.cache_info().misses == 1 and avatar._rig.cache_info().hits == 2
+    np.testing.assert_allclose(pictures[0], pictures[1], atol=1e-3)
+    both = avatar.render(frames[0], cameras, 32, 24, identity=list(avatar.identities[:2]), camera=avatar.cameras[0], background="rig")
+    assert avatar._rig.cache_info().misses == 2
+    np.testing.assert_allclose(both[0], pictures[1][0], atol=1e-3)
+    assert np.abs(both[1, 0, 0] - both[0, 0, 0]).max() > 0.1, "another's"
+
+
 def test_a_background_shows_where_the_head_does_not(avatar):
     cameras = avatar.portrait(64, 48)
     decoded = avatar.decode(avatar.encode_identity(*avatar.neutral(avatar.identities[0])), np.zeros((1, 4, 4, 16)), cameras.position)

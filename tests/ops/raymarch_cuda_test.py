@@ -19,6 +19,19 @@ from ava_jax.core.types import Primitives, Rays
 from ava_jax.ops import native, raymarch
 
 STEP = 1 / 64
+# Frames, views, height, width, primitives, side, side of the warp field or 0.
+SHAPES = [
+    (1, 1, 1, 1, 1, 2, 0),
+    (1, 1, 13, 21, 20, 8, 0),
+    (3, 1, 33, 7, 9, 8, 0),
+    (2, 3, 37, 129, 30, 8, 0),
+    (1, 2, 20, 20, 12, 5, 0),
+    (1, 1, 20, 20, 6, 16, 0),
+    (1, 1, 20, 20, 4, 32, 0),
+    (2, 2, 15, 20, 10, 8, 4),
+    (1, 1, 15, 20, 6, 3, 8),
+    (1, 1, 12, 12, 3, 2, 17),
+]
 
 on_gpu = pytest.mark.skipif(
     not (native.CUDA_BUILT and jax.default_backend() == "gpu"),
@@ -44,6 +57,13 @@ def make_prims(frames=1, primitives=20, side=8, seed=0, half=0.2, density=6.0, s
     position = rng.uniform(-spread, spread, (frames, primitives, 3))
     scale = rng.uniform(0.7, 1.4, (frames, primitives, 3)) / half
     return Primitives(*(jnp.asarray(v, jnp.float32) for v in (position, rotation, scale, rgba)))
+
+
+def make_warp(frames, primitives, side):
+    axis = np.linspace(-1, 1, side)
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1)
+    noise = np.random.default_rng(3).standard_normal((frames, primitives, *grid.shape)) * 0.2
+    return jnp.asarray(grid * 1.1 + noise, jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames="implementation")
@@ -83,29 +103,10 @@ def assert_same_bits(ours, wanted):
 
 @pytest.mark.gpu
 @on_gpu
-@pytest.mark.parametrize(
-    "frames, views, height, width, primitives, side, warp_side",
-    [
-        (1, 1, 1, 1, 1, 2, 0),
-        (1, 1, 13, 21, 20, 8, 0),
-        (3, 1, 33, 7, 9, 8, 0),
-        (2, 3, 37, 129, 30, 8, 0),
-        (1, 2, 20, 20, 12, 5, 0),
-        (1, 1, 20, 20, 6, 16, 0),
-        (1, 1, 20, 20, 4, 32, 0),
-        (2, 2, 15, 20, 10, 8, 4),
-        (1, 1, 15, 20, 6, 3, 8),
-        (1, 1, 12, 12, 3, 2, 17),
-    ],
-)
+@pytest.mark.parametrize("frames, views, height, width, primitives, side, warp_side", SHAPES)
 def test_equals_twin(frames, views, height, width, primitives, side, warp_side):
     rays, prims = make_rays(frames, views, height, width), make_prims(frames, primitives, side)
-    warp = None
-    if warp_side:
-        axis = np.linspace(-1, 1, warp_side)
-        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1)
-        noise = np.random.default_rng(3).standard_normal((frames, primitives, *grid.shape)) * 0.2
-        warp = jnp.asarray(grid * 1.1 + noise, jnp.float32)
+    warp = make_warp(frames, primitives, warp_side) if warp_side else None
     assert_close(run(rays, prims, warp=warp), run(rays, prims, "twin", warp=warp))
 
 

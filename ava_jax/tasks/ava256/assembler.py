@@ -9,7 +9,7 @@ from flax import nnx
 from ava_jax.core.parallel import batch_max
 from ava_jax.core.types import Primitives
 from ava_jax.core.variables import Constant, Running
-from ava_jax.tasks.ava256.decoders import Geometry, primitives_to_slab, slab_to_primitives
+from ava_jax.tasks.ava256.decoders import COLOUR_OFFSET, COLOUR_SCALE, Geometry, primitives_to_slab, slab_to_primitives
 from ava_jax.tasks.ava256.geometry import UvMap
 from ava_jax.tasks.ava256.sizes import Sizes
 
@@ -79,7 +79,7 @@ class Assembler(nnx.Module):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def template(colour: jax.Array, log_opacity: jax.Array, depth: int) -> jax.Array:
     """The primitives' voxels from the slabs [B, S, S, 3 d] and [B, S, S, d]: relu(25 colour + 100) and the opacity, [B, K, d, d, d, 4]."""
-    rgb = jax.nn.relu(25.0 * slab_to_primitives(colour, depth) + 100.0)
+    rgb = jax.nn.relu(COLOUR_SCALE * slab_to_primitives(colour, depth) + COLOUR_OFFSET)
     # Padded and added rather than concatenated: one pass that writes whole voxels.
     channels = [(0, 0)] * 5
     return jnp.pad(rgb, [*channels, (0, 1)]) + jnp.pad(jnp.exp(slab_to_primitives(log_opacity, depth)), [*channels, (3, 0)])
@@ -91,7 +91,7 @@ def _template_forward(colour, log_opacity, depth):
 
 
 def _template_backward(depth, rgba, cotangent):
-    slope = jnp.where(rgba[..., :3] > 0, 25.0, 0.0)
+    slope = jnp.where(rgba[..., :3] > 0, COLOUR_SCALE, 0.0)
     return primitives_to_slab(slope * cotangent[..., :3]), primitives_to_slab(rgba[..., 3:] * cotangent[..., 3:])
 
 

@@ -23,6 +23,7 @@ from ava_jax.tasks.ava256.render import Compile
 from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, CODE_SIDE
 
 RIG = "rig"  # the background that training learned
+_RIGS = 8  # pictures of it that an avatar keeps, 8 MB each at 1024 x 667: it is the same in all frames of a camera
 _PORTRAIT_MARGIN = 1.4  # picture's height over the mean mesh's: hair stands out of the mesh
 _CODE = (CODE_SIDE, CODE_SIDE, CODE_CHANNELS)
 
@@ -65,6 +66,8 @@ class Avatar:
         self._encode = compile(lambda model, *args: model.encode_expression(*args)[0])
         self._decode = compile(lambda model, *args: model.decode(*args))
         self._renderer = functools.cache(self._make_renderer)
+        self._rig = functools.lru_cache(_RIGS)(self._make_rig)
+        self._rig_drawer = functools.cache(self._make_rig_drawer)
 
     def __repr__(self) -> str:
         return f"Avatar(step {self.step}: {len(self.identities)} identities, {len(self.cameras)} cameras)"
@@ -190,7 +193,12 @@ class Avatar:
         }
         if background is not None and not rig:
             named["background"] = _as_pictures(background, height, width)
-        return self._renderer(height, width, rig)(*_together("render", named))
+        given = _together("render", named)
+        if rig:
+            pairs = zip(*(np.broadcast_to(named[name], len(given[-1])) for name in ("camera", "identity")), strict=True)
+            behind = [self._rig(int(camera), int(identity), height, width) for camera, identity in pairs]
+            given.append(behind[0] if len(behind) == 1 else jnp.concatenate(behind))
+        return self._renderer(height, width, rig)(*given)
 
     def portrait(self, height: int, width: int, *, azimuth: Any = 0.0, elevation: Any = 0.0, distance: float = 1000.0) -> Cameras:
         """Cameras that look at the head's middle, the whole head in the picture.
@@ -233,7 +241,7 @@ class Avatar:
         def draw(model: AvatarCodec, primitives, cameras, camera, identity, behind=None):
             rgba = model.render(primitives, cameras, height, width)
             if rig:
-                image = model.finish(rgba, camera, identity)
+                image = model.finish(rgba, camera, identity, behind=behind)
                 return jnp.concatenate([image, jnp.ones_like(image[..., :1])], axis=-1)
             alpha = rgba[..., 3:]
             offset = model.calibration(jnp.zeros_like(rgba[:, :1, :1, :3]), camera, identity)
@@ -244,6 +252,14 @@ class Avatar:
             return jnp.concatenate([image, jnp.ones_like(alpha)], axis=-1)
 
         return self._compile(draw)
+
+    def _make_rig(self, camera: int, identity: int, height: int, width: int) -> jax.Array:
+        """The rig's background, [1, H, W, 3]."""
+        with jax.ensure_compile_time_eval():  # where a program compiles `render` into its own, what is kept must be arrays all the same
+            return self._rig_drawer(height, width)(np.array([camera], np.int32), np.array([identity], np.int32))
+
+    def _make_rig_drawer(self, height: int, width: int) -> Callable[..., jax.Array]:
+        return self._compile(lambda model, camera, identity: model.rig(camera, identity, height, width))
 
     def _face(self, who: str, **arrays: Array) -> dict[str, jax.Array]:
         """A texture and vertices, checked."""

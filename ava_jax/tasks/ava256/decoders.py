@@ -10,7 +10,7 @@ from jax import lax
 
 from ava_jax.core.variables import Constant
 from ava_jax.nn.layers import WNDense, WNDouble, leaky_relu
-from ava_jax.nn.sampling import sample_bilinear
+from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
 from ava_jax.tasks.ava256.encoders import IdentityCode
 from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, CODE_SIDE, Sizes
 
@@ -19,6 +19,8 @@ _LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
 _HEAD = 64
 _VIEW_HIDDEN, _VIEW_CHANNELS = 16, 8
 _MOTION_SCALE = 0.01
+_LOG_OPACITY_SCALE = 0.1
+COLOUR_SCALE, COLOUR_OFFSET = 25.0, 100.0  # of the slab of colours, to 0-255
 
 
 class Geometry(NamedTuple):
@@ -81,8 +83,13 @@ def _meet(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:
 class GeometryDecoder(nnx.Module):
     """Codes to vertices, motion of the primitives, and their opacity."""
 
-    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, rngs: nnx.Rngs):
-        """`vertex_uvs`: [V, 2] in 0..1, where each vertex is read."""
+    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, initial_density: float = 1.0, rngs: nnx.Rngs):
+        """Fresh layers.
+
+        Args:
+          vertex_uvs: [V, 2] in 0..1, where each vertex is read.
+          initial_density: about what every voxel starts with, a volume radius.
+        """
         motion_side, vertex_side = sizes.per_side, sizes.vertex_map
         self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
         self.ladder = Ladder(2 * CODE_CHANNELS, sizes.depth, sizes, branch_sides=(motion_side, vertex_side), rngs=rngs)
@@ -90,7 +97,8 @@ class GeometryDecoder(nnx.Module):
         widths = self.ladder.branch_widths
         self.motion = nnx.List([WNDense(widths[motion_side], head, rngs=rngs), WNDense(head, 9, activate=False, rngs=rngs)])
         self.vertices = nnx.List([WNDense(widths[vertex_side], head, rngs=rngs), WNDense(head, 3, activate=False, rngs=rngs)])
-        self.bias = nnx.Param(jnp.zeros((sizes.slab, sizes.slab, sizes.depth)))
+        log_opacity = math.log(initial_density) / _LOG_OPACITY_SCALE
+        self.bias = nnx.Param(jnp.full((sizes.slab, sizes.slab, sizes.depth), log_opacity))
         # v is not flipped: this map lies upside down against the geometry image, as in the published weights.
         self.points = Constant(2.0 * jnp.asarray(vertex_uvs) - 1.0)
         self.sides = (motion_side, vertex_side)
@@ -104,7 +112,7 @@ class GeometryDecoder(nnx.Module):
         first, second = self.vertices
         vertex_map = second(first(branches[vertex_side]))
         return Geometry(
-            log_opacity=0.1 * add_texels(slab, self.bias[...]),
+            log_opacity=_LOG_OPACITY_SCALE * add_texels(slab, self.bias[...]),
             vertices=sample_bilinear(vertex_map, self.points[...]),
             position=motion[..., 0:3],
             rotation=motion[..., 3:6],
@@ -115,13 +123,17 @@ class GeometryDecoder(nnx.Module):
 class ColourDecoder(nnx.Module):
     """Codes and view direction to the slab of colours."""
 
-    def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
+    def __init__(self, sizes: Sizes, *, initial_texture: jax.Array | None = None, rngs: nnx.Rngs):
+        """`initial_texture`: [T, T, 3], 0-255, what the slab shows before training at all its depths; None: grey."""
         view_channels = sizes.channels(_VIEW_CHANNELS)
         hidden = sizes.channels(_VIEW_HIDDEN)
         self.view = nnx.List([WNDense(3, hidden, rngs=rngs), WNDense(hidden, view_channels * CODE_SIDE**2, rngs=rngs)])
         self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
         self.ladder = Ladder(view_channels + 2 * CODE_CHANNELS, 3 * sizes.depth, sizes, rngs=rngs)
-        self.bias = nnx.Param(jnp.zeros((sizes.slab, sizes.slab, 3 * sizes.depth)))
+        bias = jnp.zeros((sizes.slab, sizes.slab, 3))
+        if initial_texture is not None:
+            bias = (resize_bilinear(initial_texture, sizes.slab, sizes.slab) - COLOUR_OFFSET) / COLOUR_SCALE
+        self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
 
     def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array:
         """`camera_position`: [B, 3], any unit. Returns [B, S, S, 3 d], channels (depth, colour)."""

@@ -21,13 +21,14 @@ def beside_truth(compile: render.Compile, shot: Shot) -> Iterator[np.ndarray]:
     Returns:
       An iterator: a picture u8 [H', W', 3] for each of the shot's samples.
     """
-    encode, drive = compile(render.encode_identity), compile(render.drive)
+    encode, drive, background = compile(render.encode_identity), compile(render.drive), compile(render.background)
     people = [shot.samples[0]] if shot.identity == shot.driver else [shot.samples[0], shot.person]
-    codes = [(encode(person), person["identity"]) for person in map(_batch_of_one, people)]
+    first = _batch_of_one(shot.samples[0])  # all are of one camera
+    known = [(encode(person), person["identity"], background(person["identity"], first)) for person in map(_batch_of_one, people)]
     captions = ["truth", "self", f"{shot.identity.rpartition('--')[2]}, driven"]
     for sample in shot.samples:
         batch = _batch_of_one(sample)
-        row = [sample["image"], *(_to_picture(drive(code, identity, batch)) for code, identity in codes)]
+        row = [sample["image"], *(_to_picture(drive(code, identity, batch, behind)) for code, identity, behind in known)]
         strip = pictures.Strip(f"{shot.driver}, frame {sample['frame']}, camera {shot.camera}", tuple(zip(captions, row, strict=False)))
         yield np.asarray(pictures.compose([strip], columns=1, height=max(pictures.PANEL_HEIGHT, len(sample["image"]))))
 

@@ -66,8 +66,9 @@ class AvatarCodec(nnx.Module):
             initial_std=config.initial_code_std,
             rngs=rngs,
         )
-        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, rngs=rngs)
-        self.colour_decoder = ColourDecoder(sizes, rngs=rngs)
+        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, initial_density=config.initial_density, rngs=rngs)
+        texture = jnp.asarray(assets.arrays["texture_mean"], jnp.float32)
+        self.colour_decoder = ColourDecoder(sizes, initial_texture=texture if config.initial_texture else None, rngs=rngs)
         self.assembler = Assembler(sizes, chart.uv_map(sizes.slab), config.volume_radius)
         cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
         self.calibration = ColourCalibration(cameras, identities)
@@ -80,6 +81,7 @@ class AvatarCodec(nnx.Module):
         self.volume_radius = config.volume_radius
         self.step_size = config.step_size
         self.warmup_steps = config.warmup_steps
+        self.view_noise = config.view_noise
 
     def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
         """Who this is: from the texture u8 [B, T, T, 3] and mesh f32 [B, V, 3], mm, of the neutral face."""
@@ -126,21 +128,35 @@ class AvatarCodec(nnx.Module):
         rays = camera_rays(one_view, height, width, radius=self.volume_radius)
         return raymarch(rays, primitives, step_size=self.step_size)[:, 0]
 
-    def finish(self, rgba: jax.Array, camera: Array, identity: Array, *, wanted: jax.Array | bool = True) -> jax.Array:
+    def rig(self, camera: Array, identity: Array, height: int, width: int, *, wanted: jax.Array | bool = True) -> jax.Array:
+        """What training learned behind the head, by indices [B]: [B, H, W, 3], 0-255.
+
+        Black where an index is -1, where `wanted`, bool [B, H, W], says no, and where the model has no background.
+        """
+        camera, identity = jnp.asarray(camera), jnp.asarray(identity)
+        shape = len(camera), height, width
+        if self.background is None:
+            return jnp.zeros((*shape, 3))
+        known = ((camera >= 0) & (identity >= 0))[:, None, None]
+        return self.background(camera, identity, height, width, wanted=jnp.broadcast_to(known & wanted, shape))
+
+    def finish(
+        self, rgba: jax.Array, camera: Array, identity: Array, *, wanted: jax.Array | bool = True, behind: jax.Array | None = None
+    ) -> jax.Array:
         """Calibrates colours and puts the background behind: [B, H, W, 4] to [B, H, W, 3], 0-255.
 
         Where the camera's or identity's index is -1, calibration is the mean of those known and the background black.
 
         Args:
           wanted: bool [B, H, W], pixels whose background is needed; elsewhere it may be taken as black.
+          behind: what `rig` gave, where it is known already; then `wanted` is not read.
         """
         camera, identity = jnp.asarray(camera), jnp.asarray(identity)
         image = self.calibration(rgba[..., :3], camera, identity)
         if self.background is None:
             return image
-        known = ((camera >= 0) & (identity >= 0))[:, None, None] & wanted
-        # Where a ray ended, neither colour nor gradient depends on what is behind.
-        behind = self.background(camera, identity, *rgba.shape[1:3], wanted=known & (rgba[..., 3] < 1.0))
+        if behind is None:  # where a ray ended, neither colour nor gradient depends on it
+            behind = self.rig(camera, identity, *rgba.shape[1:3], wanted=wanted & (rgba[..., 3] < 1.0))
         return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), behind)
 
     def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
@@ -157,7 +173,7 @@ class AvatarCodec(nnx.Module):
         decoded = self.decode(
             identity,
             reparameterise(mean, logstd, key),
-            batch["camera_position"],
+            _moved_aside(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 2)),
             guide_vertices=batch["vertices"],
             warmup=step < self.warmup_steps,
         )
@@ -205,10 +221,26 @@ class AvatarCodec(nnx.Module):
         return interpolate(jnp.asarray(vertices), self.uv_index[...], self.uv_weights[...])
 
 
+def _moved_aside(position: Array, noise: float, key: jax.Array) -> Array:
+    """Camera positions [B, 3] whose unit direction from the head's centre moved by noise of this deviation; at 0 as they are.
+
+    Few cameras see training; what colour makes of a direction between them is otherwise left to chance.
+    """
+    if not noise:
+        return position
+    distance = jnp.linalg.norm(position, axis=-1, keepdims=True)
+    return position + noise * distance * jax.random.normal(key, position.shape, position.dtype)
+
+
 def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
     if config.warmup_steps < 1:
         raise ValueError(
             f"config.model.warmup_steps must be at least 1, as the primitives' scale is measured in these; got {config.warmup_steps}."
+        )
+    if not config.initial_density > 0 or config.view_noise < 0:
+        raise ValueError(
+            "config.model.initial_density must be positive and view_noise at least 0; "
+            f"got {config.initial_density} and {config.view_noise}."
         )
     if config.background_share not in appearance.SHARES:
         allowed = ", ".join(f"{share:g}" for share in appearance.SHARES)

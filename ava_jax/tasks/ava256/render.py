@@ -23,27 +23,27 @@ def encode_expression(model: AvatarCodec, batch: Batch) -> jax.Array:
     return model.encode_expression(batch["texture"], batch["vertices"], batch["neutral_texture"], batch["neutral_vertices"])[0]
 
 
-def drive(model: AvatarCodec, code: IdentityCode, identity: Array, driver: Batch) -> jax.Array:
+def drive(model: AvatarCodec, code: IdentityCode, identity: Array, driver: Batch, behind: Array | None = None) -> jax.Array:
     """People with the expressions and cameras of others.
 
     Args:
       code: of the people shown, B of them.
       identity: int32 [B], theirs: chooses colour calibration and background.
       driver: batch of B whose expressions and cameras are taken.
+      behind: what `background` gave for these, where it is known already: it is the same for all frames of a camera.
 
     Returns:
       [B, H, W, 3], 0-255, not clipped; the size of `driver`'s images.
     """
     height, width = driver["image"].shape[1:3]
-    return show(model, code, identity, encode_expression(model, driver), cameras_of(driver), driver["camera"], height, width)
+    decoded = model.decode(code, encode_expression(model, driver), driver["camera_position"])
+    rgba = model.render(decoded.primitives, cameras_of(driver), height, width)
+    return model.finish(rgba, driver["camera"], identity, behind=behind)
 
 
-def show(
-    model: AvatarCodec, code: IdentityCode, identity: Array, z: Array, cameras: Cameras, camera: Array, height: int, width: int
-) -> jax.Array:
-    """Decodes and renders: as `drive`, from expression codes [B, 4, 4, 16] and cameras [B]; camera -1 is one that no capture has."""
-    decoded = model.decode(code, z, cameras.position)
-    return model.finish(model.render(decoded.primitives, cameras, height, width), camera, identity)
+def background(model: AvatarCodec, identity: Array, driver: Batch) -> jax.Array:
+    """What stands behind people [B] in the driver's pictures: [B, H, W, 3], 0-255."""
+    return model.rig(driver["camera"], identity, *driver["image"].shape[1:3])
 
 
 def orbit(camera: Cameras, center: Array, angles: Array, height: int, width: int) -> Cameras:

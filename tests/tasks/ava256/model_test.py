@@ -8,6 +8,7 @@ from flax import nnx
 from small_head import assets, batch, config
 
 from ava_jax.core.variables import Constant, Running
+from ava_jax.tasks.ava256.assembler import template
 from ava_jax.tasks.ava256.model import AvatarCodec
 
 FULL = dict(primitives_per_side=128, primitive_side=8, texture_size=1024, width=1.0)
@@ -99,6 +100,8 @@ def test_shapes_at_other_sizes(changes):
         (dict(warmup_steps=0), "warmup_steps must be at least 1"),
         (dict(background_share=0.5), "background_share must be one of 1, 0.25, 0.0625; got 0.5"),
         (dict(texture_size=512), "texture_mean"),
+        (dict(initial_density=0.0), "initial_density must be positive"),
+        (dict(view_noise=-0.1), "view_noise at least 0"),
     ],
 )
 def test_sizes_that_cannot_be(changes, message):
@@ -201,3 +204,29 @@ def test_the_finest_maps_are_computed_only_when_asked_for(model):
     shapes = jax.eval_shape(lambda: model.identity_encoder(image, image, finest=True))
     assert shapes.maps_geo[-1].shape == (1, 256, 256, 3)
     assert jax.eval_shape(lambda: model.identity_encoder(image, image)).maps_geo[-1].shape[1] == 128
+
+
+def test_a_head_may_start_opaque_and_in_the_mean_texture():
+    """Voxels start with the density and the texel of the mean texture that stands at their row and column, whatever their depth."""
+    texture = np.random.default_rng(0).uniform(30, 220, (256, 256, 3)).astype(np.float32)
+    known = assets()
+    known.arrays["texture_mean"] = texture
+    model = AvatarCodec(config(initial_density=30.0, initial_texture=True), known, rngs=nnx.Rngs(0))
+    colour, log_opacity = (decoder.bias[...][None] for decoder in (model.colour_decoder, model.geometry_decoder))
+    voxels = template(colour, 0.1 * log_opacity, 8)
+    np.testing.assert_allclose(voxels[..., 3], 30.0, rtol=1e-5)
+    primitive = 5 * 32 + 7  # row 5, column 7 of the primitives
+    tile = texture[5 * 8 : 6 * 8, 7 * 8 : 8 * 8]
+    np.testing.assert_allclose(voxels[0, primitive, ..., :3], np.broadcast_to(tile, (8, 8, 8, 3)), atol=1e-3)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_noise_on_the_view_reaches_colour_alone_and_in_training_alone(noise):
+    """Two keys that draw the same code and other noise on the view: `view_noise` alone tells their renders apart."""
+    model = AvatarCodec(config(view_noise=noise), assets(), rngs=nnx.Rngs(0))
+    model.bottleneck.logstd.bias[...] = jnp.full(16, -1e4)  # codes without noise
+    terms = compiled(model, lambda m, key: m.training_loss_terms(batch(), step=jnp.array(0), key=key))
+    a, b = terms(jax.random.key(1)), terms(jax.random.key(2))
+    assert bool(jnp.any(a["image"][0] != b["image"][0])) == (noise > 0)
+    np.testing.assert_array_equal(a["vertices"][0], b["vertices"][0])
+    np.testing.assert_array_equal(a["volume"][0], b["volume"][0])

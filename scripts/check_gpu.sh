@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# What must hold on an NVIDIA GPU, in one go: the raymarcher's tests, compute-sanitizer, parity, and the benchmarks of docs/.
+set -uo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: scripts/check_gpu.sh [--golden DIR] [--out DIR] [--only LIST]
+
+Runs, on the GPU of this machine, with the python of $PYTHON (default python3), which must have ava_jax installed with its CUDA module:
+  tests       all tests of the raymarcher; those of several GPUs where there are several
+  sanitizer   its kernels on small scenes under compute-sanitizer: memcheck, racecheck, initcheck (skipped where it is not on the PATH)
+  parity      every stage against the golden vectors                        (with --golden)
+  raymarch    scripts/bench_raymarch.py, the table and the growth           (with --golden)
+  step        scripts/bench_step.py, the full configuration, "fast"         (with --golden)
+A line a check comes last; it exits 1 when one failed. Logs and JSON are in --out (default: runs/check_gpu). About 10 minutes on an H200.
+
+  --golden DIR   folder of golden vectors, with the assets in DIR/../assets
+  --only LIST    some of the names above, with commas
+TEXT
+}
+
+GOLDEN=""; OUT=""; ONLY="tests,sanitizer,parity,raymarch,step"
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --golden|--out|--only) [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2; exit 2; } ;;&
+    --golden) GOLDEN="$(cd "$2" 2>/dev/null && pwd)" || { echo "error: there is no folder $2" >&2; exit 2; }; shift ;;
+    --out) OUT="$2"; shift ;;
+    --only) ONLY="$2"; shift ;;
+    -h|--help) usage; exit 0 ;;
+    *) echo "error: there is no option $1; see scripts/check_gpu.sh --help" >&2; exit 2 ;;
+  esac
+  shift
+done
+for name in ${ONLY//,/ }; do
+  case "$name" in tests|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
+done
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+OUT="${OUT:-$ROOT/runs/check_gpu}"
+mkdir -p "$OUT" && OUT="$(cd "$OUT" && pwd)" || exit 2
+PYTHON="${PYTHON:-python3}"
+export XLA_PYTHON_CLIENT_PREALLOCATE=false PYTHONUNBUFFERED=1
+[ -z "$GOLDEN" ] || export AVA_TEST_DATA="$(dirname "$GOLDEN")"
+cd "$OUT" || exit 2  # not the repository: the installed package is what is checked
+
+"$PYTHON" - <<'PY' || exit 2
+import sys
+try:
+    import jax
+    from ava_jax.ops import native
+except ImportError as error:
+    sys.exit(f"error: {sys.executable} cannot import ava_jax ({error}); install it there, or name another one: PYTHON=/path/to/python scripts/check_gpu.sh")
+if jax.default_backend() != "gpu":
+    sys.exit(f"error: jax computes on {jax.default_backend()} here; install jax[cuda13] or jax[cuda12], and look at nvidia-smi")
+if not native.CUDA_BUILT:
+    sys.exit("error: ava_jax was installed without its CUDA module; put nvcc on the PATH and install it again")
+print(f"{jax.device_count()} x {jax.devices()[0].device_kind}, jax {jax.__version__}")
+PY
+
+REPORT=(); FAILED=0
+
+check() {  # name of its log, command: logged, timed
+  local name="$1" begin=$SECONDS verdict=passed
+  shift
+  echo "== $name"
+  "$@" 2>&1 | tee "$OUT/$name.log" || { verdict=FAILED; FAILED=1; }
+  REPORT+=("$(printf '%-20s %-7s %4d s   %s' "$name" "$verdict" $((SECONDS - begin)) "$OUT/$name.log")")
+}
+
+wanted() { [[ ",$ONLY," == *",$1,"* ]]; }
+
+skip() { REPORT+=("$(printf '%-20s skipped          %s' "$1" "$2")"); }
+
+wanted tests && check tests "$PYTHON" -m pytest -q -p no:cacheprovider --rootdir "$ROOT" "$ROOT/tests/ops"
+if wanted sanitizer; then
+  if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck initcheck; do
+      check "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 --kernel-name kns=raymarch "$PYTHON" "$ROOT/tests/ops/raymarch_cuda_scenes.py"
+    done
+  else
+    skip sanitizer "compute-sanitizer is not on the PATH; it comes with CUDA's toolkit"
+  fi
+fi
+for name in parity raymarch step; do
+  wanted "$name" || continue
+  [ -n "$GOLDEN" ] || { skip "$name" "needs --golden"; continue; }
+  case "$name" in
+    parity) check parity "$PYTHON" "$ROOT/scripts/parity.py" --golden="$GOLDEN" ;;
+    raymarch)
+      check raymarch_table "$PYTHON" "$ROOT/scripts/bench_raymarch.py" --golden="$GOLDEN" --table --json="$OUT/raymarch_table.json"
+      check raymarch_growth "$PYTHON" "$ROOT/scripts/bench_raymarch.py" --golden="$GOLDEN" --growth --json="$OUT/raymarch_growth.json" ;;
+    step) check step "$PYTHON" "$ROOT/scripts/bench_step.py" --golden="$GOLDEN" --config=ava256 --config.model.precision=fast --out="$OUT/step.json" ;;
+  esac
+done
+
+echo
+printf '%s\n' "${REPORT[@]+"${REPORT[@]}"}"
+exit "$FAILED"

@@ -1,0 +1,67 @@
+"""Charts the training step's time by version, from what `bench_step.py --out` wrote: a JSON for chart.py.
+
+  python scripts/step_chart.py docs/step/*.json --out=docs/charts/step.json
+  python scripts/chart.py docs/charts/step.json --out=docs/images
+
+A version's place is the number of commits up to it, so the sources' history is needed. Batches of 4 alone.
+"""
+
+import collections
+import json
+import pathlib
+import subprocess
+import sys
+
+from absl import app, flags
+
+_OUT = flags.DEFINE_string("out", "docs/charts/step.json", "JSON to write.")
+
+_AIMS = {(512, 333): 15, (1024, 667): 32}  # ms
+
+
+def commits_before(commit: str) -> int:
+    """How many commits lead up to this one."""
+    command = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-list", "--count", commit]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def lines_of(report: dict) -> dict[tuple, float]:
+    """(height, width, name of the line) -> ms."""
+    model = json.loads(report["config"])["model"] if "config" in report else {"precision": report["precision"]}
+    share = model.get("background_share", 1.0)
+    name = model["precision"] if share == 1 else f"{model['precision']}, {share:g} of the background"
+    rows = [row for row in report["rows"] if row["batch"] == 4]
+    return {(row["height"], row["width"], f"{name}, {row['regime']}"): row["step_ms"] for row in rows}
+
+
+def chart(reports: list[dict]) -> dict:
+    """A panel a size of picture."""
+    lines = collections.defaultdict(list)
+    for report in reports:
+        for (height, width, name), ms in lines_of(report).items():
+            lines[height, width, name].append((commits_before(report["commit"]), round(ms, 2)))
+    places = sorted({place for points in lines.values() for place, _ in points})
+    panels = []
+    for (height, width), aim in _AIMS.items():
+        series = [_series(name, sorted(points)) for (*size, name), points in sorted(lines.items()) if size == [height, width]]
+        aims = {"name": "aim", "x": [places[0], places[-1]], "y": [aim, aim], "dashed": True}
+        panels.append({"title": f"4 x {height} x {width}", "x": "commits", "y": "ms a step", "series": [*series, aims]})
+    devices = ", ".join(sorted({report["device"] for report in reports}))
+    return {"title": "The training step by version", "note": f"{devices}; scripts/bench_step.py, docs/step", "panels": panels}
+
+
+def _series(name: str, points: list[tuple[int, float]]) -> dict:
+    x, y = zip(*points, strict=True)
+    return {"name": name, "x": list(x), "y": list(y)}
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) < 2:
+        sys.exit("step_chart.py: name one JSON file or more, as in docs/step/*.json")
+    files = [json.loads(pathlib.Path(name).read_text()) for name in arguments[1:]]
+    reports = [file for file in files if "rows" in file]  # traces lie beside them
+    pathlib.Path(_OUT.value).write_text(json.dumps(chart(reports), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
