@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Takes the barriers out of the CUDA kernels one at a time, and tells which the tests without a GPU miss.
 
-    python scripts/mutate_barriers.py [--seeds=16]
+    python scripts/mutate_barriers.py [--seeds=16] [--races] [FILE...]
 
 For each `__syncwarp`, `__syncthreads` and `AwaitCopies` prints the line, and the first seed of raymarch_fibers_small that fails, or `-`.
+With --races it runs under ThreadSanitizer. FILEs are kernels' sources, such as list.cu; all where none is named.
 """
 
 import argparse
+import os
 import pathlib
 import re
 import shutil
@@ -24,9 +26,10 @@ def build(folder: pathlib.Path) -> pathlib.Path:
 
 
 def first_failure(program: pathlib.Path, seeds: int) -> str:
+    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"}
     for seed in range(1, seeds + 1):
         try:
-            if subprocess.run([program, str(seed), "1"], capture_output=True, timeout=60).returncode:
+            if subprocess.run([program, str(seed), "1"], capture_output=True, timeout=60, env=environment).returncode:
                 return str(seed)
         except subprocess.TimeoutExpired:
             return f"{seed} (does not end)"
@@ -36,16 +39,22 @@ def first_failure(program: pathlib.Path, seeds: int) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=16, help="scenes to try")
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--races", action="store_true", help="under ThreadSanitizer")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="of ffi/raymarch/cuda")
+    arguments = parser.parse_args()
+    seeds = arguments.seeds
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         for part in ("ffi", "tests/ops"):
             shutil.copytree(REPOSITORY / part, folder / part)
         shutil.copy(REPOSITORY / "CMakeLists.txt", folder)
         options = ["-DAVA_FUZZ=ON", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"]
+        options += ["-DCMAKE_CXX_FLAGS=-fsanitize=thread"] if arguments.races else []
         subprocess.run(["cmake", "-S", folder, "-B", folder / "build", *options], check=True, capture_output=True)
         assert first_failure(build(folder), seeds) == "-", "fails with all barriers"
         for path in sorted((folder / "ffi" / "raymarch" / "cuda").glob("*.cu*")):
+            if arguments.files and path.name not in arguments.files:
+                continue
             source = path.read_text()
             for barrier in BARRIER.finditer(source):
                 path.write_text(source[: barrier.start(1)] + source[barrier.end() :])

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Fuzzes the CPU raymarcher under AddressSanitizer and UndefinedBehaviorSanitizer, then ThreadSanitizer, on every instruction set; and the CUDA
-# kernels, compiled for the CPU, under the first two:
+# kernels, compiled for the CPU:
 #   scripts/sanitize.sh [SCENES]     1,000 random scenes on each by default, a fiftieth for the CUDA kernels; 20,000 is a long run
-# The scenes and what must hold are in tests/ops/raymarch_fuzz.cc and raymarch_fibers.cc. Needs cmake 3.20 and g++ or clang++; neither Python nor XLA.
+# The scenes and what must hold are in tests/ops/raymarch_fuzz.cc and raymarch_fibers.cc. Needs cmake 3.20 and g++ or clang++, for the CUDA kernels g++;
+# neither Python nor XLA.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scenes="${1:-1000}"
@@ -23,5 +24,6 @@ for limits in fibers_small fibers; do
   "build/sanitize-memory/raymarch_$limits" 1 $((scenes / 50 + 1))
 done
 echo "data races"
-fuzz threads thread $((scenes / 10 + 1)) raymarch_fuzz
+fuzz threads thread $((scenes / 10 + 1)) raymarch_fuzz raymarch_fibers_small
+build/sanitize-threads/raymarch_fibers_small 1 $((scenes / 50 + 1))
 echo "clean"

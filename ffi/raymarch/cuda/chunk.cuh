@@ -152,6 +152,7 @@ __device__ __forceinline__ int BinSamples(const Pose& pose, int lane, const Fill
       const unsigned link = below != 0 ? sample - lane + 31 - __clz(below) : cell & kLinkMask;
       const unsigned count = ((cell >> 16) + __popc(below)) % kItemSamples + 1;
       const unsigned ends = __ballot_sync(kAllLanes, valid && count == kItemSamples);
+      VoteOrders();
       chunk->samples[sample] = static_cast<uint16_t>(ray[b] << kLinkBits | link);  // of any: a lane reads one past its last, too
       if (valid) {
         if (count == kItemSamples) {

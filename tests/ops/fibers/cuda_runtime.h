@@ -90,7 +90,7 @@ T Reduce(unsigned lanes, T x, int line, Combine combine) {
 #define FIBERS_LINE int line = __builtin_LINE()
 
 inline void __syncthreads() { fibers::MeetBlock(); }
-inline void __syncwarp(unsigned lanes = 0xffffffffu, FIBERS_LINE) { fibers::Meet(lanes, 0, line); }
+inline void __syncwarp(unsigned lanes = 0xffffffffu, FIBERS_LINE) { fibers::Meet(lanes, 0, line, true); }
 inline void __threadfence() {}
 
 inline unsigned __ballot_sync(unsigned lanes, bool predicate, FIBERS_LINE) {
@@ -165,13 +165,5 @@ inline size_t __cvta_generic_to_shared(const void* p) {
 }
 inline void* __cvta_shared_to_generic(size_t at) { return reinterpret_cast<char*>(fibers::shared_memory) + at; }
 
-inline int atomicAdd(int* p, int x) {
-  const int before = *p;
-  *p += x;
-  return before;
-}
-inline unsigned atomicOr(unsigned* p, unsigned bits) {
-  const unsigned before = *p;
-  *p |= bits;
-  return before;
-}
+inline int atomicAdd(int* p, int x) { return __atomic_fetch_add(p, x, __ATOMIC_RELAXED); }
+inline unsigned atomicOr(unsigned* p, unsigned bits) { return __atomic_fetch_or(p, bits, __ATOMIC_RELAXED); }

@@ -17,6 +17,10 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
+#if defined(FIBERS_RACES)
+#include <sanitizer/tsan_interface.h>
+extern "C" void __tsan_write16(void* to);
+#endif
 
 // Shared memory that kernels declare with its size.
 extern char __start_fibers_shared[] __attribute__((weak));
@@ -41,6 +45,7 @@ struct Fiber {
   ucontext_t first;
   jmp_buf later;
   void* fake_stack = nullptr;  // AddressSanitizer's
+  void* racer = nullptr;       // ThreadSanitizer's
   bool started = false;
   State state;
   std::vector<std::pair<float4*, const float4*>> copies;
@@ -50,6 +55,7 @@ struct Warp {
   uint64_t values[2][kLanes];  // that the lanes brought to this meeting, and to the one before
   int lines[kLanes];           // of the source, where they meet
   unsigned arrived, meetings;
+  char order[2];  // of memory, for ThreadSanitizer
 };
 
 std::vector<std::unique_ptr<Fiber>> all;
@@ -59,7 +65,8 @@ jmp_buf scheduler;
 void* scheduler_fake_stack;
 const void* scheduler_stack;
 size_t scheduler_stack_bytes;
-unsigned arrived, living, threads;  // of the thread block
+unsigned arrived, living, threads, meetings;  // of the thread block
+char block_order[2], begin_order, end_order;  // of memory, for ThreadSanitizer
 Schedule schedule;
 std::mt19937 shuffle;
 const std::function<void()>* running;
@@ -88,6 +95,34 @@ void AfterSwitch([[maybe_unused]] void* fake, [[maybe_unused]] bool to_fiber) {
 #endif
 }
 
+#if defined(FIBERS_RACES)
+// ThreadSanitizer takes fibers for threads, and what they write as ordered by barriers alone; its longjmp knows no fibers.
+ucontext_t scheduler_context;
+void* scheduler_racer;
+
+void Release(char* order) { __tsan_release(order); }
+void Acquire(char* order) { __tsan_acquire(order); }
+void Written(float4* to) { __tsan_write16(to); }
+
+void Leave(State state) {
+  now->state = state;
+  __tsan_switch_to_fiber(scheduler_racer, __tsan_switch_to_fiber_no_sync);
+  swapcontext(&now->first, &scheduler_context);
+}
+
+void Enter(unsigned index) {
+  now = all[index].get();
+  thread.x = index;
+  if (now->racer == nullptr) now->racer = __tsan_create_fiber(0);
+  scheduler_racer = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(now->racer, __tsan_switch_to_fiber_no_sync);
+  swapcontext(&scheduler_context, &now->first);
+}
+#else
+void Release(char*) {}
+void Acquire(char*) {}
+void Written(float4*) {}
+
 // Back to the scheduler; returns when it takes this fiber again.
 __attribute__((noinline)) void Leave(State state) {
   now->state = state;
@@ -109,9 +144,11 @@ __attribute__((noinline)) void Enter(unsigned index) {
   }
   AfterSwitch(scheduler_fake_stack, false);
 }
+#endif
 
 void ReleaseBlock() {
   arrived = 0;
+  ++meetings;
   for (unsigned i = 0; i < threads; ++i) {
     if (all[i]->state == kAtBlock) all[i]->state = kReady;
   }
@@ -120,8 +157,10 @@ void ReleaseBlock() {
 void Begin() {
   AfterSwitch(nullptr, true);
   for (;;) {
+    Acquire(&begin_order);
     (*running)();
     CopyNow();
+    Release(&end_order);
     if (arrived == --living && arrived > 0) ReleaseBlock();
     Leave(kDone);
   }
@@ -207,16 +246,19 @@ void Launch(const std::function<void()>& kernel, unsigned blocks, unsigned block
     arrived = 0;
     living = threads;
     for (unsigned i = 0; i < threads; ++i) all[i]->state = kReady;
+    Release(&begin_order);
     RunBlock();
+    Acquire(&end_order);
   }
 }
 
-const uint64_t* Meet(unsigned lanes, uint64_t value, int line) {
+const uint64_t* Meet(unsigned lanes, uint64_t value, int line, bool orders) {
   if (lanes != 0xffffffffu) Fail("a meeting of some lanes of a warp, at line %d", line);
   Warp& warp = warps[thread.x / kLanes];
   const unsigned lane = Lane(), side = warp.meetings % 2;
   warp.values[side][lane] = value;
   warp.lines[lane] = line;
+  if (orders) Release(&warp.order[side]);
   if (++warp.arrived == kLanes) {
     for (const int other : warp.lines) {
       if (other != line) Fail("lanes of a warp meet at lines %d and %d", line, other);
@@ -226,19 +268,26 @@ const uint64_t* Meet(unsigned lanes, uint64_t value, int line) {
     for (unsigned i = 0; i < kLanes; ++i) all[thread.x / kLanes * kLanes + i]->state = kReady;
   }
   Leave(warp.arrived == 0 ? kReady : kAtWarp);
+  if (orders) Acquire(&warp.order[side]);
   return warp.values[side];
 }
 
 void MeetBlock() {
+  char* order = &block_order[meetings % 2];
+  Release(order);
   const bool last = ++arrived == living;
   if (last) ReleaseBlock();
   Leave(last ? kReady : kAtBlock);
+  Acquire(order);
 }
 
 void CopyLater(float4* to, const float4* from) { now->copies.emplace_back(to, from); }
 
 void CopyNow() {
-  for (const auto& [to, from] : now->copies) *to = *from;
+  for (const auto& [to, from] : now->copies) {
+    *to = *from;
+    Written(to);
+  }
   now->copies.clear();
 }
 

@@ -37,8 +37,8 @@ void Launch(const std::function<void()>& kernel, unsigned blocks, unsigned threa
 // Whether a launch was refused since this was called last.
 int LastError();
 
-// What all lanes of the warp brought. Aborts if they are at different lines, or not all take part.
-const uint64_t* Meet(unsigned lanes, uint64_t value, int line);
+// What all lanes of the warp brought; `orders`: memory, too. Aborts if they are at different lines, or not all take part.
+const uint64_t* Meet(unsigned lanes, uint64_t value, int line, bool orders = false);
 void MeetBlock();
 
 // The copy is done when the thread calls CopyNow, and not before.
