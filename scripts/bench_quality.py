@@ -39,6 +39,10 @@ _OUT = flags.DEFINE_string("out", None, "JSON file of the curve.", required=True
 _PICTURE = flags.DEFINE_string("picture", None, "PNG of truth, render and error of a few samples of each split.")
 _COMMIT = flags.DEFINE_string("commit", "", "What is measured; by default git's.")
 
+flags.register_validator(
+    "score_at", lambda steps: steps and all(s.isdecimal() and int(s) for s in steps), "must be steps with commas between, as in 500,1000."
+)
+
 _BLOCK = 50  # steps that a mean is taken over, and that run without waiting
 _SHARED = ("texture", "vertices")  # by frame
 _NEUTRAL = ("neutral_texture", "neutral_vertices")  # by identity
@@ -156,6 +160,9 @@ class Scores:
 def main() -> None:
     """Trains, scores and writes."""
     config, score_at = _CONFIG.value, sorted(int(step) for step in _SCORE_AT.value)
+    for file in filter(None, (_OUT.value, _PICTURE.value)):  # found out now, not after the training
+        if not pathlib.Path(file).absolute().parent.is_dir():
+            raise FileNotFoundError(f"{file}: its folder is not there; make it first.")
     task = load_task(config)
     assets = task.prepare()
     threads = config.data.read_threads

@@ -12,7 +12,7 @@ Runs, on the GPU of this machine, with the python of $PYTHON (default python3), 
   parity      every stage against the golden vectors                        (with --golden)
   raymarch    scripts/bench_raymarch.py, the table and the growth           (with --golden)
   step        scripts/bench_step.py, the full configuration, "fast"         (with --golden)
-A line a check comes last; it exits 1 when one failed. Logs and JSON are in --out (default: runs/check_gpu). About 10 minutes on an H200.
+A line a check comes last; it exits 1 when one failed. Logs and JSON are in --out (default: runs/check_gpu). It takes minutes.
 
   --golden DIR   folder of golden vectors, with the assets in DIR/../assets
   --only LIST    some of the names above, with commas

@@ -58,7 +58,10 @@ def _series(name: str, points: list[tuple[int, float]]) -> dict:
 def main(arguments: list[str]) -> None:
     if len(arguments) < 2:
         sys.exit("step_chart.py: name one JSON file or more, as in docs/step/*.json")
-    files = [json.loads(pathlib.Path(name).read_text()) for name in arguments[1:]]
+    try:
+        files = [json.loads(pathlib.Path(name).read_text()) for name in arguments[1:]]
+    except (OSError, ValueError) as error:
+        sys.exit(f"step_chart.py: {error}; name files that bench_step.py --out wrote")
     reports = [file for file in files if "rows" in file]  # traces lie beside them
     pathlib.Path(_OUT.value).write_text(json.dumps(chart(reports), indent=1) + "\n")
 
