@@ -63,8 +63,11 @@ def depth_to_space(x: jax.Array) -> jax.Array:
 
 def halve_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """4 x 4 convolution of stride 2, one pixel of zeros around: [B, H, W, C] with [4, 4, C, C'] to [B, H / 2, W / 2, C']."""
+    # In bfloat16, libraries lay images of other than a multiple of 8 channels out anew before each product.
+    spare = kernel.shape[2] % 2 if x.dtype == jnp.bfloat16 else 0
+    blocks = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, spare))))
+    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, spare), (0, 0)))
     c, out = kernel.shape[2:]
-    blocks = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
     kernel = kernel.reshape(2, 2, 2, 2, c, out).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, out)
     return convolve_2x2(blocks, kernel)
 
