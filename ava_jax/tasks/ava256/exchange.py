@@ -16,7 +16,7 @@ from ava_jax.nn.layers import SLOPE
 
 # Fewer channels leave matrix units idle, more do not fit a multiprocessor's registers; smaller images are not worth a kernel.
 CHANNELS = (16, 32)
-_BLOCK = 128  # texels a program holds at a time
+_BLOCK = 64  # texels a program holds at a time; of 128, the gradient spills registers at 16 channels
 _PROGRAMS = 528  # of the gradient, four a multiprocessor of an H200; each sums its part of the weights' gradients
 
 
