@@ -30,6 +30,7 @@ _CHUNK, _CHUNKS = 1 << 17, 8  # pixels a chunk: so many, or all by so many where
 _PROGRAMS = 264  # of the weights' gradients that an H200 runs at a time
 _WARPS = 8
 _PIECE = 128  # channels
+_PRODUCT_WARPS = 4
 
 
 class Network(NamedTuple):
@@ -153,7 +154,7 @@ def _multiply(count, here, left, right, partial, sizes, interpret):
         grid=partial.shape[1::-1],
         out_shape=jax.ShapeDtypeStruct(partial.shape, partial.dtype),
         input_output_aliases={4: 0},
-        compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=3),
+        compiler_params=plgpu.CompilerParams(num_warps=_PRODUCT_WARPS, num_stages=3),
         interpret=interpret,
     )
     return call(here, count, left, right, partial)
