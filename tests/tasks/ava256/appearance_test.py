@@ -140,6 +140,7 @@ def interpreted_kernels(monkeypatch):
     return lambda used: monkeypatch.setattr(pixel_network, "supported", lambda channels, dtype: used)
 
 
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="kernels are interpreted on a CPU; a GPU takes minutes")
 def test_the_kernels_background_is_that_of_plain_jax(interpreted_kernels):
     sizes = Sizes(per_side=32, depth=8, texture=256, width=0.5, precision="float32")
     graph, state = nnx.split(Background(3, 2, sizes, rngs=nnx.Rngs(0)))
