@@ -8,12 +8,14 @@ from flax import nnx
 from jax import lax
 
 from ava_jax.nn.layers import Dense, add_bias, leaky_relu
+from ava_jax.ops import pixel_network
 from ava_jax.tasks.ava256.sizes import Sizes
 
 # Pixels are taken in chunks of a multiple of _MULTIPLE, about _CHUNKS of them if all are wanted, of _CHUNK pixels at most: a layer's
 # activations are 32 MB then in bfloat16, and stay in a GPU's cache.
 _MULTIPLE, _CHUNKS, _CHUNK = 1024, 16, 1 << 16
 _HIDDEN, _CODE, _LAYERS, _OCTAVES = 256, 40, 5, 10
+_SPREAD = 25.0  # of colours, 0-255, about 100
 SHARES = (1.0, 1 / 4, 1 / 16)  # of the empty pixels, that training may compute: one of each n x n
 
 
@@ -82,11 +84,57 @@ class Background(nnx.Module):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _computed_where(wanted: jax.Array, weights: tuple, dtype: jnp.dtype) -> jax.Array:
-    """The background network where it is wanted [B, H, W], else 0: [B, H, W, 3].
+    """The background network where it is wanted [B, H, W], else 0: [B, H, W, 3]. The gradient computes it again.
 
-    Pixels that are wanted are brought together and taken chunk by chunk, so that time follows their number and memory stays a chunk's:
-    the gradient computes each chunk again.
+    Pixels that are wanted are brought together, so that time follows their number, and memory stays a chunk's.
     """
+    return _computed_forward(wanted, weights, dtype)[0]
+
+
+def _computed_forward(wanted, weights, dtype):
+    if pixel_network.supported(weights[0].shape[1], dtype):
+        batch, height, width = wanted.shape
+        spread = ((0, 0), (0, pixel_network.WAVES - 2 * _OCTAVES))
+        of_x, of_y = (jnp.pad(_waves(side), spread).astype(dtype) for side in (width, height))
+        places = pixel_network.gather(wanted, of_x, of_y)
+        colours = pixel_network.forward(_as_kernels_take_it(weights, batch, dtype), places, height * width)
+        return jnp.where(wanted[..., None], _scaled(colours.reshape(*wanted.shape, 3)), 0.0), (wanted, weights, places)
+    return _by_chunks(wanted, weights, dtype), (wanted, weights, None)
+
+
+def _computed_backward(dtype, residuals, cotangent):
+    wanted, weights, places = residuals
+    if places is None:
+        return None, _gradient_by_chunks(wanted, weights, dtype, cotangent)
+    batch = len(wanted)
+    network = _as_kernels_take_it(weights, batch, dtype)
+    gradients = pixel_network.backward(network, places, _SPREAD * cotangent.reshape(batch, -1, 3))
+    # Gradients are float32; what is linear is taken back in float32.
+    _, transpose = jax.vjp(lambda w: _as_kernels_take_it(w, batch, jnp.float32), weights)
+    return None, transpose(gradients)[0]
+
+
+_computed_where.defvjp(_computed_forward, _computed_backward)
+
+
+def _as_kernels_take_it(weights: tuple, batch: int, dtype: jnp.dtype) -> pixel_network.Network:
+    rows, layers = weights
+    *hidden, (last, last_bias) = layers
+    code, position = rows[:batch], rows[batch:]
+    spread = ((0, pixel_network.WAVES - len(position) // 2), (0, 0))
+    idle = (0, pixel_network.OUT - last.shape[1])
+    return pixel_network.Network(
+        code=code,
+        waves=jnp.concatenate([jnp.pad(position[axis::2], spread) for axis in (0, 1)]).astype(dtype),
+        hidden=jnp.stack([w for w, _ in hidden]).astype(dtype),
+        bias=jnp.stack([b for _, b in hidden]),
+        last=jnp.pad(last, ((0, 0), idle)).astype(dtype),
+        last_bias=jnp.pad(last_bias, idle),
+    )
+
+
+def _by_chunks(wanted: jax.Array, weights: tuple, dtype: jnp.dtype) -> jax.Array:
+    """`_computed_where` in plain JAX."""
     places, count, chunk = _gathered(wanted)
 
     def body(i, colours):
@@ -98,12 +146,8 @@ def _computed_where(wanted: jax.Array, weights: tuple, dtype: jnp.dtype) -> jax.
     return jnp.where(wanted[..., None], colours[order].reshape(*wanted.shape, 3), 0.0)
 
 
-def _computed_forward(wanted, weights, dtype):
-    return _computed_where(wanted, weights, dtype), (wanted, weights)
-
-
-def _computed_backward(dtype, residuals, cotangent):
-    wanted, weights = residuals
+def _gradient_by_chunks(wanted: jax.Array, weights: tuple, dtype: jnp.dtype, cotangent: jax.Array) -> tuple:
+    """The weights' gradient, chunk by chunk."""
     places, count, chunk = _gathered(wanted)
     valid = jnp.arange(len(places)) < count
     cotangent = jnp.where(valid[:, None], cotangent.reshape(-1, 3)[places], 0.0)
@@ -113,10 +157,7 @@ def _computed_backward(dtype, residuals, cotangent):
         _, transpose = jax.vjp(lambda w: _network(w, at, wanted.shape, dtype), weights)
         return jax.tree.map(jnp.add, gradients, transpose(given)[0])
 
-    return None, lax.fori_loop(0, _chunks(count, chunk), body, jax.tree.map(jnp.zeros_like, weights))
-
-
-_computed_where.defvjp(_computed_forward, _computed_backward)
+    return lax.fori_loop(0, _chunks(count, chunk), body, jax.tree.map(jnp.zeros_like, weights))
 
 
 def _gathered(wanted: jax.Array) -> tuple[jax.Array, jax.Array, int]:
@@ -150,7 +191,12 @@ def _network(weights: tuple, places: jax.Array, shape: tuple[int, int, int], dty
     *hidden, (weight, bias) = layers
     for w, b in hidden:
         x = add_bias(x @ w.astype(dtype), b, True)
-    return 25.0 * add_bias(x @ weight.astype(dtype), bias, False).astype(jnp.float32) + 100.0
+    return _scaled(add_bias(x @ weight.astype(dtype), bias, False).astype(jnp.float32))
+
+
+def _scaled(x: jax.Array) -> jax.Array:
+    """What the network gives, as colours."""
+    return _SPREAD * x + 100.0
 
 
 def _waves(side: int) -> jax.Array:

@@ -1,5 +1,7 @@
 """Calibration and background, alone and in `AvatarCodec.finish`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from flax import nnx
 from small_head import assets, config
 
+from ava_jax.ops import pixel_network
 from ava_jax.tasks.ava256 import appearance
 from ava_jax.tasks.ava256.appearance import Background, ColourCalibration
 from ava_jax.tasks.ava256.model import AvatarCodec
@@ -127,6 +130,32 @@ def test_each_pixel_weighs_one_in_expectation_at_the_border_too():
     deviation = np.sqrt(3.0 / draws)  # of the mean of a weight that is 4 with probability 1/4
     np.testing.assert_allclose(np.mean(weights, axis=0), 1.0, atol=5 * deviation)
     assert np.unique(np.asarray(weights), axis=0).shape[0] > 100  # places of different squares are drawn apart
+
+
+@pytest.fixture
+def interpreted_kernels(monkeypatch):
+    """The GPU's kernels in place of plain JAX, wherever the test runs."""
+    for name in ("forward", "backward"):
+        monkeypatch.setattr(pixel_network, name, functools.partial(getattr(pixel_network, name), interpret=True))
+    return lambda used: monkeypatch.setattr(pixel_network, "supported", lambda channels, dtype: used)
+
+
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="kernels are interpreted on a CPU; a GPU takes minutes")
+def test_the_kernels_background_is_that_of_plain_jax(interpreted_kernels):
+    sizes = Sizes(per_side=32, depth=8, texture=256, width=0.5, precision="float32")
+    graph, state = nnx.split(Background(3, 2, sizes, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    wanted = rng.random((2, 13, 15)) < 0.5
+    cotangent = rng.standard_normal((2, 13, 15, 3)).astype(np.float32)
+
+    def both(used):
+        interpreted_kernels(used)
+        picture, transpose = jax.vjp(lambda s: nnx.merge(graph, s)(jnp.array([2, 0]), jnp.array([1, 1]), 13, 15, wanted=wanted), state)
+        return picture, transpose(cotangent)[0]
+
+    (ours, gradients), (plain, expected) = both(True), both(False)
+    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max()), gradients, expected)
 
 
 @pytest.fixture(scope="module")
