@@ -112,10 +112,14 @@ def test_equals_twin(frames, views, height, width, primitives, side, warp_side):
 
 @pytest.mark.gpu
 @on_gpu
-@pytest.mark.parametrize("primitives, half, density", [(2500, 0.05, 6.0), (2500, 0.4, 0.02), (3, 1.3, 0.2)])
-def test_primitives_small_and_large(primitives, half, density):
-    """Side 8 with a warp a primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells."""
+@pytest.mark.parametrize("primitives, half, density, opaque", [(2500, 0.05, 6.0, 0), (2500, 0.4, 5e-4, 10), (3, 1.3, 0.2, 0)])
+def test_primitives_small_and_large(primitives, half, density, opaque):
+    """Side 8 with a warp a primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells.
+
+    Thin primitives alone must not saturate a ray: at which of its thousands of samples hangs on how their alphas were rounded.
+    """
     rays, prims = make_rays(height=9, width=14), make_prims(primitives=primitives, half=half, density=density)
+    prims = prims._replace(rgba=prims.rgba.at[:, :opaque, ..., 3].mul(2e6))
     assert_close(run(rays, prims), run(rays, prims, "twin"))
 
 
