@@ -13,11 +13,12 @@ from ava_jax.losses import terms
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
 from ava_jax.ops import camera_rays, raymarch
 from ava_jax.tasks.ava256 import appearance
+from ava_jax.tasks.ava256 import geometry as charts
 from ava_jax.tasks.ava256.appearance import Background, ColourCalibration, composite
 from ava_jax.tasks.ava256.assembler import Assembler
 from ava_jax.tasks.ava256.decoders import ColourDecoder, GeometryDecoder
 from ava_jax.tasks.ava256.encoders import ExpressionEncoder, IdentityCode, IdentityEncoder
-from ava_jax.tasks.ava256.geometry import ChartLookup, UvMap, interpolate
+from ava_jax.tasks.ava256.geometry import ChartLookup, UvMap
 from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, Sizes
 
 
@@ -78,6 +79,7 @@ class AvatarCodec(nnx.Module):
         self.uv_index, self.uv_weights = Constant(jnp.asarray(index)), Constant(jnp.asarray(weights))
         for name in ("texture_mean", "texture_std", "vertices_mean", "vertices_std"):
             setattr(self, name, Constant(jnp.asarray(assets.arrays[name], jnp.float32)))
+        self.dtype = sizes.dtype
         self.volume_radius = config.volume_radius
         self.step_size = config.step_size
         self.warmup_steps = config.warmup_steps
@@ -218,7 +220,9 @@ class AvatarCodec(nnx.Module):
 
     def geometry_image(self, vertices: Array) -> jax.Array:
         """Vertices [B, V, 3] on the chart at the texture's size: [B, T, T, 3], in the vertices' unit."""
-        return interpolate(jnp.asarray(vertices), self.uv_index[...], self.uv_weights[...])
+        index, weights = self.uv_index[...], self.uv_weights[...]
+        kernel = self.dtype == jnp.bfloat16 and charts.applies(index)
+        return (charts.image if kernel else charts.interpolate)(jnp.asarray(vertices), index, weights)
 
 
 def _moved_aside(position: Array, noise: float, key: jax.Array) -> Array:
