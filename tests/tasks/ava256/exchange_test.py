@@ -27,8 +27,8 @@ def assert_close(ours, wanted, bound):
 
 @pytest.mark.parametrize("c", exchange.CHANNELS)
 def test_kernels_compute_what_the_plain_form_does(c, monkeypatch):
-    monkeypatch.setattr(exchange, "_PROGRAMS", 3)
-    geo, tex, matrices, biases, cotangent = scene(10 * exchange._BLOCK, c)
+    monkeypatch.setitem(exchange._BACKWARD, c, exchange._BACKWARD[c]._replace(programs=3))
+    geo, tex, matrices, biases, cotangent = scene(1280, c)
     matrices = matrices.astype(jnp.bfloat16)
     ours = exchange.forward_kernel(geo, tex, matrices, biases, interpret=True)
     assert_close(ours, exchange._forward_plain(geo, tex, matrices, biases), 0.01)
@@ -61,7 +61,7 @@ def test_the_layers_together_are_the_layers_one_by_one():
 def test_on_a_gpu(c):
     if jax.default_backend() != "gpu":
         pytest.skip("needs an NVIDIA GPU")
-    geo, tex, matrices, biases, cotangent = scene(exchange._BLOCK * 1111, c)
+    geo, tex, matrices, biases, cotangent = scene(128 * 1111, c)
     matrices = matrices.astype(jnp.bfloat16)
     ours = jax.jit(exchange.forward_kernel)(geo, tex, matrices, biases)
     assert_close(ours, jax.jit(exchange._forward_plain)(geo, tex, matrices, biases), 0.01)
