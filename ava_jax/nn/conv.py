@@ -86,13 +86,28 @@ def halve_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def double_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed 4 x 4 convolution of stride 2, padding 1: [B, H, W, C] with [4, 4, C, C'] to [B, 2 H, 2 W, C'].
 
-    y[2 i - 1 + k] += x[i] kernel[k] along each axis. The block of outputs 2 j - 1, 2 j reads inputs j - 1 (taps 2, 3) and j (taps 0, 1).
+    y[2 i - 1 + k] += x[i] kernel[k] along each axis.
     """
+    return interleaved(double_blocks(x, kernel))
+
+
+def double_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What `double_4x4` interleaves: [B, H + 1, W + 1, 4 C'], a block's (row, column) outermost, the outermost pixels cut off later."""
+    # The block of outputs 2 j - 1, 2 j reads inputs j - 1 (taps 2, 3) and j (taps 0, 1).
     c, out = kernel.shape[2:]
     taps = kernel.reshape(2, 2, 2, 2, c, out)[::-1, :, ::-1]  # input row, phase row, input column, phase column
     taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * out)
-    blocks = convolve_2x2(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), taps)
+    return convolve_2x2(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), taps)
+
+
+def interleaved(blocks: jax.Array) -> jax.Array:
+    """Blocks [B, H + 1, W + 1, 4 C] to the image within, [B, 2 H, 2 W, C]."""
     return depth_to_space(blocks)[:, 1:-1, 1:-1]
+
+
+def uninterleaved(image: jax.Array) -> jax.Array:
+    """The transpose of `interleaved`: [B, 2 H, 2 W, C] to [B, H + 1, W + 1, 4 C], zeros around."""
+    return space_to_depth(jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0))))
 
 
 def convolve_same(x: jax.Array, kernel: jax.Array) -> jax.Array:

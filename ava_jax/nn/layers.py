@@ -144,6 +144,10 @@ class WNDouble(_WeightNormed):
     def _apply(self, x, weight):
         return conv.double_4x4(x, weight)
 
+    def blocks(self, x: jax.Array) -> jax.Array:
+        """What the layer interleaves, before its bias: `conv.double_blocks`."""
+        return conv.double_blocks(x.astype(self.dtype), self.acting_weight())
+
 
 class Dense(nnx.Module):
     """Plain dense layer on the last axis, followed by LeakyReLU unless `activate` is False."""

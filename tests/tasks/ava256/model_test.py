@@ -8,7 +8,7 @@ from flax import nnx
 from small_head import assets, batch, config
 
 from ava_jax.core.variables import Constant, Running
-from ava_jax.tasks.ava256.assembler import template
+from ava_jax.tasks.ava256.voxels import template
 from ava_jax.tasks.ava256.model import AvatarCodec
 
 FULL = dict(primitives_per_side=128, primitive_side=8, texture_size=1024, width=1.0)
