@@ -1,6 +1,7 @@
 """What belongs to the rig, not to the head: colour calibration and background. Source: Codec Avatar Studio, 2024, supplement."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from ava_jax.tasks.ava256.sizes import Sizes
 _MULTIPLE, _CHUNKS, _CHUNK = 1024, 16, 1 << 16
 _HIDDEN, _CODE, _LAYERS, _OCTAVES = 256, 40, 5, 10
 _SPREAD = 25.0  # of colours, 0-255, about 100
-SHARES = (1.0, 1 / 4, 1 / 16)  # of the empty pixels, that training may compute: one of each n x n
+SHARES = (1.0, 1 / 4, 1 / 16)  # of the pixels, from which the background may learn: one of each n x n
 
 
 def _row(table: jax.Array, index: jax.Array) -> jax.Array:
@@ -65,11 +66,21 @@ class Background(nnx.Module):
         self.last = Dense(hidden, 3, activate=False, rngs=rngs)
         self.dtype = sizes.dtype
 
-    def __call__(self, camera: jax.Array, identity: jax.Array, height: int, width: int, *, wanted: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self,
+        camera: jax.Array,
+        identity: jax.Array,
+        height: int,
+        width: int,
+        *,
+        wanted: jax.Array | None = None,
+        taught: jax.Array | None = None,
+    ) -> jax.Array:
         """Indices [B] to [B, H, W, 3], 0-255. The picture is stretched to the size asked for.
 
         Args:
           wanted: bool [B, H, W], the pixels to compute; the others are 0. None: all.
+          taught: f32 [B, H, W], how often the gradient of a pixel that is wanted counts for this network. None: once.
         """
         if wanted is None:  # the compiler must not know, or it counts a million ones itself, for seconds
             wanted = lax.optimization_barrier(jnp.ones((len(camera), height, width), bool))
@@ -79,39 +90,43 @@ class Background(nnx.Module):
         of_code = code @ first.weight[: code.shape[-1]] + first.bias[...]
         rows = jnp.concatenate([of_code, first.weight[code.shape[-1] :]])
         layers = [(layer.weight[...], layer.bias[...]) for layer in (*others, self.last)]
-        return _computed_where(wanted, (rows, layers), self.dtype)
+        return _computed_where(wanted, taught, (rows, layers), self.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _computed_where(wanted: jax.Array, weights: tuple, dtype: jnp.dtype) -> jax.Array:
-    """The background network where it is wanted [B, H, W], else 0: [B, H, W, 3]. The gradient computes it again.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _computed_where(wanted: jax.Array, taught: jax.Array | None, weights: tuple, dtype: jnp.dtype) -> jax.Array:
+    """The background network where it is wanted [B, H, W], else 0: [B, H, W, 3]. The gradient computes it again, where it counts.
 
     Pixels that are wanted are brought together, so that time follows their number, and memory stays a chunk's.
     """
-    return _computed_forward(wanted, weights, dtype)[0]
+    return _computed_forward(wanted, taught, weights, dtype)[0]
 
 
-def _computed_forward(wanted, weights, dtype):
+def _computed_forward(wanted, taught, weights, dtype):
     if pixel_network.supported(weights[0].shape[1], dtype):
         batch, height, width = wanted.shape
         spread = ((0, 0), (0, pixel_network.WAVES - 2 * _OCTAVES))
         of_x, of_y = (jnp.pad(_waves(side), spread).astype(dtype) for side in (width, height))
         places = pixel_network.gather(wanted, of_x, of_y)
         colours = pixel_network.forward(_as_kernels_take_it(weights, batch, dtype), places, height * width)
-        return jnp.where(wanted[..., None], _scaled(colours.reshape(*wanted.shape, 3)), 0.0), (wanted, weights, places)
-    return _by_chunks(wanted, weights, dtype), (wanted, weights, None)
+        return jnp.where(wanted[..., None], _scaled(colours.reshape(*wanted.shape, 3)), 0.0), (wanted, taught, weights, places)
+    return _by_chunks(wanted, weights, dtype), (wanted, taught, weights, None)
 
 
 def _computed_backward(dtype, residuals, cotangent):
-    wanted, weights, places = residuals
+    wanted, taught, weights, places = residuals
+    if taught is not None:
+        wanted, cotangent = wanted & (taught > 0), taught[..., None] * cotangent
     if places is None:
-        return None, _gradient_by_chunks(wanted, weights, dtype, cotangent)
+        return None, None, _gradient_by_chunks(wanted, weights, dtype, cotangent)
+    if taught is not None:
+        places = pixel_network.gather(wanted, places.of_x, places.of_y)
     batch = len(wanted)
     network = _as_kernels_take_it(weights, batch, dtype)
     gradients = pixel_network.backward(network, places, _SPREAD * cotangent.reshape(batch, -1, 3))
     # Gradients are float32; what is linear is taken back in float32.
     _, transpose = jax.vjp(lambda w: _as_kernels_take_it(w, batch, jnp.float32), weights)
-    return None, transpose(gradients)[0]
+    return None, None, transpose(gradients)[0]
 
 
 _computed_where.defvjp(_computed_forward, _computed_backward)
@@ -205,15 +220,23 @@ def _waves(side: int) -> jax.Array:
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
-def pixel_weights(empty: jax.Array, share: float, key: jax.Array) -> jax.Array:
-    """Weights with which a share of the empty pixels stands for all of them: f32 of the same shape.
+class PixelWeights(NamedTuple):
+    """How often a pixel [B, H, W] counts: in the loss, and once more in the background's gradient."""
+
+    loss: jax.Array
+    taught: jax.Array
+
+
+def pixel_weights(empty: jax.Array, share: float, key: jax.Array) -> PixelWeights:
+    """Weights with which a share of the pixels teaches the background for all of them.
 
     Sums weighted with these are unbiased estimates of sums over all pixels. Pictures are cut in squares of n x n pixels, n^2 = 1 / share;
-    in each square one place is drawn, whose pixel counts n^2 times where it is empty. A place in each square, rather than one for all:
-    then no frequency of the background's waves is seen at one phase alone.
+    in each square one place is drawn, whose pixel counts n^2 times. A place in each square, rather than one for all: then no frequency of
+    the background's waves is seen at one phase alone. Where nothing stands before the background the choice is the loss's, as nothing
+    else learns there. Where something does, the loss takes every pixel, and the background's gradient the drawn ones.
 
     Args:
-      empty: bool [B, H, W]. The others weigh 1.
+      empty: bool [B, H, W], pixels where nothing stands before the background.
       share: of SHARES.
       key: of the step.
     """
@@ -222,8 +245,8 @@ def pixel_weights(empty: jax.Array, share: float, key: jax.Array) -> jax.Array:
     squares = (batch, -(-height // n), 1, -(-width // n), 1)  # the last ones may reach over the border: their pixels weigh the same
     drawn = jax.random.randint(key, squares, 0, n * n)
     place = n * jnp.arange(n)[:, None, None] + jnp.arange(n)
-    weights = jnp.where(drawn == place, float(n * n), 0.0).reshape(batch, n * squares[1], n * squares[3])
-    return jnp.where(empty, weights[:, :height, :width], 1.0)
+    weights = jnp.where(drawn == place, float(n * n), 0.0).reshape(batch, n * squares[1], n * squares[3])[:, :height, :width]
+    return PixelWeights(jnp.where(empty, weights, 1.0), jnp.where(empty, jnp.minimum(weights, 1.0), weights))
 
 
 def composite(rgba: jax.Array, background: jax.Array) -> jax.Array:
