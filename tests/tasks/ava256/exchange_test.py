@@ -54,6 +54,7 @@ def test_the_layers_together_are_the_layers_one_by_one():
     with jax.default_matmul_precision("highest"):
         wanted = jnp.concatenate(combine(tap_geo(geo), tap_tex(tex)), axis=-1)
         assert_close(exchange.exchange(geo, tex, combine.acting_weights(tap_geo, tap_tex)), wanted, 1e-5)
+        assert_close(jnp.concatenate(combine.behind(tap_geo, tap_tex, geo, tex), axis=-1), wanted, 1e-5)
 
 
 @pytest.mark.gpu
