@@ -19,8 +19,14 @@ CHANNELS = (16, 32)
 
 
 class _Plan(NamedTuple):
-    """How a kernel is cut: texels a program holds at a time, warps; of the gradient: programs, each of which sums its part of the weights', and
-    whether one kernel sums the gradients of all layers, or, as registers hold no more, one those of the first and one those of the last."""
+    """How a kernel is cut.
+
+    Attributes:
+      block: texels that a program holds at a time.
+      warps: of a program.
+      programs: of the gradient; each sums its part of the weights'.
+      together: whether one kernel sums all weights' gradients, or, as registers hold no more, one the first layers' and one the last's.
+    """
 
     block: int
     warps: int
@@ -28,9 +34,9 @@ class _Plan(NamedTuple):
     together: bool = True
 
 
-# By channels, as fastest on an H200.
-_FORWARD = {16: _Plan(128, 4), 32: _Plan(128, 4)}
-_BACKWARD = {16: _Plan(64, 4, 528), 32: _Plan(64, 4, 264, together=False)}
+# By channels: cuts that spill fewest registers. Programs: two a multiprocessor of an H200, which hold no more of the gradient's.
+_FORWARD = {16: _Plan(64, 4), 32: _Plan(64, 4)}
+_BACKWARD = {16: _Plan(64, 4, 264), 32: _Plan(64, 4, 264, together=False)}
 _ROWS = 16  # of a product at least
 _TEXELS = 1 << 15  # of an image at least, in whole blocks
 
@@ -229,8 +235,11 @@ def backward_kernel(
 
 
 def _gradients(args: tuple, early: bool, late: bool, interpret: bool) -> list[jax.Array]:
-    """Of the arguments of `backward_kernel`, matrices and biases paired: by both images, by taps and exchange, f32 [2, 2 C, 2 C] and [2, 2 C],
-    if `early`; by the last layers, [2, 2 C, 2 C] and [1, 2 C], if `late`; matrices of both together, biases likewise."""
+    """Gradients by the arguments of `backward_kernel`, matrices and biases paired.
+
+    By both images, where `early`; then by matrices, f32 [2, 2 C, 2 C] of taps and exchange where `early`, and as many of the last layers where
+    `late`; by biases, likewise, [2, 2 C] and [1, 2 C].
+    """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 

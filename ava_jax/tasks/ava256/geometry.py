@@ -27,8 +27,10 @@ def applies(index: jax.Array) -> bool:
 
 @jax.custom_vjp
 def image(vertices: jax.Array, index: jax.Array, weights: jax.Array) -> jax.Array:
-    """`interpolate` to which `applies`, [B, S, S, 3]: on NVIDIA GPUs a kernel, as a compiler's gather looks each texel up anew for every
-    frame and coordinate. Differentiable in the vertices."""
+    """`interpolate` on charts to which it `applies`, [B, S, S, 3]; differentiable in the vertices.
+
+    On NVIDIA GPUs a kernel, as the compiler's gather looks up each texel's corners anew for every frame and coordinate.
+    """
     return lax.platform_dependent(vertices, index, weights, cuda=kernel, default=interpolate)
 
 
