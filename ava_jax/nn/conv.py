@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ava_jax.nn import correlate
+from ava_jax.nn import convolve, correlate
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -24,11 +24,17 @@ def convolve_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     A float32 kernel has a float32 gradient, also where x is bfloat16.
     """
+    if convolve.applies(x, kernel):
+        return lax.platform_dependent(x, kernel, cuda=convolve.kernel, default=_convolve_within)
+    return _convolve_within(x, kernel)
+
+
+def _convolve_within(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _convolve(x, kernel, 0)
 
 
 def _forward(x, kernel):
-    return _convolve(x, kernel, 0), (x, kernel)
+    return convolve_2x2(x, kernel), (x, kernel)
 
 
 def _backward(residuals, cotangent):

@@ -237,8 +237,8 @@ def backward_kernel(
 def _gradients(args: tuple, early: bool, late: bool, interpret: bool) -> list[jax.Array]:
     """Gradients by the arguments of `backward_kernel`, matrices and biases paired.
 
-    By both images, where `early`; then by matrices, f32 [2, 2 C, 2 C] of taps and exchange where `early`, and as many of the last layers where
-    `late`; by biases, likewise, [2, 2 C] and [1, 2 C].
+    By both images, where `early`; then by matrices, f32 [2, 2 C, 2 C] of taps and exchange where `early`, and as many of the last layers
+    where `late`; by biases, likewise, [2, 2 C] and [1, 2 C].
     """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
