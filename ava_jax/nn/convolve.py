@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+SLOPE = 0.2  # of LeakyReLU
 _CHUNK = 128  # pixels a program
 _PIXELS = 1 << 18  # fewer are not worth a kernel
 _D_IN = 16  # channels: of more, libraries' kernels are as good
@@ -16,10 +17,10 @@ def applies(x: jax.Array, kernel: jax.Array) -> bool:
     return x.dtype == jnp.bfloat16 and fits and len(x) * (x.shape[1] - 1) * (x.shape[2] - 1) >= _PIXELS
 
 
-def kernel(x: jax.Array, weights: jax.Array, *, interpret: bool = False) -> jax.Array:
+def kernel(x: jax.Array, weights: jax.Array, bias: jax.Array | None = None, *, interpret: bool = False) -> jax.Array:
     """Convolution without padding to which `applies`: [B, H + 1, W + 1, C] with [2, 2, C, C'] to [B, H, W, C'].
 
-    `interpret`: on any device, slowly.
+    With a bias, f32 [C'], it is followed by LeakyReLU. `interpret`: on any device, slowly.
     """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
@@ -29,7 +30,8 @@ def kernel(x: jax.Array, weights: jax.Array, *, interpret: bool = False) -> jax.
     pixels = batch * height * width
     spare = 1 if interpret else 0  # the interpreter writes what is masked, too: to a row of its own
 
-    def body(x_ref, w_ref, out_ref):
+    def body(x_ref, w_ref, *refs):
+        *bias_ref, out_ref = refs
         place = pl.program_id(0) * _CHUNK + jnp.arange(_CHUNK, dtype=jnp.int32)
         at = jnp.minimum(place, pixels - 1)
         # x has a column more in each row and a row more in each image.
@@ -38,20 +40,24 @@ def kernel(x: jax.Array, weights: jax.Array, *, interpret: bool = False) -> jax.
         for shift in range(4):
             offset = shift // 2 * (width + 1) + shift % 2
             total += jnp.dot(x_ref[at + offset, :], w_ref[shift], preferred_element_type=jnp.float32)
+        if bias_ref:
+            total += bias_ref[0][...][None]
+            total = jnp.where(total >= 0, total, SLOPE * total)
         inside = jnp.broadcast_to((place < pixels)[:, None], total.shape)
         to = jnp.minimum(place, pixels) if interpret else place
         columns = jnp.arange(d_out, dtype=jnp.int32)[None]
         to, columns = jnp.broadcast_to(to[:, None], total.shape), jnp.broadcast_to(columns, total.shape)
         triton.store(out_ref.at[to, columns], total.astype(x.dtype), mask=inside)
 
+    args = x.reshape(-1, d_in), weights.astype(x.dtype).reshape(4, d_in, d_out), *([] if bias is None else [bias])
     out = pl.pallas_call(
         body,
         grid=(pl.cdiv(pixels, _CHUNK),),
-        in_specs=[pl.BlockSpec()] * 2,
+        in_specs=[pl.BlockSpec()] * len(args),
         out_specs=pl.BlockSpec(),
         out_shape=jax.ShapeDtypeStruct((pixels + spare, d_out), x.dtype),
         compiler_params=triton.CompilerParams(num_warps=4, num_stages=1),
         interpret=interpret,
         name="convolve_2x2",
-    )(x.reshape(-1, d_in), weights.astype(x.dtype).reshape(4, d_in, d_out))
+    )(*args)
     return out[:pixels].reshape(batch, height, width, d_out)
