@@ -1,4 +1,7 @@
-"""2 x 2 convolutions of large images of 16 channels, in bfloat16, as one kernel on NVIDIA GPUs: libraries take three times their bytes' time."""
+"""2 x 2 convolutions of large images of 16 channels, in bfloat16, as one kernel on NVIDIA GPUs.
+
+Such a convolution is bound by memory; libraries' kernels take three times as long as its bytes, and bias and LeakyReLU a pass of their own.
+"""
 
 import jax
 import jax.numpy as jnp

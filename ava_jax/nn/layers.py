@@ -152,7 +152,7 @@ class WNDouble(_WeightNormed):
         return conv.double_4x4(x, weight)
 
     def blocks(self, x: jax.Array) -> jax.Array:
-        """What the layer interleaves, before its bias: `conv.double_blocks`."""
+        """What the layer interleaves, before its bias, `conv.double_blocks`: [B, H, W, C] to [B, H + 1, W + 1, 4 C']."""
         return conv.double_blocks(x.astype(self.dtype), self.acting_weight())
 
 

@@ -78,7 +78,10 @@ class MapCombiner(nnx.Module):
         )
 
     def behind(self, tap_geo: WNDense, tap_tex: WNDense, geo: jax.Array, tex: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """This combiner of both taps' results, in their type, all weights normed together: apart, each costs a dozen small kernels."""
+        """This combiner of both taps' results: features [B, R, R, C] of both images to maps, likewise.
+
+        All weights are normed together: apart, each costs a dozen small kernels.
+        """
         w = self.acting_weights(tap_geo, tap_tex).matrices.astype(geo.dtype)
         h_geo, h_tex = (add_bias(x @ w[i], tap.bias[...], True) for i, (x, tap) in enumerate(((geo, tap_geo), (tex, tap_tex))))
         from_tex, from_geo = add_bias(h_tex @ w[2], self.to_geo.bias[...], True), add_bias(h_geo @ w[3], self.to_tex.bias[...], True)

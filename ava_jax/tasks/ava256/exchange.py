@@ -222,7 +222,7 @@ def forward_kernel(geo: jax.Array, tex: jax.Array, matrices: jax.Array, biases: 
 def backward_kernel(
     geo: jax.Array, tex: jax.Array, matrices: jax.Array, biases: jax.Array, cotangent: jax.Array, *, interpret: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Gradients by the four arguments of `_exchanged` on a GPU; `interpret`: on any device, slowly."""
+    """Gradients by the four arguments of `_exchanged` on a GPU, from those by its result [P, 2 C]; `interpret`: on any device, slowly."""
     c = geo.shape[1]
     args = geo, tex, _paired(matrices), biases.reshape(4, 2 * c), cotangent
     if _BACKWARD[c].together:

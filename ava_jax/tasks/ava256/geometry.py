@@ -48,7 +48,7 @@ image.defvjp(_forward, _backward)
 
 
 def kernel(vertices: jax.Array, index: jax.Array, weights: jax.Array, *, interpret: bool = False) -> jax.Array:
-    """`interpolate` on a GPU; `interpret`: on any device, slowly."""
+    """`interpolate` on a GPU: vertices [B, V, 3] to [B, S, S, 3]; `interpret`: on any device, slowly."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 

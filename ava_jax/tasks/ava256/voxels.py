@@ -143,7 +143,7 @@ class _Places:
 
 
 def forward_kernel(colour: Slab, opacity: Slab, *, interpret: bool = False) -> jax.Array:
-    """`template_of_slabs` on a GPU; `interpret`: on any device, slowly."""
+    """`template_of_slabs` on a GPU: f32 [B, K, d, d, d, 4]; `interpret`: on any device, slowly."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
@@ -184,7 +184,7 @@ def forward_kernel(colour: Slab, opacity: Slab, *, interpret: bool = False) -> j
 
 
 def backward_kernel(rgba: jax.Array, cotangent: jax.Array, *, interpret: bool = False) -> tuple[jax.Array, ...]:
-    """`_backward_plain` on a GPU; `interpret`: on any device, slowly."""
+    """`_backward_plain` on a GPU, of voxels and gradients by them, [B, K, d, d, d, 4]; `interpret`: on any device, slowly."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
