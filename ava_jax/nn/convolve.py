@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ava_jax.core.gpu import takes_kernels
+
 SLOPE = 0.2  # of LeakyReLU
 _CHUNK = 128  # pixels a program
 _PIXELS = 1 << 18  # fewer are not worth a kernel
@@ -17,7 +19,8 @@ _D_OUT = (16, 32)
 def applies(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether there is a kernel for x [B, H + 1, W + 1, C] and the layer's kernel [2, 2, C, C']."""
     fits = kernel.shape[2] == _D_IN and kernel.shape[3] in _D_OUT
-    return x.dtype == jnp.bfloat16 and fits and len(x) * (x.shape[1] - 1) * (x.shape[2] - 1) >= _PIXELS
+    large = len(x) * (x.shape[1] - 1) * (x.shape[2] - 1) >= _PIXELS
+    return x.dtype == jnp.bfloat16 and fits and large and takes_kernels()
 
 
 def kernel(x: jax.Array, weights: jax.Array, bias: jax.Array | None = None, *, interpret: bool = False) -> jax.Array:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ava_jax.core.gpu import takes_kernels
 from ava_jax.nn.layers import SLOPE
 
 # Fewer channels leave matrix units idle, more do not fit a multiprocessor's registers; smaller images are not worth a kernel.
@@ -67,7 +68,7 @@ class _Texels(NamedTuple):
 def applies(image: jax.Array) -> bool:
     """Whether images [B, R, R, C] of this type and shape have a kernel."""
     texels = image.size // image.shape[-1]
-    return image.dtype == jnp.bfloat16 and image.shape[-1] in CHANNELS and texels >= _TEXELS and texels % 128 == 0
+    return image.dtype == jnp.bfloat16 and image.shape[-1] in CHANNELS and texels >= _TEXELS and texels % 128 == 0 and takes_kernels()
 
 
 def exchange(geo: jax.Array, tex: jax.Array, weights: Weights) -> jax.Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ava_jax.core.gpu import takes_kernels
 from ava_jax.core.mesh import Topology, first_uv_of_vertex, uv_barycentric
 from ava_jax.core.types import Assets
 
@@ -22,7 +23,7 @@ def interpolate(vertices: jax.Array, index: jax.Array, weights: jax.Array) -> ja
 
 def applies(index: jax.Array) -> bool:
     """Whether `image` is for charts [S, S, 3] of this size."""
-    return (index.size // 3) % _TEXELS == 0
+    return (index.size // 3) % _TEXELS == 0 and takes_kernels()
 
 
 @jax.custom_vjp

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ava_jax.core.gpu import takes_kernels
 from ava_jax.nn import conv
 
 COLOUR_SCALE, COLOUR_OFFSET = 25.0, 100.0  # of the slab of colours, to 0-255
@@ -41,7 +42,7 @@ class Slab(NamedTuple):
 
 def applies(dtype: jnp.dtype, frames: int, side: int, depth: int) -> bool:
     """Whether there are kernels for slabs of this type, number and side S, texels, in boxes of side `depth`."""
-    return dtype == jnp.bfloat16 and depth == _DEPTH and side % _TEXELS == 0 and frames <= _FRAMES
+    return dtype == jnp.bfloat16 and depth == _DEPTH and side % _TEXELS == 0 and frames <= _FRAMES and takes_kernels()
 
 
 def slab_to_primitives(slab: jax.Array, depth: int) -> jax.Array:
