@@ -20,23 +20,23 @@ CHANNELS = (16, 32)
 
 
 class _Plan(NamedTuple):
-    """How a kernel is cut.
+    """How the gradient's kernel is cut.
 
     Attributes:
       block: texels that a program holds at a time.
       warps: of a program.
-      programs: of the gradient; each sums its part of the weights'.
+      programs: each sums its part of the weights' gradients.
       together: whether one kernel sums all weights' gradients, or, as registers hold no more, one the first layers' and one the last's.
     """
 
     block: int
     warps: int
-    programs: int = 0
+    programs: int
     together: bool = True
 
 
-# By channels: cuts that spill fewest registers. Programs: two a multiprocessor of an H200, which hold no more of the gradient's.
-_FORWARD = {16: _Plan(64, 4), 32: _Plan(64, 4)}
+_BLOCK = 64  # texels that the forward kernel holds
+# The gradient by channels, the fastest cuts of those tried on an H200: two programs a multiprocessor, which hold no more.
 _BACKWARD = {16: _Plan(64, 4, 264), 32: _Plan(64, 4, 264, together=False)}
 _ROWS = 16  # of a product at least
 _TEXELS = 1 << 15  # of an image at least, in whole blocks
@@ -197,27 +197,31 @@ def _columns(c, rows):
 
 
 def forward_kernel(geo: jax.Array, tex: jax.Array, matrices: jax.Array, biases: jax.Array, *, interpret: bool = False) -> jax.Array:
-    """The layers on a GPU; `interpret`: on any device, slowly. Arguments as for `_exchanged`, matrices of the images' type."""
+    """The layers on a GPU: texels [P, C] of both images to [P, 2 C]; `interpret`: on any device, slowly.
+
+    Arguments as for `_exchanged`, matrices of the images' type.
+    """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
     p, c = geo.shape
-    block, warps = _FORWARD[c][:2]
 
     def kernel(geo_ref, tex_ref, w_ref, b_ref, out_ref):
-        rows = pl.program_id(0) * block + jnp.arange(block, dtype=jnp.int32)
-        *_, out_ref[...] = _paired_layers(_beside(geo_ref, tex_ref, rows), w_ref, b_ref)
+        x = _layers(geo_ref[...], tex_ref[...], w_ref, b_ref)
+        out_ref[:, :c] = x.geo
+        out_ref[:, c:] = x.tex
 
+    texels = pl.BlockSpec((_BLOCK, c), lambda i: (i, 0))
     return pl.pallas_call(
         kernel,
-        grid=(pl.cdiv(p, block),),
-        in_specs=[pl.BlockSpec()] * 4,
-        out_specs=pl.BlockSpec((block, 2 * c), lambda i: (i, 0)),
+        grid=(pl.cdiv(p, _BLOCK),),
+        in_specs=[texels, texels, pl.BlockSpec((8, c, c), lambda i: (0, 0, 0)), pl.BlockSpec((8, c), lambda i: (0, 0))],
+        out_specs=pl.BlockSpec((_BLOCK, 2 * c), lambda i: (i, 0)),
         out_shape=jax.ShapeDtypeStruct((p, 2 * c), geo.dtype),
-        compiler_params=triton.CompilerParams(num_warps=warps, num_stages=1),
+        compiler_params=triton.CompilerParams(num_warps=4, num_stages=1),
         interpret=interpret,
         name="exchange_forward",
-    )(geo, tex, _paired(matrices), biases.reshape(4, 2 * c))
+    )(geo, tex, matrices, biases)
 
 
 def backward_kernel(

@@ -22,7 +22,7 @@ _DEPTH = 8  # of the kernels
 _CHANNELS = 4  # of a voxel
 _LANES = _DEPTH * _CHANNELS  # what the kernels hold of a texel: each depth's colour and opacity
 _TEXELS = 64  # a program's, of one row, in all frames
-_WARPS = 4
+_WARPS = 8
 _FRAMES = 16  # at most: a program's frames are written out one after the other, and places are counted in 32 bits
 
 
