@@ -35,6 +35,10 @@ constexpr int kBlockTileCount = 32;     // 4 across, 8 down
 constexpr int kRegionBlocks = 4;        // along a side
 constexpr int kRegionBlockCount = kRegionBlocks * kRegionBlocks;
 constexpr int kListCapacity = Limit(2048, 48);  // primitives listed for a block; one that meets more looks through all
+constexpr int kChunkTiles = 4;  // that follow each other, marched on one multiprocessor at about the same time
+constexpr int kBins = 32;       // of chunks, by the candidates of the tile that has most
+// Candidates of tiles that there is room for; a tile that finds none left looks through its block's list.
+constexpr int kEntriesPerPixel = Limit(2, 0), kEntriesPerPrimitive = Limit(16, 1);
 
 // Rays of a frame in regions [N, regions_y, regions_x], blocks and tiles numbered within: block b belongs to region b / 16.
 struct Grid {
@@ -46,6 +50,19 @@ struct Cones {
   float4 *apex_sine, *axis_cosine, *reach, *steps;
 };
 
+// A candidate of a tile: its samples are among the steps range.x <= n < range.y.
+struct TileEntry {
+  int primitive;
+  ushort2 range;  // kFarStep: this step and all after it
+};
+
+// What the forward pass counts, from zero.
+struct Counters {
+  int bins[kBins];  // chunks in each
+  int entries;      // asked for: more than there are if some tiles found no room
+  int tickets;      // chunks taken
+};
+
 // Scratch of all frames. The arrays of the forward or of the backward pass are null in the other.
 struct Scratch {
   float4* spheres;   // [F, K]: centre, radius (NaN: holds no point)
@@ -53,8 +70,10 @@ struct Scratch {
   Cones tiles, blocks, regions;
   int32_t* list_counts;  // [F, blocks]; -1: more than kListCapacity
   int32_t* lists;        // [F, blocks, capacity]
-  int32_t* order;        // [F x blocks]: those with most primitives first
-  int32_t* listed;       // [1]: thread blocks that are done listing
+  TileEntry* entries;    // [Entries]: of tiles, those of one together
+  int4* spans;           // [F, tiles]: first of its entries, how many (-1: not listed, look through the block's), first step, 0
+  int32_t* bins;         // [kBins, F x chunks]: chunks with candidates; the first bin's have most
+  Counters* counters;
   float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
   int2* ray_saturation;                          // [F, tiles, 32]: step, primitive
   float* pose_sums;                              // [slabs, F, K, 12]
@@ -73,6 +92,12 @@ inline Grid MakeGrid(const Shape& s) {
 }
 
 inline int64_t ListCapacity(const Shape& s) { return s.primitives < kListCapacity ? s.primitives : kListCapacity; }
+
+inline int64_t EntryCapacity(const Shape& s) {
+  const int64_t wanted = s.frames * (s.views * s.height * s.width * kEntriesPerPixel + s.primitives * kEntriesPerPrimitive);
+  constexpr int64_t kMost = 1 << 30;  // counted in 32 bits, of which thread blocks that find no room need some
+  return wanted < kMost ? wanted : kMost;
+}
 
 // Hands out parts of the scratch buffer, or only counts them.
 class Carver {
@@ -229,12 +254,20 @@ __device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
   return ray;
 }
 
+__device__ __forceinline__ void WriteUnsaturated(const Image& image, int64_t pixel) {
+  reinterpret_cast<float4*>(image.saturation)[pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  reinterpret_cast<int2*>(image.saturation_at)[pixel] = make_int2(kNever, kNever);
+}
+
 // Poses, spheres and the cones of tiles and blocks; with a cotangent also those of regions, and the rays as the backward pass reads
 // them.
 void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream);
 
 // Lists of at most `capacity` primitives for each block.
 void List(const Shape& shape, const Scratch& scratch, int capacity, cudaStream_t stream);
+
+// Each tile's candidates, from its block's list, and chunks of tiles in bins. Writes the pixels of tiles that have none.
+void ListTiles(const Scene& scene, const Image& image, const Scratch& scratch, int capacity, cudaStream_t stream);
 
 __device__ __forceinline__ int FirstLane(unsigned mask) { return __ffs(mask) - 1; }
 

@@ -2,9 +2,12 @@
 //
 // Steps go by in windows. In a window the tile's primitives have slots; a lane finds at which steps its ray enters and leaves each,
 // then goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
+#include <algorithm>
+
 #include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
+#include "queue.cuh"
 #include "sample.cuh"
 #include "window.cuh"
 
@@ -12,12 +15,11 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kMarchWarps = 4;
-constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
-// Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
-// waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
-constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
-constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
+// A thread block a multiprocessor, with 128 registers a thread; fewer warps where shared memory does not do for so many.
+constexpr int kMarchWarps = 16, kMarchBlocks = 1;
+// Slots of a tile: so many that the L1 keeps 124 kB of an H100. A tile that needs more goes by in shorter windows.
+constexpr int kTileSlots = Limit(88, 40);
+constexpr int kQueueBytes = 64;  // of shared memory, that are declared with their size
 
 // A lane's ray. What saturated it is written as soon as it is known.
 struct Ray {
@@ -184,46 +186,22 @@ __device__ __forceinline__ float3 Reference(const MarchRay& ray, int lane, int s
   return make_float3(at[0], at[1], at[2]);
 }
 
-// Lists the tile's candidates from step *next on; returns the step up to which the list holds them. *next becomes the first with
-// samples, as far as known.
-template <int kTileSlots>
-__device__ __forceinline__ int ListFrom(const Scratch& scratch, const Source& block, int lane, WindowScratch<kTileSlots>* own,
-                                        Source* source, int* next) {
-  const int from = *next;
-  for (int span = kMaxSteps; span > 0; span = span > 512 ? 512 : span / 2) {
-    const int until = min(from + span, kMaxSteps);
-    int first;
-    const int count = ListForTile(scratch, block, from, until, lane, reinterpret_cast<int*>(own->change), &own->list, &first);
-    if (count < 0) continue;
-    source->tile = &own->list;
-    source->count = count;
-    *next = max(from, first);
-    return until;
-  }
-  *source = block;  // more at one step than have room
-  return kMaxSteps;
-}
-
+// Marches the tile's rays, from the first step with samples on.
 template <int kSide, bool kHasWarp, int kTileSlots>
-__device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image, const Scratch& scratch, const Source& block, int lane,
-                                          WindowScratch<kTileSlots>* own, Ray* ray) {
+__device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image, const Scratch& scratch, const Source& source, int next,
+                                          int lane, WindowScratch<kTileSlots>* own, Ray* ray) {
   const unsigned rays = __ballot_sync(kAllLanes, ray->march.count > 0.0f);
-  if (rays == 0) return;
-  Source source = block;
   Window window = {0, 0, 0, make_float3(0.0f, 0.0f, 0.0f)};
-  int next = 0, until = 0;  // the next step with samples; the one where the list ends
-  while (__any_sync(kAllLanes, static_cast<float>(min(next, until)) < ray->march.count)) {
-    if (next >= until) {
-      if (until == kMaxSteps) return;
-      next = until;
-      until = ListFrom(scratch, block, lane, own, &source, &next);
-      continue;
-    }
+  int length = kSteps;  // of a window, as far as its primitives have room
+  while (__any_sync(kAllLanes, static_cast<float>(next) < ray->march.count)) {
     window.begin = next;
     window.base = next / kSteps * kSteps;
-    window.end = min(window.base + kSteps, until);
+    window.end = min(window.base + kSteps, window.begin + length);
     window.reference = Reference(ray->march, FirstLane(rays), window.base);
-    const auto halve = [&] { window.end = window.begin + (window.end - window.begin) / 2; };
+    const auto halve = [&] {
+      length = max((window.end - window.begin) / 2, 1);
+      window.end = window.begin + length;
+    };
     for (int skip = 0, count = 1; skip < count;) {
       count = FillSlots(scratch, source, lane, window, skip, own, &next);
       if (count > kTileSlots && window.end - window.begin > 1) {
@@ -242,54 +220,81 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
         }
       }
       skip += kTileSlots;
+      length = min(2 * length, kSteps);
     }
   }
 }
 
+// Chunks of tiles, those of the first bin first: which a ticket stands for. Each lane holds a bin.
+struct Bins {
+  int until;  // tickets of the lane's bin and of those before
+  int own;    // of the lane's bin
+  int all;
+};
+
+__device__ __forceinline__ Bins LoadBins(const Scratch& scratch, int lane) {
+  static_assert(kBins == kWarp);
+  const int own = scratch.counters->bins[lane], until = InclusiveSum(own, lane);
+  return {until, own, __shfl_sync(kAllLanes, until, kWarp - 1)};
+}
+
+__device__ __forceinline__ int64_t ChunkOf(const Scratch& scratch, const Bins& bins, int ticket, int64_t chunks) {
+  const int bin = __popc(__ballot_sync(kAllLanes, bins.until <= ticket));
+  const int before = __shfl_sync(kAllLanes, bins.until - bins.own, bin);
+  return scratch.bins[bin * chunks + (ticket - before)];
+}
+
+// A thread block marches chunk after chunk: a warp that is done takes the next tile, and that of the next chunk where none is left.
 template <int kSide, bool kHasWarp, int kTileSlots>
 __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
-    March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
+    March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity, int64_t chunks) {
   AVA_DYNAMIC_SHARED(memory);
+  __shared__ unsigned queue;
+  if (threadIdx.x == 0) queue = kNoTicket;
+  __syncthreads();
   const int lane = threadIdx.x % kWarp;
-  const unsigned warp = blockIdx.x * kMarchWarps + threadIdx.x / kWarp;
-  const int block = scratch.order[warp / kBlockTileCount];
-  const int64_t tile = static_cast<int64_t>(block) * kBlockTileCount + warp % kBlockTileCount;
-  const int64_t frame = static_cast<unsigned>(block) / static_cast<unsigned>(grid.blocks);
-  Ray ray = {};
-  ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
-  const int listed = scratch.list_counts[block];
-  if (listed != 0) {
+  const Bins bins = LoadBins(scratch, lane);
+  // Known not to be computed anew wherever it is used.
+  unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
+  asm("" : "+r"(address));
+  const auto own = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(address));
+  for (unsigned kept = kNoTicket;;) {
+    const unsigned taken = __shfl_sync(kAllLanes, lane == 0 ? TakeTile(&queue, &scratch.counters->tickets, bins.all, &kept) : 0, 0);
+    const int ticket = static_cast<int>(taken / kTicketUnit);
+    if (ticket >= bins.all) return;
+    const int64_t tile = ChunkOf(scratch, bins, ticket, chunks) * kChunkTiles + taken % kTicketUnit;
+    const int4 span = scratch.spans[tile];
+    if (span.y == 0) continue;
+    const int64_t frame = static_cast<unsigned>(tile / kBlockTileCount) / static_cast<unsigned>(grid.blocks);
+    Ray ray = {};
+    ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
     ray.march = LoadRay(scene, ray.pixel);
-    // Known not to be computed anew wherever it is used.
-    unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
-    asm("" : "+r"(own));
-    const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
-                           frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
-    const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
-    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, lane, window, &ray);
+    Source source = BlockSource(scratch, scene.shape, frame, tile, capacity);
+    if (span.y > 0) source.entries = scratch.entries + span.x, source.count = span.y;
+    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, span.y > 0 ? span.z : 0, lane, own, &ray);
+    if (ray.pixel < 0) continue;
+    if (!ray.saturated) WriteUnsaturated(image, ray.pixel);
+    reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
   }
-  if (ray.pixel < 0) return;
-  reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
-  if (ray.saturated) return;
-  reinterpret_cast<float4*>(image.saturation)[ray.pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp>
 cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
                         cudaStream_t stream) {
-  constexpr int kBytes = kMarchWarps * sizeof(WindowScratch<kTileSlots>);
   const auto kernel = March<kSide, kHasWarp, kTileSlots>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  int device, processors, most;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (error != cudaSuccess) return error;
-  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
-  LaunchKernel(kernel, blocks, kMarchWarps * kWarp, kBytes, stream, scene, image, scratch, grid, capacity);
+  constexpr int kBytes = sizeof(WindowScratch<kTileSlots>);
+  const int warps = std::min(kMarchWarps, (most - kQueueBytes) / kBytes);
+  error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, warps * kBytes);
+  if (error != cudaSuccess) return error;
+  const int64_t chunks = scene.shape.frames * grid.tiles / kChunkTiles;
+  const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(chunks, processors * kMarchBlocks));
+  LaunchKernel(kernel, blocks, warps * kWarp, warps * kBytes, stream, scene, image, scratch, grid, capacity, chunks);
   return cudaGetLastError();
-}
-
-bool MeetFew(const Shape& s) {
-  const double pixels = static_cast<double>(s.views) * static_cast<double>(s.height) * static_cast<double>(s.width);
-  return static_cast<double>(s.primitives) * kWarp <= kFewPrimitives * pixels;
 }
 
 Scratch CarveForward(Carver* carver, const Shape& s) {
@@ -297,8 +302,10 @@ Scratch CarveForward(Carver* carver, const Shape& s) {
   Scratch out = CarveCommon(carver, s);
   out.list_counts = carver->Take<int32_t>(s.frames * g.blocks);
   out.lists = carver->Take<int32_t>(s.frames * g.blocks * ListCapacity(s));
-  out.order = carver->Take<int32_t>(s.frames * g.blocks);
-  out.listed = carver->Take<int32_t>(1);
+  out.entries = carver->Take<TileEntry>(EntryCapacity(s));
+  out.spans = carver->Take<int4>(s.frames * g.tiles);
+  out.bins = carver->Take<int32_t>(kBins * (s.frames * g.tiles / kChunkTiles));
+  out.counters = carver->Take<Counters>(1);
   return out;
 }
 
@@ -319,10 +326,10 @@ cudaError_t CudaForward(const Scene& scene, const Image& image, float* memory, c
   const int capacity = static_cast<int>(ListCapacity(s));
   Prepare(scene, nullptr, scratch, stream);
   List(s, scratch, capacity, stream);
-  if (scene.warp != nullptr) return LaunchMarch<0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
-  if (s.side != 8) return LaunchMarch<0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
-  if (MeetFew(s)) return LaunchMarch<8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);
-  return LaunchMarch<8, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  ListTiles(scene, image, scratch, capacity, stream);
+  if (scene.warp != nullptr) return LaunchMarch<0, true>(scene, image, scratch, grid, capacity, stream);
+  if (s.side != 8) return LaunchMarch<0, false>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarch<8, false>(scene, image, scratch, grid, capacity, stream);
 }
 
 }  // namespace raymarch

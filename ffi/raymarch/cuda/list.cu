@@ -119,28 +119,6 @@ __device__ int ListBlocks(const Scratch& scratch, int64_t first_block, int64_t f
   return total;
 }
 
-// Orders the blocks by the number of primitives listed, most first: the last to be marched are then short. By a thread block.
-__device__ void OrderBlocks(const Scratch& scratch, int blocks, ListShared* shared) {
-  constexpr int kBuckets = kListThreads;
-  const auto bucket = [&](int block) {
-    const int listed = __ldcg(scratch.list_counts + block);
-    return listed < 0 ? 0 : max(kBuckets - 1 - (listed + 3) / 4, 0);
-  };
-  shared->offsets[threadIdx.x] = 0;
-  __syncthreads();
-  for (int i = threadIdx.x; i < blocks; i += kListThreads) atomicAdd(&shared->offsets[bucket(i)], 1);
-  __syncthreads();
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const int own = shared->offsets[threadIdx.x], inclusive = InclusiveSum(own, lane);
-  if (lane == kWarp - 1) shared->warp_sums[warp] = inclusive;
-  __syncthreads();
-  int before = inclusive - own;
-  for (int i = 0; i < warp; ++i) before += shared->warp_sums[i];
-  shared->offsets[threadIdx.x] = before;
-  __syncthreads();
-  for (int i = threadIdx.x; i < blocks; i += kListThreads) scratch.order[atomicAdd(&shared->offsets[bucket(i)], 1)] = i;
-}
-
 // Lists the primitives of some blocks of a region, from a list of the region's own.
 __global__ void __launch_bounds__(kListThreads, kListBlocks) ListPrimitives(Shape shape, Scratch scratch, Grid grid, int capacity) {
   __shared__ ListShared shared;
@@ -167,14 +145,6 @@ __global__ void __launch_bounds__(kListThreads, kListBlocks) ListPrimitives(Shap
   if (threadIdx.x % kListWords == 0) {
     scratch.list_counts[first_block + threadIdx.x / kListWords] = listed > capacity ? -1 : listed;
   }
-  __syncthreads();
-  __shared__ bool last;
-  if (threadIdx.x == 0) {
-    __threadfence();
-    last = atomicAdd(scratch.listed, 1) == static_cast<int>(gridDim.x) - 1;
-  }
-  __syncthreads();
-  if (last) OrderBlocks(scratch, static_cast<int>(shape.frames * grid.blocks), &shared);
 }
 
 }  // namespace

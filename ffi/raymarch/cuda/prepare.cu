@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads, kPrepareBlocks)
   }
   const int64_t block = blockIdx.x - pose_blocks, frame = block / grid.blocks;  // of all frames
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  if (!kPack && block == 0 && threadIdx.x == 0) *scratch.listed = 0;
+  if (!kPack && block == 0 && threadIdx.x < sizeof(Counters) / sizeof(int)) reinterpret_cast<int*>(scratch.counters)[threadIdx.x] = 0;
   for (int in_block = warp; in_block < kBlockTileCount; in_block += kWarps) {
     const int64_t tile = block * kBlockTileCount + in_block;
     const int64_t pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);

@@ -19,7 +19,6 @@ struct WindowScratch {
   unsigned change[kSteps][kWarp];   // a ray's slots whose samples begin or end with the step
   int primitive[kTileSlots];
   unsigned char slot[kTileSlots > kRaySlots ? kRaySlots : 1][kWarp];  // by ray: the tile's slot of one of its own
-  TileList list;
 };
 
 // Steps begin <= n < end, with positions relative to a point near them.
@@ -37,15 +36,15 @@ __device__ __forceinline__ int FillSlots(const Scratch& scratch, const Source& s
   int count = 0, first = kMaxSteps;
   __syncwarp();  // the slots' former primitives are done with
   for (int i = 0; i < source.count; i += kWarp) {
-    const Entry entry = Fetch(scratch, source, i + lane);
-    const bool some = entry.first < entry.last;
-    if (some && entry.last > window.end) first = min(first, max(entry.first, window.end));
-    const bool in = some && entry.first < window.end && entry.last > window.begin;
+    const Candidate candidate = Fetch(scratch, source, i + lane);
+    const bool some = candidate.first < candidate.last;
+    if (some && candidate.last > window.end) first = min(first, max(candidate.first, window.end));
+    const bool in = some && candidate.first < window.end && candidate.last > window.begin;
     const unsigned mask = __ballot_sync(kAllLanes, in);
     const int slot = count + __popc(mask & LanesBelow(lane)) - skip;
     count += __popc(mask);
     if (!in || slot < 0 || slot >= kTileSlots) continue;
-    const Pose pose = LoadPose(scratch, source.first_primitive + entry.primitive);
+    const Pose pose = LoadPose(scratch, source.first_primitive + candidate.primitive);
     const float v[3] = {window.reference.x - pose.position[0], window.reference.y - pose.position[1],
                         window.reference.z - pose.position[2]};
 #pragma unroll
@@ -53,7 +52,7 @@ __device__ __forceinline__ int FillSlots(const Scratch& scratch, const Source& s
       const float* row = pose.matrix + 3 * j;
       own->row[slot][j] = make_float4(row[0], row[1], row[2], row[0] * v[0] + row[1] * v[1] + row[2] * v[2]);
     }
-    own->primitive[slot] = entry.primitive;
+    own->primitive[slot] = candidate.primitive;
   }
   *next = WarpLeast(first);
   return count;

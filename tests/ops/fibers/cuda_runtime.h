@@ -25,6 +25,9 @@ struct float3 {
 struct alignas(8) int2 {
   int x, y;
 };
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
 struct alignas(4) ushort2 {
   unsigned short x, y;
 };
@@ -35,6 +38,7 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float3 make_float3(float x, float y, float z) { return {x, y, z}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline int2 make_int2(int x, int y) { return {x, y}; }
+inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 inline ushort2 make_ushort2(unsigned short x, unsigned short y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
@@ -44,6 +48,12 @@ constexpr cudaError_t cudaSuccess = 0;
 enum { cudaFuncAttributeMaxDynamicSharedMemorySize, cudaFuncAttributePreferredSharedMemoryCarveout };
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, int, int) {
+  return cudaSuccess;
+}
+enum { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 3 : 64 << 10;
   return cudaSuccess;
 }
 inline cudaError_t cudaGetLastError() { return fibers::LastError(); }
@@ -157,7 +167,7 @@ T __ldg(const T* p) {
 }
 template <class T>
 T __ldcg(const T* p) {
-  return *p;
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
 inline size_t __cvta_generic_to_shared(const void* p) {
@@ -166,4 +176,8 @@ inline size_t __cvta_generic_to_shared(const void* p) {
 inline void* __cvta_shared_to_generic(size_t at) { return reinterpret_cast<char*>(fibers::shared_memory) + at; }
 
 inline int atomicAdd(int* p, int x) { return __atomic_fetch_add(p, x, __ATOMIC_RELAXED); }
+inline unsigned atomicCAS(unsigned* p, unsigned expected, unsigned x) {
+  __atomic_compare_exchange_n(p, &expected, x, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  return expected;
+}
 inline unsigned atomicOr(unsigned* p, unsigned bits) { return __atomic_fetch_or(p, bits, __ATOMIC_RELAXED); }
