@@ -32,22 +32,24 @@ __device__ __forceinline__ Source BlockSource(const Scratch& scratch, const Shap
 
 __device__ __forceinline__ int Listed(const Source& source, int i) { return source.list == nullptr ? i : source.list[i]; }
 
-__device__ __forceinline__ Candidate TestCandidate(const Scratch& scratch, const Source& source, const Cone& cone, int k) {
+__device__ __forceinline__ Candidate TestCandidate(const Scratch& scratch, const Source& source, const Cone& cone, const Spread& rays,
+                                                    int k) {
   Candidate out = {k, 0, 0};
   float nearest, farthest;
   const int64_t at = source.first_primitive + k;
   if (!Touches(cone, scratch.spheres[at], &nearest, &farthest)) return out;
-  if (!TouchesBox(cone, LoadPose(scratch, at), &nearest, &farthest)) return out;
-  const float first = (nearest - cone.base_max) / cone.step_max - 1.0f, last = (farthest - cone.base_min) / cone.step_min + 2.0f;
+  if (!TouchesBox(cone, rays, LoadPose(scratch, at), &nearest, &farthest)) return out;
+  const float first = (nearest - cone.base_max) / cone.step_max , last = (farthest - cone.base_min) / cone.step_min;
+  constexpr float kSlack = 0.02f, kRounding = 4e-6f;  // in steps; of what was divided, and in a step's place
   // A NaN bounds nothing.
-  out.first = static_cast<int>(fminf(fmaxf(first, 0.0f), static_cast<float>(kMaxSteps)));
-  out.last = static_cast<int>(fmaxf(fminf(ceilf(last), static_cast<float>(kMaxSteps)), 0.0f));
+  out.first = static_cast<int>(fminf(fmaxf(first - fabsf(first) * kRounding + (1.0f - kSlack), 0.0f), static_cast<float>(kMaxSteps)));
+  out.last = static_cast<int>(fmaxf(fminf(last + fabsf(last) * kRounding + (1.0f + kSlack), static_cast<float>(kMaxSteps)), 0.0f));
   return out;
 }
 
 __device__ __forceinline__ Candidate Fetch(const Scratch& scratch, const Source& source, int i) {
   if (i >= source.count) return {0, 0, 0};
-  if (source.entries == nullptr) return TestCandidate(scratch, source, LoadCone(scratch.tiles, source.cone), Listed(source, i));
+  if (source.entries == nullptr) return TestCandidate(scratch, source, LoadCone(scratch.tiles, source.cone), NoSpread(), Listed(source, i));
   const TileEntry entry = source.entries[i];
   return {entry.primitive, entry.range.x, entry.range.y == kFarStep ? kMaxSteps : entry.range.y};
 }

@@ -178,9 +178,24 @@ __device__ __forceinline__ Pose LoadPose(const Scratch& scratch, int64_t at) {
   return {{p.x, p.y, p.z}, {a.x, a.y, a.z, b.x, b.y, b.z, c.x, c.y, c.z}};
 }
 
+// How far a cone's rays spread, more closely: along `across` and `down`, which are at right angles to its axis and each other, their
+// directions, of length 1, have components of at most `width` and `height`. Not a number where that is not known.
+struct Spread {
+  float3 across, down;
+  float width, height;
+};
+
+__device__ __forceinline__ Spread NoSpread() {
+  return {make_float3(0.0f, 0.0f, 0.0f), make_float3(0.0f, 0.0f, 0.0f), NAN, NAN};
+}
+
+__device__ __forceinline__ float Dot3(const float* row, const float3& v) { return row[0] * v.x + row[1] * v.y + row[2] * v.z; }
+
 // Whether rays of the cone may meet the box: narrows the distances that Touches found. In box coordinates no ray is farther from
 // the cone's axis, at equal distances from their origins, than `spread` times the length of the matrix's row.
-__device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, float* nearest, float* farthest) {
+__device__ __forceinline__ bool TouchesBox(const Cone& cone, const Spread& rays, const Pose& pose, float* nearest, float* farthest) {
+  const float flat = 1.000001f - cone.cosine, reach = *farthest * 1.00001f;
+  float box_width = 0.0f, box_height = 0.0f;
   const float spread = cone.radius + *farthest * cone.sine * rsqrtf(0.5f + 0.5f * cone.cosine) * 1.00001f;
   const float v[3] = {cone.apex.x - pose.position[0], cone.apex.y - pose.position[1], cone.apex.z - pose.position[2]};
 #pragma unroll
@@ -190,12 +205,22 @@ __device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, f
     const float slope = row[0] * cone.axis.x + row[1] * cone.axis.y + row[2] * cone.axis.z;
     const float length = SquareRoot(row[0] * row[0] + row[1] * row[1] + row[2] * row[2]);
     const float size = fabsf(row[0] * v[0]) + fabsf(row[1] * v[1]) + fabsf(row[2] * v[2]);
-    const float bound = 1.0001f + spread * length + size * 2e-6f;
+    const float x = Dot3(row, rays.across), y = Dot3(row, rays.down), inverse_square = Reciprocal(length * length);
+    const float closely = cone.radius * length + reach * (rays.width * fabsf(x) + rays.height * fabsf(y) + flat * fabsf(slope));
+    box_width += fabsf(x) * inverse_square, box_height += fabsf(y) * inverse_square;
+    const float bound = 1.0001f + fminf(closely, spread * length) + size * 2e-6f;
     const float inverse = Reciprocal(slope), a = (-bound - start) * inverse, b = (bound - start) * inverse;
     *nearest = fmaxf(fminf(a, b), *nearest);  // a NaN bounds nothing
     *farthest = fminf(fmaxf(a, b), *farthest);
   }
+  const float away[3] = {-v[0], -v[1], -v[2]}, x = fabsf(Dot3(away, rays.across)), y = fabsf(Dot3(away, rays.down));
+  const float slack = cone.radius + (x + y + reach) * 4e-6f;
+  if (x > box_width * 1.0001f + rays.width * reach + slack || y > box_height * 1.0001f + rays.height * reach + slack) return false;
   return !(*nearest > *farthest) && !(*nearest > cone.far);
+}
+
+__device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, float* nearest, float* farthest) {
+  return TouchesBox(cone, NoSpread(), pose, nearest, farthest);
 }
 
 // Tiles of a block are numbered in Z-order, so that those that follow each other share primitives. Row and column of a tile among 8

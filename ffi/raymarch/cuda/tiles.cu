@@ -1,5 +1,6 @@
 // Lists of the primitives that the rays of a tile may meet, and the tiles in an order to march them.
 #include "candidates.cuh"
+#include "cones.cuh"
 #include "device.cuh"
 
 namespace ava {
@@ -17,9 +18,25 @@ struct TileShared {
   int queue[2 * kWarp];  // candidates whose spheres touch, to test 32 boxes at once
 };
 
+// Of a tile's rays. By a warp.
+__device__ Spread SpreadOf(const Scene& scene, const Cone& cone, int64_t pixel) {
+  const bool mine = pixel >= 0;
+  const float* d = scene.direction + 3 * max(pixel, int64_t{0});
+  const float3 unit = Normalised(mine ? make_float3(d[0], d[1], d[2]) : cone.axis);
+  const float3 left = Shuffled(unit, 0), right = Shuffled(unit, kTileWidth - 1);
+  float3 across = make_float3(right.x - left.x, right.y - left.y, right.z - left.z);
+  const float along = Dot(across, cone.axis);
+  across = Normalised(make_float3(across.x - along * cone.axis.x, across.y - along * cone.axis.y, across.z - along * cone.axis.z));
+  const float3 down = make_float3(cone.axis.y * across.z - cone.axis.z * across.y, cone.axis.z * across.x - cone.axis.x * across.z,
+                                  cone.axis.x * across.y - cone.axis.y * across.x);
+  const float x = fabsf(Dot(unit, across)), y = fabsf(Dot(unit, down));
+  if (__any_sync(kAllLanes, !(x <= 1.0f && y <= 1.0f))) return NoSpread();
+  return {across, down, WarpMaxPositive(x) * 1.00001f + 1e-6f, WarpMaxPositive(y) * 1.00001f + 1e-6f};
+}
+
 // Tests the source's candidates in order and writes those that the tile's rays may meet, the first `room`. Returns how many there are;
 // *first gets the first step with samples. By a warp.
-__device__ int TestCandidates(const Scratch& scratch, const Source& source, int lane, int* queue, TileEntry* to, int room, int* first) {
+__device__ int TestCandidates(const Scratch& scratch, const Source& source, const Spread& rays, int lane, int* queue, TileEntry* to, int room, int* first) {
   const Cone cone = LoadCone(scratch.tiles, source.cone);
   int kept = 0, waiting = 0, least = kMaxSteps;
   for (int i = 0; i < source.count; i += kWarp) {
@@ -32,7 +49,7 @@ __device__ int TestCandidates(const Scratch& scratch, const Source& source, int 
     __syncwarp();
     while (waiting >= kWarp || (waiting > 0 && i + kWarp >= source.count)) {
       Candidate candidate = {0, 0, 0};
-      if (lane < waiting) candidate = TestCandidate(scratch, source, cone, queue[lane]);
+      if (lane < waiting) candidate = TestCandidate(scratch, source, cone, rays, queue[lane]);
       const int later = queue[lane + kWarp];
       __syncwarp();
       queue[lane] = later;
@@ -67,10 +84,11 @@ __device__ __forceinline__ TileEntry* TakeEntries(const Scratch& scratch, int en
 }
 
 // Lists a tile's candidates: its span.
-__device__ int4 ListTile(const Scratch& scratch, const Source& source, int entries, int lane, TileShared* shared) {
+__device__ int4 ListTile(const Scene& scene, const Scratch& scratch, const Source& source, int64_t pixel, int entries, int lane, TileShared* shared) {
   int4 span = make_int4(0, 0, kMaxSteps, 0);
   if (source.count == 0) return span;
-  span.y = TestCandidates(scratch, source, lane, shared->queue, shared->staged, kTileStaged, &span.z);
+  const Spread rays = SpreadOf(scene, LoadCone(scratch.tiles, source.cone), pixel);
+  span.y = TestCandidates(scratch, source, rays, lane, shared->queue, shared->staged, kTileStaged, &span.z);
   if (span.y == 0) return span;
   TileEntry* to = TakeEntries(scratch, entries, span.y, lane);
   if (to == nullptr) {
@@ -79,7 +97,7 @@ __device__ int4 ListTile(const Scratch& scratch, const Source& source, int entri
   }
   span.x = static_cast<int>(to - scratch.entries);
   if (span.y > kTileStaged) {
-    TestCandidates(scratch, source, lane, shared->queue, to, span.y, &span.z);
+    TestCandidates(scratch, source, rays, lane, shared->queue, to, span.y, &span.z);
   } else {
     for (int i = lane; i < span.y; i += kWarp) to[i] = shared->staged[i];
   }
@@ -93,17 +111,16 @@ __global__ void __launch_bounds__(kTileWarps* kWarp, kTileBlocks)
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t tile = static_cast<int64_t>(blockIdx.x) * kTileWarps + warp;
   const int64_t frame = static_cast<unsigned>(tile / kBlockTileCount) / static_cast<unsigned>(grid.blocks);
-  const int4 span = ListTile(scratch, BlockSource(scratch, scene.shape, frame, tile, capacity), entries, lane, &shared[warp]);
+  const int64_t pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
+  const Source source = BlockSource(scratch, scene.shape, frame, tile, capacity);
+  const int4 span = ListTile(scene, scratch, source, pixel, entries, lane, &shared[warp]);
   if (lane == 0) {
     scratch.spans[tile] = span;
     candidates[warp] = span.y < 0 ? INT32_MAX : span.y;
   }
-  if (span.y == 0) {
-    const int64_t pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
-    if (pixel >= 0) {
-      reinterpret_cast<float4*>(image.rgba)[pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      WriteUnsaturated(image, pixel);
-    }
+  if (span.y == 0 && pixel >= 0) {
+    reinterpret_cast<float4*>(image.rgba)[pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    WriteUnsaturated(image, pixel);
   }
   __syncthreads();
   if (threadIdx.x % kChunkTiles != 0 || threadIdx.x >= kTileWarps) return;
