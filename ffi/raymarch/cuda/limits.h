@@ -15,6 +15,9 @@ constexpr int Limit([[maybe_unused]] int usual, [[maybe_unused]] int of_tests) {
 #endif
 }
 
+// Whether a voxel that is read brings its neighbours into the L2.
+constexpr bool kPrefetchVoxels = true;
+
 // With fewer than so many primitives of side 8 each takes four warps of the backward pass: one each would leave most of a GPU idle.
 constexpr int64_t kFourWarpPrimitives = Limit(2048, 24);
 
