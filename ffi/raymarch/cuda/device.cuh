@@ -36,7 +36,7 @@ constexpr int kRegionBlocks = 4;        // along a side
 constexpr int kRegionBlockCount = kRegionBlocks * kRegionBlocks;
 constexpr int kListCapacity = Limit(2048, 48);  // primitives listed for a block; one that meets more looks through all
 constexpr int kChunkTiles = 4;  // that follow each other, marched on one multiprocessor at about the same time
-constexpr int kBins = 32;       // of chunks, by the candidates of the tile that has most
+constexpr int kBins = 32;       // of chunks, by the tile whose candidates are longest together
 // Candidates of tiles that there is room for; a tile that finds none left looks through its block's list.
 constexpr int kEntriesPerPixel = Limit(2, 0), kEntriesPerPrimitive = Limit(16, 1);
 
@@ -71,8 +71,8 @@ struct Scratch {
   int32_t* list_counts;  // [F, blocks]; -1: more than kListCapacity
   int32_t* lists;        // [F, blocks, capacity]
   TileEntry* entries;    // [Entries]: of tiles, those of one together
-  int4* spans;           // [F, tiles]: first of its entries, how many (-1: not listed, look through the block's), first step, 0
-  int32_t* bins;         // [kBins, F x chunks]: chunks with candidates; the first bin's have most
+  int4* spans;           // [F, tiles]: first of its entries, how many (-1: not listed, look through the block's), first step, length
+  int32_t* bins;         // [kBins, F x chunks]: chunks with candidates; the first bin's are the longest
   Counters* counters;
   float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
   int2* ray_saturation;                          // [F, tiles, 32]: step, primitive

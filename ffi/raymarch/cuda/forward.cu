@@ -272,7 +272,7 @@ __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
     ray.march = LoadRay(scene, ray.pixel);
     Source source = BlockSource(scratch, scene.shape, frame, tile, capacity);
     if (span.y > 0) source.entries = scratch.entries + span.x, source.count = span.y;
-    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, span.y > 0 ? span.z : 0, lane, own, &ray);
+    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, span.z, lane, own, &ray);
     if (ray.pixel < 0) continue;
     if (!ray.saturated) WriteUnsaturated(image, ray.pixel);
     reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;

@@ -10,7 +10,8 @@ namespace {
 constexpr int kTileWarps = 8;    // of a thread block, a tile each
 constexpr int kTileBlocks = 4;   // of threads, on a multiprocessor
 constexpr int kTileStaged = Limit(256, 32);  // entries kept until there is room for them; a tile that has more tests all once more
-constexpr int kCandidatesPerBin = Limit(8, 2);
+constexpr int kLengthPerBin = Limit(32, 8);  // of candidates in steps, which goes with the samples of a tile
+constexpr int kLongest = 1024;               // that a candidate counts for
 static_assert(kTileWarps % kChunkTiles == 0 && kBlockTileCount % kTileWarps == 0);
 
 struct TileShared {
@@ -34,11 +35,17 @@ __device__ Spread SpreadOf(const Scene& scene, const Cone& cone, int64_t pixel) 
   return {across, down, WarpMaxPositive(x) * 1.00001f + 1e-6f, WarpMaxPositive(y) * 1.00001f + 1e-6f};
 }
 
-// Tests the source's candidates in order and writes those that the tile's rays may meet, the first `room`. Returns how many there are;
-// *first gets the first step with samples. By a warp.
-__device__ int TestCandidates(const Scratch& scratch, const Source& source, const Spread& rays, int lane, int* queue, TileEntry* to, int room, int* first) {
+struct Tested {
+  int count;   // of candidates
+  int first;   // step with samples
+  int length;  // of the lane's candidates together, in steps
+};
+
+// Tests the source's candidates in order and writes those that the tile's rays may meet, the first `room`. By a warp.
+__device__ Tested TestCandidates(const Scratch& scratch, const Source& source, const Spread& rays, int lane, int* queue, TileEntry* to,
+                                 int room) {
   const Cone cone = LoadCone(scratch.tiles, source.cone);
-  int kept = 0, waiting = 0, least = kMaxSteps;
+  int kept = 0, waiting = 0, least = kMaxSteps, length = 0;
   for (int i = 0; i < source.count; i += kWarp) {
     const int k = Listed(source, min(i + lane, source.count - 1));
     float nearest, farthest;
@@ -61,14 +68,14 @@ __device__ int TestCandidates(const Scratch& scratch, const Source& source, cons
       kept += __popc(mask);
       if (!touches) continue;
       least = min(least, candidate.first);
+      length += min(candidate.last - candidate.first, kLongest);
       if (at >= room) continue;
       to[at] = {candidate.primitive, make_ushort2(static_cast<unsigned short>(min(candidate.first, kFarStep - 1)),
                                                   static_cast<unsigned short>(min(candidate.last, kFarStep)))};
     }
   }
   __syncwarp();
-  *first = WarpLeast(least);
-  return kept;
+  return {kept, WarpLeast(least), length};
 }
 
 // Room for `count` entries; null if there is none.
@@ -84,20 +91,22 @@ __device__ __forceinline__ TileEntry* TakeEntries(const Scratch& scratch, int en
 }
 
 // Lists a tile's candidates: its span.
-__device__ int4 ListTile(const Scene& scene, const Scratch& scratch, const Source& source, int64_t pixel, int entries, int lane, TileShared* shared) {
+__device__ int4 ListCandidates(const Scene& scene, const Scratch& scratch, const Source& source, int64_t pixel, int entries, int lane,
+                               TileShared* shared) {
   int4 span = make_int4(0, 0, kMaxSteps, 0);
   if (source.count == 0) return span;
   const Spread rays = SpreadOf(scene, LoadCone(scratch.tiles, source.cone), pixel);
-  span.y = TestCandidates(scratch, source, rays, lane, shared->queue, shared->staged, kTileStaged, &span.z);
-  if (span.y == 0) return span;
+  const Tested tested = TestCandidates(scratch, source, rays, lane, shared->queue, shared->staged, kTileStaged);
+  if (tested.count == 0) return span;
+  span = make_int4(0, tested.count, tested.first, __shfl_sync(kAllLanes, InclusiveSum(tested.length, lane), kWarp - 1));
   TileEntry* to = TakeEntries(scratch, entries, span.y, lane);
   if (to == nullptr) {
-    span.y = -1;
+    span.y = -1, span.z = 0;
     return span;
   }
   span.x = static_cast<int>(to - scratch.entries);
   if (span.y > kTileStaged) {
-    TestCandidates(scratch, source, rays, lane, shared->queue, to, span.y, &span.z);
+    TestCandidates(scratch, source, rays, lane, shared->queue, to, span.y);
   } else {
     for (int i = lane; i < span.y; i += kWarp) to[i] = shared->staged[i];
   }
@@ -107,16 +116,16 @@ __device__ int4 ListTile(const Scene& scene, const Scratch& scratch, const Sourc
 __global__ void __launch_bounds__(kTileWarps* kWarp, kTileBlocks)
     ListTile(Scene scene, Image image, Scratch scratch, Grid grid, int capacity, int entries, int64_t chunks) {
   __shared__ TileShared shared[kTileWarps];
-  __shared__ int candidates[kTileWarps];
+  __shared__ int lengths[kTileWarps];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t tile = static_cast<int64_t>(blockIdx.x) * kTileWarps + warp;
   const int64_t frame = static_cast<unsigned>(tile / kBlockTileCount) / static_cast<unsigned>(grid.blocks);
   const int64_t pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
   const Source source = BlockSource(scratch, scene.shape, frame, tile, capacity);
-  const int4 span = ListTile(scene, scratch, source, pixel, entries, lane, &shared[warp]);
+  const int4 span = ListCandidates(scene, scratch, source, pixel, entries, lane, &shared[warp]);
   if (lane == 0) {
     scratch.spans[tile] = span;
-    candidates[warp] = span.y < 0 ? INT32_MAX : span.y;
+    lengths[warp] = span.w;
   }
   if (span.y == 0 && pixel >= 0) {
     reinterpret_cast<float4*>(image.rgba)[pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
@@ -125,9 +134,9 @@ __global__ void __launch_bounds__(kTileWarps* kWarp, kTileBlocks)
   __syncthreads();
   if (threadIdx.x % kChunkTiles != 0 || threadIdx.x >= kTileWarps) return;
   int most = 0;
-  for (int i = 0; i < kChunkTiles; ++i) most = max(most, candidates[threadIdx.x + i]);
+  for (int i = 0; i < kChunkTiles; ++i) most = max(most, lengths[threadIdx.x + i]);
   if (most == 0) return;
-  const int bin = max(kBins - 1 - most / kCandidatesPerBin, 0), at = atomicAdd(&scratch.counters->bins[bin], 1);
+  const int bin = max(kBins - 1 - most / kLengthPerBin, 0), at = atomicAdd(&scratch.counters->bins[bin], 1);
   scratch.bins[bin * chunks + at] = static_cast<int32_t>((static_cast<int64_t>(blockIdx.x) * kTileWarps + threadIdx.x) / kChunkTiles);
 }
 
@@ -137,8 +146,8 @@ void ListTiles(const Scene& scene, const Image& image, const Scratch& scratch, i
   const Shape& s = scene.shape;
   const Grid grid = MakeGrid(s);
   const unsigned blocks = static_cast<unsigned>(s.frames * grid.tiles / kTileWarps);
-  LaunchKernel(ListTile, blocks, kTileWarps * kWarp, 0, stream, scene, image, scratch, grid, capacity, EntryCapacity(s),
-               s.frames * grid.tiles / kChunkTiles);
+  LaunchKernel(ListTile, blocks, kTileWarps * kWarp, 0, stream, scene, image, scratch, grid, capacity,
+               static_cast<int>(EntryCapacity(s)), s.frames * grid.tiles / kChunkTiles);
 }
 
 }  // namespace raymarch
