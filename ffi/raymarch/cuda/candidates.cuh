@@ -38,7 +38,7 @@ __device__ __forceinline__ Candidate TestCandidate(const Scratch& scratch, const
   float nearest, farthest;
   const int64_t at = source.first_primitive + k;
   if (!Touches(cone, scratch.spheres[at], &nearest, &farthest)) return out;
-  if (!TouchesBox(cone, rays, LoadPose(scratch, at), &nearest, &farthest)) return out;
+  if (!TouchesBox<true>(cone, rays, LoadPose(scratch, at), &nearest, &farthest)) return out;
   const float first = (nearest - cone.base_max) / cone.step_max , last = (farthest - cone.base_min) / cone.step_min;
   constexpr float kSlack = 0.02f, kRounding = 4e-6f;  // in steps; of what was divided, and in a step's place
   // A NaN bounds nothing.

@@ -8,7 +8,7 @@ namespace raymarch {
 namespace {
 
 constexpr int kTileWarps = 8;    // of a thread block, a tile each
-constexpr int kTileBlocks = 4;   // of threads, on a multiprocessor
+constexpr int kTileBlocks = 3;   // of threads, on a multiprocessor
 constexpr int kTileStaged = Limit(256, 32);  // entries kept until there is room for them; a tile that has more tests all once more
 constexpr int kLengthPerBin = Limit(32, 8);  // of candidates in steps, which goes with the samples of a tile
 constexpr int kLongest = 1024;               // that a candidate counts for
