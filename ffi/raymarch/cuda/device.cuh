@@ -60,7 +60,7 @@ struct TileEntry {
 struct Counters {
   int bins[kBins];  // chunks in each
   int entries;      // asked for: more than there are if some tiles found no room
-  int tickets;      // chunks taken
+  int tickets;      // tiles taken, of chunks in order of their bins
 };
 
 // Scratch of all frames. The arrays of the forward or of the backward pass are null in the other.

@@ -7,7 +7,6 @@
 #include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
-#include "queue.cuh"
 #include "sample.cuh"
 #include "window.cuh"
 
@@ -20,7 +19,6 @@ constexpr int kMarchWarps = 16, kMarchBlocks = 1;
 // Slots of a tile, which are better left to the L1 than unused: a tile that needs more goes by in shorter windows. With these the L1 of an
 // H200 keeps 124 kB.
 constexpr int kTileSlots = Limit(48, 40);
-constexpr int kQueueBytes = 64;  // of shared memory, that are declared with their size
 
 // A lane's ray. What saturated it is written as soon as it is known.
 struct Ray {
@@ -245,25 +243,22 @@ __device__ __forceinline__ int64_t ChunkOf(const Scratch& scratch, const Bins& b
   return scratch.bins[bin * chunks + (ticket - before)];
 }
 
-// A thread block marches chunk after chunk: a warp that is done takes the next tile, and that of the next chunk where none is left.
+// A warp that is done takes the next tile.
 template <int kSide, bool kHasWarp, int kTileSlots>
 __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity, int64_t chunks) {
   AVA_DYNAMIC_SHARED(memory);
-  __shared__ unsigned queue;
-  if (threadIdx.x == 0) queue = kNoTicket;
-  __syncthreads();
   const int lane = threadIdx.x % kWarp;
   const Bins bins = LoadBins(scratch, lane);
   // Known not to be computed anew wherever it is used.
   unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
   asm("" : "+r"(address));
   const auto own = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(address));
-  for (unsigned kept = kNoTicket;;) {
-    const unsigned taken = __shfl_sync(kAllLanes, lane == 0 ? TakeTile(&queue, &scratch.counters->tickets, bins.all, &kept) : 0, 0);
-    const int ticket = static_cast<int>(taken / kTicketUnit);
-    if (ticket >= bins.all) return;
-    const int64_t tile = ChunkOf(scratch, bins, ticket, chunks) * kChunkTiles + taken % kTicketUnit;
+  for (;;) {
+    // Each tile is drawn when its warp is free: what a warp held for later would be marched late.
+    const int ticket = __shfl_sync(kAllLanes, lane == 0 ? atomicAdd(&scratch.counters->tickets, 1) : 0, 0);
+    if (ticket / kChunkTiles >= bins.all) return;
+    const int64_t tile = ChunkOf(scratch, bins, ticket / kChunkTiles, chunks) * kChunkTiles + ticket % kChunkTiles;
     const int4 span = scratch.spans[tile];
     if (span.y == 0) continue;
     const int64_t frame = static_cast<unsigned>(tile / kBlockTileCount) / static_cast<unsigned>(grid.blocks);
@@ -289,7 +284,7 @@ cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& s
   if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (error != cudaSuccess) return error;
   constexpr int kBytes = sizeof(WindowScratch<kTileSlots>);
-  const int warps = std::min(kMarchWarps, (most - kQueueBytes) / kBytes);
+  const int warps = std::min(kMarchWarps, most / kBytes);
   error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, warps * kBytes);
   if (error != cudaSuccess) return error;
   const int64_t chunks = scene.shape.frames * grid.tiles / kChunkTiles;
