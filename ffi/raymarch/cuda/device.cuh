@@ -174,7 +174,8 @@ __device__ __forceinline__ bool MissesShadow(const Cone& cone, const Spread& ray
 #pragma unroll
   for (int i = 0; i < 3; ++i) {
     const float *a = matrix + (i + 1) % 3 * 3, *b = matrix + (i + 2) % 3 * 3;
-    const float axis[3] = {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};  // times the determinant
+    // A half-axis times the determinant.
+    const float axis[3] = {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
     width += fabsf(Dot3(axis, rays.across)), height += fabsf(Dot3(axis, rays.down));
     size += lengths[(i + 1) % 3] * lengths[(i + 2) % 3];
     if (i == 0) determinant = fabsf(matrix[0] * axis[0] + matrix[1] * axis[1] + matrix[2] * axis[2]);
