@@ -16,7 +16,7 @@ constexpr int kMarchWarps = 4;
 constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
-constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
+constexpr int kFewSlots = 32, kManySlots = Limit(48, 40);
 constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
 
 // A lane's ray. What saturated it is written as soon as it is known.

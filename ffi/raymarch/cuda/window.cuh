@@ -8,7 +8,7 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kSteps = 16;     // of a window at most
+constexpr int kSteps = 32;     // of a window at most: a bit each
 constexpr int kRaySlots = 32;  // primitives that a ray may meet in a window: a bit each
 
 // What a warp keeps in shared memory. Up to kTileSlots primitives have slots in a window; where these are more than a ray's, each ray
