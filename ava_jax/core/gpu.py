@@ -1,11 +1,16 @@
 """What the GPUs here can run."""
 
-import jax
+import importlib.util
 
+import jax
+from jax.experimental import pallas  # noqa: F401  so that what follows finds its part
+
+# JAX 0.11 announces that this compiler of kernels will go. Without it plain JAX serves, slower.
+HAS_COMPILER = importlib.util.find_spec("jax.experimental.pallas.triton") is not None
 _OLDEST = 8  # compute capability's major number: older GPUs have neither bfloat16 products nor a compiler for the kernels
 
 
 def takes_kernels() -> bool:
-    """Whether programs may hold kernels for NVIDIA GPUs: those here, if there are any, are of compute capability 8.0 or later."""
+    """Whether programs may hold kernels for NVIDIA GPUs: JAX compiles them, and the GPUs here, if any, are of compute capability 8.0 or later."""
     major = str(getattr(jax.local_devices()[0], "compute_capability", "")).split(".")[0]
-    return not major.isdigit() or int(major) >= _OLDEST
+    return HAS_COMPILER and (not major.isdigit() or int(major) >= _OLDEST)

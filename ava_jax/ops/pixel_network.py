@@ -17,7 +17,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton as plgpu
+
+from ava_jax.core.gpu import HAS_COMPILER, takes_kernels
+
+if HAS_COMPILER:
+    from jax.experimental.pallas import triton as plgpu
 
 SLOPE = 0.2
 WAVES = 32  # waves of a coordinate at most; products want a power of two
@@ -69,7 +73,8 @@ class Places(NamedTuple):
 def supported(channels: int, dtype: jnp.dtype) -> bool:
     """Whether the kernels are for such layers, in this type, on the devices here."""
     device = jax.config.jax_default_device or jax.local_devices()[0]
-    return dtype == jnp.bfloat16 and channels in (128, 256) and getattr(device, "compute_capability", "") == "9.0"
+    hopper = getattr(device, "compute_capability", "") == "9.0"
+    return takes_kernels() and hopper and dtype == jnp.bfloat16 and channels in (128, 256)
 
 
 def gather(wanted: jax.Array, of_x: jax.Array, of_y: jax.Array) -> Places:
