@@ -263,7 +263,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   }
   if (staged.samples > 0) process(0);
   CollectPose(lane, sums, &total_sum);
-  if (!kToField && lane < kPoseSums) own->pose[lane] = static_cast<float>(total_sum);
+  if (!kToField && IsPoseLane(lane)) own->pose[PoseIndex(lane)] = static_cast<float>(total_sum);
   __syncthreads();
   const int64_t volume = static_cast<int64_t>(target.side) * target.side * target.side;
   WriteSlab<kSide, kCopies, kThreads, kToField>(copies, target, slab_begin, gradients + at * volume * (kToField ? 3 : 4), any);
@@ -332,6 +332,7 @@ Scratch CarveBackward(Carver* carver, const Shape& s) {
   out.ray_cotangent = carver->Take<float4>(rays);
   out.ray_saturation = carver->Take<int2>(rays);
   out.pose_sums = carver->Take<float>(s.frames * s.primitives * kPoseSums);
+  out.primitive_order = carver->Take<int32_t>(s.frames * s.primitives);
   return out;
 }
 
@@ -352,13 +353,13 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
   Carver carver(memory);
   const Scratch scratch = CarveBackward(&carver, s);
   Prepare(scene, &cotangent, scratch, stream);
+  OrderPrimitives(scene, scratch, grid, stream);
   cudaError_t error;
   if (scene.warp != nullptr) {
     error = Launch<0, true, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
     if (error == cudaSuccess) error = Launch<0, true, true, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
   } else if (s.side == 8) {
-    error = count < kFourWarpPrimitives ? Launch<8, false, false, 4>(scene, scratch, grid, s.side, gradient.rgba, stream)
-                                        : DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
+    error = DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
   } else {
     error = Launch<0, false, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }
