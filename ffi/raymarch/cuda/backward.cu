@@ -172,9 +172,9 @@ __global__ void __launch_bounds__(kWarp) Differentiate(Scene scene, Scratch scra
     batches = 0;
   };
   Walk walk(frame, grid);
-  int64_t block;
+  unsigned block;
   unsigned tiles;
-  while (walk.Next(scratch, grid, scratch.spheres[at], pose, lane, &block, &tiles)) {
+  while (walk.Next(scratch, scratch.spheres[at], pose, lane, &block, &tiles)) {
     if (!any) {
       any = true;
       for (int i = lane; i < target.cells * kClasses; i += kWarp) {

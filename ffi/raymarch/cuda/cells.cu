@@ -182,17 +182,18 @@ __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
   CellShared* const own = all + warp;
   const unsigned primitives = static_cast<unsigned>(scene.shape.primitives), frame = blockIdx.x / primitives;
   const int primitive = scratch.primitive_order[blockIdx.x];
-  const int64_t at = static_cast<int64_t>(frame) * primitives + primitive;
+  const unsigned at = frame * primitives + primitive;
   const Pose pose = LoadPose(scratch, at);
   const float4 sphere = scratch.spheres[at];
-  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * kVoxels;
+  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + static_cast<int64_t>(at) * kVoxels;
   Progress progress;
   Walk walk(frame, grid);
   Filled filled;
   float done = 0.0f;
-  int64_t block = 0;
+  unsigned block = 0;
   unsigned tiles = 0;  // of the block: those to take yet
   int turn = 0;
+  if (lane == 0 && warp == 0) Prefetch(voxels, kVoxels * sizeof(float4));
   ClearChunk(lane, &own->chunk, &filled);
   __syncwarp();
   for (bool more = true; more;) {
@@ -200,7 +201,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
     if (tiles != 0) next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(tiles), lane);
     for (;;) {
       if (tiles == 0) {
-        more = walk.Next(scratch, grid, sphere, pose, lane, &block, &tiles);
+        more = walk.Next(scratch, sphere, pose, lane, &block, &tiles);
         if (!more) break;
         if (kWarps > 1) {
           tiles = TakeTurns<kWarps>(tiles, warp, &turn);
@@ -217,9 +218,9 @@ __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
     TakeChunk(voxels, pose, scene.step_size, lane, own, &filled, &progress);
   }
   CollectPose(lane, progress.sums, &progress.total_sum);
-  float4* gradient = reinterpret_cast<float4*>(gradients) + at * kVoxels;
+  float4* gradient = reinterpret_cast<float4*>(gradients) + static_cast<int64_t>(at) * kVoxels;
   if (kWarps == 1) {
-    if (IsPoseLane(lane)) scratch.pose_sums[at * kPoseSums + PoseIndex(lane)] = static_cast<float>(progress.total_sum);
+    if (IsPoseLane(lane)) scratch.pose_sums[static_cast<int64_t>(at) * kPoseSums + PoseIndex(lane)] = static_cast<float>(progress.total_sum);
     for (int i = lane; i < kVoxels; i += kWarp) gradient[i] = progress.any ? own->gradient[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     return;
   }
@@ -230,7 +231,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
   if (threadIdx.x < kPoseSums) {
     float sum = 0.0f;
     for (int w = 0; w < kWarps; ++w) sum += __uint_as_float(all[w].chunk.samples[threadIdx.x]);
-    scratch.pose_sums[at * kPoseSums + threadIdx.x] = sum;
+    scratch.pose_sums[static_cast<int64_t>(at) * kPoseSums + threadIdx.x] = sum;
   }
   for (int i = threadIdx.x; i < kVoxels; i += kWarps * kWarp) {
     float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);

@@ -67,7 +67,7 @@ __device__ __forceinline__ bool FillFromTile(const Scratch& scratch, const Packe
     chunk->start[slot] = make_float4(ray.start.x - pose.position[0], ray.start.y - pose.position[1], ray.start.z - pose.position[2],
                                      first - static_cast<float>(sample));
     chunk->step[slot] = ray.step;
-    CopyAsync(chunk->cotangent + slot, scratch.ray_cotangent + ray.at);
+    CopyAsync(chunk->cotangent + slot, scratch.ray_cotangent + RayIndex(ray.tile, lane));
     atomicOr(chunk->heads + sample / kWarp, 1u << (sample % kWarp));
     if (taken == count && ray.saturation.y == primitive && last == ray.start.w) {
       atomicOr(chunk->ends + end_sample / kWarp, 1u << (end_sample % kWarp));

@@ -87,6 +87,13 @@ __device__ __forceinline__ void AwaitCopies() {
 #endif
 }
 
+// Brings memory nearer that will be read soon: by one lane, a multiple of 16 bytes.
+__device__ __forceinline__ void Prefetch([[maybe_unused]] const void* from, [[maybe_unused]] unsigned bytes) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes));
+#endif
+}
+
 }  // namespace
 }  // namespace raymarch
 }  // namespace ava
