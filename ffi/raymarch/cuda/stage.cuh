@@ -91,8 +91,9 @@ __device__ __forceinline__ bool MayMeet(const Cones& cones, unsigned i, const fl
 
 // Goes through the blocks of a frame whose rays may meet a primitive, in order; the same in all lanes and warps.
 struct Walk {
-  unsigned next, regions_end;              // regions of the frame to test
-  unsigned first_region, first_block = 0;  // what the masks' bits count from
+  unsigned next, regions_end;  // regions of the frame to test
+  unsigned first_region;       // what the bits of `regions` count from
+  unsigned first_block = 0, second_block = 0;  // the blocks of two regions: what the lower and the upper bits of `blocks` count from
   unsigned regions = 0, blocks = 0;
 
   __device__ __forceinline__ Walk(unsigned frame, const Grid& grid) {
@@ -113,12 +114,16 @@ struct Walk {
           regions = __ballot_sync(kAllLanes, in && MayMeet(scratch.regions, first_region + (in ? lane : 0), sphere, pose));
           next += kWarp;
         }
-        first_block = (first_region + FirstLane(regions)) * kRegionBlockCount;
+        first_block = second_block = (first_region + FirstLane(regions)) * kRegionBlockCount;
         regions &= regions - 1;
-        const bool mine = lane < kRegionBlockCount && MayMeet(scratch.blocks, first_block + lane % kRegionBlockCount, sphere, pose);
-        blocks = __ballot_sync(kAllLanes, mine);
+        const bool two = regions != 0;
+        if (two) second_block = (first_region + FirstLane(regions)) * kRegionBlockCount;
+        regions &= regions - 1;
+        const unsigned mine = (lane < kRegionBlockCount ? first_block : second_block) + lane % kRegionBlockCount;
+        blocks = __ballot_sync(kAllLanes, (two || lane < kRegionBlockCount) && MayMeet(scratch.blocks, mine, sphere, pose));
       }
-      *block = first_block + FirstLane(blocks);
+      const int bit = FirstLane(blocks);
+      *block = (bit < kRegionBlockCount ? first_block : second_block) + bit % kRegionBlockCount;
       blocks &= blocks - 1;
       *tiles = __ballot_sync(kAllLanes, MayMeet(scratch.tiles, *block * kBlockTileCount + lane, sphere, pose));
       if (*tiles != 0) return true;
