@@ -112,11 +112,27 @@ def test_equals_twin(frames, views, height, width, primitives, side, warp_side):
 
 @pytest.mark.gpu
 @on_gpu
-@pytest.mark.parametrize("primitives, half, density", [(2500, 0.05, 6.0), (2500, 0.4, 0.02), (3, 1.3, 0.2)])
-def test_primitives_small_and_large(primitives, half, density):
-    """Side 8 with a warp a primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells."""
+@pytest.mark.parametrize("primitives, half, density, opaque", [(2500, 0.05, 6.0, 0), (2500, 0.4, 5e-4, 10), (3, 1.3, 0.2, 0)])
+def test_primitives_small_and_large(primitives, half, density, opaque):
+    """Side 8 with a warp a primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells.
+
+    Thin primitives alone must not saturate a ray: at which of its thousands of samples hangs on how their alphas were rounded.
+    """
     rays, prims = make_rays(height=9, width=14), make_prims(primitives=primitives, half=half, density=density)
+    prims = prims._replace(rgba=prims.rgba.at[:, :opaque, ..., 3].mul(2e6))
     assert_close(run(rays, prims), run(rays, prims, "twin"))
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_warps_that_share_a_primitive():
+    """A frame of primitives that cover many pixels each, by itself (two warps a primitive) and among others (one)."""
+    rays, prims = make_rays(height=420, width=400), make_prims(primitives=2048, half=0.05, density=6.0)
+    cotangent = jnp.asarray(np.random.default_rng(9).standard_normal((*rays.origin.shape[:-1], 4)), jnp.float32)
+    several = jax.tree.map(lambda x: jnp.concatenate([x] * 16), (rays, prims, cotangent))
+    gradients = differentiate(rays, prims, None, cotangent, "native")[1]
+    others = differentiate(several[0], several[1], None, several[2], "native")[1]
+    assert_close(gradients, jax.tree.map(lambda x: x[-1:], others), 1e-5)
 
 
 @pytest.mark.gpu

@@ -1,5 +1,6 @@
-// Gradients of templates of side 8. A warp owns a primitive's gradient, in shared memory. It takes samples a chunk at a time, sorts
-// them by cell, and each lane takes a few of a cell: its voxels and their gradient stay in registers while the samples go by.
+// Gradients of templates of side 8. A warp owns a primitive's gradient, or a copy of it, in shared memory. It takes samples a chunk at
+// a time, sorts them by cell, and each lane takes a few of a cell: its voxels and their gradient stay in registers while the samples go
+// by.
 #include "backward.cuh"
 #include "chunk.cuh"
 
@@ -257,12 +258,10 @@ cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid,
 }  // namespace
 
 cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const Grid& grid, float* gradients, cudaStream_t stream) {
-  const Shape& s = scene.shape;
-#ifdef AVA_FORCE_WARPS
-  return Launch<AVA_FORCE_WARPS>(scene, scratch, grid, gradients, stream);
-#endif
-  return s.frames * s.primitives < kFourWarpPrimitives ? Launch<4>(scene, scratch, grid, gradients, stream)
-                                                       : Launch<1>(scene, scratch, grid, gradients, stream);
+  const int warps = WarpsOfPrimitive(scene.shape);
+  if (warps == 4) return Launch<4>(scene, scratch, grid, gradients, stream);
+  if (warps == 2) return Launch<2>(scene, scratch, grid, gradients, stream);
+  return Launch<1>(scene, scratch, grid, gradients, stream);
 }
 
 }  // namespace raymarch
