@@ -55,7 +55,7 @@ def _full() -> ConfigDict:
     model.initial_texture = False  # colours start as the mean texture instead of grey
     model.view_noise = 0.0  # deviation of the noise that training adds to the unit view direction, which colour depends on
     model.background = True
-    model.background_share = 1.0  # of the pixels with nothing but background, the share that a step of training computes: 1, 0.25 or 0.0625
+    model.background_share = 1.0  # of the pixels that show it, the share from which a step teaches it: 1, 0.25 or 0.0625
     model.precision = "float32"  # or "fast": activations and products in bfloat16
     model.volume_radius = 256.0  # mm that one unit of the raymarcher's space stands for
     model.step_size = 1.0 / 256  # volume radii between samples along a ray

@@ -159,8 +159,8 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         return raymarch(rays, moving[0], step_size=model.step_size)[:, 0]
 
     def background(m, _, fixed):
-        *who, wanted = fixed
-        return m[0](*who, height, width, wanted=wanted)
+        *who, wanted, taught = fixed
+        return m[0](*who, height, width, wanted=wanted, taught=taught)
 
     identity_images, expression_images = _run(_inputs, (model,), (), (batch,))
     identity = _run(_encode_identity, (model.identity_encoder,), (), identity_images)
@@ -180,10 +180,11 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         Part("raymarch", march, (), (primitives,), (cameras,)),
     ]
     if model.background is not None:
-        counted = appearance.pixel_weights(rgba[..., 3] <= 0, model.background_share, jax.random.key(0)) > 0
-        hidden = *who, counted & (rgba[..., 3] < 1.0)
+        counted = appearance.pixel_weights(rgba[..., 3] <= 0, model.background_share, jax.random.key(0))
+        wanted = (counted.loss > 0) & (rgba[..., 3] < 1.0)
+        hidden = *who, wanted, None if model.background_share == 1 else counted.taught
         behind = _run(background, (model.background,), (), hidden)
-        listed.append(Part("background", background, (model.background,), (), hidden, appearance.chunks(hidden[-1])))
+        listed.append(Part("background", background, (model.background,), (), hidden, appearance.chunks(wanted)))
         listed.append(Part("calibration, composite", _finish, (model.calibration,), (rgba, behind), who))
     vertices = geometry.vertices * 5.0
     listed.append(Part("losses", _losses, (), (rgba[..., :3], vertices, code, primitives), (batch["image"], batch["vertices"])))

@@ -4,7 +4,11 @@ import os
 import pathlib
 import runpy
 
+import jax
 import pytest
+
+# The bounds of tests are those of float32; a GPU's products would round to TF32 unasked.
+jax.config.update("jax_default_matmul_precision", "highest")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ava_jax.nn import correlate
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
@@ -32,12 +34,21 @@ def _forward(x, kernel):
 def _backward(residuals, cotangent):
     x, kernel = residuals
     turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
-    height, width = cotangent.shape[1:3]
-    patches = jnp.concatenate([x[:, r : r + height, c : c + width] for r in (0, 1) for c in (0, 1)], axis=-1)
-    return _convolve(cotangent, turned, 1), _correlate(patches, cotangent, kernel.dtype).reshape(kernel.shape)
+    if correlate.applies(x, cotangent):
+        d_kernel = lax.platform_dependent(x, cotangent, cuda=correlate.kernel, default=_correlate_patches)
+    else:
+        d_kernel = _correlate_patches(x, cotangent)
+    return _convolve(cotangent, turned, 1), d_kernel.astype(kernel.dtype)
 
 
 convolve_2x2.defvjp(_forward, _backward)
+
+
+def _correlate_patches(x: jax.Array, y: jax.Array) -> jax.Array:
+    """The weight gradient of x [B, H + 1, W + 1, C] under cotangent y [B, H, W, C'], as one product: [2, 2, C, C'], float32."""
+    height, width = y.shape[1:3]
+    patches = jnp.concatenate([x[:, r : r + height, c : c + width] for r in (0, 1) for c in (0, 1)], axis=-1)
+    return _correlate(patches, y, jnp.float32).reshape(2, 2, x.shape[-1], y.shape[-1])
 
 
 def _correlate(x: jax.Array, y: jax.Array, dtype: jnp.dtype) -> jax.Array:
@@ -63,8 +74,11 @@ def depth_to_space(x: jax.Array) -> jax.Array:
 
 def halve_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """4 x 4 convolution of stride 2, one pixel of zeros around: [B, H, W, C] with [4, 4, C, C'] to [B, H / 2, W / 2, C']."""
+    # In bfloat16, libraries lay images of other than a multiple of 8 channels out anew before each product.
+    spare = kernel.shape[2] % 2 if x.dtype == jnp.bfloat16 else 0
+    blocks = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, spare))))
+    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, spare), (0, 0)))
     c, out = kernel.shape[2:]
-    blocks = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
     kernel = kernel.reshape(2, 2, 2, 2, c, out).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, out)
     return convolve_2x2(blocks, kernel)
 

@@ -89,11 +89,15 @@ class _WeightNormed(nnx.Module):
     def _apply(self, x: jax.Array, weight: jax.Array) -> jax.Array:
         raise NotImplementedError
 
-    def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
-        """`activate` stands in for the layer's own."""
+    def acting_weight(self) -> jax.Array:
+        """The weight with norm and magnitude applied, [..., in, out]."""
         weight = self.weight[...]
         norm = jnp.sqrt(jnp.sum(weight * weight))
-        y = self._apply(x.astype(self.dtype), weight * (self.magnitude[...] / norm))
+        return weight * (self.magnitude[...] / norm)
+
+    def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
+        """`activate` stands in for the layer's own."""
+        y = self._apply(x.astype(self.dtype), self.acting_weight())
         return add_bias(y, self.bias[...], self.activate if activate is None else activate)
 
 

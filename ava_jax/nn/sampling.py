@@ -46,9 +46,9 @@ def _backward(residuals, cotangent):
     pixels, index, weights = residuals
     cotangent = cotangent.astype(weights[0].dtype)
     d_weights = [jnp.sum(pixels[:, i] * cotangent, axis=(0, 2)) for i in index]
-    d_pixels = jnp.zeros(pixels.shape, cotangent.dtype)
-    for i, w in zip(index, weights):
-        d_pixels = d_pixels.at[:, i].add(cotangent * w[:, None])
+    # In one scatter, the corners of a point together: their pixels are neighbours, and stay in a GPU's cache between two additions.
+    corners = cotangent[:, :, None] * jnp.stack(weights, axis=-1)[:, :, None]
+    d_pixels = jnp.zeros(pixels.shape, cotangent.dtype).at[:, jnp.stack(index, axis=-1)].add(corners)
     return d_pixels.astype(pixels.dtype), None, d_weights
 
 

@@ -102,3 +102,14 @@ def test_a_float32_kernel_of_bfloat16_images_has_a_float32_gradient():
     (_, ours), (_, wanted) = transpose(jnp.ones_like(low)), exact(jnp.ones_like(high))
     assert ours.dtype == jnp.float32
     np.testing.assert_allclose(ours, wanted, atol=0.02 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("d_in", [3, 4])
+def test_halving_bfloat16_images_of_odd_channels_too(d_in):
+    x, kernel = data(8, 6, d_in, 5)
+    low, transpose = jax.vjp(conv.halve_4x4, x.astype(jnp.bfloat16), kernel)
+    high, exact = jax.vjp(conv.halve_4x4, x, kernel)
+    np.testing.assert_allclose(low.astype(jnp.float32), high, atol=0.02 * np.abs(high).max())
+    for ours, wanted in zip(transpose(jnp.ones_like(low)), exact(jnp.ones_like(high))):
+        assert ours.shape == wanted.shape
+        np.testing.assert_allclose(ours.astype(jnp.float32), wanted, atol=0.02 * np.abs(wanted).max())

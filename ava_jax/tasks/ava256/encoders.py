@@ -8,6 +8,7 @@ from flax import nnx
 
 from ava_jax.nn.layers import WNConv3x3, WNDense, WNHalve
 from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
+from ava_jax.tasks.ava256 import exchange
 from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, Sizes
 
 WARP_SIDE = 128
@@ -45,7 +46,7 @@ def _halvings(ladder: list[int], dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List:
 
 
 class UNetEncoder(nnx.Module):
-    """An image to a code and, at each resolution on the way, a map."""
+    """An image to a code and the features at each resolution on the way, of which taps make maps."""
 
     def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
         ladder = _ladder(_IDENTITY_LADDER, sizes)
@@ -54,12 +55,11 @@ class UNetEncoder(nnx.Module):
         self.code = WNDense(ladder[-1], CODE_CHANNELS, activate=False, rngs=rngs)
 
     def __call__(self, image: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
-        """[B, T, T, 3] to code [B, 4, 4, 16] and maps, finest first, the first of them at T."""
-        maps, x = [], image
-        for i, (halve, tap) in enumerate(zip(self.halvings, self.taps)):
-            maps.append(tap(x, activate=i > 0))
-            x = halve(x)
-        return self.code(x), maps
+        """[B, T, T, 3] to code [B, 4, 4, 16] and features, finest first, the first of them the image."""
+        features = [image]
+        for halve in self.halvings:
+            features.append(halve(features[-1]))
+        return self.code(features[-1]), features[:-1]
 
 
 class MapCombiner(nnx.Module):
@@ -76,6 +76,13 @@ class MapCombiner(nnx.Module):
             self.geo(jnp.concatenate([geo, self.to_geo(tex)], axis=-1)),
             self.tex(jnp.concatenate([tex, self.to_tex(geo)], axis=-1)),
         )
+
+    def acting_weights(self, tap_geo: WNDense, tap_tex: WNDense) -> exchange.Weights:
+        """Of this combiner behind two taps, as one kernel takes them."""
+        layers = (tap_geo, tap_tex, self.to_geo, self.to_tex, self.geo, self.tex)
+        halves = [half for layer in layers for half in jnp.split(layer.acting_weight(), layer.weight.shape[0] // layer.weight.shape[1])]
+        biases = [layer.bias[...] for layer in layers]
+        return exchange.Weights(jnp.stack(halves), jnp.stack([*biases, *[jnp.zeros_like(biases[0])] * 2]))
 
 
 class IdentityEncoder(nnx.Module):
@@ -95,16 +102,23 @@ class IdentityEncoder(nnx.Module):
           texture, geometry: of the neutral.
           finest: whether to compute the maps at T too, which the published model has but no decoder reads.
         """
-        z_tex, maps_tex = self.tex(texture)
-        z_geo, maps_geo = self.geo(geometry)
+        z_tex, features_tex = self.tex(texture)
+        z_geo, features_geo = self.geo(geometry)
         combined = []
-        for level, maps in enumerate(zip(self.combiners, maps_geo, maps_tex)):
+        for level, (geo, tex) in enumerate(zip(features_geo, features_tex)):
             if level > 0 or finest:
-                combine, geo, tex = maps
-                both = jnp.concatenate(combine(geo, tex), axis=-1)
+                both = self._maps(level, geo, tex)
                 combined.append(jnp.split(sample_bilinear(both, self.warp_points(geo.shape[1])), 2, axis=-1))
         geo, tex = zip(*reversed(combined))
         return IdentityCode(z_geo, z_tex, geo, tex)
+
+    def _maps(self, level: int, geo: jax.Array, tex: jax.Array) -> jax.Array:
+        """Features [B, R, R, C] of both images to the maps of both, [B, R, R, 2 C], geometry's first."""
+        combine, tap_geo, tap_tex = self.combiners[level], self.geo.taps[level], self.tex.taps[level]
+        if exchange.applies(geo):
+            return exchange.exchange(geo, tex, combine.acting_weights(tap_geo, tap_tex))
+        activate = level > 0
+        return jnp.concatenate(combine(tap_geo(geo, activate=activate), tap_tex(tex, activate=activate)), axis=-1)
 
     def warp_points(self, side: int) -> jax.Array:
         """Where each texel of a map of this side is read, [R, R, 2], (x, y) in -1..1."""

@@ -128,35 +128,42 @@ class AvatarCodec(nnx.Module):
         rays = camera_rays(one_view, height, width, radius=self.volume_radius)
         return raymarch(rays, primitives, step_size=self.step_size)[:, 0]
 
-    def rig(self, camera: Array, identity: Array, height: int, width: int, *, wanted: jax.Array | bool = True) -> jax.Array:
+    def rig(
+        self,
+        camera: Array,
+        identity: Array,
+        height: int,
+        width: int,
+        *,
+        wanted: jax.Array | bool = True,
+        taught: jax.Array | None = None,
+    ) -> jax.Array:
         """What training learned behind the head, by indices [B]: [B, H, W, 3], 0-255.
 
-        Black where an index is -1, where `wanted`, bool [B, H, W], says no, and where the model has no background.
+        Black where an index is -1, where `wanted`, bool [B, H, W], says no, and where the model has no background. `taught`, f32
+        [B, H, W]: how often a pixel counts in the gradient of what it learned.
         """
         camera, identity = jnp.asarray(camera), jnp.asarray(identity)
         shape = len(camera), height, width
         if self.background is None:
             return jnp.zeros((*shape, 3))
         known = ((camera >= 0) & (identity >= 0))[:, None, None]
-        return self.background(camera, identity, height, width, wanted=jnp.broadcast_to(known & wanted, shape))
+        return self.background(camera, identity, height, width, wanted=jnp.broadcast_to(known & wanted, shape), taught=taught)
 
-    def finish(
-        self, rgba: jax.Array, camera: Array, identity: Array, *, wanted: jax.Array | bool = True, behind: jax.Array | None = None
-    ) -> jax.Array:
+    def finish(self, rgba: jax.Array, camera: Array, identity: Array, *, behind: jax.Array | None = None) -> jax.Array:
         """Calibrates colours and puts the background behind: [B, H, W, 4] to [B, H, W, 3], 0-255.
 
         Where the camera's or identity's index is -1, calibration is the mean of those known and the background black.
 
         Args:
-          wanted: bool [B, H, W], pixels whose background is needed; elsewhere it may be taken as black.
-          behind: what `rig` gave, where it is known already; then `wanted` is not read.
+          behind: what `rig` gave, where it is known already.
         """
         camera, identity = jnp.asarray(camera), jnp.asarray(identity)
         image = self.calibration(rgba[..., :3], camera, identity)
         if self.background is None:
             return image
         if behind is None:  # where a ray ended, neither colour nor gradient depends on it
-            behind = self.rig(camera, identity, *rgba.shape[1:3], wanted=wanted & (rgba[..., 3] < 1.0))
+            behind = self.rig(camera, identity, *rgba.shape[1:3], wanted=rgba[..., 3] < 1.0)
         return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), behind)
 
     def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
@@ -190,10 +197,11 @@ class AvatarCodec(nnx.Module):
         """Absolute error of the finished pictures [B, H, W, 3]."""
         if self.background is None or self.background_share == 1:
             return terms.absolute_error(self.finish(rgba, batch["camera"], batch["identity"]), batch["image"])
-        # Where nothing stands before the background, only background and offsets learn, from far more pixels than they need.
-        weights = appearance.pixel_weights(rgba[..., 3] <= 0, self.background_share, jax.random.fold_in(key, 1))
-        image = self.finish(rgba, batch["camera"], batch["identity"], wanted=weights > 0)
-        return weights[..., None] * terms.absolute_error(image, batch["image"])
+        # The background learns from far fewer pixels than show it. Where nothing stands before it, nothing else does but offsets.
+        alpha, who = rgba[..., 3], (batch["camera"], batch["identity"])
+        weights = appearance.pixel_weights(alpha <= 0, self.background_share, jax.random.fold_in(key, 1))
+        behind = self.rig(*who, *alpha.shape[1:], wanted=(weights.loss > 0) & (alpha < 1.0), taught=weights.taught)
+        return weights.loss[..., None] * terms.absolute_error(self.finish(rgba, *who, behind=behind), batch["image"])
 
     def reconstruct(self, batch: Batch) -> jax.Array:
         """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255."""

@@ -1,5 +1,7 @@
 """Calibration and background, alone and in `AvatarCodec.finish`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from flax import nnx
 from small_head import assets, config
 
+from ava_jax.ops import pixel_network
 from ava_jax.tasks.ava256 import appearance
 from ava_jax.tasks.ava256.appearance import Background, ColourCalibration
 from ava_jax.tasks.ava256.model import AvatarCodec
@@ -89,6 +92,24 @@ def test_pixels_that_are_not_wanted_are_zero_and_give_no_gradient(small_chunks, 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), transpose_some(cotangent)[0], expected)
 
 
+def test_a_pixels_gradient_counts_as_often_as_said(small_chunks):
+    graph, state = nnx.split(Background(3, 2, SIZES, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    wanted, taught = rng.random((2, 7, 5)) < 0.7, rng.choice(np.float32([0, 0, 1, 4]), (2, 7, 5))
+    cotangent = rng.standard_normal((2, 7, 5, 3)).astype(np.float32)
+
+    def of_weights(taught, cotangent):
+        def picture(state):
+            return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 7, 5, wanted=wanted, taught=taught)
+
+        colours, transpose = jax.vjp(picture, state)
+        return colours, transpose(cotangent)[0]
+
+    (ours, gradient), (plain, expected) = of_weights(taught, cotangent), of_weights(None, taught[..., None] * cotangent)
+    np.testing.assert_array_equal(ours, plain)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), gradient, expected)
+
+
 def test_its_gradient_is_that_of_the_layers_written_out(small_chunks):
     background = Background(3, 2, SIZES, rngs=nnx.Rngs(0))
     graph, state = nnx.split(background)
@@ -112,10 +133,11 @@ def test_its_gradient_is_that_of_the_layers_written_out(small_chunks):
 def test_one_pixel_of_each_square_stands_for_all_of_its_empty_ones(share, n):
     rng = np.random.default_rng(0)
     empty = rng.random((2, 4 * n, 3 * n)) < 0.5
-    weights = np.asarray(appearance.pixel_weights(empty, share, jax.random.key(1)))
+    weights, taught = (np.asarray(w) for w in appearance.pixel_weights(empty, share, jax.random.key(1)))
     np.testing.assert_array_equal(weights[~empty], 1)
-    everything = np.asarray(appearance.pixel_weights(np.ones_like(empty), share, jax.random.key(1)))
+    everything = np.asarray(appearance.pixel_weights(np.ones_like(empty), share, jax.random.key(1)).loss)
     np.testing.assert_array_equal(weights[empty], everything[empty])  # the choice does not depend on what is empty
+    np.testing.assert_array_equal(weights * taught, everything)  # what the background's gradient counts: the drawn pixels alone
     squares = everything.reshape(2, 4, n, 3, n).transpose(0, 1, 3, 2, 4).reshape(-1, n * n)
     np.testing.assert_array_equal(np.sort(squares, axis=1), np.tile([0.0] * (n * n - 1) + [n * n], (24, 1)))
 
@@ -123,10 +145,41 @@ def test_one_pixel_of_each_square_stands_for_all_of_its_empty_ones(share, n):
 def test_each_pixel_weighs_one_in_expectation_at_the_border_too():
     """A square that reaches over the border draws places beyond it as well, so that those within are not favoured."""
     empty, draws = np.ones((1, 3, 5), bool), 4000
-    weights = jax.vmap(lambda key: appearance.pixel_weights(empty, 0.25, key))(jax.random.split(jax.random.key(0), draws))
+    weights = jax.vmap(lambda key: appearance.pixel_weights(empty, 0.25, key).loss)(jax.random.split(jax.random.key(0), draws))
     deviation = np.sqrt(3.0 / draws)  # of the mean of a weight that is 4 with probability 1/4
     np.testing.assert_allclose(np.mean(weights, axis=0), 1.0, atol=5 * deviation)
     assert np.unique(np.asarray(weights), axis=0).shape[0] > 100  # places of different squares are drawn apart
+
+
+@pytest.fixture
+def interpreted_kernels(monkeypatch):
+    """The GPU's kernels in place of plain JAX, wherever the test runs."""
+    for name in ("forward", "backward"):
+        monkeypatch.setattr(pixel_network, name, functools.partial(getattr(pixel_network, name), interpret=True))
+    return lambda used: monkeypatch.setattr(pixel_network, "supported", lambda channels, dtype: used)
+
+
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="kernels are interpreted on a CPU; a GPU takes minutes")
+def test_the_kernels_background_is_that_of_plain_jax(interpreted_kernels):
+    sizes = Sizes(per_side=32, depth=8, texture=256, width=0.5, precision="float32")
+    graph, state = nnx.split(Background(3, 2, sizes, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    wanted = rng.random((2, 13, 15)) < 0.5
+    taught = rng.choice(np.float32([0, 1, 4]), wanted.shape)
+    cotangent = rng.standard_normal((2, 13, 15, 3)).astype(np.float32)
+
+    def both(used):
+        interpreted_kernels(used)
+
+        def picture(state):
+            return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 13, 15, wanted=wanted, taught=taught)
+
+        colours, transpose = jax.vjp(picture, state)
+        return colours, transpose(cotangent)[0]
+
+    (ours, gradients), (plain, expected) = both(True), both(False)
+    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max()), gradients, expected)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from flax import nnx
 from small_head import assets, batch, config
 
 from ava_jax.core.variables import Constant, Running
+from ava_jax.tasks.ava256 import appearance
 from ava_jax.tasks.ava256.assembler import template
 from ava_jax.tasks.ava256.model import AvatarCodec
 
@@ -135,31 +136,36 @@ def test_losses_and_gradients_are_finite_and_reach_all_that_is_read(model, losse
     assert idle <= finest  # the finest maps feed nothing
 
 
-def test_a_share_of_the_empty_pixels_weighs_as_much_as_all(model):
-    """The image term is that of all pixels times weights 0, 1 and 4, in values and in every gradient."""
+def test_a_share_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
+    """The image term is that of all pixels times weights 0, 1 and 4, in values and gradients; the background's gradient has its own."""
 
     def run(share):
-        def terms(parameters, others, key):
+        def image(parameters, key):
             model = nnx.merge(graph, parameters, others, copy=True)
             model.background_share = share
             return model.training_loss_terms(sample, step=3, key=key)["image"][0]
 
         def values_and_gradient(key, cotangent):
-            values, transpose = jax.vjp(lambda p: terms(p, others, key), parameters)
+            values, transpose = jax.vjp(lambda p: image(p, key), parameters)
             return values, transpose(cotangent)[0]
 
-        return jax.jit(values_and_gradient)
+        return image, jax.jit(values_and_gradient)
 
     model = nnx.clone(model)
     model.assembler.running_scale[...] = jnp.full(model.assembler.running_scale.shape, 30.0)  # so that there is something beside the head
     graph, parameters, others = nnx.split(model, nnx.Param, ...)
-    sample = batch(height=25, width=21)
-    every, some, key = run(1.0), run(0.25), jax.random.key(5)
+    sample, key = batch(height=25, width=21), jax.random.key(5)
+    (_, every), (image, some) = run(1.0), run(0.25)
+    drawn, draw = [], appearance.pixel_weights
+    monkeypatch.setattr(appearance, "pixel_weights", lambda *of: drawn.append(draw(*of)) or drawn[-1])
+    image(parameters, key)  # with arrays, not traced
+    loss, taught = (np.asarray(w)[..., None] for w in drawn[0])
+    assert set(np.unique(loss)) == {0.0, 1.0, 4.0} and set(np.unique(taught)) == {0.0, 1.0, 4.0}
     ones = jnp.ones(sample["image"].shape)
     values, gradient = some(key, ones)
-    weights = values / every(key, ones)[0]
-    assert {round(float(w), 4) for w in np.unique(np.round(weights, 4))} == {0.0, 1.0, 4.0}
-    expected = every(key, jnp.round(weights))[1]
+    np.testing.assert_allclose(values, loss * every(key, ones)[0], rtol=1e-5, atol=1e-4)
+    expected, of_background = every(key, loss * ones)[1], every(key, loss * taught * ones)[1]["background"]
+    expected["background"] = of_background
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(b).max() + 1)), gradient, expected)
 
 

@@ -1,0 +1,69 @@
+"""Taps and combiner as one kernel, against the layers one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from ava_jax.nn.layers import WNDense
+from ava_jax.tasks.ava256 import exchange
+from ava_jax.tasks.ava256.encoders import MapCombiner
+
+
+def scene(texels, c):
+    keys = jax.random.split(jax.random.key(0), 5)
+    geo, tex = (jax.random.normal(k, (texels, c), jnp.bfloat16) for k in keys[:2])
+    matrices = jax.random.normal(keys[2], (8, c, c)) / np.sqrt(c)
+    biases = 0.1 * jax.random.normal(keys[3], (8, c))
+    return geo, tex, matrices, biases, jax.random.normal(keys[4], (texels, 2 * c), jnp.bfloat16)
+
+
+def assert_close(ours, wanted, bound):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted)):
+        a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+        np.testing.assert_allclose(a, b, atol=bound * np.abs(b).max())
+
+
+@pytest.mark.parametrize("c", exchange.CHANNELS)
+def test_kernels_compute_what_the_plain_form_does(c, monkeypatch):
+    monkeypatch.setattr(exchange, "_PROGRAMS", 3)
+    geo, tex, matrices, biases, cotangent = scene(10 * exchange._BLOCK, c)
+    matrices = matrices.astype(jnp.bfloat16)
+    ours = exchange.forward_kernel(geo, tex, matrices, biases, interpret=True)
+    assert_close(ours, exchange._forward_plain(geo, tex, matrices, biases), 0.01)
+    ours = exchange.backward_kernel(geo, tex, matrices, biases, cotangent, interpret=True)
+    assert_close(ours, exchange._backward_plain(geo, tex, matrices, biases, cotangent), 0.01)
+
+
+def test_gradient_of_the_plain_form_is_its_derivative():
+    args = scene(64, 16)
+    geo, tex, matrices, biases, cotangent = (x.astype(jnp.float32) for x in args)
+    with jax.default_matmul_precision("highest"):
+        _, transpose = jax.vjp(exchange._forward_plain, geo, tex, matrices, biases)
+        assert_close(exchange._backward_plain(geo, tex, matrices, biases, cotangent), transpose(cotangent), 1e-5)
+
+
+def test_the_layers_together_are_the_layers_one_by_one():
+    rngs, c = nnx.Rngs(0), 16
+    tap_geo, tap_tex, combine = WNDense(c, c, rngs=rngs), WNDense(c, c, rngs=rngs), MapCombiner(c, dtype=jnp.float32, rngs=rngs)
+    for i, layer in enumerate((tap_geo, tap_tex, combine.to_geo, combine.to_tex, combine.geo, combine.tex)):
+        layer.bias[...] = 0.1 * jax.random.normal(jax.random.key(i), (c,))
+        layer.magnitude[...] *= 1.0 + 0.1 * i
+    geo, tex = (x.astype(jnp.float32).reshape(1, 8, 8, c) for x in scene(64, c)[:2])
+    with jax.default_matmul_precision("highest"):
+        wanted = jnp.concatenate(combine(tap_geo(geo), tap_tex(tex)), axis=-1)
+        assert_close(exchange.exchange(geo, tex, combine.acting_weights(tap_geo, tap_tex)), wanted, 1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("c", exchange.CHANNELS)
+def test_on_a_gpu(c):
+    if jax.default_backend() != "gpu":
+        pytest.skip("needs an NVIDIA GPU")
+    geo, tex, matrices, biases, cotangent = scene(exchange._BLOCK * 1111, c)
+    matrices = matrices.astype(jnp.bfloat16)
+    ours = jax.jit(exchange.forward_kernel)(geo, tex, matrices, biases)
+    assert_close(ours, jax.jit(exchange._forward_plain)(geo, tex, matrices, biases), 0.01)
+    ours = jax.jit(exchange.backward_kernel)(geo, tex, matrices, biases, cotangent)
+    assert_close(ours, jax.jit(exchange._backward_plain)(geo, tex, matrices, biases, cotangent), 0.01)
