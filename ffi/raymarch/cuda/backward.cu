@@ -2,6 +2,7 @@
 // a primitive's gradient (or a slab of it) in shared memory and writes it once; each of its threads owns some of its voxels, so
 // nothing is added atomically and the same bits come out of every run. cells.cu does templates of side 8 without a warp field.
 #include "backward.cuh"
+#include "order.cuh"
 #include "sample.cuh"
 #include "spread.cuh"
 #include "stage.cuh"
@@ -36,7 +37,7 @@ __device__ __forceinline__ float4 SampleCotangent(const Ray& ray, int step, cons
 // Reads a sample, with or without a warp field, from global memory, and records its spread; dy gets dL/dy but for the fade.
 template <bool kHasWarp, bool kToField>
 __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, const Target& target, int slab_begin, const float y[3],
-                                              const Ray& ray, int step, float opacity, Spread* spread, int slot, float dy[3],
+                                              const Ray& ray, int step, float opacity, SpreadBatch* spread, int slot, float dy[3],
                                               float* log_fade) {
   const int side = scene.shape.side;
   const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * (side * side * side);
@@ -77,7 +78,7 @@ __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, co
 // What a warp keeps in shared memory, beside the gradient.
 struct WarpShared {
   Stage stage;
-  Spread spread;
+  SpreadBatch spread;
 };
 
 // The staged samples from `begin` on, one a lane: evaluates them and records how their gradients spread.

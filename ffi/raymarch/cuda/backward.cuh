@@ -9,9 +9,6 @@ namespace raymarch {
 
 constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - position
 
-// The cones of regions, and the order of the primitives.
-void OrderPrimitives(const Scene& scene, const Scratch& scratch, const Grid& grid, cudaStream_t stream);
-
 // Gradients of templates of side 8 without a warp field, and the sums of poses.
 cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const Grid& grid, float* gradients, cudaStream_t stream);
 

@@ -22,7 +22,7 @@ struct Target {
 };
 
 // Samples whose gradient is spread.
-struct Spread {
+struct SpreadBatch {
   float4 even[kWarp];   // index of the class cell of odd voxels (bits), weights of the even voxels x, y, z
   float4 odd[kWarp];    // by which axes that of the even voxels is one more (bits), weights of the odd voxels
   float4 value[kWarp];  // the gradient by channel
@@ -42,7 +42,7 @@ __device__ __forceinline__ void SplitAxis(int lower, float fraction, bool touche
 }
 
 __device__ __forceinline__ void Record(const Cell& cell, const float4& value, const Target& target, int slab_begin,
-                                               Spread* spread, int slot) {
+                                               SpreadBatch* spread, int slot) {
   int odd = 0, more = 0, stride = 1;
   float even_weight[3], odd_weight[3];
 #pragma unroll
@@ -69,7 +69,7 @@ struct Owner {
     for (int i = 0; i < 3; ++i) odd[i] = lane / 4 >> i & 1;
   }
 
-  __device__ __forceinline__ void Find(const Spread& spread, int slot, const Target& target, float** place,
+  __device__ __forceinline__ void Find(const SpreadBatch& spread, int slot, const Target& target, float** place,
                                        float* weight) const {
     const float4 even = spread.even[slot], odds = spread.odd[slot];
     const int more = __float_as_int(odds.x);
@@ -82,7 +82,7 @@ struct Owner {
   }
 
   // Adds `count` samples' gradients, two at a time; the slot after an odd number of them must hold zeros.
-  __device__ __forceinline__ void Add(const Spread& spread, int count, const Target& target) const {
+  __device__ __forceinline__ void Add(const SpreadBatch& spread, int count, const Target& target) const {
     for (int slot = 0; slot < count; slot += 2) {
       float *first, *second, first_weight, second_weight;
       Find(spread, slot, target, &first, &first_weight);

@@ -1,5 +1,7 @@
 // What the gradients of primitives need first: the cones of regions, and the primitives of each frame in an order in which those that
 // probably take longest come first, since the end of the launch waits for the one that ends last.
+#pragma once
+
 #include "backward.cuh"
 #include "cones.cuh"
 
@@ -7,7 +9,7 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kThreads = 1024;
+constexpr int kOrderThreads = 1024;
 constexpr int kSizes = kWarp;  // powers of two of a box's volume
 
 // 0 for a box as large as the volume, 1 for half of it.
@@ -26,7 +28,7 @@ __device__ void OrderFrame(const Scene& scene, const Scratch& scratch, int64_t f
   if (threadIdx.x < kSizes) next[threadIdx.x] = 0;
   __syncthreads();
 #pragma unroll 4
-  for (int base = 0; base < primitives; base += kThreads) {
+  for (int base = 0; base < primitives; base += kOrderThreads) {
     const int i = base + threadIdx.x, size = i < primitives ? Size(scene, first + i) : kSizes;
     const unsigned same = __match_any_sync(kAllLanes, size);
     if (size < kSizes && FirstLane(same) == lane) atomicAdd(next + size, __popc(same));
@@ -38,7 +40,7 @@ __device__ void OrderFrame(const Scene& scene, const Scratch& scratch, int64_t f
   }
   __syncthreads();
 #pragma unroll 4
-  for (int base = 0; base < primitives; base += kThreads) {
+  for (int base = 0; base < primitives; base += kOrderThreads) {
     const int i = base + threadIdx.x, size = i < primitives ? Size(scene, first + i) : kSizes;
     const unsigned same = __match_any_sync(kAllLanes, size);
     int at = 0;
@@ -56,23 +58,22 @@ __device__ void BoundRegion(const Scratch& scratch, int64_t region, int lane) {
 }
 
 // A thread block orders a frame; the others' warps take a region each.
-__global__ void __launch_bounds__(kThreads, 1) BoundRegionsAndOrder(Scene scene, Scratch scratch, int64_t regions) {
+__global__ void __launch_bounds__(kOrderThreads, 1) BoundRegionsAndOrder(Scene scene, Scratch scratch, int64_t regions) {
   const int64_t block = blockIdx.x, frames = scene.shape.frames;
   if (block < frames) {
     OrderFrame(scene, scratch, block);
   } else {
-    const int64_t region = (block - frames) * (kThreads / kWarp) + threadIdx.x / kWarp;
+    const int64_t region = (block - frames) * (kOrderThreads / kWarp) + threadIdx.x / kWarp;
     if (region < regions) BoundRegion(scratch, region, threadIdx.x % kWarp);
   }
 }
 
-}  // namespace
-
 void OrderPrimitives(const Scene& scene, const Scratch& scratch, const Grid& grid, cudaStream_t stream) {
   const int64_t regions = scene.shape.frames * grid.regions;
-  const unsigned blocks = static_cast<unsigned>(scene.shape.frames + DivideUp(regions, kThreads / kWarp));
-  LaunchKernel(BoundRegionsAndOrder, blocks, kThreads, 0, stream, scene, scratch, regions);
+  const unsigned blocks = static_cast<unsigned>(scene.shape.frames + DivideUp(regions, kOrderThreads / kWarp));
+  LaunchKernel(BoundRegionsAndOrder, blocks, kOrderThreads, 0, stream, scene, scratch, regions);
 }
 
+}  // namespace
 }  // namespace raymarch
 }  // namespace ava
