@@ -5,7 +5,7 @@
   ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN     # 1,024 primitives, minutes on a laptop
 
 Recipe of `full`: Codec Avatar Studio (NeurIPS 2024), section 4 and its released training code's defaults. `quick` on four people, 863
-images, H200: after 1,000 steps 32.8 to 33.6 dB on unseen frames and 30.1 to 30.4 dB on the faces of unseen cameras (docs/performance.md).
+images, H200: after 1,000 steps 33.0 to 33.7 dB on unseen frames and 30.6 to 30.9 dB on the faces of unseen cameras (docs/performance.md).
 """
 
 from ml_collections import ConfigDict
@@ -56,7 +56,7 @@ def _full() -> ConfigDict:
     model.view_noise = 0.0  # deviation of the noise that training adds to the unit view direction, which colour depends on
     model.background = True
     model.background_share = 1.0  # of the pixels that show it, the share from which a step teaches it: 1, 0.25 or 0.0625
-    model.precision = "float32"  # or "fast": activations and products in bfloat16
+    model.precision = "fast"  # activations and products in bfloat16, for GPUs of compute capability 8.0 and above; or "float32"
     model.volume_radius = 256.0  # mm that one unit of the raymarcher's space stands for
     model.step_size = 1.0 / 256  # volume radii between samples along a ray
     model.warmup_steps = 100  # steps in which ground-truth vertices place the primitives
@@ -102,7 +102,7 @@ def _training() -> ConfigDict:
 
 def _learn_in_a_thousand_steps(config: ConfigDict) -> None:
     """Heads start opaque and in their mean colours. Published, they start as mist, which the background learns to fill in for as long."""
-    config.model.precision = "fast"
+    config.model.background_share = 0.25
     config.model.initial_density = 30.0  # about a centimetre of it is opaque
     config.model.initial_texture = True
     config.model.initial_code_gain = 100.0  # the published start lets noise hide the expression for thousands of steps
@@ -124,6 +124,7 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.model.primitives_per_side = 32
     config.model.texture_size = 256
     config.model.width = 0.25
+    config.model.precision = "float32"  # bfloat16 is slow on CPUs
     config.model.initial_code_gain = 100.0  # the published start lets noise hide the expression for thousands of steps
     config.model.initial_code_std = 0.05
     config.model.step_size = 1.0 / 128
