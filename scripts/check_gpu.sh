@@ -7,11 +7,12 @@ usage() {
 usage: scripts/check_gpu.sh [--golden DIR] [--out DIR] [--only LIST]
 
 Runs, on the GPU of this machine, with the python of $PYTHON (default python3), which must have ava_jax installed with its CUDA module:
-  tests       all tests of the raymarcher; those of several GPUs where there are several
+  tests       the raymarcher's tests, but for those that need no GPU; those of several GPUs where there are several
+  networks    the tests of the networks' kernels
   sanitizer   its kernels on small scenes under compute-sanitizer: memcheck, racecheck, initcheck (skipped where it is not on the PATH)
   parity      every stage against the golden vectors                        (with --golden)
   raymarch    scripts/bench_raymarch.py, the table and the growth           (with --golden)
-  step        scripts/bench_step.py, the full configuration, "fast"         (with --golden)
+  step        scripts/bench_step.py, the full model, a quarter of the background   (with --golden)
 A line a check comes last; it exits 1 when one failed. Logs and JSON are in --out (default: runs/check_gpu). It takes minutes.
 
   --golden DIR   folder of golden vectors, with the assets in DIR/../assets
@@ -19,7 +20,7 @@ A line a check comes last; it exits 1 when one failed. Logs and JSON are in --ou
 TEXT
 }
 
-GOLDEN=""; OUT=""; ONLY="tests,sanitizer,parity,raymarch,step"
+GOLDEN=""; OUT=""; ONLY="tests,networks,sanitizer,parity,raymarch,step"
 while [ $# -gt 0 ]; do
   case "$1" in
     --golden|--out|--only) [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2; exit 2; } ;;&
@@ -32,7 +33,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 for name in ${ONLY//,/ }; do
-  case "$name" in tests|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
+  case "$name" in tests|networks|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
 done
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -71,7 +72,9 @@ wanted() { [[ ",$ONLY," == *",$1,"* ]]; }
 
 skip() { REPORT+=("$(printf '%-20s skipped          %s' "$1" "$2")"); }
 
-wanted tests && check tests "$PYTHON" -m pytest -q -p no:cacheprovider --rootdir "$ROOT" "$ROOT/tests/ops"
+PYTEST=("$PYTHON" -m pytest -v --durations=5 -p no:cacheprovider --rootdir "$ROOT")  # -v: a log that breaks off says where
+wanted tests && check tests "${PYTEST[@]}" "$ROOT"/tests/ops/raymarch_{cuda_,golden_,}test.py
+wanted networks && check networks "${PYTEST[@]}" -m gpu "$ROOT/tests/nn" "$ROOT/tests/tasks" "$ROOT/tests/ops/pixel_network_test.py"
 if wanted sanitizer; then
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck; do
@@ -89,7 +92,7 @@ for name in parity raymarch step; do
     raymarch)
       check raymarch_table "$PYTHON" "$ROOT/scripts/bench_raymarch.py" --golden="$GOLDEN" --table --json="$OUT/raymarch_table.json"
       check raymarch_growth "$PYTHON" "$ROOT/scripts/bench_raymarch.py" --golden="$GOLDEN" --growth --json="$OUT/raymarch_growth.json" ;;
-    step) check step "$PYTHON" "$ROOT/scripts/bench_step.py" --golden="$GOLDEN" --config=ava256 --config.model.precision=fast --out="$OUT/step.json" ;;
+    step) check step "$PYTHON" "$ROOT/scripts/bench_step.py" --golden="$GOLDEN" --config=ava256 --config.model.background_share=0.25 --out="$OUT/step.json" ;;
   esac
 done
 

@@ -3,7 +3,7 @@
   python scripts/step_chart.py docs/step/*.json --out=docs/charts/step.json
   python scripts/chart.py docs/charts/step.json --out=docs/images
 
-A version's place is the number of commits up to it, so the sources' history is needed. Batches of 4 alone.
+Versions stand in the order of their commits, so the sources' history is needed. Batches of 4 alone.
 """
 
 import collections
@@ -29,25 +29,27 @@ def lines_of(report: dict) -> dict[tuple, float]:
     """(height, width, name of the line) -> ms."""
     model = json.loads(report["config"])["model"] if "config" in report else {"precision": report["precision"]}
     share = model.get("background_share", 1.0)
-    name = model["precision"] if share == 1 else f"{model['precision']}, {share:g} of the background"
+    name = model["precision"] if share == 1 else f"{model['precision']}, {share:g}"
     rows = [row for row in report["rows"] if row["batch"] == 4]
     return {(row["height"], row["width"], f"{name}, {row['regime']}"): row["step_ms"] for row in rows}
 
 
 def chart(reports: list[dict]) -> dict:
     """A panel a size of picture."""
+    commits = sorted({report["commit"] for report in reports}, key=commits_before)
     lines = collections.defaultdict(list)
     for report in reports:
         for (height, width, name), ms in lines_of(report).items():
-            lines[height, width, name].append((commits_before(report["commit"]), round(ms, 2)))
-    places = sorted({place for points in lines.values() for place, _ in points})
+            lines[height, width, name].append((commits.index(report["commit"]) + 1, round(ms, 2)))
     panels = []
     for (height, width), aim in _AIMS.items():
         series = [_series(name, sorted(points)) for (*size, name), points in sorted(lines.items()) if size == [height, width]]
-        aims = {"name": "aim", "x": [places[0], places[-1]], "y": [aim, aim], "dashed": True}
-        panels.append({"title": f"4 x {height} x {width}", "x": "commits", "y": "ms a step", "series": [*series, aims]})
+        aims = {"name": "aim, trained", "x": [1, len(commits)], "y": [aim, aim], "dashed": True}
+        panels.append({"title": f"4 x {height} x {width}", "x": "version", "y": "ms a step", "series": [*series, aims]})
     devices = ", ".join(sorted({report["device"] for report in reports}))
-    return {"title": "The training step by version", "note": f"{devices}; scripts/bench_step.py, docs/step", "panels": panels}
+    versions = ", ".join(f"{i} {commit}" for i, commit in enumerate(commits, 1))
+    note = f"{devices}; scripts/bench_step.py, docs/step. Versions: {versions}. A number after the precision: model.background_share."
+    return {"title": "The training step by version", "note": note, "panels": panels}
 
 
 def _series(name: str, points: list[tuple[int, float]]) -> dict:

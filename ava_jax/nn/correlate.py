@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ava_jax.core.gpu import takes_kernels
+
 _CHUNK = 128  # pixels at a time
 _PROGRAMS = 132  # a shift and block of output channels: one a multiprocessor of an H200; their sums are added up afterwards
 _PIXELS = 1 << 14  # fewer are not worth a kernel
@@ -20,7 +22,7 @@ def applies(x: jax.Array, y: jax.Array) -> bool:
     """Whether there is a kernel for images of these types and shapes: x [B, H + 1, W + 1, C] and y [B, H, W, C']."""
     d_in, d_out = x.shape[-1], y.shape[-1]
     fits = _CHANNELS[0] <= d_in <= _CHANNELS[1] and d_in & (d_in - 1) == 0 and d_out % 16 == 0
-    return x.dtype == y.dtype == jnp.bfloat16 and fits and y.size // d_out >= _PIXELS
+    return x.dtype == y.dtype == jnp.bfloat16 and fits and y.size // d_out >= _PIXELS and takes_kernels()
 
 
 def kernel(x: jax.Array, y: jax.Array, *, interpret: bool = False) -> jax.Array:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ava_jax.core.gpu import takes_kernels
 from ava_jax.nn.layers import SLOPE
 
 # Fewer channels leave matrix units idle, more do not fit a multiprocessor's registers; smaller images are not worth a kernel.
@@ -45,7 +46,8 @@ class _Texels(NamedTuple):
 
 def applies(image: jax.Array) -> bool:
     """Whether images [B, R, R, C] of this type and shape have a kernel."""
-    return image.dtype == jnp.bfloat16 and image.shape[-1] in CHANNELS and image.size // image.shape[-1] >= _BLOCK * _PROGRAMS
+    large = image.size // image.shape[-1] >= _BLOCK * _PROGRAMS
+    return image.dtype == jnp.bfloat16 and image.shape[-1] in CHANNELS and large and takes_kernels()
 
 
 def exchange(geo: jax.Array, tex: jax.Array, weights: Weights) -> jax.Array:
@@ -121,7 +123,10 @@ def _backward_plain(geo, tex, matrices, biases, cotangent):
 
 
 def forward_kernel(geo: jax.Array, tex: jax.Array, matrices: jax.Array, biases: jax.Array, *, interpret: bool = False) -> jax.Array:
-    """The layers on a GPU; `interpret`: on any device, slowly. Arguments as for `_exchanged`, matrices of the images' type."""
+    """The layers on a GPU: texels [P, C] of both images to [P, 2 C]; `interpret`: on any device, slowly.
+
+    Arguments as for `_exchanged`, matrices of the images' type.
+    """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
@@ -148,7 +153,7 @@ def forward_kernel(geo: jax.Array, tex: jax.Array, matrices: jax.Array, biases: 
 def backward_kernel(
     geo: jax.Array, tex: jax.Array, matrices: jax.Array, biases: jax.Array, cotangent: jax.Array, *, interpret: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Gradients by the four arguments of `_exchanged` on a GPU; `interpret`: on any device, slowly."""
+    """Gradients by the four arguments of `_exchanged` on a GPU, from those by its result [P, 2 C]; `interpret`: on any device, slowly."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
