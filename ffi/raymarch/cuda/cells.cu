@@ -258,10 +258,8 @@ cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid,
 }  // namespace
 
 cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const Grid& grid, float* gradients, cudaStream_t stream) {
-  const int warps = WarpsOfPrimitive(scene.shape);
-  if (warps == 4) return Launch<4>(scene, scratch, grid, gradients, stream);
-  if (warps == 2) return Launch<2>(scene, scratch, grid, gradients, stream);
-  return Launch<1>(scene, scratch, grid, gradients, stream);
+  const bool few = scene.shape.frames * scene.shape.primitives < kFourWarpPrimitives;
+  return few ? Launch<4>(scene, scratch, grid, gradients, stream) : Launch<1>(scene, scratch, grid, gradients, stream);
 }
 
 }  // namespace raymarch

@@ -230,8 +230,7 @@ __device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
   return ray;
 }
 
-// Poses, spheres and the cones of tiles and blocks; with a cotangent also those of regions, and the rays as the backward pass reads
-// them.
+// Poses, spheres and the cones of tiles and blocks; with a cotangent also the rays as the backward pass reads them.
 void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream);
 
 // Lists of at most `capacity` primitives for each block.

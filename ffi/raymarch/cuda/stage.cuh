@@ -114,6 +114,7 @@ struct Walk {
           regions = __ballot_sync(kAllLanes, in && MayMeet(scratch.regions, first_region + (in ? lane : 0), sphere, pose));
           next += kWarp;
         }
+        static_assert(2 * kRegionBlockCount == kWarp, "a warp looks through two regions");
         first_block = second_block = (first_region + FirstLane(regions)) * kRegionBlockCount;
         regions &= regions - 1;
         const bool two = regions != 0;
