@@ -19,7 +19,9 @@ constexpr float kInside = 0.99999994f;  // the largest number below 1
 __device__ __forceinline__ float Dot(const float4& a, const float4& b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
 
 // Which of the sums a lane gets from CollectPose; of two lanes with the same one the even one is a pose lane.
-__device__ __forceinline__ int PoseIndex(int lane) { return (lane >> 4) * 6 + (lane >> 3 & 1) * 3 + (lane >> 2 & 1) * 2 + (lane >> 1 & 1); }
+__device__ __forceinline__ int PoseIndex(int lane) {
+  return (lane >> 4) * 6 + (lane >> 3 & 1) * 3 + (lane >> 2 & 1) * 2 + (lane >> 1 & 1);
+}
 __device__ __forceinline__ bool IsPoseLane(int lane) { return (lane & 1) == 0 && (lane & 6) != 6; }
 
 // Halves what a lane holds: gives the lane across the half that is not its own, and adds what it gets.

@@ -173,6 +173,35 @@ __device__ __forceinline__ void TakeChunk(const float4* voxels, const Pose& pose
   if (++progress->chunks % kChunksBetweenCollections == 0) CollectPose(lane, progress->sums, &progress->total_sum);
 }
 
+// Writes a primitive's gradient, and the sums that its pose's comes from: those of all warps, in order.
+template <int kWarps>
+__device__ __forceinline__ void WriteGradient(const Scratch& scratch, unsigned at, int lane, int warp, const Progress& progress,
+                                              CellShared* all, float4* gradient) {
+  CellShared* const own = all + warp;
+  float* const pose_sums = scratch.pose_sums + static_cast<int64_t>(at) * kPoseSums;
+  if (kWarps == 1) {
+    if (IsPoseLane(lane)) pose_sums[PoseIndex(lane)] = static_cast<float>(progress.total_sum);
+    for (int i = lane; i < kVoxels; i += kWarp) gradient[i] = progress.any ? own->gradient[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    return;
+  }
+  // The chunk's memory now holds what else the other warps must know.
+  if (IsPoseLane(lane)) own->chunk.samples[PoseIndex(lane)] = __float_as_uint(static_cast<float>(progress.total_sum));
+  if (lane == 0) own->chunk.heads[0] = progress.any;
+  __syncthreads();
+  if (threadIdx.x < kPoseSums) {
+    float sum = 0.0f;
+    for (int w = 0; w < kWarps; ++w) sum += __uint_as_float(all[w].chunk.samples[threadIdx.x]);
+    pose_sums[threadIdx.x] = sum;
+  }
+  for (int i = threadIdx.x; i < kVoxels; i += kWarps * kWarp) {
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    for (int w = 0; w < kWarps; ++w) {
+      if (all[w].chunk.heads[0]) AddScaled(&sum, all[w].gradient[i], 1.0f);
+    }
+    gradient[i] = sum;
+  }
+}
+
 // Of `kWarps` warps each takes one tile in so many, and has a copy of the gradient.
 template <int kWarps>
 __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
@@ -191,8 +220,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
   Walk walk(frame, grid);
   Filled filled;
   float done = 0.0f;
-  unsigned block = 0;
-  unsigned tiles = 0;  // of the block: those to take yet
+  unsigned block = 0, tiles = 0;  // of the block: those to take yet
   int turn = 0;
   if (lane == 0 && warp == 0) Prefetch(voxels, kVoxels * sizeof(float4));
   ClearChunk(lane, &own->chunk, &filled);
@@ -220,27 +248,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
   }
   CollectPose(lane, progress.sums, &progress.total_sum);
   float4* gradient = reinterpret_cast<float4*>(gradients) + static_cast<int64_t>(at) * kVoxels;
-  if (kWarps == 1) {
-    if (IsPoseLane(lane)) scratch.pose_sums[static_cast<int64_t>(at) * kPoseSums + PoseIndex(lane)] = static_cast<float>(progress.total_sum);
-    for (int i = lane; i < kVoxels; i += kWarp) gradient[i] = progress.any ? own->gradient[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    return;
-  }
-  // The chunk's memory now holds what else the other warps must know.
-  if (IsPoseLane(lane)) own->chunk.samples[PoseIndex(lane)] = __float_as_uint(static_cast<float>(progress.total_sum));
-  if (lane == 0) own->chunk.heads[0] = progress.any;
-  __syncthreads();
-  if (threadIdx.x < kPoseSums) {
-    float sum = 0.0f;
-    for (int w = 0; w < kWarps; ++w) sum += __uint_as_float(all[w].chunk.samples[threadIdx.x]);
-    scratch.pose_sums[static_cast<int64_t>(at) * kPoseSums + threadIdx.x] = sum;
-  }
-  for (int i = threadIdx.x; i < kVoxels; i += kWarps * kWarp) {
-    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    for (int w = 0; w < kWarps; ++w) {
-      if (all[w].chunk.heads[0]) AddScaled(&sum, all[w].gradient[i], 1.0f);
-    }
-    gradient[i] = sum;
-  }
+  WriteGradient<kWarps>(scratch, at, lane, warp, progress, all, gradient);
 }
 
 template <int kWarps>
