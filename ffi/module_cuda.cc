@@ -2,9 +2,11 @@
 
 #include <cuda_runtime_api.h>
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/string.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
 
-#include <string>
+#include <utility>
+#include <vector>
 
 #include "raymarch/cuda/cuda.h"
 #include "raymarch/cuda/handler.h"
@@ -20,21 +22,20 @@ nb::capsule Encapsulate(Handler* handler) {
   return nb::capsule(reinterpret_cast<void*>(handler));
 }
 
-// Names of the devices that none of the compiled kernels runs on, and their compute capabilities; empty if all can.
-std::string UnservedDevices() {
+// Devices, and ten times the major plus the minor version of each one's compute capability; none where there is no driver.
+std::vector<std::pair<int, int>> Devices() {
   int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) return "";
-  std::string names;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) return {};
+  std::vector<std::pair<int, int>> devices;
   for (int i = 0; i < count; ++i) {
     int major = 0, minor = 0;
     if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i) != cudaSuccess ||
         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, i) != cudaSuccess) {
       continue;
     }
-    if (10 * major + minor >= AVA_CUDA_OLDEST) continue;
-    names += (names.empty() ? "" : ", ") + std::string("device ") + std::to_string(i) + " (sm_" + std::to_string(10 * major + minor) + ")";
+    devices.emplace_back(i, 10 * major + minor);
   }
-  return names;
+  return devices;
 }
 
 }  // namespace
@@ -46,8 +47,9 @@ NB_MODULE(_ffi_cuda, m) {
     calls["ava_raymarch_backward"] = Encapsulate(AvaRaymarchBackwardCuda);
     return calls;
   });
-  m.def("unserved_devices", &UnservedDevices);
-  m.def("oldest", [] { return AVA_CUDA_OLDEST; });
+  m.def("devices", &Devices);
+  // What CMAKE_CUDA_ARCHITECTURES was, with commas.
+  m.def("architectures", [] { return AVA_CUDA_ARCHITECTURES; });
   // Floats of scratch that the passes need for a frame.
   m.def("scratch", [](int64_t views, int64_t height, int64_t width, int64_t primitives) {
     const Shape shape = {1, views, height, width, primitives, 0, 0};

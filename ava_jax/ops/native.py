@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 
 import jax
 from absl import logging
@@ -17,16 +18,32 @@ def _register(module_name: str, platform: str) -> bool:
     return True
 
 
+def _serves(architecture: str, capability: int) -> bool:
+    """Whether what nvcc made for one of CMAKE_CUDA_ARCHITECTURES runs on a device of a compute capability, 90 for 9.0.
+
+    "90": code for sm_90, and PTX that the driver compiles for later devices; "90-real": the code alone; "90-virtual": the PTX alone. Code
+    runs on later devices of the same major version. An "a" after the number: on this capability alone; an "f": the same major version's.
+    """
+    number, only, kind = re.fullmatch(r"(\d+)([af]?)(-real|-virtual)?", architecture).groups()
+    built = int(number)
+    if only == "a":
+        return capability == built
+    same_major = capability // 10 == built // 10
+    return capability >= built and (same_major or (only == "" and kind != "-real"))
+
+
 def _register_cuda() -> bool:
     if not _register(_CUDA_MODULE, "CUDA"):
         return False
     module = importlib.import_module(_CUDA_MODULE)
-    unserved = module.unserved_devices()
+    held = [name for name in module.architectures().split(",") if name]
+    unserved = {i: capability for i, capability in module.devices() if held and not any(_serves(a, capability) for a in held)}
     if unserved:
         logging.warning(
-            "ava_jax: the CUDA raymarcher is built for sm_%d and later, not for %s; the pure-JAX twin serves. To build it: "
-            "pip install . -C cmake.define.CMAKE_CUDA_ARCHITECTURES=native.",
-            module.oldest(), unserved,
+            "ava_jax: the CUDA raymarcher is built for CMAKE_CUDA_ARCHITECTURES=%s, nothing of which runs on %s; the pure-JAX twin serves. "
+            'To build it: pip install . -C cmake.define.CMAKE_CUDA_ARCHITECTURES="%s".',
+            ";".join(held), ", ".join(f"device {i} (sm_{capability})" for i, capability in unserved.items()),
+            ";".join(map(str, sorted(set(unserved.values())))),
         )  # fmt: skip
     return not unserved
 

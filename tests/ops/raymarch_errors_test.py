@@ -103,14 +103,39 @@ def test_tuples_are_not_rays():
         march(r, p._asdict())
 
 
+@pytest.mark.parametrize(
+    "architecture, runs, does_not",
+    [
+        ("80", (80, 86, 89, 90, 120), (70, 75)),  # code, and PTX for what comes later
+        ("80-real", (80, 86, 89), (75, 90, 120)),
+        ("80-virtual", (80, 86, 90, 120), (75,)),
+        ("86-real", (86, 89), (80, 90)),
+        ("100-real", (100, 103), (90, 110, 120)),
+        ("90a", (90,), (89, 100)),
+        ("100f", (100, 103), (90, 120)),
+        ("100f-real", (100, 103), (90, 120)),
+    ],
+)
+def test_which_gpus_an_architecture_serves(architecture, runs, does_not):
+    assert [c for c in (*runs, *does_not) if native._serves(architecture, c)] == list(runs)
+
+
 def test_a_gpu_that_is_not_served_is_named(monkeypatch):
-    """With what to do about it; the twin serves then."""
-    module = types.SimpleNamespace(registrations=dict, unserved_devices=lambda: "device 0 (sm_70)", oldest=lambda: 75)
+    """With what to do about it, older than what was built and newer ones alike; the twin serves then."""
+    devices = [(0, 70), (1, 90)]
+    module = types.SimpleNamespace(registrations=dict, architectures=lambda: "75,80-real,90-real", devices=lambda: devices)
     monkeypatch.setattr(native.importlib.util, "find_spec", lambda name: module)
     monkeypatch.setattr(native.importlib, "import_module", lambda name: module)
     said = []
     monkeypatch.setattr(native.logging, "warning", lambda message, *arguments: said.append(message % arguments))
     assert not native._register_cuda()
-    assert len(said) == 1 and "device 0 (sm_70)" in said[0] and "sm_75" in said[0] and "pip install" in said[0]
-    module.unserved_devices = lambda: ""
-    assert native._register_cuda() and len(said) == 1
+    assert len(said) == 1 and "75;80-real;90-real" in said[0] and "device 0 (sm_70)" in said[0] and "device 1" not in said[0]
+    assert '-C cmake.define.CMAKE_CUDA_ARCHITECTURES="70"' in said[0]
+    module.architectures = lambda: "80-real,90-real"
+    devices = [(0, 120), (1, 75), (2, 86), (3, 120)]
+    assert not native._register_cuda()
+    assert "device 0 (sm_120), device 1 (sm_75), device 3 (sm_120)" in said[1] and '"75;120"' in said[1]
+    for devices in ([(0, 86), (1, 90)], []):
+        assert native._register_cuda()
+    module.architectures, devices = lambda: "", [(0, 70)]  # not known
+    assert native._register_cuda() and len(said) == 2

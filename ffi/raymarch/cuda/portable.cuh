@@ -27,13 +27,6 @@ void LaunchKernel(void (*kernel)(Parameters...), unsigned blocks, unsigned threa
 #endif
 }
 
-// The warp's last vote depends on what its lanes have read from shared memory: now they may write over it, without a barrier.
-__device__ __forceinline__ void VoteOrders() {
-#ifndef __CUDACC__
-  __syncwarp();
-#endif
-}
-
 // Infinite where x is 0 or subnormal.
 __device__ __forceinline__ float Reciprocal(float x) {
   float inverse;
