@@ -58,6 +58,7 @@ struct Scratch {
   float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
   int2* ray_saturation;                          // [F, tiles, 32]: step, primitive
   float* pose_sums;                              // [slabs, F, K, 12]
+  int32_t* primitive_order;                      // [F, K]: those that probably take longest first
 };
 
 inline int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -229,8 +230,7 @@ __device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
   return ray;
 }
 
-// Poses, spheres and the cones of tiles and blocks; with a cotangent also those of regions, and the rays as the backward pass reads
-// them.
+// Poses, spheres and the cones of tiles and blocks; with a cotangent also the rays as the backward pass reads them.
 void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream);
 
 // Lists of at most `capacity` primitives for each block.
