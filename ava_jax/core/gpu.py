@@ -10,7 +10,13 @@ HAS_COMPILER = importlib.util.find_spec("jax.experimental.pallas.triton") is not
 _OLDEST = 8  # compute capability's major number: older GPUs have neither bfloat16 products nor a compiler for the kernels
 
 
+def compute_capability() -> str:
+    """Of the device that JAX computes on by default, as in "9.0"; "" where it is no GPU."""
+    device = jax.config.jax_default_device or jax.local_devices()[0]
+    return str(getattr(device, "compute_capability", ""))
+
+
 def takes_kernels() -> bool:
     """Whether programs may hold kernels for NVIDIA GPUs: JAX compiles them, and the GPUs here, if any, are of compute capability 8.0 or later."""
-    major = str(getattr(jax.local_devices()[0], "compute_capability", "")).split(".")[0]
+    major = compute_capability().split(".")[0]
     return HAS_COMPILER and (not major.isdigit() or int(major) >= _OLDEST)

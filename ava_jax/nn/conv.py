@@ -48,16 +48,16 @@ def _correlate_patches(x: jax.Array, y: jax.Array) -> jax.Array:
     """The weight gradient of x [B, H + 1, W + 1, C] under cotangent y [B, H, W, C'], as one product: [2, 2, C, C'], float32."""
     height, width = y.shape[1:3]
     patches = jnp.concatenate([x[:, r : r + height, c : c + width] for r in (0, 1) for c in (0, 1)], axis=-1)
-    return _correlate(patches, y, jnp.float32).reshape(2, 2, x.shape[-1], y.shape[-1])
+    return _correlate(patches, y).reshape(2, 2, x.shape[-1], y.shape[-1])
 
 
-def _correlate(x: jax.Array, y: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """Sum over pixels of x [B, H, W, P] times y [B, H, W, O]: [P, O]."""
+def _correlate(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Sum over pixels of x [B, H, W, P] times y [B, H, W, O]: [P, O], float32."""
     pixels, (width, p), o = x.size // x.shape[-1], x.shape[2:], y.shape[-1]
     if pixels % 512 and 4 * p * o < width * (p + o):
         # Compilers split long sums over the chip, but copy both sides first to make the length a round one. A sum a row needs no copy.
-        return jnp.sum(jnp.einsum("bhwp,bhwo->bhpo", x, y, preferred_element_type=dtype), axis=(0, 1))
-    return jnp.einsum("bhwp,bhwo->po", x, y, preferred_element_type=dtype)
+        return jnp.sum(jnp.einsum("bhwp,bhwo->bhpo", x, y, preferred_element_type=jnp.float32), axis=(0, 1))
+    return jnp.einsum("bhwp,bhwo->po", x, y, preferred_element_type=jnp.float32)
 
 
 def space_to_depth(x: jax.Array) -> jax.Array:

@@ -36,6 +36,8 @@ def _register_cuda() -> bool:
     if not _register(_CUDA_MODULE, "CUDA"):
         return False
     module = importlib.import_module(_CUDA_MODULE)
+    if not hasattr(module, "architectures"):  # an editable installation whose sources went on
+        raise ImportError(f"ava_jax: {module.__file__} was built from older sources than these; install again: pip install -e .")
     held = [name for name in module.architectures().split(",") if name]
     unserved = {i: capability for i, capability in module.devices() if held and not any(_serves(a, capability) for a in held)}
     if unserved:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from ava_jax.core.gpu import HAS_COMPILER, takes_kernels
+from ava_jax.core.gpu import HAS_COMPILER, compute_capability, takes_kernels
 
 if HAS_COMPILER:
     from jax.experimental.pallas import triton as plgpu
@@ -72,9 +72,7 @@ class Places(NamedTuple):
 
 def supported(channels: int, dtype: jnp.dtype) -> bool:
     """Whether the kernels are for such layers, in this type, on the devices here."""
-    device = jax.config.jax_default_device or jax.local_devices()[0]
-    hopper = getattr(device, "compute_capability", "") == "9.0"
-    return takes_kernels() and hopper and dtype == jnp.bfloat16 and channels in (128, 256)
+    return takes_kernels() and compute_capability() == "9.0" and dtype == jnp.bfloat16 and channels in (128, 256)
 
 
 def gather(wanted: jax.Array, of_x: jax.Array, of_y: jax.Array) -> Places:

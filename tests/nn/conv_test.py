@@ -90,7 +90,7 @@ def test_sums_by_row_are_the_sums_over_all_pixels():
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal((2, 33, 65, c)).astype(np.float32) for c in (8, 12))  # 4290 pixels: no multiple of 512
     wanted = np.einsum("bhwp,bhwo->po", x, y, dtype=np.float64)
-    np.testing.assert_allclose(conv._correlate(x, y, jnp.float32), wanted, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(conv._correlate(x, y), wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_a_float32_kernel_of_bfloat16_images_has_a_float32_gradient():

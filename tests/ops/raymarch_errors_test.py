@@ -120,6 +120,14 @@ def test_which_gpus_an_architecture_serves(architecture, runs, does_not):
     assert [c for c in (*runs, *does_not) if native._serves(architecture, c)] == list(runs)
 
 
+def test_a_module_of_older_sources_is_named(monkeypatch):
+    module = types.SimpleNamespace(registrations=dict, __file__="site/ava_jax/_ffi_cuda.so")
+    monkeypatch.setattr(native.importlib.util, "find_spec", lambda name: module)
+    monkeypatch.setattr(native.importlib, "import_module", lambda name: module)
+    with pytest.raises(ImportError, match="_ffi_cuda.so was built from older sources than these; install again: pip install -e ."):
+        native._register_cuda()
+
+
 def test_a_gpu_that_is_not_served_is_named(monkeypatch):
     """With what to do about it, older than what was built and newer ones alike; the twin serves then."""
     devices = [(0, 70), (1, 90)]
