@@ -18,6 +18,9 @@ CAMERAS, IDENTITIES = 80, 4
 def build(config: Any, golden: pathlib.Path, batch_size: int, height: int, width: int) -> tuple[Assets, Batch]:
     """Assets and a batch of the published model's head."""
     folder = golden.parent / "assets"
+    for file in (golden / "bench_cameras.npz", folder / "021924.bin"):
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no {file}; --golden names the folder of golden vectors, with the assets folder beside it.")
     mean = np.fromfile(folder / "021924.bin", np.float32).reshape(-1, 3)
     topology = read_topology(folder / "face_topology.obj", len(mean))
     side = config.model.texture_size

@@ -1,6 +1,6 @@
 """Compiles the step's networks for a GPU that is not there; counts kernels and bytes, and estimates their time.
 
-  python scripts/compile_for_gpu.py --golden=DIR --config=ava256 --config.model.precision=fast --target=h200.txtpb [--hlo=FOLDER]
+  python scripts/compile_for_gpu.py --golden=DIR --config=ava256 --target=h200.txtpb [--hlo=FOLDER]
 
 Needs jax's CUDA plugin (tried with jax 0.11.2, jax-cuda13-plugin, jax-cuda13-pjrt, nvidia-cuda-nvcc, on a machine without a GPU and cuDNN) and
 the GPU as a `stream_executor.GpuTargetConfigProto` in text; XLA's repository has one for each kind of GPU. A kernel is taken as 1.2 us
@@ -12,6 +12,7 @@ import collections
 import math
 import pathlib
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -49,7 +50,10 @@ class Kernel(NamedTuple):
 def device(target: str) -> Any:
     """The GPU of this description, to compile for."""
     # No public way asks a plugin for a topology before a device is there.
-    import jax_plugins.xla_cuda13 as plugin
+    try:
+        import jax_plugins.xla_cuda13 as plugin
+    except ModuleNotFoundError as error:
+        sys.exit(f"compile_for_gpu.py: {error}: pip install jax-cuda13-plugin jax-cuda13-pjrt nvidia-cuda-nvcc, of jax's own version")
     from jax._src import xla_bridge
     from jax._src.lib import _jax, xla_client
     from jax._src.pallas.triton import gpu_info
@@ -132,7 +136,10 @@ def main() -> None:
     config = bench_step._CONFIG.value
     if config is None:
         raise ValueError("--config is missing: for example --config=ava256.")
-    place = NamedSharding(Mesh(np.array([device(pathlib.Path(_TARGET.value).read_text())]), ("batch",)), PartitionSpec())
+    target = pathlib.Path(_TARGET.value)
+    if not target.is_file():
+        raise FileNotFoundError(f"--target={target}: there is no such file; XLA's repository has one for each kind of GPU, as text.")
+    place = NamedSharding(Mesh(np.array([device(target.read_text())]), ("batch",)), PartitionSpec())
     jax.config.update("jax_platforms", "cpu")
     batch = bench_step._BATCH.value
     assets, _ = bench_scene.build(config, pathlib.Path(bench_step._GOLDEN.value), batch, 64, 64)
