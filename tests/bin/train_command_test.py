@@ -12,6 +12,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 def _ava_train(*args, cwd, path=()):
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *map(str, path)]), "JAX_PLATFORMS": "cpu"}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"  # what Python keeps of a config is not the command's to leave behind
     env |= {"XDG_CACHE_HOME": str(cwd / "cache")}
     command = [sys.executable, "-m", "ava_jax.bin.train", *map(str, args)]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
