@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ava_jax.nn import correlate
+from ava_jax.nn import convolve, correlate
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -24,11 +24,43 @@ def convolve_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     A float32 kernel has a float32 gradient, also where x is bfloat16.
     """
+    if convolve.applies(x, kernel):
+        return lax.platform_dependent(x, kernel, cuda=convolve.kernel, default=_convolve_within)
+    return _convolve_within(x, kernel)
+
+
+@jax.custom_vjp
+def convolve_2x2_activated(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """`convolve_2x2`, to which `convolve.applies`, plus bias f32 [C'], then LeakyReLU: of x's type, computed in float32."""
+    return lax.platform_dependent(x, kernel, bias, cuda=convolve.kernel, default=_activated_plain)
+
+
+def _activated_plain(x, kernel, bias):
+    y = _convolve_within(x, kernel).astype(jnp.float32) + bias
+    return jnp.where(y >= 0, y, convolve.SLOPE * y).astype(x.dtype)
+
+
+def _activated_forward(x, kernel, bias):
+    out = convolve_2x2_activated(x, kernel, bias)
+    return out, (x, kernel, out)
+
+
+def _activated_backward(residuals, cotangent):
+    x, kernel, out = residuals
+    d_y = cotangent.astype(jnp.float32)
+    d_y = jnp.where(out >= 0, d_y, convolve.SLOPE * d_y)
+    return *_backward((x, kernel), d_y.astype(x.dtype)), jnp.sum(d_y, axis=(0, 1, 2))
+
+
+convolve_2x2_activated.defvjp(_activated_forward, _activated_backward)
+
+
+def _convolve_within(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _convolve(x, kernel, 0)
 
 
 def _forward(x, kernel):
-    return _convolve(x, kernel, 0), (x, kernel)
+    return convolve_2x2(x, kernel), (x, kernel)
 
 
 def _backward(residuals, cotangent):
@@ -74,25 +106,45 @@ def depth_to_space(x: jax.Array) -> jax.Array:
 
 def halve_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """4 x 4 convolution of stride 2, one pixel of zeros around: [B, H, W, C] with [4, 4, C, C'] to [B, H / 2, W / 2, C']."""
+    return convolve_2x2(*halving(x, kernel))
+
+
+def halving(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What `halve_4x4` convolves, blocks of pixels [B, H / 2 + 1, W / 2 + 1, 4 C], with what, [2, 2, 4 C, C']."""
     # In bfloat16, libraries lay images of other than a multiple of 8 channels out anew before each product.
     spare = kernel.shape[2] % 2 if x.dtype == jnp.bfloat16 else 0
     blocks = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, spare))))
     kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, spare), (0, 0)))
     c, out = kernel.shape[2:]
     kernel = kernel.reshape(2, 2, 2, 2, c, out).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, out)
-    return convolve_2x2(blocks, kernel)
+    return blocks, kernel
 
 
 def double_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed 4 x 4 convolution of stride 2, padding 1: [B, H, W, C] with [4, 4, C, C'] to [B, 2 H, 2 W, C'].
 
-    y[2 i - 1 + k] += x[i] kernel[k] along each axis. The block of outputs 2 j - 1, 2 j reads inputs j - 1 (taps 2, 3) and j (taps 0, 1).
+    y[2 i - 1 + k] += x[i] kernel[k] along each axis.
     """
+    return interleaved(double_blocks(x, kernel))
+
+
+def double_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What `double_4x4` interleaves: [B, H + 1, W + 1, 4 C'], a block's (row, column) outermost, the outermost pixels cut off later."""
+    # The block of outputs 2 j - 1, 2 j reads inputs j - 1 (taps 2, 3) and j (taps 0, 1).
     c, out = kernel.shape[2:]
     taps = kernel.reshape(2, 2, 2, 2, c, out)[::-1, :, ::-1]  # input row, phase row, input column, phase column
     taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * out)
-    blocks = convolve_2x2(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), taps)
+    return convolve_2x2(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), taps)
+
+
+def interleaved(blocks: jax.Array) -> jax.Array:
+    """Blocks [B, H + 1, W + 1, 4 C] to the image within, [B, 2 H, 2 W, C]."""
     return depth_to_space(blocks)[:, 1:-1, 1:-1]
+
+
+def uninterleaved(image: jax.Array) -> jax.Array:
+    """The transpose of `interleaved`: [B, 2 H, 2 W, C] to [B, H + 1, W + 1, 4 C], zeros around."""
+    return space_to_depth(jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0))))
 
 
 def convolve_same(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ava_jax.nn import conv
+from ava_jax.nn import conv, convolve
 
-SLOPE = 0.2
+SLOPE = convolve.SLOPE
 _PIECE = 1 << 16
 
 
@@ -130,6 +130,13 @@ class WNHalve(_WeightNormed):
     def _apply(self, x, weight):
         return conv.halve_4x4(x, weight)
 
+    def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
+        activate = self.activate if activate is None else activate
+        blocks, kernel = conv.halving(x.astype(self.dtype), self.acting_weight())
+        if activate and convolve.applies(blocks, kernel):
+            return conv.convolve_2x2_activated(blocks, kernel, self.bias[...])
+        return add_bias(conv.convolve_2x2(blocks, kernel), self.bias[...], activate)
+
 
 class WNDouble(_WeightNormed):
     """Transposed 4 x 4 convolution of stride 2: [B, H, W, C] to [B, 2 H, 2 W, C'].
@@ -143,6 +150,10 @@ class WNDouble(_WeightNormed):
 
     def _apply(self, x, weight):
         return conv.double_4x4(x, weight)
+
+    def blocks(self, x: jax.Array) -> jax.Array:
+        """What the layer interleaves, before its bias, `conv.double_blocks`: [B, H, W, C] to [B, H + 1, W + 1, 4 C']."""
+        return conv.double_blocks(x.astype(self.dtype), self.acting_weight())
 
 
 class Dense(nnx.Module):

@@ -125,6 +125,18 @@ def test_primitives_small_and_large(primitives, half, density, opaque):
 
 @pytest.mark.gpu
 @on_gpu
+def test_warps_that_share_a_primitive():
+    """A frame by itself (four warps a primitive) and among others (one)."""
+    rays, prims = make_rays(height=90, width=120), make_prims(primitives=300, density=2.0)
+    cotangent = jnp.asarray(np.random.default_rng(9).standard_normal((*rays.origin.shape[:-1], 4)), jnp.float32)
+    several = jax.tree.map(lambda x: jnp.concatenate([x] * 8), (rays, prims, cotangent))
+    gradients = differentiate(rays, prims, None, cotangent, "native")[1]
+    others = differentiate(several[0], several[1], None, several[2], "native")[1]
+    assert_close(gradients, jax.tree.map(lambda x: x[-1:], others), 1e-5)
+
+
+@pytest.mark.gpu
+@on_gpu
 def test_many_rays_in_one_cell():
     """A narrow bundle of rays along a primitive of the whole volume: more samples a cell than a lane should take alone."""
     rays = make_rays(height=8, width=12)

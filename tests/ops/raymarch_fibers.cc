@@ -120,6 +120,9 @@ Inputs MakeScene(uint32_t seed, Random* random) {
     s.primitives = (s.primitives + 1) / 2;
   }
   Inputs in = Fill(random, s);
+  // Boxes whose edges are not at right angles.
+  const float skew = random->Chance(0.3f) ? 0.5f : 0.0f;
+  for (float& r : in.rotation) r += skew * random->Uniform(-1.0f, 1.0f);
   if (!random->Chance(0.3f)) return in;
   // Rays almost alike: a few cells hold all samples.
   for (int64_t i = 3; i < 3 * in.pixels(); ++i) {

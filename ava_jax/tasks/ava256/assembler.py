@@ -1,7 +1,5 @@
 """Places the primitives on the mesh. Source: Mixture of Volumetric Primitives, 2021, section 3.2."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,9 +7,10 @@ from flax import nnx
 from ava_jax.core.parallel import batch_max
 from ava_jax.core.types import Primitives
 from ava_jax.core.variables import Constant, Running
-from ava_jax.tasks.ava256.decoders import COLOUR_OFFSET, COLOUR_SCALE, Geometry, primitives_to_slab, slab_to_primitives
+from ava_jax.tasks.ava256.decoders import Geometry
 from ava_jax.tasks.ava256.geometry import UvMap
 from ava_jax.tasks.ava256.sizes import Sizes
+from ava_jax.tasks.ava256.voxels import Slab, template, template_of_slabs
 
 _SCALE_MARGIN = 0.8
 _RUNNING_KEEP = 0.9
@@ -35,12 +34,12 @@ class Assembler(nnx.Module):
         self.per_side, self.depth = n, d
         self.volume_radius = volume_radius
 
-    def __call__(self, geometry: Geometry, colour: jax.Array, placement: jax.Array, *, warmup: jax.Array | bool = False) -> Primitives:
+    def __call__(self, geometry: Geometry, colour: jax.Array | Slab, placement: jax.Array, *, warmup: jax.Array | bool = False) -> Primitives:
         """Primitives of a batch.
 
         Args:
           geometry: decoded; its vertices are not read.
-          colour: [B, S, S, 3 d], the decoded slab.
+          colour: [B, S, S, 3 d], the decoded slab; a `Slab` if the geometry's is.
           placement: [B, V, 3], mm, the mesh that carries the primitives.
           warmup: while true the residuals do not act and the running scale follows `placement`. May be traced.
         """
@@ -52,12 +51,16 @@ class Assembler(nnx.Module):
         b = centre.shape[0]
         frames = _frames(column - centre, row - centre).reshape(b, -1, 3, 3)
         act = jnp.where(warmup, 0.0, 1.0)
+        if isinstance(colour, Slab):
+            voxels = template_of_slabs(colour, geometry.log_opacity)
+        else:
+            voxels = template(colour, geometry.log_opacity, self.depth)
         return Primitives(
             position=centre.reshape(b, -1, 3) + act * geometry.position,
             # At full precision: a GPU's usual ten bits of mantissa would shear the boxes.
             rotation=jnp.matmul(frames, rotation_matrix(act * geometry.rotation), precision=jax.lax.Precision.HIGHEST),
             scale=_SCALE_MARGIN * running[:, None] * jnp.where(warmup, 1.0, geometry.scale),
-            rgba=template(colour, geometry.log_opacity, self.depth),
+            rgba=voxels,
         )
 
     def _surface(self, vertices: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -74,28 +77,6 @@ class Assembler(nnx.Module):
         largest = jnp.maximum(batch_max(_spacing(centre)).reshape(-1), _SMALLEST_DISTANCE)
         new, old = 2.0 / largest, self.running_scale[...]
         return jnp.where(old > 0, _RUNNING_KEEP * old + (1.0 - _RUNNING_KEEP) * new, new)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def template(colour: jax.Array, log_opacity: jax.Array, depth: int) -> jax.Array:
-    """The primitives' voxels from the slabs [B, S, S, 3 d] and [B, S, S, d]: relu(25 colour + 100) and the opacity, [B, K, d, d, d, 4]."""
-    rgb = jax.nn.relu(COLOUR_SCALE * slab_to_primitives(colour, depth) + COLOUR_OFFSET)
-    # Padded and added rather than concatenated: one pass that writes whole voxels.
-    channels = [(0, 0)] * 5
-    return jnp.pad(rgb, [*channels, (0, 1)]) + jnp.pad(jnp.exp(slab_to_primitives(log_opacity, depth)), [*channels, (3, 0)])
-
-
-def _template_forward(colour, log_opacity, depth):
-    rgba = template(colour, log_opacity, depth)
-    return rgba, rgba  # its derivatives are functions of it, and the raymarcher keeps it anyway
-
-
-def _template_backward(depth, rgba, cotangent):
-    slope = jnp.where(rgba[..., :3] > 0, COLOUR_SCALE, 0.0)
-    return primitives_to_slab(slope * cotangent[..., :3]), primitives_to_slab(rgba[..., 3:] * cotangent[..., 3:])
-
-
-template.defvjp(_template_forward, _template_backward)
 
 
 def _spacing(centre: jax.Array) -> jax.Array:

@@ -11,30 +11,30 @@ from jax import lax
 from ava_jax.core.variables import Constant
 from ava_jax.nn.layers import WNDense, WNDouble, leaky_relu
 from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
+from ava_jax.tasks.ava256 import voxels
 from ava_jax.tasks.ava256.encoders import IdentityCode
 from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, CODE_SIDE, Sizes
+from ava_jax.tasks.ava256.voxels import COLOUR_OFFSET, COLOUR_SCALE, LOG_OPACITY_SCALE, Slab
 
 # Channels by the resolution that a layer writes; the slab's own layer writes its d or 3 d.
 _LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
 _HEAD = 64
 _VIEW_HIDDEN, _VIEW_CHANNELS = 16, 8
 _MOTION_SCALE = 0.01
-_LOG_OPACITY_SCALE = 0.1
-COLOUR_SCALE, COLOUR_OFFSET = 25.0, 100.0  # of the slab of colours, to 0-255
 
 
 class Geometry(NamedTuple):
     """What the geometry decoder says.
 
     Attributes:
-      log_opacity: [B, S, S, d], the slab of opacities' logarithms.
+      log_opacity: [B, S, S, d], the slab of opacities' logarithms; or a `Slab`, of ten times these.
       vertices: [B, V, 3], normalised.
       position: [B, K, 3], residual, volume radii.
       rotation: [B, K, 3], residual, rotation vector, radians.
       scale: [B, K, 3], residual, a factor.
     """
 
-    log_opacity: jax.Array
+    log_opacity: jax.Array | Slab
     vertices: jax.Array
     position: jax.Array
     rotation: jax.Array
@@ -55,21 +55,34 @@ class Ladder(nnx.Module):
         extra = hidden[sizes.slab] if sizes.slab in branch_sides else 0
         self.last = WNDouble(widths[-1], d_out + extra, activate=False, dtype=sizes.dtype, rngs=rngs)
         self.d_out = d_out
+        self.slab = sizes.slab, sizes.depth
         self.branch_sides = branch_sides
         self.branch_widths = {side: hidden[side] for side in branch_sides}
 
-    def __call__(self, x: jax.Array, maps: tuple[jax.Array, ...]) -> tuple[jax.Array, dict[int, jax.Array]]:
-        """[B, 4, 4, C] and maps to the slab [B, S, S, d_out] and the features at `branch_sides`."""
+    def __call__(
+        self, x: jax.Array, maps: tuple[jax.Array, ...], texels: jax.Array
+    ) -> tuple[jax.Array | Slab, dict[int, jax.Array]]:
+        """[B, 4, 4, C], maps and what is added to each texel, [S, S, d_out], to the slab and the features at `branch_sides`.
+
+        The slab is float32 [B, S, S, d_out], or, where a kernel makes the voxels, what it makes them of.
+        """
         maps = {m.shape[1]: m for m in maps}
         branches = {}
         for double in self.doublings:
             x = _meet(double(x), maps)
             if x.shape[1] in self.branch_sides:
                 branches[x.shape[1]] = x
+        if self.kernels(len(x)):
+            return Slab(self.last.blocks(x), self.last.bias[...], texels), branches
         x = self.last(x)
         if x.shape[1] in self.branch_sides:
             branches[x.shape[1]] = _meet(leaky_relu(x[..., self.d_out :]), maps)
-        return x[..., : self.d_out], branches
+        return add_texels(x[..., : self.d_out], texels), branches
+
+    def kernels(self, frames: int) -> bool:
+        """Whether kernels make the voxels of so many frames."""
+        side, depth = self.slab
+        return side not in self.branch_sides and voxels.applies(self.last.dtype, frames, side, depth)
 
 
 def _meet(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:
@@ -97,7 +110,7 @@ class GeometryDecoder(nnx.Module):
         widths = self.ladder.branch_widths
         self.motion = nnx.List([WNDense(widths[motion_side], head, rngs=rngs), WNDense(head, 9, activate=False, rngs=rngs)])
         self.vertices = nnx.List([WNDense(widths[vertex_side], head, rngs=rngs), WNDense(head, 3, activate=False, rngs=rngs)])
-        log_opacity = math.log(initial_density) / _LOG_OPACITY_SCALE
+        log_opacity = math.log(initial_density) / LOG_OPACITY_SCALE
         self.bias = nnx.Param(jnp.full((sizes.slab, sizes.slab, sizes.depth), log_opacity))
         # v is not flipped: this map lies upside down against the geometry image, as in the published weights.
         self.points = Constant(2.0 * jnp.asarray(vertex_uvs) - 1.0)
@@ -105,14 +118,14 @@ class GeometryDecoder(nnx.Module):
 
     def __call__(self, z: jax.Array, identity: IdentityCode) -> Geometry:
         x = jnp.concatenate([self.code(z), identity.z_geo], axis=-1)
-        slab, branches = self.ladder(x, identity.maps_geo)
+        slab, branches = self.ladder(x, identity.maps_geo, self.bias[...])
         motion_side, vertex_side = self.sides
         first, second = self.motion
         motion = second(first(branches[motion_side])).reshape(x.shape[0], -1, 9) * _MOTION_SCALE
         first, second = self.vertices
         vertex_map = second(first(branches[vertex_side]))
         return Geometry(
-            log_opacity=_LOG_OPACITY_SCALE * add_texels(slab, self.bias[...]),
+            log_opacity=slab if isinstance(slab, Slab) else LOG_OPACITY_SCALE * slab,
             vertices=sample_bilinear(vertex_map, self.points[...]),
             position=motion[..., 0:3],
             rotation=motion[..., 3:6],
@@ -135,15 +148,15 @@ class ColourDecoder(nnx.Module):
             bias = (resize_bilinear(initial_texture, sizes.slab, sizes.slab) - COLOUR_OFFSET) / COLOUR_SCALE
         self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
 
-    def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array:
-        """`camera_position`: [B, 3], any unit. Returns [B, S, S, 3 d], channels (depth, colour)."""
+    def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array | Slab:
+        """`camera_position`: [B, 3], any unit. Returns [B, S, S, 3 d], channels (depth, colour), or a `Slab` of these."""
         view = camera_position / jnp.linalg.norm(camera_position, axis=-1, keepdims=True)
         for layer in self.view:
             view = layer(view)
         view = view.reshape(z.shape[0], -1, CODE_SIDE, CODE_SIDE).transpose(0, 2, 3, 1)  # the published weights' order
         x = jnp.concatenate([view, self.code(z), identity.z_tex], axis=-1)
-        slab, _ = self.ladder(x, identity.maps_tex)
-        return add_texels(slab, self.bias[...])
+        slab, _ = self.ladder(x, identity.maps_tex, self.bias[...])
+        return slab
 
 
 @jax.custom_vjp
@@ -163,19 +176,3 @@ def _texels_backward(like, cotangent):
 
 
 add_texels.defvjp(_texels_forward, _texels_backward)
-
-
-def slab_to_primitives(slab: jax.Array, depth: int) -> jax.Array:
-    """Cuts a slab into boxes: [B, n d, n d, d C], channels (depth, C), to [B, K, d (z), d (y), d (x), C]."""
-    b, side, _, channels = slab.shape
-    n, c = side // depth, channels // depth
-    boxes = slab.reshape(b, n, depth, n, depth, depth, c)
-    return boxes.transpose(0, 1, 3, 5, 2, 4, 6).reshape(b, n * n, depth, depth, depth, c)
-
-
-def primitives_to_slab(boxes: jax.Array) -> jax.Array:
-    """The inverse of `slab_to_primitives`: [B, K, d, d, d, C] to [B, n d, n d, d C]."""
-    b, primitives, depth, _, _, c = boxes.shape
-    n = math.isqrt(primitives)
-    boxes = boxes.reshape(b, n, n, depth, depth, depth, c)  # z, y, x
-    return boxes.transpose(0, 1, 4, 2, 5, 3, 6).reshape(b, n * depth, n * depth, depth * c)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ava_jax.nn.layers import WNConv3x3, WNDense, WNHalve
+from ava_jax.nn.layers import WNConv3x3, WNDense, WNHalve, add_bias
 from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
 from ava_jax.tasks.ava256 import exchange
 from ava_jax.tasks.ava256.sizes import CODE_CHANNELS, Sizes
@@ -77,12 +77,30 @@ class MapCombiner(nnx.Module):
             self.tex(jnp.concatenate([tex, self.to_tex(geo)], axis=-1)),
         )
 
+    def behind(self, tap_geo: WNDense, tap_tex: WNDense, geo: jax.Array, tex: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """This combiner of both taps' results: features [B, R, R, C] of both images to maps, likewise.
+
+        All weights are normed together: apart, each costs a dozen small kernels.
+        """
+        w = self.acting_weights(tap_geo, tap_tex).matrices.astype(geo.dtype)
+        h_geo, h_tex = (add_bias(x @ w[i], tap.bias[...], True) for i, (x, tap) in enumerate(((geo, tap_geo), (tex, tap_tex))))
+        from_tex, from_geo = add_bias(h_tex @ w[2], self.to_geo.bias[...], True), add_bias(h_geo @ w[3], self.to_tex.bias[...], True)
+        own, other = jnp.concatenate([h_geo, from_tex], axis=-1), jnp.concatenate([h_tex, from_geo], axis=-1)
+        last = w[4:].reshape(2, -1, w.shape[-1])
+        return add_bias(own @ last[0], self.geo.bias[...], True), add_bias(other @ last[1], self.tex.bias[...], True)
+
     def acting_weights(self, tap_geo: WNDense, tap_tex: WNDense) -> exchange.Weights:
-        """Of this combiner behind two taps, as one kernel takes them."""
+        """Of this combiner behind two taps, as one kernel takes them: `WNDense.acting_weight` of all layers at once."""
         layers = (tap_geo, tap_tex, self.to_geo, self.to_tex, self.geo, self.tex)
-        halves = [half for layer in layers for half in jnp.split(layer.acting_weight(), layer.weight.shape[0] // layer.weight.shape[1])]
+        c = tap_geo.weight.shape[1]
+        weights = jnp.concatenate([layer.weight[...] for layer in layers]).reshape(8, c, c)
+        squares = jnp.sum(weights * weights, axis=(1, 2))
+        halves = squares[4:].reshape(2, 2)  # of the last layers' norms
+        squares = jnp.concatenate([squares[:4], (halves + halves[:, ::-1]).reshape(-1)])
+        magnitudes = jnp.stack([layers[i].magnitude[...] for i in (0, 1, 2, 3, 4, 4, 5, 5)])
+        matrices = weights * (magnitudes / jnp.sqrt(squares)[:, None])[:, None]
         biases = [layer.bias[...] for layer in layers]
-        return exchange.Weights(jnp.stack(halves), jnp.stack([*biases, *[jnp.zeros_like(biases[0])] * 2]))
+        return exchange.Weights(matrices, jnp.stack([*biases, *[jnp.zeros_like(biases[0])] * 2]))
 
 
 class IdentityEncoder(nnx.Module):
@@ -118,6 +136,8 @@ class IdentityEncoder(nnx.Module):
         if exchange.applies(geo):
             return exchange.exchange(geo, tex, combine.acting_weights(tap_geo, tap_tex))
         activate = level > 0
+        if activate and geo.dtype == jnp.bfloat16:
+            return jnp.concatenate(combine.behind(tap_geo, tap_tex, geo, tex), axis=-1)
         return jnp.concatenate(combine(tap_geo(geo, activate=activate), tap_tex(tex, activate=activate)), axis=-1)
 
     def warp_points(self, side: int) -> jax.Array:

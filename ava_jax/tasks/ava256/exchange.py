@@ -17,8 +17,29 @@ from ava_jax.nn.layers import SLOPE
 
 # Fewer channels leave matrix units idle, more do not fit a multiprocessor's registers; smaller images are not worth a kernel.
 CHANNELS = (16, 32)
-_BLOCK = 64  # texels a program holds at a time; of 128, the gradient spills registers at 16 channels
-_PROGRAMS = 528  # of the gradient, four a multiprocessor of an H200; each sums its part of the weights' gradients
+
+
+class _Plan(NamedTuple):
+    """How the gradient's kernel is cut.
+
+    Attributes:
+      block: texels that a program holds at a time.
+      warps: of a program.
+      programs: each sums its part of the weights' gradients.
+      together: whether one kernel sums all weights' gradients, or, as registers hold no more, one the first layers' and one the last's.
+    """
+
+    block: int
+    warps: int
+    programs: int
+    together: bool = True
+
+
+_BLOCK = 64  # texels that the forward kernel holds
+# The gradient by channels, the fastest cuts of those tried on an H200: two programs a multiprocessor, which hold no more.
+_BACKWARD = {16: _Plan(64, 4, 264), 32: _Plan(64, 4, 264, together=False)}
+_ROWS = 16  # of a product at least
+_TEXELS = 1 << 15  # of an image at least, in whole blocks
 
 
 class Weights(NamedTuple):
@@ -46,8 +67,8 @@ class _Texels(NamedTuple):
 
 def applies(image: jax.Array) -> bool:
     """Whether images [B, R, R, C] of this type and shape have a kernel."""
-    large = image.size // image.shape[-1] >= _BLOCK * _PROGRAMS
-    return image.dtype == jnp.bfloat16 and image.shape[-1] in CHANNELS and large and takes_kernels()
+    texels = image.size // image.shape[-1]
+    return image.dtype == jnp.bfloat16 and image.shape[-1] in CHANNELS and texels >= _TEXELS and texels % 128 == 0 and takes_kernels()
 
 
 def exchange(geo: jax.Array, tex: jax.Array, weights: Weights) -> jax.Array:
@@ -122,6 +143,59 @@ def _backward_plain(geo, tex, matrices, biases, cotangent):
     return *images, jnp.stack(d_matrices), jnp.pad(jnp.stack(d_biases), ((0, 2), (0, 0)))
 
 
+def _paired(matrices: jax.Array) -> jax.Array:
+    """The eight matrices [8, C, C] as four of both images' channels beside each other, [4, 2 C, 2 C]: taps, exchange, own halves, other's.
+
+    Half of each is zeros; matrix units have time for these, and half as many products wait for each other.
+    """
+    m, nothing = matrices, jnp.zeros_like(matrices[0])
+    four = (
+        ((m[0], nothing), (nothing, m[1])),
+        ((nothing, m[3]), (m[2], nothing)),
+        ((m[4], nothing), (nothing, m[6])),
+        ((m[5], nothing), (nothing, m[7])),
+    )
+    return jnp.stack([jnp.block([list(row) for row in rows]) for rows in four])
+
+
+def _unpaired(four: jax.Array) -> jax.Array:
+    """The inverse of `_paired`."""
+    c = four.shape[-1] // 2
+    geo, tex = slice(0, c), slice(c, None)
+    places = ((0, geo, geo), (0, tex, tex), (1, tex, geo), (1, geo, tex), (2, geo, geo), (3, geo, geo), (2, tex, tex), (3, tex, tex))
+    return jnp.stack([four[place] for place in places])
+
+
+def _activated(y, bias, dtype):
+    y = y + bias
+    return jnp.where(y >= 0, y, SLOPE * y).astype(dtype)
+
+
+def _paired_layers(x, w, b):
+    """Taps, what each net gets from the other, results, of texels of both images [P, 2 C]; w and b as the kernels read them."""
+    h = _activated(_dot(x, w[0]), b[0], x.dtype)
+    c = _activated(_dot(h, w[1]), b[1], x.dtype)
+    return h, c, _activated(_dot(h, w[2]) + _dot(c, w[3]), b[2], x.dtype)
+
+
+def _beside(geo_ref, tex_ref, rows):
+    """Rows of both images beside each other, [P, 2 C]."""
+    from jax.experimental.pallas import triton
+
+    at, is_geo = _columns(geo_ref.shape[1], rows)
+    # Where one is read the other is 0.
+    geo = triton.load(geo_ref.at[at], mask=is_geo, other=0.0)
+    return geo + triton.load(tex_ref.at[at], mask=~is_geo, other=0.0)
+
+
+def _columns(c, rows):
+    """Where in its image a column of both lies, rows and columns [P, 2 C], and whether that is geometry's."""
+    column = jnp.arange(2 * c, dtype=jnp.int32)[None]
+    shape = len(rows), 2 * c
+    at = jnp.broadcast_to(rows[:, None], shape), jnp.broadcast_to(lax.rem(column, c), shape)
+    return at, jnp.broadcast_to(column < c, shape)
+
+
 def forward_kernel(geo: jax.Array, tex: jax.Array, matrices: jax.Array, biases: jax.Array, *, interpret: bool = False) -> jax.Array:
     """The layers on a GPU: texels [P, C] of both images to [P, 2 C]; `interpret`: on any device, slowly.
 
@@ -154,42 +228,84 @@ def backward_kernel(
     geo: jax.Array, tex: jax.Array, matrices: jax.Array, biases: jax.Array, cotangent: jax.Array, *, interpret: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Gradients by the four arguments of `_exchanged` on a GPU, from those by its result [P, 2 C]; `interpret`: on any device, slowly."""
+    c = geo.shape[1]
+    args = geo, tex, _paired(matrices), biases.reshape(4, 2 * c), cotangent
+    if _BACKWARD[c].together:
+        d_geo, d_tex, d_matrices, d_biases = _gradients(args, True, True, interpret)
+    else:
+        d_geo, d_tex, *early = _gradients(args, True, False, interpret)
+        late = _gradients(args, False, True, interpret)
+        d_matrices, d_biases = (jnp.concatenate(pair) for pair in zip(early, late))
+    return d_geo, d_tex, _unpaired(d_matrices), jnp.pad(d_biases.reshape(6, c), ((0, 2), (0, 0)))
+
+
+def _gradients(args: tuple, early: bool, late: bool, interpret: bool) -> list[jax.Array]:
+    """Gradients by the arguments of `backward_kernel`, matrices and biases paired.
+
+    By both images, where `early`; then by matrices, f32 [2, 2 C, 2 C] of taps and exchange where `early`, and as many of the last layers
+    where `late`; by biases, likewise, [2, 2 C] and [1, 2 C].
+    """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
-    p, c = geo.shape
-    blocks = pl.cdiv(p, _BLOCK)
-    programs = min(_PROGRAMS, blocks)
+    p, c = args[0].shape
+    plan = _BACKWARD[c]
+    blocks = pl.cdiv(p, plan.block)
+    programs = min(plan.programs, blocks)
+    products, sums = 2 * early + 2 * late, 2 * early + late
 
-    def kernel(geo_ref, tex_ref, w_ref, b_ref, d_ref, d_geo_ref, d_tex_ref, d_w_ref, d_b_ref):
-        first = pl.program_id(0)
+    def through(d, y):
+        return jnp.where(y >= 0, d, SLOPE * d).astype(y.dtype)
 
-        def body(i, sums):
-            here = pl.ds((first + i * programs) * _BLOCK, _BLOCK)
-            geo, tex = geo_ref[here, :], tex_ref[here, :]
-            x = _layers(geo, tex, w_ref, b_ref)
-            given = d_ref[here, pl.ds(0, c)], d_ref[here, pl.ds(c, c)]
-            (d_geo, d_tex), *found = _transposed(geo, tex, x, w_ref, *given)
-            d_geo_ref[here, :] = d_geo
-            d_tex_ref[here, :] = d_tex
-            return jax.tree.map(jnp.add, sums, tuple(found))
+    def kernel(geo_ref, tex_ref, w, b, d_ref, *outs):
+        *images, d_w_ref, d_b_ref = outs
+        first, ones = pl.program_id(0), jnp.ones((_ROWS, plan.block), args[0].dtype)
 
-        zeros = (jnp.zeros((c, c), jnp.float32),) * 8, (jnp.zeros(c, jnp.float32),) * 6
+        def body(i, totals):
+            start = (first + i * programs) * plan.block
+            rows = start + jnp.arange(plan.block, dtype=jnp.int32)
+            x = _beside(geo_ref, tex_ref, rows)
+            h, other, out = _paired_layers(x, w, b)
+            d = through(d_ref[pl.ds(start, plan.block), :], out)
+            given, pairs = [d], [(h, d), (other, d)]
+            if early:
+                d_other = through(_dot(d, w[3].T), other)
+                d_h = through(_dot(d, w[2].T) + _dot(d_other, w[1].T), h)
+                _write_apart(*images, rows, _dot(d_h, w[0].T).astype(x.dtype), interpret)
+                given, pairs = [d_h, d_other, *given[:late]], [(x, d_h), (h, d_other), *pairs[: 2 * late]]
+            # A sum over rows would have warps wait for each other, a product does not.
+            found = [_dot(y.T, g) for y, g in pairs], [_dot(ones, g) for g in given]
+            return jax.tree.map(jnp.add, totals, found)
+
+        zeros = [jnp.zeros((2 * c, 2 * c), jnp.float32)] * products, [jnp.zeros((_ROWS, 2 * c), jnp.float32)] * sums
         d_matrices, d_biases = lax.fori_loop(0, (blocks - first + programs - 1) // programs, body, zeros)
-        for k in range(8):
-            d_w_ref[k] = d_matrices[k]
-            d_b_ref[k] = d_biases[k] if k < 6 else jnp.zeros(c, jnp.float32)
+        for k, total in enumerate(d_matrices):
+            d_w_ref[k] = total
+        for k, total in enumerate(d_biases):
+            d_b_ref[k] = jnp.sum(total, axis=0) / _ROWS
 
-    shapes = [((p, c), geo.dtype), ((p, c), tex.dtype), ((programs, 8, c, c), jnp.float32), ((programs, 8, c), jnp.float32)]
-    whole = pl.BlockSpec()
-    d_geo, d_tex, d_matrices, d_biases = pl.pallas_call(
+    whole, spare = pl.BlockSpec(), 1 if interpret else 0
+    images = [jax.ShapeDtypeStruct((p + spare, c), args[0].dtype)] * (2 * early)
+    parts = (products, 2 * c, 2 * c), (sums, 2 * c)
+    out = pl.pallas_call(
         kernel,
         grid=(programs,),
         in_specs=[whole] * 5,
-        out_specs=[whole, whole, pl.BlockSpec((None, 8, c, c), lambda i: (i, 0, 0, 0)), pl.BlockSpec((None, 8, c), lambda i: (i, 0, 0))],
-        out_shape=[jax.ShapeDtypeStruct(*shape) for shape in shapes],
-        compiler_params=triton.CompilerParams(num_warps=4, num_stages=1),
+        out_specs=[whole] * len(images) + [pl.BlockSpec((None, *s), lambda i, n=len(s): (i,) + (0,) * n) for s in parts],
+        out_shape=images + [jax.ShapeDtypeStruct((programs, *s), jnp.float32) for s in parts],
+        compiler_params=triton.CompilerParams(num_warps=plan.warps, num_stages=1),
         interpret=interpret,
         name="exchange_backward",
-    )(geo, tex, matrices, biases, cotangent)
-    return d_geo, d_tex, jnp.sum(d_matrices, axis=0), jnp.sum(d_biases, axis=0)
+    )(*args)
+    return [x[:p] for x in out[:-2]] + [jnp.sum(x, axis=0) for x in out[-2:]]
+
+
+def _write_apart(geo_ref, tex_ref, rows, value, interpret):
+    """Writes rows of both images beside each other, [P, 2 C], to each."""
+    from jax.experimental.pallas import triton
+
+    at, is_geo = _columns(geo_ref.shape[1], rows)
+    for ref, mask in ((geo_ref, is_geo), (tex_ref, ~is_geo)):
+        # The interpreter writes what is masked, too: to a row of its own.
+        row = jnp.where(mask, at[0], len(ref) - 1) if interpret else at[0]
+        triton.store(ref.at[row, at[1]], value, mask=mask)

@@ -1,7 +1,8 @@
 // Backward pass: before saturation compositing is a sum, so a primitive's gradient needs no other primitive. A thread block owns
 // a primitive's gradient (or a slab of it) in shared memory and writes it once; each of its threads owns some of its voxels, so
-// nothing is added atomically and the same bits come out of every run. cells.cu does templates of side 8 where there are many.
+// nothing is added atomically and the same bits come out of every run. cells.cu does templates of side 8 without a warp field.
 #include "backward.cuh"
+#include "order.cuh"
 #include "sample.cuh"
 #include "spread.cuh"
 #include "stage.cuh"
@@ -33,50 +34,10 @@ __device__ __forceinline__ float4 SampleCotangent(const Ray& ray, int step, cons
   return make_float4(g.x * alpha, g.y * alpha, g.z * alpha, d_alpha * opacity);
 }
 
-// A sample of a template of side 8: records its spread; dy gets dL/dy but for the fade.
-__device__ __forceinline__ void ReadAndSpread(const float4* voxels, const float y[3], const Ray& ray, int step, float opacity,
-                                              Spread* spread, int slot, float dy[3], float* log_fade) {
-  Cell8 cell = PlaceInside8(y);
-  cell.x -= kAxisBias, cell.y -= kAxisBias, cell.z -= kAxisBias;
-  const float fx = cell.fx, fy = cell.fy, fz = cell.fz;
-  const float4* lower = voxels + (cell.z * 8 + cell.y) * 8 + cell.x;
-  float4 v[8];
-#pragma unroll
-  for (int corner = 0; corner < 8; ++corner) v[corner] = __ldg(lower + (corner >> 2) * 64 + (corner >> 1 & 1) * 8 + (corner & 1));
-  const float w11 = fz * fy, w10 = fz - w11, w01 = fy - w11, w00 = 1.0f - fz - w01;
-  const float rows[4] = {w00, w01, w10, w11};
-  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll
-  for (int row = 0; row < 4; ++row) {
-    const float upper = rows[row] * fx;
-    AddScaled(&value, v[2 * row], rows[row] - upper);
-    AddScaled(&value, v[2 * row + 1], upper);
-  }
-  const float4 g = SampleCotangent(ray, step, value, opacity, log_fade);
-  float d[8];
-#pragma unroll
-  for (int corner = 0; corner < 8; ++corner) d[corner] = Dot(v[corner], g);
-  float dx = 0.0f, along[4];
-#pragma unroll
-  for (int row = 0; row < 4; ++row) {
-    const float slope = d[2 * row + 1] - d[2 * row];
-    dx += rows[row] * slope;
-    along[row] = d[2 * row] + slope * fx;
-  }
-  const float dy0 = along[1] - along[0], dy1 = along[3] - along[2], dz0 = along[2] - along[0], dz1 = along[3] - along[1];
-  dy[0] = dx * 3.5f;
-  dy[1] = (dy0 + (dy1 - dy0) * fz) * 3.5f;
-  dy[2] = (dz0 + (dz1 - dz0) * fy) * 3.5f;
-  const int odd = (cell.x >> 1) + (cell.y >> 1) * 4 + (cell.z >> 1) * 16, more = (cell.x & 1) + (cell.y & 1) * 4 + (cell.z & 1) * 16;
-  spread->place[slot] = make_float4(__int_as_float((odd | more << 16) * (kWarp * 4)), cell.x & 1 ? fx : 1.0f - fx,
-                                    cell.y & 1 ? fy : 1.0f - fy, cell.z & 1 ? fz : 1.0f - fz);
-  spread->value[slot] = g;
-}
-
-// The same for any side, with or without a warp field, from global memory.
+// Reads a sample, with or without a warp field, from global memory, and records its spread; dy gets dL/dy but for the fade.
 template <bool kHasWarp, bool kToField>
 __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, const Target& target, int slab_begin, const float y[3],
-                                              const Ray& ray, int step, float opacity, SpreadAnywhere* spread, int slot, float dy[3],
+                                              const Ray& ray, int step, float opacity, SpreadBatch* spread, int slot, float dy[3],
                                               float* log_fade) {
   const int side = scene.shape.side;
   const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * (side * side * side);
@@ -108,25 +69,22 @@ __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, co
     for (int i = 0; i < 3; ++i) dy[i] = du[i];
   }
   if (kToField) {
-    RecordAnywhere(field, make_float4(du[0], du[1], du[2], 0.0f), target, slab_begin, spread, slot);
+    Record(field, make_float4(du[0], du[1], du[2], 0.0f), target, slab_begin, spread, slot);
   } else {
-    RecordAnywhere(cell, g, target, slab_begin, spread, slot);
+    Record(cell, g, target, slab_begin, spread, slot);
   }
 }
 
-// What the warps of a thread block keep in shared memory: copies of the gradient, then this for each warp.
-template <int kSide>
+// What a warp keeps in shared memory, beside the gradient.
 struct WarpShared {
   Stage stage;
-  SpreadOf<kSide> spread;
-  float pose[kPoseSums];
+  SpreadBatch spread;
 };
 
 // The staged samples from `begin` on, one a lane: evaluates them and records how their gradients spread.
-template <int kSide, bool kHasWarp, bool kToField>
+template <bool kHasWarp, bool kToField>
 __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, const Target& target, int slab_begin, const Pose& pose,
-                                              int lane, int begin, const Staged& staged, WarpShared<kSide>* shared,
-                                              float sums[kPoseSums]) {
+                                              int lane, int begin, const Staged& staged, WarpShared* shared, float sums[kPoseSums]) {
   const Stage& stage = shared->stage;
   // The ray of a sample: the last one that begins at or before it.
   const int low = lane < staged.rays ? stage.offset[lane] : INT32_MAX;
@@ -146,7 +104,7 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
   for (int i = 0; i < 3; ++i) y[i] = pose.matrix[3 * i] * v[0] + pose.matrix[3 * i + 1] * v[1] + pose.matrix[3 * i + 2] * v[2];
   // The sample that saturated the ray was inside, however y rounds here.
   bool valid = begin + lane < staged.samples && (Inside(y) || step == ray.saturation_step);
-  if (kSide == 0 && !kHasWarp && slab_begin > 0) {  // the first slab takes all, for the pose
+  if (!kHasWarp && slab_begin > 0) {  // the first slab takes all, for the pose
     const float z = (y[2] + 1.0f) * (0.5f * static_cast<float>(target.side - 1));
     valid = valid && z > static_cast<float>(slab_begin - 2) && z < static_cast<float>(slab_begin + target.slices + 1);
   }
@@ -155,11 +113,7 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
 #pragma unroll
     for (int i = 0; i < 3; ++i) y[i] = fminf(fmaxf(y[i], -kInside), kInside);
     const float opacity = Fade(y) * scene.step_size;
-    if constexpr (kSide > 0) {
-      ReadAndSpread(reinterpret_cast<const float4*>(scene.rgba) + at * 512, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
-    } else {
-      ReadAndRecord<kHasWarp, kToField>(scene, at, target, slab_begin, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
-    }
+    ReadAndRecord<kHasWarp, kToField>(scene, at, target, slab_begin, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
       const float d = dy[i] + LogFadeGradient(y[i]) * log_fade;
@@ -167,30 +121,20 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
       for (int j = 0; j < 3; ++j) sums[3 + 3 * i + j] += d * v[j];
     }
   } else {
-    const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if constexpr (kSide > 0) {
-      shared->spread.place[lane] = zero;
-    } else {
-      shared->spread.even[lane] = shared->spread.odd[lane] = zero;
-    }
-    shared->spread.value[lane] = zero;
+    shared->spread.even[lane] = shared->spread.odd[lane] = shared->spread.value[lane] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   }
 }
 
-// Sums the copies of one slab and writes it. `gradient` has 4 channels a voxel, or 3.
-template <int kSide, int kCopies, int kThreads, bool kToField>
-__device__ __forceinline__ void WriteSlab(const float* copies, const Target& target, int slab_begin, float* gradient, bool any) {
-  const int side = kSide > 0 ? kSide : target.side, half = kSide > 0 ? kSide / 2 : target.half;
-  const int slices = kSide > 0 ? kSide : min(target.slices, side - slab_begin);
-  for (int i = threadIdx.x; i < slices * side * side; i += kThreads) {
+// Writes the gradient of one slab, of 4 channels a voxel or 3.
+template <bool kToField>
+__device__ __forceinline__ void WriteSlab(const float* own, const Target& target, int slab_begin, float* gradient, bool any) {
+  const int side = target.side, half = target.half, slices = min(target.slices, side - slab_begin);
+  for (int i = threadIdx.x; i < slices * side * side; i += kWarp) {
     const int x = i % side, y = i / side % side, z = i / (side * side);
     float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     if (any) {
       const int cell = ((z >> 1) * half + (y >> 1)) * half + (x >> 1), class_index = (x & 1) | (y & 1) << 1 | (z & 1) << 2;
-      const float4* voxel = reinterpret_cast<const float4*>(copies) + cell * kClasses + class_index;
-      sum = voxel[0];
-#pragma unroll
-      for (int copy = 1; copy < kCopies; ++copy) AddScaled(&sum, voxel[copy * target.cells * kClasses], 1.0f);
+      sum = reinterpret_cast<const float4*>(own)[cell * kClasses + class_index];
     }
     const int64_t at = static_cast<int64_t>(slab_begin) * side * side + i;
     if (kToField) {
@@ -201,28 +145,26 @@ __device__ __forceinline__ void WriteSlab(const float* copies, const Target& tar
   }
 }
 
-template <int kSide, bool kHasWarp, bool kToField, int kWarps>
-__global__ void __launch_bounds__(kWarps* kWarp)
-    Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
+template <bool kHasWarp, bool kToField>
+__global__ void __launch_bounds__(kWarp) Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
   AVA_DYNAMIC_SHARED(memory);
-  constexpr int kCopies = kWarps, kThreads = kWarps * kWarp;
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  float* copies = reinterpret_cast<float*>(memory);
-  WarpShared<kSide>* own = reinterpret_cast<WarpShared<kSide>*>(copies + kCopies * target.cells * kWarp) + warp;
+  const int lane = threadIdx.x;
+  float* accumulated = reinterpret_cast<float*>(memory);
+  WarpShared* own = reinterpret_cast<WarpShared*>(accumulated + target.cells * kWarp);
   const unsigned primitives = static_cast<unsigned>(scene.shape.primitives);
-  const int64_t at = kSide > 0 ? blockIdx.x : blockIdx.x / target.slabs;
-  const int slab = kSide > 0 ? 0 : blockIdx.x % target.slabs, slab_begin = slab * target.slices;
+  const int64_t at = blockIdx.x / target.slabs;
+  const int slab = blockIdx.x % target.slabs, slab_begin = slab * target.slices;
   const unsigned frame = static_cast<unsigned>(at) / primitives;
   const int primitive = static_cast<int>(static_cast<unsigned>(at) % primitives);
   const Pose pose = LoadPose(scratch, at);
-  const Owner owner(lane, copies + warp * target.cells * kWarp);
+  const Owner owner(lane, accumulated);
   float sums[kPoseSums] = {};
   double total_sum = 0.0;
   int batches = 0;  // since the sums were collected
   bool any = false;
   Staged staged;
   const auto process = [&](int begin) {
-    EvaluateBatch<kSide, kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, staged, own, sums);
+    EvaluateBatch<kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, staged, own, sums);
     __syncwarp();
     owner.Add(own->spread, min(staged.samples - begin, kWarp), target);
     __syncwarp();
@@ -231,30 +173,21 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     batches = 0;
   };
   Walk walk(frame, grid);
-  int64_t block;
+  unsigned block;
   unsigned tiles;
-  while (walk.Next(scratch, grid, scratch.spheres[at], pose, lane, &block, &tiles)) {
+  while (walk.Next(scratch, scratch.spheres[at], pose, lane, &block, &tiles)) {
     if (!any) {
       any = true;
-      for (int i = threadIdx.x; i < kCopies * target.cells * kClasses; i += kThreads) {
-        reinterpret_cast<float4*>(copies)[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      for (int i = lane; i < target.cells * kClasses; i += kWarp) {
+        reinterpret_cast<float4*>(accumulated)[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
       }
-      __syncthreads();
+      __syncwarp();
     }
-    // Warps take turns.
-    int turn = 0;
-    unsigned mine = 0;
-    if (kWarps == 1) {
-      mine = tiles;
-    } else {
-      for (; tiles != 0; tiles &= tiles - 1) mine |= turn++ % kWarps == warp ? tiles & -tiles : 0u;
-    }
-    if (mine == 0) continue;
-    PackedRay next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(mine), lane);
-    while (mine != 0) {
+    PackedRay next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(tiles), lane);
+    while (tiles != 0) {
       const PackedRay ray = next;
-      mine &= mine - 1;
-      if (mine != 0) next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(mine), lane);
+      tiles &= tiles - 1;
+      if (tiles != 0) next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(tiles), lane);
       StageTile(scratch, ray, primitive, pose, lane, &own->stage, &staged);
       int begin = 0;
       for (; staged.samples - begin >= kWarp; begin += kWarp) process(begin);
@@ -263,16 +196,11 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   }
   if (staged.samples > 0) process(0);
   CollectPose(lane, sums, &total_sum);
-  if (!kToField && lane < kPoseSums) own->pose[lane] = static_cast<float>(total_sum);
-  __syncthreads();
+  __syncwarp();
   const int64_t volume = static_cast<int64_t>(target.side) * target.side * target.side;
-  WriteSlab<kSide, kCopies, kThreads, kToField>(copies, target, slab_begin, gradients + at * volume * (kToField ? 3 : 4), any);
-  if (kToField || slab != 0 || threadIdx.x >= kPoseSums) return;
+  WriteSlab<kToField>(accumulated, target, slab_begin, gradients + at * volume * (kToField ? 3 : 4), any);
   // Every slab sees all samples; the first writes the pose.
-  const WarpShared<kSide>* first = own - warp;
-  float sum = 0.0f;
-  for (int i = 0; i < kWarps; ++i) sum += first[i].pose[threadIdx.x];
-  scratch.pose_sums[at * kPoseSums + threadIdx.x] = sum;
+  if (!kToField && slab == 0 && IsPoseLane(lane)) scratch.pose_sums[at * kPoseSums + PoseIndex(lane)] = static_cast<float>(total_sum);
 }
 
 // y_i = scale_i sum_j rotation_ji v_j.
@@ -297,13 +225,13 @@ __global__ void __launch_bounds__(256) WritePoses(Scene scene, Scratch scratch, 
   }
 }
 
-Target MakeTarget(int side, bool whole, int copies) {
+Target MakeTarget(int side) {
   Target t;
   t.side = side;
   t.half = (side + 1) / 2;
   const int pairs = (side + 1) / 2;  // of slices
-  const int64_t pair_bytes = int64_t{copies} * t.half * t.half * kWarp * 4;
-  int kept = whole ? pairs : static_cast<int>(static_cast<int64_t>(kSlabBytes) / pair_bytes);
+  const int64_t pair_bytes = int64_t{t.half} * t.half * kWarp * 4;
+  int kept = static_cast<int>(static_cast<int64_t>(kSlabBytes) / pair_bytes);
   kept = kept < 1 ? 1 : (kept > pairs ? pairs : kept);
   t.slices = 2 * kept;
   t.slabs = (pairs + kept - 1) / kept;
@@ -311,15 +239,15 @@ Target MakeTarget(int side, bool whole, int copies) {
   return t;
 }
 
-template <int kSide, bool kHasWarp, bool kToField, int kWarps>
+template <bool kHasWarp, bool kToField>
 cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, float* gradients, cudaStream_t stream) {
-  const auto kernel = Differentiate<kSide, kHasWarp, kToField, kWarps>;
-  const Target target = MakeTarget(side, kSide > 0, kWarps);
-  const size_t bytes = size_t{4} * kWarps * target.cells * kWarp + kWarps * sizeof(WarpShared<kSide>);
+  const auto kernel = Differentiate<kHasWarp, kToField>;
+  const Target target = MakeTarget(side);
+  const size_t bytes = size_t{4} * target.cells * kWarp + sizeof(WarpShared);
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives * target.slabs);
-  LaunchKernel(kernel, blocks, kWarps * kWarp, bytes, stream, scene, scratch, grid, target, gradients);
+  LaunchKernel(kernel, blocks, kWarp, bytes, stream, scene, scratch, grid, target, gradients);
   return cudaGetLastError();
 }
 
@@ -332,6 +260,7 @@ Scratch CarveBackward(Carver* carver, const Shape& s) {
   out.ray_cotangent = carver->Take<float4>(rays);
   out.ray_saturation = carver->Take<int2>(rays);
   out.pose_sums = carver->Take<float>(s.frames * s.primitives * kPoseSums);
+  out.primitive_order = carver->Take<int32_t>(s.frames * s.primitives);
   return out;
 }
 
@@ -352,15 +281,15 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
   Carver carver(memory);
   const Scratch scratch = CarveBackward(&carver, s);
   Prepare(scene, &cotangent, scratch, stream);
+  OrderPrimitives(scene, scratch, grid, stream);
   cudaError_t error;
   if (scene.warp != nullptr) {
-    error = Launch<0, true, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
-    if (error == cudaSuccess) error = Launch<0, true, true, 1>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
+    error = Launch<true, false>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    if (error == cudaSuccess) error = Launch<true, true>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
   } else if (s.side == 8) {
-    error = count < kFourWarpPrimitives ? Launch<8, false, false, 4>(scene, scratch, grid, s.side, gradient.rgba, stream)
-                                        : DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
+    error = DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
   } else {
-    error = Launch<0, false, false, 1>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    error = Launch<false, false>(scene, scratch, grid, s.side, gradient.rgba, stream);
   }
   if (error != cudaSuccess) return error;
   LaunchKernel(WritePoses, static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream, scene, scratch, gradient, count);

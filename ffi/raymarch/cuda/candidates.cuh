@@ -1,6 +1,7 @@
 // Which primitives a tile's rays may meet, and at which steps.
 #pragma once
 
+#include "cones.cuh"
 #include "device.cuh"
 
 namespace ava {
@@ -31,30 +32,48 @@ struct Source {
 
 __device__ __forceinline__ int Candidate(const Source& source, int i) { return source.list == nullptr ? i : source.list[i]; }
 
-__device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Source& source, const Cone& cone, int k) {
-  Entry entry = {k, 0, 0};
+__device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Source& source, const Cone& cone, const Spread& rays,
+                                                int k) {
+  Entry out = {k, 0, 0};
   float nearest, farthest;
   const int64_t at = source.first_primitive + k;
-  if (!Touches(cone, scratch.spheres[at], &nearest, &farthest)) return entry;
-  if (!TouchesBox(cone, LoadPose(scratch, at), &nearest, &farthest)) return entry;
-  const float first = (nearest - cone.base_max) / cone.step_max - 1.0f, last = (farthest - cone.base_min) / cone.step_min + 2.0f;
+  if (!Touches(cone, scratch.spheres[at], &nearest, &farthest)) return out;
+  if (!TouchesBox<true>(cone, rays, LoadPose(scratch, at), &nearest, &farthest)) return out;
+  const float first = (nearest - cone.base_max) / cone.step_max, last = (farthest - cone.base_min) / cone.step_min;
+  constexpr float kSlack = 0.02f, kRounding = 4e-6f;  // in steps; of what was divided, and in a step's place
   // A NaN bounds nothing.
-  entry.first = static_cast<int>(fminf(fmaxf(first, 0.0f), static_cast<float>(kMaxSteps)));
-  entry.last = static_cast<int>(fmaxf(fminf(ceilf(last), static_cast<float>(kMaxSteps)), 0.0f));
-  return entry;
+  out.first = static_cast<int>(fminf(fmaxf(first - fabsf(first) * kRounding + (1.0f - kSlack), 0.0f), static_cast<float>(kMaxSteps)));
+  out.last = static_cast<int>(fmaxf(fminf(last + fabsf(last) * kRounding + (1.0f + kSlack), static_cast<float>(kMaxSteps)), 0.0f));
+  return out;
 }
 
 __device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& source, int i) {
   if (i >= source.count) return {0, 0, 0};
-  if (source.tile == nullptr) return TestCandidate(scratch, source, LoadCone(scratch.tiles, source.cone), Candidate(source, i));
+  if (source.tile == nullptr) return TestCandidate(scratch, source, LoadCone(scratch.tiles, source.cone), NoSpread(), Candidate(source, i));
   const ushort2 range = source.tile->range[i];
   return {source.tile->primitive[i], range.x, range.y == kFarStep ? kMaxSteps : range.y};
 }
 
+// Of a tile's rays. By a warp.
+__device__ __forceinline__ Spread SpreadOf(const Scene& scene, const Cone& cone, int64_t pixel) {
+  const bool mine = pixel >= 0;
+  const float* d = scene.direction + 3 * max(pixel, int64_t{0});
+  const float3 unit = Normalised(mine ? make_float3(d[0], d[1], d[2]) : cone.axis);
+  const float3 left = Shuffled(unit, 0), right = Shuffled(unit, kTileWidth - 1);
+  float3 across = make_float3(right.x - left.x, right.y - left.y, right.z - left.z);
+  const float along = Dot(across, cone.axis);
+  across = Normalised(make_float3(across.x - along * cone.axis.x, across.y - along * cone.axis.y, across.z - along * cone.axis.z));
+  const float3 down = make_float3(cone.axis.y * across.z - cone.axis.z * across.y, cone.axis.z * across.x - cone.axis.x * across.z,
+                                  cone.axis.x * across.y - cone.axis.y * across.x);
+  const float x = fabsf(Dot(unit, across)), y = fabsf(Dot(unit, down));
+  if (__any_sync(kAllLanes, !(x <= 1.0f && y <= 1.0f))) return NoSpread();
+  return {across, down, WarpMaxPositive(x) * 1.00001f + 1e-6f, WarpMaxPositive(y) * 1.00001f + 1e-6f};
+}
+
 // Lists the candidates with samples at steps from <= n < until; returns how many there are, or -1 if the list has no room. `queue`
 // has room for 64. *first gets the first step with samples, kMaxSteps if there is none.
-__device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, int from, int until, int lane, int* queue,
-                                           TileList* tile, int* first) {
+__device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, const Spread& rays, int from, int until,
+                                           int lane, int* queue, TileList* tile, int* first) {
   const Cone cone = LoadCone(scratch.tiles, source.cone);
   int kept = 0, waiting = 0, least = kMaxSteps;
   for (int i = 0; i < source.count; i += kWarp) {
@@ -68,7 +87,7 @@ __device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source&
     __syncwarp();
     while (waiting >= kWarp || (waiting > 0 && i + kWarp >= source.count)) {
       Entry entry = {0, 0, 0};
-      if (lane < waiting) entry = TestCandidate(scratch, source, cone, queue[lane]);
+      if (lane < waiting) entry = TestCandidate(scratch, source, cone, rays, queue[lane]);
       const int later = queue[lane + kWarp];
       __syncwarp();
       queue[lane] = later;

@@ -1,5 +1,6 @@
-// Gradients of templates of side 8. A warp owns a primitive's gradient, in shared memory. It takes samples a chunk at a time, sorts
-// them by cell, and each lane takes a few of a cell: its voxels and their gradient stay in registers while the samples go by.
+// Gradients of templates of side 8. A warp owns a primitive's gradient, or a copy of it, in shared memory. It takes samples a chunk at
+// a time, sorts them by cell, and each lane takes a few of a cell: its voxels and their gradient stay in registers while the samples go
+// by.
 #include "backward.cuh"
 #include "chunk.cuh"
 
@@ -22,14 +23,32 @@ struct CellShared {
 struct SampleRay {
   float4 start, step, cotangent;
   float n;
+  bool saturates;
 };
 
-__device__ __forceinline__ SampleRay LoadSampleRay(const Chunk& chunk, int sample, unsigned entry) {
-  const unsigned ray = entry >> kLinkBits;
-  SampleRay out = {chunk.start[ray], chunk.step[ray], chunk.cotangent[ray], 0.0f};
+__device__ __forceinline__ SampleRay LoadSampleRay(const Chunk& chunk, unsigned sample, unsigned entry) {
+  const unsigned ray = entry >> kRay & kRayMask;
+  SampleRay out = {chunk.start[ray], chunk.step[ray], chunk.cotangent[ray], 0.0f, (entry >> kSaturates & 1) != 0};
   // `sample` as a float, without the slow conversion.
-  out.n = out.start.w + (__uint_as_float(0x4b000000u | static_cast<unsigned>(sample)) - 8388608.0f);
+  out.n = out.start.w + (__uint_as_float(0x4b000000u | sample) - 8388608.0f);
   return out;
+}
+
+// A number between the 8 of a cell's voxels, and its slopes; `rows`: weights along y and z.
+struct Between {
+  float value, slopes[3];
+};
+
+__device__ __forceinline__ Between Interpolate(const float at[8], const float f[3], const float rows[4]) {
+  float along[4], slope[4];
+#pragma unroll
+  for (int row = 0; row < 4; ++row) {
+    slope[row] = at[2 * row + 1] - at[2 * row];
+    along[row] = at[2 * row] + slope[row] * f[0];
+  }
+  const float y0 = along[1] - along[0], y1 = along[3] - along[2], lower = along[0] + y0 * f[1], upper = along[2] + y1 * f[1];
+  const float x = rows[0] * slope[0] + rows[1] * slope[1] + rows[2] * slope[2] + rows[3] * slope[3];
+  return {lower + (upper - lower) * f[2], {x, y0 + (y1 - y0) * f[2], upper - lower}};
 }
 
 // Adds the gradient of one sample of the cell to those of its voxels and of the pose. `shift` is 3.5 less the cell's place.
@@ -45,44 +64,41 @@ __device__ __forceinline__ void AddSample(const SampleRay& ray, const Pose& pose
   const float opacity = Fade(y) * step_size;
   const float w11 = f[2] * f[1], w10 = f[2] - w11, w01 = f[1] - w11, w00 = 1.0f - f[2] - w01;
   const float rows[4] = {w00, w01, w10, w11};
-  float weights[8];
-#pragma unroll
-  for (int row = 0; row < 4; ++row) {
-    weights[2 * row + 1] = rows[row] * f[0];
-    weights[2 * row] = rows[row] - weights[2 * row + 1];
-  }
-  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll
-  for (int i = 0; i < 8; ++i) AddScaled(&value, voxels[i], weights[i]);
-  // What a sample that saturates adds is what the others left, whatever its density.
-  const bool plain = ray.step.w < 0.0f;
+  // Of a voxel only two numbers matter: its density, and its colour's share in the cotangent.
   const float4& c = ray.cotangent;
-  const float alpha = value.w * opacity, counted = plain ? alpha : ray.step.w;
-  const float d_alpha = value.x * c.x + value.y * c.y + value.z * c.z + c.w;
-  const float log_fade = plain ? d_alpha * alpha : 0.0f;
-  const float4 g = make_float4(c.x * counted, c.y * counted, c.z * counted, plain ? d_alpha * opacity : 0.0f);
-  float d[8];
+  float density[8], share[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    d[i] = Dot(voxels[i], g);
-    AddScaled(&gradient[i], g, weights[i]);
+    density[i] = voxels[i].w;
+    share[i] = voxels[i].x * c.x + voxels[i].y * c.y + voxels[i].z * c.z;
   }
-  float dx = 0.0f, along[4];
+  const Between colour = Interpolate(share, f, rows), dense = Interpolate(density, f, rows);
+  // What a sample that saturates adds is what the others left, whatever its density.
+  const float alpha = dense.value * opacity, d_alpha = colour.value + c.w;
+  const float counted = ray.saturates ? ray.step.w : alpha, d_density = ray.saturates ? 0.0f : d_alpha * opacity;
+  const float log_fade = ray.saturates ? 0.0f : d_alpha * alpha;
+  const float4 g = make_float4(c.x * counted, c.y * counted, c.z * counted, d_density);
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
-    const float slope = d[2 * row + 1] - d[2 * row];
-    dx += rows[row] * slope;
-    along[row] = d[2 * row] + slope * f[0];
+    const float upper = rows[row] * f[0];
+    AddScaled(&gradient[2 * row], g, rows[row] - upper);
+    AddScaled(&gradient[2 * row + 1], g, upper);
   }
-  const float dy0 = along[1] - along[0], dy1 = along[3] - along[2], dz0 = along[2] - along[0], dz1 = along[3] - along[1];
-  const float slopes[3] = {dx, dy0 + (dy1 - dy0) * f[2], dz0 + (dz1 - dz0) * f[1]};
 #pragma unroll
   for (int i = 0; i < 3; ++i) {
-    const float dy = slopes[i] * 3.5f + LogFadeGradient(y[i]) * log_fade;
+    const float dy = (colour.slopes[i] * counted + dense.slopes[i] * d_density) * 3.5f + LogFadeGradient(y[i]) * log_fade;
     sums[i] += dy;
 #pragma unroll
     for (int j = 0; j < 3; ++j) sums[3 + 3 * i + j] += dy * v[j];
   }
+}
+
+// Which of the tiles a warp takes; `turn` counts tiles.
+template <int kWarps>
+__device__ __forceinline__ unsigned TakeTurns(unsigned tiles, int warp, int* turn) {
+  unsigned mine = 0;
+  for (; tiles != 0; tiles &= tiles - 1) mine |= (*turn)++ % kWarps == warp ? tiles & -tiles : 0u;
+  return mine;
 }
 
 // One round: up to 32 of the items, a lane each.
@@ -90,30 +106,31 @@ __device__ __forceinline__ void AddItems(const float4* voxels, const Pose& pose,
                                          CellShared* shared, float sums[kPoseSums]) {
   const Chunk& chunk = shared->chunk;
   const bool mine = begin + lane < items;
-  const Item own = UnpackItem(chunk.cells[mine ? begin + lane : begin]);
-  const float4* lower = voxels + own.cell;
+  const unsigned item = chunk.cells[mine ? begin + lane : begin], last = item >> 3;
+  unsigned entry = chunk.samples[last];
+  const unsigned cell = entry & kSampleMask;
+  const float4* lower = voxels + cell;
   float4 values[8], gradient[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     values[i] = __ldg(lower + Corner(i));
     gradient[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   }
-  const float shift[3] = {3.5f - static_cast<float>(own.cell & 7), 3.5f - static_cast<float>(own.cell >> 3 & 7),
-                          3.5f - static_cast<float>(own.cell >> 6)};
-  unsigned entry = chunk.samples[own.last];
-  SampleRay next = LoadSampleRay(chunk, own.last, entry);
-  for (int left = mine ? own.count : 0; left > 0; --left) {
+  const float shift[3] = {3.5f - static_cast<float>(cell & 7), 3.5f - static_cast<float>(cell >> 3 & 7),
+                          3.5f - static_cast<float>(cell >> 6)};
+  SampleRay next = LoadSampleRay(chunk, last, entry);
+  for (int left = mine ? item & 7 : 0; left > 0; --left) {
     const SampleRay ray = next;
-    const int sample = entry & kLinkMask;  // of the last one: any
+    const unsigned sample = entry >> kLink & kSampleMask;  // of the last one: any
     entry = chunk.samples[sample];
     next = LoadSampleRay(chunk, sample, entry);
     AddSample(ray, pose, step_size, shift, values, gradient, sums);
   }
   __syncwarp();
   // Lanes of the same cell take turns; those of different cells share no voxel at the same corner.
-  const unsigned same = __match_any_sync(kAllLanes, mine ? own.cell : kVoxels + lane);
+  const unsigned same = __match_any_sync(kAllLanes, mine ? cell : kVoxels + lane);
   const int turn = __popc(same & LanesBelow(lane)), turns = 1 - WarpLeast(-turn);
-  float4* target = shared->gradient + own.cell;
+  float4* target = shared->gradient + cell;
   for (int t = 0; t < turns; ++t) {
     const bool now = mine && turn == t;
 #pragma unroll
@@ -128,26 +145,84 @@ __device__ __forceinline__ void AddItems(const float4* voxels, const Pose& pose,
   }
 }
 
-__global__ void __launch_bounds__(kWarp, kWarpsAMultiprocessor)
-    DifferentiateSide8(Scene scene, Scratch scratch, Grid grid, float* gradients) {
-  AVA_DYNAMIC_SHARED(cell_memory);
-  const int lane = threadIdx.x;
-  CellShared* own = reinterpret_cast<CellShared*>(cell_memory);
-  const unsigned primitives = static_cast<unsigned>(scene.shape.primitives);
-  const int64_t at = blockIdx.x;
-  const unsigned frame = static_cast<unsigned>(at) / primitives;
-  const int primitive = static_cast<int>(static_cast<unsigned>(at) % primitives);
-  const Pose pose = LoadPose(scratch, at);
-  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * kVoxels;
+// Where the samples of a warp's tiles go: gradient, pose, and how far the chunk is filled.
+struct Progress {
   float sums[kPoseSums] = {};
   double total_sum = 0.0;
   int chunks = 0;
   bool any = false;
+};
+
+// Adds the gradients of a chunk's samples, and clears it.
+__device__ __forceinline__ void TakeChunk(const float4* voxels, const Pose& pose, float step_size, int lane, CellShared* own,
+                                          Filled* filled, Progress* progress) {
+  if (filled->samples == 0) return;
+  if (!progress->any) {
+    progress->any = true;
+    for (int i = lane; i < kVoxels; i += kWarp) own->gradient[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  }
+  AwaitCopies();
+  __syncwarp();
+  BinSamples(pose, lane, *filled, &own->chunk);
+  const int items = ListItems(lane, filled->samples, &own->chunk);
+  for (int begin = 0; begin < items; begin += kWarp) {
+    AddItems(voxels, pose, step_size, lane, begin, items, own, progress->sums);
+  }
+  ClearChunk(lane, &own->chunk, filled);
+  __syncwarp();
+  if (++progress->chunks % kChunksBetweenCollections == 0) CollectPose(lane, progress->sums, &progress->total_sum);
+}
+
+// Writes a primitive's gradient, and the sums that its pose's comes from: those of all warps, in order.
+template <int kWarps>
+__device__ __forceinline__ void WriteGradient(const Scratch& scratch, unsigned at, int lane, int warp, const Progress& progress,
+                                              CellShared* all, float4* gradient) {
+  CellShared* const own = all + warp;
+  float* const pose_sums = scratch.pose_sums + static_cast<int64_t>(at) * kPoseSums;
+  if (kWarps == 1) {
+    if (IsPoseLane(lane)) pose_sums[PoseIndex(lane)] = static_cast<float>(progress.total_sum);
+    for (int i = lane; i < kVoxels; i += kWarp) gradient[i] = progress.any ? own->gradient[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    return;
+  }
+  // The chunk's memory now holds what else the other warps must know.
+  if (IsPoseLane(lane)) own->chunk.samples[PoseIndex(lane)] = __float_as_uint(static_cast<float>(progress.total_sum));
+  if (lane == 0) own->chunk.heads[0] = progress.any;
+  __syncthreads();
+  if (threadIdx.x < kPoseSums) {
+    float sum = 0.0f;
+    for (int w = 0; w < kWarps; ++w) sum += __uint_as_float(all[w].chunk.samples[threadIdx.x]);
+    pose_sums[threadIdx.x] = sum;
+  }
+  for (int i = threadIdx.x; i < kVoxels; i += kWarps * kWarp) {
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    for (int w = 0; w < kWarps; ++w) {
+      if (all[w].chunk.heads[0]) AddScaled(&sum, all[w].gradient[i], 1.0f);
+    }
+    gradient[i] = sum;
+  }
+}
+
+// Of `kWarps` warps each takes one tile in so many, and has a copy of the gradient.
+template <int kWarps>
+__global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
+    DifferentiateSide8(Scene scene, Scratch scratch, Grid grid, float* gradients) {
+  AVA_DYNAMIC_SHARED(cell_memory);
+  const int lane = threadIdx.x % kWarp, warp = kWarps == 1 ? 0 : threadIdx.x / kWarp;
+  CellShared* const all = reinterpret_cast<CellShared*>(cell_memory);
+  CellShared* const own = all + warp;
+  const unsigned primitives = static_cast<unsigned>(scene.shape.primitives), frame = blockIdx.x / primitives;
+  const int primitive = scratch.primitive_order[blockIdx.x];
+  const unsigned at = frame * primitives + primitive;
+  const Pose pose = LoadPose(scratch, at);
+  const float4 sphere = scratch.spheres[at];
+  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + static_cast<int64_t>(at) * kVoxels;
+  Progress progress;
   Walk walk(frame, grid);
   Filled filled;
   float done = 0.0f;
-  int64_t block = 0;
-  unsigned tiles = 0;  // of the block: those to take yet
+  unsigned block = 0, tiles = 0;  // of the block: those to take yet
+  int turn = 0;
+  if (lane == 0 && warp == 0) Prefetch(voxels, kVoxels * sizeof(float4));
   ClearChunk(lane, &own->chunk, &filled);
   __syncwarp();
   for (bool more = true; more;) {
@@ -155,8 +230,12 @@ __global__ void __launch_bounds__(kWarp, kWarpsAMultiprocessor)
     if (tiles != 0) next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(tiles), lane);
     for (;;) {
       if (tiles == 0) {
-        more = walk.Next(scratch, grid, scratch.spheres[at], pose, lane, &block, &tiles);
+        more = walk.Next(scratch, sphere, pose, lane, &block, &tiles);
         if (!more) break;
+        if (kWarps > 1) {
+          tiles = TakeTurns<kWarps>(tiles, warp, &turn);
+          if (tiles == 0) continue;
+        }
         next = LoadPacked(scratch, block * kBlockTileCount + FirstLane(tiles), lane);
       }
       const PackedRay ray = next;
@@ -165,35 +244,30 @@ __global__ void __launch_bounds__(kWarp, kWarpsAMultiprocessor)
       if (!FillFromTile(scratch, ray, primitive, pose, lane, &done, &own->chunk, &filled)) break;
       tiles = rest;
     }
-    if (filled.samples == 0) continue;
-    if (!any) {
-      any = true;
-      for (int i = lane; i < kVoxels; i += kWarp) own->gradient[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    }
-    AwaitCopies();
-    __syncwarp();
-    const int whole = BinSamples(pose, lane, filled, &own->chunk), items = ListItems(lane, whole, &own->chunk);
-    for (int begin = 0; begin < items; begin += kWarp) AddItems(voxels, pose, scene.step_size, lane, begin, items, own, sums);
-    ClearChunk(lane, &own->chunk, &filled);
-    __syncwarp();
-    if (++chunks % kChunksBetweenCollections == 0) CollectPose(lane, sums, &total_sum);
+    TakeChunk(voxels, pose, scene.step_size, lane, own, &filled, &progress);
   }
-  CollectPose(lane, sums, &total_sum);
-  if (lane < kPoseSums) scratch.pose_sums[at * kPoseSums + lane] = static_cast<float>(total_sum);
-  float4* gradient = reinterpret_cast<float4*>(gradients) + at * kVoxels;
-  for (int i = lane; i < kVoxels; i += kWarp) gradient[i] = any ? own->gradient[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  CollectPose(lane, progress.sums, &progress.total_sum);
+  float4* gradient = reinterpret_cast<float4*>(gradients) + static_cast<int64_t>(at) * kVoxels;
+  WriteGradient<kWarps>(scratch, at, lane, warp, progress, all, gradient);
+}
+
+template <int kWarps>
+cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, float* gradients, cudaStream_t stream) {
+  constexpr int kBytes = kWarps * sizeof(CellShared), kMostShared = 100;  // per cent
+  const auto kernel = DifferentiateSide8<kWarps>;
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  if (error == cudaSuccess) error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, kMostShared);
+  if (error != cudaSuccess) return error;
+  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives);
+  LaunchKernel(kernel, blocks, kWarps * kWarp, kBytes, stream, scene, scratch, grid, gradients);
+  return cudaGetLastError();
 }
 
 }  // namespace
 
 cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const Grid& grid, float* gradients, cudaStream_t stream) {
-  constexpr int kBytes = sizeof(CellShared), kMostShared = 100;  // per cent
-  cudaError_t error = cudaFuncSetAttribute(DifferentiateSide8, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error == cudaSuccess) error = cudaFuncSetAttribute(DifferentiateSide8, cudaFuncAttributePreferredSharedMemoryCarveout, kMostShared);
-  if (error != cudaSuccess) return error;
-  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * scene.shape.primitives);
-  LaunchKernel(DifferentiateSide8, blocks, kWarp, kBytes, stream, scene, scratch, grid, gradients);
-  return cudaGetLastError();
+  const bool few = scene.shape.frames * scene.shape.primitives < kFourWarpPrimitives;
+  return few ? Launch<4>(scene, scratch, grid, gradients, stream) : Launch<1>(scene, scratch, grid, gradients, stream);
 }
 
 }  // namespace raymarch

@@ -10,28 +10,32 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-// So that the shared memory of 14 warps fits an H200's multiprocessor.
-constexpr int kChunkRays = 95, kChunkSamples = 384;
-constexpr int kLinkBits = 9, kLinkMask = (1 << kLinkBits) - 1;  // samples of a chunk
+// So that the shared memory of 16 warps fits an H200's multiprocessor.
+constexpr int kChunkRays = 64, kChunkSamples = 320;
 constexpr int kVoxels = 512;
-// A cell has the number of its lower voxel. Rows of cells to which the seventh slice of voxels is the upper one end here.
-constexpr int kCellRows = 7 * 64 / kWarp;
+// A cell has the number of its lower voxel. None is the lower one of a row's last.
+constexpr int kCells = 7 * 64;
+constexpr unsigned kNoCell = kCells - 1;
 // An item is what a lane takes at a time: so many samples of a cell, or those left over.
 constexpr int kItemSamples = 6;
-constexpr int kWholeItems = 7 * 64;  // no cell has such a number
-static_assert(kItemSamples <= 8 && kChunkSamples / kItemSamples <= kVoxels - kWholeItems, "so many classes, so many whole items");
-static_assert(kChunkRays >= 2 * kWarp && kChunkRays <= 1 << (16 - kLinkBits), "a tile fits, and so does a ray's number");
-static_assert(kChunkSamples <= kLinkMask + 1 && kChunkSamples % kWarp == 0, "so does a sample's");
+// A sample: cell, sample before in the same cell, ray; whether it completes an item, whether it saturates its ray.
+constexpr int kLink = 9, kRay = 18, kWhole = 25, kSaturates = 26;
+constexpr unsigned kSampleMask = 511, kRayMask = 127;
+constexpr int kTogether = 2;  // groups of 32 samples
+static_assert(kItemSamples < 8, "so many classes");
+static_assert(kChunkRays <= kRayMask + 1 && kChunkSamples <= kSampleMask + 1 && kChunkSamples <= kCells, "numbers have room");
+static_assert(kChunkSamples % (kTogether * kWarp) == 0, "and groups");
 
-// Samples are numbered ray after ray. A sample that saturates its ray is a ray of its own.
+// Samples are numbered ray after ray.
 struct Chunk {
   float4 start[kChunkRays];      // relative to the primitive's position; first step, less the number of the first sample
-  float4 step[kChunkRays];       // ray's step; how much of its one sample, which saturates, counted, or -1
+  float4 step[kChunkRays];       // ray's step; how much of the sample that saturates the ray counted
   float4 cotangent[kChunkRays];
-  // Of each cell: samples that are no whole item yet << 16 | last sample; from kWholeItems on whole items. Then the items in order.
-  unsigned cells[kVoxels];
-  unsigned heads[kChunkSamples / kWarp];  // bits of samples that begin a ray
-  uint16_t samples[kChunkSamples];        // ray << kLinkBits | sample before in the same cell
+  unsigned samples[kChunkSamples];
+  // Of each cell: samples that are no whole item yet << kLink | last sample. Then the items in order: last sample << 3 | samples.
+  uint16_t cells[kCells];
+  // Bits of samples: of a ray the first; those that saturate theirs.
+  unsigned heads[kChunkSamples / kWarp], ends[kChunkSamples / kWarp];
 };
 
 // How much of a chunk is in use; the same in all lanes.
@@ -39,17 +43,8 @@ struct Filled {
   int rays = 0, samples = 0;
 };
 
-__device__ __forceinline__ void PutRay(const Scratch& scratch, const PackedRay& ray, const Pose& pose, float first, float saturation,
-                                       int slot, int sample, Chunk* chunk) {
-  chunk->start[slot] = make_float4(ray.start.x - pose.position[0], ray.start.y - pose.position[1], ray.start.z - pose.position[2],
-                                   first - static_cast<float>(sample));
-  chunk->step[slot] = make_float4(ray.step.x, ray.step.y, ray.step.z, saturation);
-  CopyAsync(chunk->cotangent + slot, scratch.ray_cotangent + ray.at);
-  atomicOr(chunk->heads + sample / kWarp, 1u << (sample % kWarp));
-}
-
-// Adds the tile's samples in the primitive from step `done` on, if they fit; else, to an empty chunk, some of each ray's. Returns
-// whether the tile is finished; `done` is where to go on if not.
+// Adds the tile's samples in the primitive from step `done` of each ray on, as far as there is room. Returns whether the tile is
+// finished; `done` is where to go on if not.
 __device__ __forceinline__ bool FillFromTile(const Scratch& scratch, const PackedRay& ray, int primitive, const Pose& pose, int lane,
                                              float* done, Chunk* chunk, Filled* filled) {
   const float from[3] = {ray.start.x, ray.start.y, ray.start.z}, step[3] = {ray.step.x, ray.step.y, ray.step.z};
@@ -59,64 +54,52 @@ __device__ __forceinline__ bool FillFromTile(const Scratch& scratch, const Packe
   float first, last;
   StepRange(line, end, &first, &last);
   first = fmaxf(first, *done);
-  int count = ray.start.w > 0.0f && first < last ? static_cast<int>(last - first) : 0;
-  if (__ballot_sync(kAllLanes, count > 0) == 0) {
-    *done = 0.0f;
-    return true;
+  const int count = ray.start.w > 0.0f && first < last ? static_cast<int>(last - first) : 0;
+  const unsigned mask = __ballot_sync(kAllLanes, count > 0);
+  *done = 0.0f;
+  if (mask == 0) return true;
+  const int before = InclusiveSum(count, lane) - count, slot = filled->rays + __popc(mask & LanesBelow(lane));
+  const int room = slot < kChunkRays ? kChunkSamples - filled->samples - before : 0;
+  const int taken = max(min(count, room), 0);
+  const unsigned takes = __ballot_sync(kAllLanes, taken > 0), leaves = __ballot_sync(kAllLanes, taken < count);
+  if (taken > 0) {
+    const int sample = filled->samples + before, end_sample = sample + taken - 1;
+    chunk->start[slot] = make_float4(ray.start.x - pose.position[0], ray.start.y - pose.position[1], ray.start.z - pose.position[2],
+                                     first - static_cast<float>(sample));
+    chunk->step[slot] = ray.step;
+    CopyAsync(chunk->cotangent + slot, scratch.ray_cotangent + RayIndex(ray.tile, lane));
+    atomicOr(chunk->heads + sample / kWarp, 1u << (sample % kWarp));
+    if (taken == count && ray.saturation.y == primitive && last == ray.start.w) {
+      atomicOr(chunk->ends + end_sample / kWarp, 1u << (end_sample % kWarp));
+    }
   }
-  bool saturates = count > 0 && ray.saturation.y == primitive && last == ray.start.w;
-  int inclusive = InclusiveSum(count, lane);
-  int total = __shfl_sync(kAllLanes, inclusive, kWarp - 1);
-  const unsigned plain = __ballot_sync(kAllLanes, count > (saturates ? 1 : 0));
-  unsigned single = __ballot_sync(kAllLanes, saturates);
-  if (filled->samples > 0 &&
-      (filled->samples + total > kChunkSamples || filled->rays + __popc(plain) + __popc(single) > kChunkRays)) {
-    return false;
+  if (takes != 0) {
+    filled->rays += __popc(takes);
+    filled->samples += __shfl_sync(kAllLanes, before + taken, 31 - __clz(takes));
   }
-  const bool finished = total <= kChunkSamples;
-  if (!finished) {
-    constexpr int kMost = kChunkSamples / kWarp;
-    saturates = saturates && count <= kMost;
-    count = min(count, kMost);
-    inclusive = InclusiveSum(count, lane);
-    total = __shfl_sync(kAllLanes, inclusive, kWarp - 1);
-    single = __ballot_sync(kAllLanes, saturates);
-  }
-  *done = finished ? 0.0f : first + static_cast<float>(count);
-  const int sample = filled->samples + inclusive - count;
-  int slot = filled->rays + __popc(plain & LanesBelow(lane)) + __popc(single & LanesBelow(lane));
-  if (plain >> lane & 1) PutRay(scratch, ray, pose, first, -1.0f, slot++, sample, chunk);
-  if (saturates) PutRay(scratch, ray, pose, last - 1.0f, ray.step.w, slot, sample + count - 1, chunk);
-  filled->rays += __popc(plain) + __popc(single);
-  filled->samples += total;
-  return finished;
+  if (leaves != 0) *done = first + static_cast<float>(taken);
+  return leaves == 0;
 }
 
 __device__ __forceinline__ void ClearChunk(int lane, Chunk* chunk, Filled* filled) {
-  for (int i = lane; i < kChunkSamples / kWarp; i += kWarp) chunk->heads[i] = 0;
+  for (int i = lane; i < kChunkSamples / kWarp; i += kWarp) chunk->heads[i] = chunk->ends[i] = 0;
   *filled = Filled();
 }
 
-// Where an item is: its cell, its last sample, and how many it has.
-struct Item {
-  int cell, last, count;
+// A sample's cell, kNoCell if it is outside of the box, its ray, and whether it saturates that. `rays`: of those that begin before
+// these 32 samples, the last.
+struct Found {
+  unsigned cell, ray;
+  bool saturates;
 };
 
-__device__ __forceinline__ unsigned PackItem(unsigned cell, unsigned last, unsigned count) {
-  return cell | last << 9 | count << (9 + kLinkBits);
-}
-
-__device__ __forceinline__ Item UnpackItem(unsigned bits) {
-  return {static_cast<int>(bits % kVoxels), static_cast<int>(bits >> 9 & kLinkMask), static_cast<int>(bits >> (9 + kLinkBits))};
-}
-
-// A sample's cell, kVoxels if it is outside of the box, and its ray. `rays`: of those that begin before these 32 samples, the last.
-__device__ __forceinline__ unsigned FindCell(const Pose& pose, int lane, int begin, int samples, const Chunk& chunk, int* rays,
-                                             int* ray) {
-  const unsigned heads = begin < kChunkSamples ? chunk.heads[begin / kWarp] : 0u;
-  *ray = *rays + __popc(heads & (LanesBelow(lane) * 2 + 1));
+__device__ __forceinline__ Found FindCell(const Pose& pose, int lane, int begin, int samples, const Chunk& chunk, int* rays) {
+  const unsigned heads = chunk.heads[begin / kWarp];
+  Found found;
+  found.ray = *rays + __popc(heads & (LanesBelow(lane) * 2 + 1));
+  found.saturates = chunk.ends[begin / kWarp] >> lane & 1;
   *rays += __popc(heads);
-  const float4 start = chunk.start[*ray], by = chunk.step[*ray];
+  const float4 start = chunk.start[found.ray], by = chunk.step[found.ray];
   const float n = start.w + static_cast<float>(begin + lane);
   const float v[3] = {start.x + n * by.x, start.y + n * by.y, start.z + n * by.z};
   float y[3];
@@ -128,82 +111,71 @@ __device__ __forceinline__ unsigned FindCell(const Pose& pose, int lane, int beg
     PlaceAxis8(fminf(fmaxf(y[i], -kInside), kInside), &at[i], &fraction);
   }
   // The sample that saturated the ray was inside, however y rounds here.
-  const bool valid = begin + lane < samples && (Inside(y) || !(by.w < 0.0f));
-  return valid ? (at[2] * 64 + at[1] * 8 + at[0]) % kVoxels : kVoxels;  // kAxisBias is a multiple of that
+  const bool valid = begin + lane < samples && (Inside(y) || found.saturates);
+  found.cell = valid ? (at[2] * 64 + at[1] * 8 + at[0]) % kVoxels : kNoCell;  // kAxisBias is a multiple of that
+  return found;
 }
 
-// Links the samples of each cell, the last one first, and notes whole items. Returns how many of those there are.
-__device__ __forceinline__ int BinSamples(const Pose& pose, int lane, const Filled& filled, Chunk* chunk) {
-  constexpr int kTogether = 2;
-  for (int i = lane; i < kWholeItems / 4; i += kWarp) reinterpret_cast<uint4*>(chunk->cells)[i] = make_uint4(0, 0, 0, 0);
+// Links the samples of each cell, the last one first, and notes those that complete an item.
+__device__ __forceinline__ void BinSamples(const Pose& pose, int lane, const Filled& filled, Chunk* chunk) {
+  for (int i = lane; i < kCells / 8; i += kWarp) reinterpret_cast<uint4*>(chunk->cells)[i] = make_uint4(0, 0, 0, 0);
   __syncwarp();
-  int rays = -1, whole = 0;
+  int rays = -1;
   for (int begin = 0; begin < filled.samples; begin += kTogether * kWarp) {
-    unsigned key[kTogether];
-    int ray[kTogether];
+    Found found[kTogether];
 #pragma unroll
-    for (int b = 0; b < kTogether; ++b) key[b] = FindCell(pose, lane, begin + b * kWarp, filled.samples, *chunk, &rays, &ray[b]);
+    for (int b = 0; b < kTogether; ++b) found[b] = FindCell(pose, lane, begin + b * kWarp, filled.samples, *chunk, &rays);
 #pragma unroll
     for (int b = 0; b < kTogether; ++b) {
-      const int sample = begin + b * kWarp + lane;
-      const unsigned same = __match_any_sync(kAllLanes, key[b]), below = same & LanesBelow(lane);
-      const bool valid = key[b] < kVoxels;
-      const unsigned cell = valid ? chunk->cells[key[b]] : 0u;
-      const unsigned link = below != 0 ? sample - lane + 31 - __clz(below) : cell & kLinkMask;
-      const unsigned count = ((cell >> 16) + __popc(below)) % kItemSamples + 1;
-      const unsigned ends = __ballot_sync(kAllLanes, valid && count == kItemSamples);
-      VoteOrders();
-      chunk->samples[sample] = static_cast<uint16_t>(ray[b] << kLinkBits | link);  // of any: a lane reads one past its last, too
-      if (valid) {
-        if (count == kItemSamples) {
-          chunk->cells[kWholeItems + whole + __popc(ends & LanesBelow(lane))] = PackItem(key[b], sample, kItemSamples);
-        }
-        if (same >> lane == 1) chunk->cells[key[b]] = count % kItemSamples << 16 | sample;
-      }
-      whole += __popc(ends);
+      const unsigned key = found[b].cell, sample = begin + b * kWarp + lane;
+      const unsigned same = __match_any_sync(kAllLanes, key), below = same & LanesBelow(lane);
+      const unsigned cell = chunk->cells[key];
+      const unsigned link = below != 0 ? sample - lane + 31 - __clz(below) : cell & kSampleMask;
+      const unsigned count = ((cell >> kLink) + __popc(below)) % kItemSamples + 1;
+      const bool valid = key != kNoCell, whole = valid && count == kItemSamples;
+      chunk->samples[sample] = key | link << kLink | found[b].ray << kRay | (whole ? 1u << kWhole : 0u) |
+                               (found[b].saturates ? 1u << kSaturates : 0u);
+      __syncwarp();
+      if (valid && same >> lane == 1) chunk->cells[key] = static_cast<uint16_t>((whole ? 0 : count << kLink) | sample);
       __syncwarp();
     }
   }
-  return whole;
 }
 
-// Lists the items: whole ones, then what is left in cells, the most samples first, so that the lanes of a warp that take one each
-// have as much to do; then by index. Returns how many there are.
-__device__ __forceinline__ int ListItems(int lane, int whole, Chunk* chunk) {
-  unsigned word[kCellRows];
-  int rank[kCellRows];
-  int tally = 0;  // lane c < 8: cells with c samples so far
+// Lists the items, the most samples first, so that the lanes of a warp that take one each have as much to do; then by their last
+// sample. Returns how many there are.
+__device__ __forceinline__ int ListItems(int lane, int samples, Chunk* chunk) {
+  constexpr int kGroups = kChunkSamples / kWarp;
+  unsigned ranked[kGroups];  // items of as many samples before << 3 | samples
+  int tally = 0;             // lane c < 8: items of c samples so far
   const unsigned not0 = lane & 1 ? 0u : kAllLanes, not1 = lane & 2 ? 0u : kAllLanes, not2 = lane & 4 ? 0u : kAllLanes;
 #pragma unroll
-  for (int row = 0; row < kCellRows; ++row) {
-    word[row] = chunk->cells[row * kWarp + lane];
-    const unsigned c = word[row] >> 16;
+  for (int g = 0; g < kGroups; ++g) {
+    ranked[g] = 0;
+    if (g * kWarp >= samples) continue;
+    const unsigned sample = g * kWarp + lane, entry = chunk->samples[sample], cell = chunk->cells[entry & kSampleMask];
+    const unsigned left = (cell & kSampleMask) == sample ? cell >> kLink : 0u, c = entry >> kWhole & 1 ? kItemSamples : left;
     const unsigned bit0 = __ballot_sync(kAllLanes, c & 1), bit1 = __ballot_sync(kAllLanes, c & 2), bit2 = __ballot_sync(kAllLanes, c & 4);
     const unsigned same = (bit0 ^ (c & 1 ? 0u : kAllLanes)) & (bit1 ^ (c & 2 ? 0u : kAllLanes)) & (bit2 ^ (c & 4 ? 0u : kAllLanes));
-    rank[row] = __shfl_sync(kAllLanes, tally, c) + __popc(same & LanesBelow(lane));
+    ranked[g] = (__shfl_sync(kAllLanes, tally, c) + __popc(same & LanesBelow(lane))) << 3 | c;
     tally += __popc((bit0 ^ not0) & (bit1 ^ not1) & (bit2 ^ not2));
   }
-  const unsigned items[2] = {chunk->cells[kWholeItems + lane], chunk->cells[kWholeItems + kWarp + lane]};
-  // Cells with more samples come before.
+  // Those of more samples come before.
   const int own = lane >= 1 && lane < 8 ? tally : 0;
   int from = own;
 #pragma unroll
   for (int i = 1; i < 8; i *= 2) from += __shfl_down_sync(kAllLanes, from, i);  // lanes from 8 on hold 0
-  const int cells = __shfl_sync(kAllLanes, from, 1);
-  const int base = whole + from - own;
+  const int items = __shfl_sync(kAllLanes, from, 1), base = from - own;
   __syncwarp();
 #pragma unroll
-  for (int row = 0; row < kCellRows; ++row) {
-    const unsigned c = word[row] >> 16;
-    const int at = __shfl_sync(kAllLanes, base, c) + rank[row];
-    if (c != 0) chunk->cells[at] = PackItem(row * kWarp + lane, word[row] & kLinkMask, c);
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    if (i * kWarp + lane < whole) chunk->cells[i * kWarp + lane] = items[i];
+  for (int g = 0; g < kGroups; ++g) {
+    if (g * kWarp >= samples) continue;
+    const unsigned c = ranked[g] & 7;
+    const unsigned at = __shfl_sync(kAllLanes, base, c) + (ranked[g] >> 3);
+    if (c != 0) chunk->cells[at] = static_cast<uint16_t>((g * kWarp + lane) << 3 | c);
   }
   __syncwarp();
-  return whole + cells;
+  return items;
 }
 
 }  // namespace

@@ -58,6 +58,7 @@ struct Scratch {
   float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
   int2* ray_saturation;                          // [F, tiles, 32]: step, primitive
   float* pose_sums;                              // [slabs, F, K, 12]
+  int32_t* primitive_order;                      // [F, K]: those that probably take longest first
 };
 
 inline int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -153,9 +154,44 @@ __device__ __forceinline__ Pose LoadPose(const Scratch& scratch, int64_t at) {
   return {{p.x, p.y, p.z}, {a.x, a.y, a.z, b.x, b.y, b.z, c.x, c.y, c.z}};
 }
 
+// How far a cone's rays spread, more closely: along `across` and `down`, which are at right angles to its axis and each other, their
+// directions, of length 1, have components of at most `width` and `height`. Not a number where that is not known.
+struct Spread {
+  float3 across, down;
+  float width, height;
+};
+
+__device__ __forceinline__ Spread NoSpread() {
+  return {make_float3(0.0f, 0.0f, 0.0f), make_float3(0.0f, 0.0f, 0.0f), NAN, NAN};
+}
+
+__device__ __forceinline__ float Dot3(const float* row, const float3& v) { return row[0] * v.x + row[1] * v.y + row[2] * v.z; }
+
+// Whether the box lies beside all rays that go no farther than `reach`, seen along `across` or `down`. `v` is the cone's apex relative to the
+// box's centre, `lengths` are those of the matrix's rows. The box's half-axes are the columns of the matrix's inverse, whatever the matrix.
+__device__ __forceinline__ bool MissesShadow(const Cone& cone, const Spread& rays, const float* matrix, const float v[3],
+                                             const float lengths[3], float reach) {
+  float width = 0.0f, height = 0.0f, size = 0.0f, determinant = 0.0f;
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {
+    const float *a = matrix + (i + 1) % 3 * 3, *b = matrix + (i + 2) % 3 * 3;
+    const float axis[3] = {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};  // times the determinant
+    width += fabsf(Dot3(axis, rays.across)), height += fabsf(Dot3(axis, rays.down));
+    size += lengths[(i + 1) % 3] * lengths[(i + 2) % 3];
+    if (i == 0) determinant = fabsf(matrix[0] * axis[0] + matrix[1] * axis[1] + matrix[2] * axis[2]);
+  }
+  if (!(determinant > 0.01f * lengths[0] * lengths[1] * lengths[2])) return false;  // almost flat: rounding could hide it
+  const float inverse = Reciprocal(determinant), x = fabsf(Dot3(v, rays.across)), y = fabsf(Dot3(v, rays.down));
+  const float slack = cone.radius + size * inverse * 1e-4f + (x + y + reach) * 4e-6f;
+  return x > width * inverse + rays.width * reach + slack || y > height * inverse + rays.height * reach + slack;
+}
+
 // Whether rays of the cone may meet the box: narrows the distances that Touches found. In box coordinates no ray is farther from
 // the cone's axis, at equal distances from their origins, than `spread` times the length of the matrix's row.
-__device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, float* nearest, float* farthest) {
+template <bool kClosely>
+__device__ __forceinline__ bool TouchesBox(const Cone& cone, const Spread& rays, const Pose& pose, float* nearest, float* farthest) {
+  const float flat = 1.000001f - cone.cosine, reach = *farthest * 1.00001f;
+  float lengths[3];
   const float spread = cone.radius + *farthest * cone.sine * rsqrtf(0.5f + 0.5f * cone.cosine) * 1.00001f;
   const float v[3] = {cone.apex.x - pose.position[0], cone.apex.y - pose.position[1], cone.apex.z - pose.position[2]};
 #pragma unroll
@@ -165,12 +201,23 @@ __device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, f
     const float slope = row[0] * cone.axis.x + row[1] * cone.axis.y + row[2] * cone.axis.z;
     const float length = SquareRoot(row[0] * row[0] + row[1] * row[1] + row[2] * row[2]);
     const float size = fabsf(row[0] * v[0]) + fabsf(row[1] * v[1]) + fabsf(row[2] * v[2]);
-    const float bound = 1.0001f + spread * length + size * 2e-6f;
+    lengths[i] = length;
+    float grown = spread * length;
+    if constexpr (kClosely) {
+      const float x = fabsf(Dot3(row, rays.across)), y = fabsf(Dot3(row, rays.down));
+      grown = fminf(cone.radius * length + reach * (rays.width * x + rays.height * y + flat * fabsf(slope)), grown);
+    }
+    const float bound = 1.0001f + grown + size * 2e-6f;
     const float inverse = Reciprocal(slope), a = (-bound - start) * inverse, b = (bound - start) * inverse;
     *nearest = fmaxf(fminf(a, b), *nearest);  // a NaN bounds nothing
     *farthest = fminf(fmaxf(a, b), *farthest);
   }
+  if (kClosely && MissesShadow(cone, rays, pose.matrix, v, lengths, reach)) return false;
   return !(*nearest > *farthest) && !(*nearest > cone.far);
+}
+
+__device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, float* nearest, float* farthest) {
+  return TouchesBox<false>(cone, Spread(), pose, nearest, farthest);
 }
 
 // Tiles of a block are numbered in Z-order, so that those that follow each other share primitives. Row and column of a tile among 8
@@ -229,8 +276,7 @@ __device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
   return ray;
 }
 
-// Poses, spheres and the cones of tiles and blocks; with a cotangent also those of regions, and the rays as the backward pass reads
-// them.
+// Poses, spheres and the cones of tiles and blocks; with a cotangent also the rays as the backward pass reads them.
 void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream);
 
 // Lists of at most `capacity` primitives for each block.

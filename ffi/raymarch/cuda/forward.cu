@@ -187,13 +187,14 @@ __device__ __forceinline__ float3 Reference(const MarchRay& ray, int lane, int s
 // Lists the tile's candidates from step *next on; returns the step up to which the list holds them. *next becomes the first with
 // samples, as far as known.
 template <int kTileSlots>
-__device__ __forceinline__ int ListFrom(const Scratch& scratch, const Source& block, int lane, WindowScratch<kTileSlots>* own,
-                                        Source* source, int* next) {
+__device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scratch, const Source& block, int64_t pixel, int lane,
+                                        WindowScratch<kTileSlots>* own, Source* source, int* next) {
   const int from = *next;
+  const Spread rays = SpreadOf(scene, LoadCone(scratch.tiles, block.cone), pixel);
   for (int span = kMaxSteps; span > 0; span = span > 512 ? 512 : span / 2) {
     const int until = min(from + span, kMaxSteps);
     int first;
-    const int count = ListForTile(scratch, block, from, until, lane, reinterpret_cast<int*>(own->change), &own->list, &first);
+    const int count = ListForTile(scratch, block, rays, from, until, lane, reinterpret_cast<int*>(own->change), &own->list, &first);
     if (count < 0) continue;
     source->tile = &own->list;
     source->count = count;
@@ -216,7 +217,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
     if (next >= until) {
       if (until == kMaxSteps) return;
       next = until;
-      until = ListFrom(scratch, block, lane, own, &source, &next);
+      until = ListFrom(scene, scratch, block, ray->pixel, lane, own, &source, &next);
       continue;
     }
     window.begin = next;

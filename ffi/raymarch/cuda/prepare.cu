@@ -81,14 +81,6 @@ __global__ void __launch_bounds__(kThreads, kPrepareBlocks)
   if (lane == 0) StoreCone(scratch.blocks, block, merged);
 }
 
-__global__ void __launch_bounds__(kWarp) BoundRegions(Scratch scratch) {
-  const int64_t region = blockIdx.x;
-  Cone own = NoCone();
-  if (threadIdx.x < kRegionBlockCount) own = LoadCone(scratch.blocks, region * kRegionBlockCount + threadIdx.x);
-  const Cone merged = MergeCone(own);
-  if (threadIdx.x == 0) StoreCone(scratch.regions, region, merged);
-}
-
 }  // namespace
 
 void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream) {
@@ -100,7 +92,6 @@ void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scra
     LaunchKernel(PrepareScene<false>, launches, kThreads, 0, stream, scene, Cotangent{}, scratch, grid, poses, pose_blocks);
   } else {
     LaunchKernel(PrepareScene<true>, launches, kThreads, 0, stream, scene, *cotangent, scratch, grid, poses, pose_blocks);
-    LaunchKernel(BoundRegions, static_cast<unsigned>(s.frames * grid.regions), kWarp, 0, stream, scratch);
   }
 }
 

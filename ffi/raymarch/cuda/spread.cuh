@@ -1,10 +1,8 @@
 // Spreading samples' gradients over voxels in shared memory.
 //
 // Ownership: the 8 voxels around a sample have the 8 combinations of odd and even x, y, z. A combination ("class") and a channel
-// belong to one lane, whatever the sample. Each warp has a copy of the gradient; copies are summed at the end, in a fixed order.
+// belong to one lane, whatever the sample.
 #pragma once
-
-#include <type_traits>
 
 #include "sample.cuh"
 
@@ -23,21 +21,12 @@ struct Target {
   int cells;    // half * half * slices / 2
 };
 
-// Samples whose gradient is spread: offset in bytes of the class cell of odd voxels, and in the upper half what that of the even
-// voxels is more by along each axis; weights of the even and odd voxels.
-struct Spread {
-  float4 place[kWarp];  // offsets (bits), weights of the even voxels x, y, z
+// Samples whose gradient is spread.
+struct SpreadBatch {
+  float4 even[kWarp];   // index of the class cell of odd voxels (bits), weights of the even voxels x, y, z
+  float4 odd[kWarp];    // by which axes that of the even voxels is one more (bits), weights of the odd voxels
   float4 value[kWarp];  // the gradient by channel
 };
-
-struct SpreadAnywhere {
-  float4 even[kWarp];  // as Spread::place
-  float4 odd[kWarp];   // flags (bits), weights of the odd voxels
-  float4 value[kWarp];
-};
-
-template <int kSide>
-using SpreadOf = std::conditional_t<(kSide > 0), Spread, SpreadAnywhere>;
 
 // Index and weights of the even and odd voxels along an axis, for voxels from `begin` to `end`; others get no weight.
 __device__ __forceinline__ void SplitAxis(int lower, float fraction, bool touches, int begin, int end, int* odd, int* more,
@@ -52,8 +41,8 @@ __device__ __forceinline__ void SplitAxis(int lower, float fraction, bool touche
   *odd_weight = odd_in ? (lower & 1 ? 1.0f - fraction : fraction) : 0.0f;
 }
 
-__device__ __forceinline__ void RecordAnywhere(const Cell& cell, const float4& value, const Target& target, int slab_begin,
-                                               SpreadAnywhere* spread, int slot) {
+__device__ __forceinline__ void Record(const Cell& cell, const float4& value, const Target& target, int slab_begin,
+                                               SpreadBatch* spread, int slot) {
   int odd = 0, more = 0, stride = 1;
   float even_weight[3], odd_weight[3];
 #pragma unroll
@@ -74,25 +63,13 @@ __device__ __forceinline__ void RecordAnywhere(const Cell& cell, const float4& v
 struct Owner {
   int channel;
   bool odd[3];
-  float sign[3], constant[3];  // weight of a voxel from that of the even one
   float* own;
 
   __device__ __forceinline__ Owner(int lane, float* copy) : channel(lane % 4), own(copy + lane) {
-    for (int i = 0; i < 3; ++i) {
-      odd[i] = lane / 4 >> i & 1;
-      sign[i] = odd[i] ? -1.0f : 1.0f;
-      constant[i] = odd[i] ? 1.0f : 0.0f;
-    }
+    for (int i = 0; i < 3; ++i) odd[i] = lane / 4 >> i & 1;
   }
 
-  __device__ __forceinline__ void Find(const Spread& spread, int slot, const Target&, float** place, float* weight) const {
-    const float4 p = spread.place[slot];
-    const unsigned bits = __float_as_uint(p.x), mask = ((odd[0] ? 0 : 1) | (odd[1] ? 0 : 4) | (odd[2] ? 0 : 16)) * (kWarp * 4);
-    *place = reinterpret_cast<float*>(reinterpret_cast<char*>(own) + ((bits & 0xffff) + (bits >> 16 & mask)));
-    *weight = (p.y * sign[0] + constant[0]) * (p.z * sign[1] + constant[1]) * (p.w * sign[2] + constant[2]);
-  }
-
-  __device__ __forceinline__ void Find(const SpreadAnywhere& spread, int slot, const Target& target, float** place,
+  __device__ __forceinline__ void Find(const SpreadBatch& spread, int slot, const Target& target, float** place,
                                        float* weight) const {
     const float4 even = spread.even[slot], odds = spread.odd[slot];
     const int more = __float_as_int(odds.x);
@@ -105,8 +82,7 @@ struct Owner {
   }
 
   // Adds `count` samples' gradients, two at a time; the slot after an odd number of them must hold zeros.
-  template <class AnySpread>
-  __device__ __forceinline__ void Add(const AnySpread& spread, int count, const Target& target) const {
+  __device__ __forceinline__ void Add(const SpreadBatch& spread, int count, const Target& target) const {
     for (int slot = 0; slot < count; slot += 2) {
       float *first, *second, first_weight, second_weight;
       Find(spread, slot, target, &first, &first_weight);

@@ -24,20 +24,21 @@ struct Staged {
 
 // A lane's ray of a tile, loaded while the tile before is being worked on.
 struct PackedRay {
-  int64_t at;
+  unsigned tile;  // no scene that fits a memory has 2^32 of them
   float4 start, step;
   int2 saturation;
 };
 
-__device__ __forceinline__ PackedRay LoadPacked(const Scratch& scratch, int64_t tile, int lane) {
-  const int64_t at = tile * kWarp + lane;
-  return {at, scratch.ray_start[at], scratch.ray_step[at], scratch.ray_saturation[at]};
+__device__ __forceinline__ int64_t RayIndex(unsigned tile, int lane) { return static_cast<int64_t>(tile) * kWarp + lane; }
+
+__device__ __forceinline__ PackedRay LoadPacked(const Scratch& scratch, unsigned tile, int lane) {
+  const int64_t at = RayIndex(tile, lane);
+  return {tile, scratch.ray_start[at], scratch.ray_step[at], scratch.ray_saturation[at]};
 }
 
 // Stages the tile's rays that have samples in the primitive, after those staged before.
 __device__ __forceinline__ void StageTile(const Scratch& scratch, const PackedRay& ray, int primitive, const Pose& pose, int lane,
                                           Stage* stage, Staged* staged) {
-  const int64_t at = ray.at;
   const float4 start = ray.start, by = ray.step;
   const int2 saturation = ray.saturation;
   const float from[3] = {start.x, start.y, start.z}, step[3] = {by.x, by.y, by.z};
@@ -54,7 +55,7 @@ __device__ __forceinline__ void StageTile(const Scratch& scratch, const PackedRa
     const int slot = staged->rays + __popc(mask & LanesBelow(lane));
     stage->start[slot] = make_float4(start.x - pose.position[0], start.y - pose.position[1], start.z - pose.position[2], first);
     stage->step[slot] = by;
-    stage->cotangent[slot] = scratch.ray_cotangent[at];
+    stage->cotangent[slot] = scratch.ray_cotangent[RayIndex(ray.tile, lane)];
     stage->offset[slot] = staged->samples + inclusive - count;
     stage->saturation[slot] = saturation.y == primitive ? saturation.x : -1;
   }
@@ -82,7 +83,7 @@ __device__ __forceinline__ void Carry(int lane, int begin, Stage* stage, Staged*
   __syncwarp();
 }
 
-__device__ __forceinline__ bool MayMeet(const Cones& cones, int64_t i, const float4& sphere, const Pose& pose) {
+__device__ __forceinline__ bool MayMeet(const Cones& cones, unsigned i, const float4& sphere, const Pose& pose) {
   const Cone cone = LoadCone(cones, i);
   float nearest, farthest;
   return Touches(cone, sphere, &nearest, &farthest) && TouchesBox(cone, pose, &nearest, &farthest);
@@ -90,30 +91,40 @@ __device__ __forceinline__ bool MayMeet(const Cones& cones, int64_t i, const flo
 
 // Goes through the blocks of a frame whose rays may meet a primitive, in order; the same in all lanes and warps.
 struct Walk {
-  int64_t frame, next = 0;                // region of the frame to test next
-  int64_t first_region, first_block = 0;  // what the masks' bits count from
+  unsigned next, regions_end;  // regions of the frame to test
+  unsigned first_region;       // what the bits of `regions` count from
+  unsigned first_block = 0, second_block = 0;  // the blocks of two regions: what the lower and the upper bits of `blocks` count from
   unsigned regions = 0, blocks = 0;
 
-  __device__ __forceinline__ Walk(int64_t of_frame, const Grid& grid) : frame(of_frame), first_region(of_frame * grid.regions) {}
+  __device__ __forceinline__ Walk(unsigned frame, const Grid& grid) {
+    const unsigned of_frame = static_cast<unsigned>(grid.regions);
+    first_region = next = frame * of_frame;
+    regions_end = next + of_frame;
+  }
 
   // Finds the next block, and a mask of its tiles; false if there is none.
-  __device__ __forceinline__ bool Next(const Scratch& scratch, const Grid& grid, const float4& sphere, const Pose& pose, int lane,
-                                       int64_t* block, unsigned* tiles) {
+  __device__ __forceinline__ bool Next(const Scratch& scratch, const float4& sphere, const Pose& pose, int lane, unsigned* block,
+                                       unsigned* tiles) {
     for (;;) {
       while (blocks == 0) {
         while (regions == 0) {
-          if (next >= grid.regions) return false;
-          first_region = frame * grid.regions + next;
-          const bool in = next + lane < grid.regions;
+          if (next >= regions_end) return false;
+          first_region = next;
+          const bool in = next + lane < regions_end;
           regions = __ballot_sync(kAllLanes, in && MayMeet(scratch.regions, first_region + (in ? lane : 0), sphere, pose));
           next += kWarp;
         }
-        first_block = (first_region + FirstLane(regions)) * kRegionBlockCount;
+        static_assert(2 * kRegionBlockCount == kWarp, "a warp looks through two regions");
+        first_block = second_block = (first_region + FirstLane(regions)) * kRegionBlockCount;
         regions &= regions - 1;
-        const bool mine = lane < kRegionBlockCount && MayMeet(scratch.blocks, first_block + lane % kRegionBlockCount, sphere, pose);
-        blocks = __ballot_sync(kAllLanes, mine);
+        const bool two = regions != 0;
+        if (two) second_block = (first_region + FirstLane(regions)) * kRegionBlockCount;
+        regions &= regions - 1;
+        const unsigned mine = (lane < kRegionBlockCount ? first_block : second_block) + lane % kRegionBlockCount;
+        blocks = __ballot_sync(kAllLanes, (two || lane < kRegionBlockCount) && MayMeet(scratch.blocks, mine, sphere, pose));
       }
-      *block = first_block + FirstLane(blocks);
+      const int bit = FirstLane(blocks);
+      *block = (bit < kRegionBlockCount ? first_block : second_block) + bit % kRegionBlockCount;
       blocks &= blocks - 1;
       *tiles = __ballot_sync(kAllLanes, MayMeet(scratch.tiles, *block * kBlockTileCount + lane, sphere, pose));
       if (*tiles != 0) return true;

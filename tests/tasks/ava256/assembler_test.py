@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ava_jax.tasks.ava256.assembler import Assembler, rotation_matrix
-from ava_jax.tasks.ava256.decoders import Geometry, slab_to_primitives
+from ava_jax.tasks.ava256.decoders import Geometry
+from ava_jax.tasks.ava256.voxels import slab_to_primitives
 from ava_jax.tasks.ava256.sizes import Sizes
 
 SIZES = Sizes(per_side=32, depth=8, texture=256, width=1.0, precision="float32")

@@ -9,8 +9,8 @@ from small_head import assets, batch, config
 
 from ava_jax.core.variables import Constant, Running
 from ava_jax.tasks.ava256 import appearance
-from ava_jax.tasks.ava256.assembler import template
 from ava_jax.tasks.ava256.model import AvatarCodec
+from ava_jax.tasks.ava256.voxels import template
 
 FULL = dict(primitives_per_side=128, primitive_side=8, texture_size=1024, width=1.0)
 

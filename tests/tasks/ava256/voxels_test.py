@@ -1,0 +1,77 @@
+"""Slabs to voxels by the kernels and written out, against the layers one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ava_jax.nn import conv
+from ava_jax.tasks.ava256 import voxels
+from ava_jax.tasks.ava256.voxels import LOG_OPACITY_SCALE, Slab, template
+
+
+def slabs(side, frames=2):
+    """Colours about half of which are below 0, opacities of several sizes."""
+    keys = iter(jax.random.split(jax.random.key(0), 6))
+
+    def slab(channels, scale):
+        blocks = scale * jax.random.normal(next(keys), (frames, side // 2 + 1, side // 2 + 1, 4 * channels))
+        bias, texels = (scale * jax.random.normal(next(keys), shape) for shape in ((channels,), (side, side, channels)))
+        return Slab(blocks.astype(jnp.bfloat16), bias, texels)
+
+    return slab(24, 4.0), slab(8, 5.0)
+
+
+def cotangent(side, frames=2):
+    return jax.random.normal(jax.random.key(1), (frames, (side // 8) ** 2, 8, 8, 8, 4))
+
+
+def one_by_one(colour, opacity):
+    values = (conv.interleaved(s.blocks).astype(jnp.float32) + s.bias + s.texels for s in (colour, opacity))
+    colour, opacity = values
+    return template(colour, LOG_OPACITY_SCALE * opacity, 8)
+
+
+def assert_close(ours, wanted):
+    """To float32, or to bfloat16 for what is kept in it."""
+    assert jax.tree.structure(ours) == jax.tree.structure(wanted)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted)):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        bound = 1e-2 if a.dtype == jnp.bfloat16 else 1e-5
+        a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+        np.testing.assert_allclose(a, b, rtol=bound, atol=bound * np.abs(b).mean())
+
+
+def test_slabs_and_their_gradients_are_the_layers_one_by_one():
+    ours, transpose = jax.vjp(voxels.template_of_slabs, *slabs(64))
+    wanted, wanted_transpose = jax.vjp(one_by_one, *slabs(64))
+    assert_close(ours, wanted)
+    assert_close(transpose(cotangent(64)), wanted_transpose(cotangent(64)))
+
+
+def test_forward_kernel():
+    assert_close(voxels.forward_kernel(*slabs(128), interpret=True), one_by_one(*slabs(128)))
+
+
+def test_backward_kernel():
+    rgba = one_by_one(*slabs(128))
+    ours = voxels.backward_kernel(rgba, cotangent(128), interpret=True)
+    assert_close(ours, voxels._backward_plain(rgba, cotangent(128)))
+
+
+@pytest.mark.parametrize("dtype, frames, side, depth", [(jnp.float32, 1, 64, 8), (jnp.bfloat16, 17, 64, 8), (jnp.bfloat16, 1, 64, 4)])
+def test_kernels_are_for_bfloat16_few_frames_and_boxes_of_eight(dtype, frames, side, depth):
+    assert voxels.applies(jnp.bfloat16, 1, 64, 8)
+    assert not voxels.applies(dtype, frames, side, depth)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("side, frames", [(128, 3), (1024, 4)])
+def test_on_a_gpu(side, frames):
+    if jax.default_backend() != "gpu":
+        pytest.skip("needs an NVIDIA GPU")
+    colour, opacity = slabs(side, frames)
+    rgba = jax.jit(one_by_one)(colour, opacity)
+    assert_close(jax.jit(voxels.forward_kernel)(colour, opacity), rgba)
+    given = cotangent(side, frames)
+    assert_close(jax.jit(voxels.backward_kernel)(rgba, given), jax.jit(voxels._backward_plain)(rgba, given))
