@@ -33,7 +33,7 @@ struct Sample {
   float4 voxel[kSide == 8 ? 8 : 1];
   float x, y, z;  // weights of the latter voxels along each axis; along x of those read second
   float opacity;  // alpha that a density of 1 adds
-  int step, slot;
+  int step, primitive;
 };
 
 // The 8 voxels around y, all |y| < 1. `voxel` is the primitive's first in its frame's template. The L1 serves the words of a
@@ -99,10 +99,15 @@ struct Walk {
   int step;
 };
 
+// Where a sample lies in its primitive's box.
+struct Place {
+  float y[3];
+  int step, primitive;
+};
+
 // The walk's next sample; false if there is none.
-template <int kSide, bool kHasWarp, int kTileSlots>
-__device__ __forceinline__ bool NextSample(const Scene& scene, int64_t first_primitive, int lane, const WindowScratch<kTileSlots>& own,
-                                           Walk* walk, Sample<kSide>* sample) {
+template <int kTileSlots>
+__device__ __forceinline__ bool NextSample(int lane, const WindowScratch<kTileSlots>& own, Walk* walk, Place* place) {
   while ((walk->steps | walk->left) != 0) {
     if (walk->left == 0) {
       const int next = FirstLane(walk->steps);
@@ -117,19 +122,17 @@ __device__ __forceinline__ bool NextSample(const Scene& scene, int64_t first_pri
     const float along = static_cast<float>(walk->step);
     const float at[3] = {walk->start[0] + along * walk->by[0], walk->start[1] + along * walk->by[1],
                          walk->start[2] + along * walk->by[2]};
-    const float y[3] = {Along(own.row[slot][0], at), Along(own.row[slot][1], at), Along(own.row[slot][2], at)};
-    if (!InsideBox(y)) continue;
-    ReadSample<kSide, kHasWarp>(scene, first_primitive, own.primitive[slot], y, sample);
-    sample->opacity = Fade(y) * scene.step_size;
-    sample->step = walk->step, sample->slot = slot;
-    return true;
+#pragma unroll
+    for (int i = 0; i < 3; ++i) place->y[i] = Along(own.row[slot][i], at);
+    place->step = walk->step, place->primitive = own.primitive[slot];
+    if (InsideBox(place->y)) return true;
   }
   return false;
 }
 
 // Adds a sample to its ray; returns whether that saturates it.
 template <int kSide>
-__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide>& sample, int base, const int* primitives, Ray* ray) {
+__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide>& sample, int base, Ray* ray) {
   const float4 value = Interpolate(sample);
   const float alpha = value.w * sample.opacity, before = ray->rgba.w, after = before + alpha;
   const bool saturates = after >= 1.0f;  // never where it is not a number
@@ -143,7 +146,7 @@ __device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide
   ray->march.count = 0.0f;
   ray->saturated = true;
   reinterpret_cast<float4*>(image.saturation)[ray->pixel] = make_float4(value.x, value.y, value.z, part);
-  reinterpret_cast<int2*>(image.saturation_at)[ray->pixel] = make_int2(base + sample.step, primitives[sample.slot]);
+  reinterpret_cast<int2*>(image.saturation_at)[ray->pixel] = make_int2(base + sample.step, sample.primitive);
   return true;
 }
 
@@ -167,9 +170,15 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
   }
   walk.inside = walk.left = 0;
   walk.step = -2;
-  Sample<kSide> sample;
-  while (NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &sample)) {
-    if (Composite(image, sample, window.base, own->primitive, ray)) break;
+  Place place;
+  // The next sample is looked for while a sample's voxels are on their way.
+  for (bool more = NextSample(lane, *own, &walk, &place); more;) {
+    Sample<kSide> sample;
+    ReadSample<kSide, kHasWarp>(scene, first_primitive, place.primitive, place.y, &sample);
+    sample.opacity = Fade(place.y) * scene.step_size;
+    sample.step = place.step, sample.primitive = place.primitive;
+    more = NextSample(lane, *own, &walk, &place);
+    if (Composite(image, sample, window.base, ray)) break;
   }
   __syncwarp();
   return true;
