@@ -72,14 +72,21 @@ __device__ __forceinline__ Spread SpreadOf(const Scene& scene, const Cone& cone,
 
 // Lists the candidates with samples at steps from <= n < until; returns how many there are, or -1 if the list has no room. `queue`
 // has room for 64. *first gets the first step with samples, kMaxSteps if there is none.
-__device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, const Spread& rays, int from, int until,
+__device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, const Cone& cone, const Spread& rays, int from, int until,
                                            int lane, int* queue, TileList* tile, int* first) {
-  const Cone cone = LoadCone(scratch.tiles, source.cone);
   int kept = 0, waiting = 0, least = kMaxSteps;
+  const auto candidate = [&](int i) { return Candidate(source, min(i + lane, source.count - 1)); };
+  // What is looked at next is on its way: the sphere of the next candidate, the number of the one after it.
+  int next = candidate(0), after = candidate(kWarp);
+  float4 next_sphere = scratch.spheres[source.first_primitive + next];
   for (int i = 0; i < source.count; i += kWarp) {
-    const int k = Candidate(source, min(i + lane, source.count - 1));
+    const int k = next;
+    const float4 sphere = next_sphere;
+    next = after;
+    next_sphere = scratch.spheres[source.first_primitive + next];
+    after = candidate(i + 2 * kWarp);
     float nearest, farthest;
-    const bool near = i + lane < source.count && Touches(cone, scratch.spheres[source.first_primitive + k], &nearest, &farthest);
+    const bool near = i + lane < source.count && Touches(cone, sphere, &nearest, &farthest);
     const unsigned nears = __ballot_sync(kAllLanes, near);
     // Those whose spheres touch wait, to test 32 boxes at once.
     if (near) queue[waiting + __popc(nears & LanesBelow(lane))] = k;

@@ -2,9 +2,12 @@
 //
 // Steps go by in windows. In a window the tile's primitives have slots; a lane finds at which steps its ray enters and leaves each,
 // then goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
+#include <algorithm>
+
 #include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
+#include "queue.cuh"
 #include "sample.cuh"
 #include "window.cuh"
 
@@ -12,11 +15,12 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kMarchWarps = 4;
-constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
 constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
+// Of a thread block, of which a multiprocessor holds one: 96 registers a thread, or 128.
+template <int kTileSlots>
+constexpr int kMarchWarps = kTileSlots == kFewSlots ? 20 : 16;
 constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
 
 // A lane's ray. What saturated it is written as soon as it is known.
@@ -41,16 +45,16 @@ struct Sample {
 // meet in a bank.
 __device__ __forceinline__ void ReadVoxels(const float4* voxels, unsigned voxel, const float y[3], Sample<8>* sample) {
   const Cell8 cell = PlaceInside8(y);
-  const float4* lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
+  const unsigned lower = cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73);
   const unsigned odd = (cell.y ^ cell.z) & 1;
   sample->x = odd ? 1.0f - cell.fx : cell.fx;
-  const float4* one = lower + odd;
-  const float4* other = lower + (odd ^ 1);
+  const float4* one = voxels + (lower + odd);
+  const float4* other = voxels + (lower + (odd ^ 1));
   sample->y = cell.fy, sample->z = cell.fz;
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
-    sample->voxel[2 * row] = __ldg(one + (row >> 1) * 64 + (row & 1) * 8);
-    sample->voxel[2 * row + 1] = __ldg(other + (row >> 1) * 64 + (row & 1) * 8);
+    sample->voxel[2 * row] = LoadRow(one + (row >> 1) * 64 + (row & 1) * 8);
+    sample->voxel[2 * row + 1] = LoadRow(other + (row >> 1) * 64 + (row & 1) * 8);
   }
 }
 
@@ -69,17 +73,21 @@ __device__ __forceinline__ float4 Interpolate(const Sample<8>& sample) {
 
 __device__ __forceinline__ float4 Interpolate(const Sample<0>& sample) { return sample.voxel[0]; }
 
-// Starts to read colour and density at y, all |y| < 1.
+template <int kSide>
+__device__ __forceinline__ int64_t VoxelsEach(const Scene& scene) {
+  return kSide == 8 ? 512 : scene.shape.side * scene.shape.side * scene.shape.side;
+}
+
+// Starts to read colour and density at y, all |y| < 1. `frame` is the first voxel of the frame's templates.
 template <int kSide, bool kHasWarp>
-__device__ __forceinline__ void ReadSample(const Scene& scene, int64_t first_primitive, int primitive, const float y[3],
-                                           Sample<kSide>* sample) {
-  const float4* all = reinterpret_cast<const float4*>(scene.rgba);
+__device__ __forceinline__ void ReadSample(const Scene& scene, const float4* frame, int64_t first_primitive, int primitive,
+                                           const float y[3], Sample<kSide>* sample) {
   if constexpr (kSide == 8) {
-    ReadVoxels(all + first_primitive * 512, static_cast<unsigned>(primitive) * 512, y, sample);
+    ReadVoxels(frame, static_cast<unsigned>(primitive) * 512, y, sample);
   } else {
     const int side = scene.shape.side;
     const int64_t at = first_primitive + primitive;
-    const float4* voxels = all + at * (side * side * side);
+    const float4* voxels = frame + primitive * VoxelsEach<kSide>(scene);
     if constexpr (!kHasWarp) {
       sample->voxel[0] = ReadCell(voxels, side, PlaceInside(y, side));
     } else {
@@ -171,10 +179,14 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
   walk.inside = walk.left = 0;
   walk.step = -2;
   Place place;
+  const float4* frame = reinterpret_cast<const float4*>(scene.rgba) + first_primitive * VoxelsEach<kSide>(scene);
+#ifdef __CUDACC__
+  asm("" : "+l"(frame));  // not to be computed anew for each sample
+#endif
   // The next sample is looked for while a sample's voxels are on their way.
   for (bool more = NextSample(lane, *own, &walk, &place); more;) {
     Sample<kSide> sample;
-    ReadSample<kSide, kHasWarp>(scene, first_primitive, place.primitive, place.y, &sample);
+    ReadSample<kSide, kHasWarp>(scene, frame, first_primitive, place.primitive, place.y, &sample);
     sample.opacity = Fade(place.y) * scene.step_size;
     sample.step = place.step, sample.primitive = place.primitive;
     more = NextSample(lane, *own, &walk, &place);
@@ -196,21 +208,25 @@ __device__ __forceinline__ float3 Reference(const MarchRay& ray, int lane, int s
 // Lists the tile's candidates from step *next on; returns the step up to which the list holds them. *next becomes the first with
 // samples, as far as known.
 template <int kTileSlots>
-__device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scratch, const Source& block, int64_t pixel, int lane,
+__device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scratch, const Source& block, int64_t pixel, float end, int lane,
                                         WindowScratch<kTileSlots>* own, Source* source, int* next) {
   const int from = *next;
-  const Spread rays = SpreadOf(scene, LoadCone(scratch.tiles, block.cone), pixel);
+  const Cone cone = BoundTile(scene, pixel, end);
+  const Spread rays = SpreadOf(scene, cone, pixel);
   for (int span = kMaxSteps; span > 0; span = span > 512 ? 512 : span / 2) {
     const int until = min(from + span, kMaxSteps);
     int first;
-    const int count = ListForTile(scratch, block, rays, from, until, lane, reinterpret_cast<int*>(own->change), &own->list, &first);
+    const int count = ListForTile(scratch, block, cone, rays, from, until, lane, reinterpret_cast<int*>(own->change), &own->list, &first);
     if (count < 0) continue;
     source->tile = &own->list;
     source->count = count;
     *next = max(from, first);
     return until;
   }
-  *source = block;  // more at one step than have room
+  // More at one step than have room: they are looked at again for each window.
+  if (lane == 0) StoreCone(scratch.tiles, block.cone, cone);
+  __syncwarp();
+  *source = block;
   return kMaxSteps;
 }
 
@@ -226,7 +242,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
     if (next >= until) {
       if (until == kMaxSteps) return;
       next = until;
-      until = ListFrom(scene, scratch, block, ray->pixel, lane, own, &source, &next);
+      until = ListFrom<kTileSlots>(scene, scratch, block, ray->pixel, ray->march.count, lane, own, &source, &next);
       continue;
     }
     window.begin = next;
@@ -244,7 +260,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
       for (int done = 0; done < filled;) {
         const bool single = window.end - window.begin == 1;  // goes by in groups that any ray has room for
         const int last = single ? min(done + kRaySlots, filled) : filled;
-        if (MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
+        if (MarchWindow<kSide, kHasWarp, kTileSlots>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
           done = last;
         } else {
           halve();
@@ -257,43 +273,56 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
 }
 
 template <int kSide, bool kHasWarp, int kTileSlots>
-__global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
+__global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   AVA_DYNAMIC_SHARED(memory);
+  __shared__ Queue queue;
+  if (threadIdx.x == 0) queue = {0, 0, 0};
+  __syncthreads();
   const int lane = threadIdx.x % kWarp;
-  const unsigned warp = blockIdx.x * kMarchWarps + threadIdx.x / kWarp;
-  const int block = scratch.order[warp / kBlockTileCount];
-  const int64_t tile = static_cast<int64_t>(block) * kBlockTileCount + warp % kBlockTileCount;
-  const int64_t frame = static_cast<unsigned>(block) / static_cast<unsigned>(grid.blocks);
-  Ray ray = {};
-  ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
-  const int listed = scratch.list_counts[block];
-  if (listed != 0) {
-    ray.march = LoadRay(scene, ray.pixel);
-    // Known not to be computed anew wherever it is used.
-    unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
-    asm("" : "+r"(own));
-    const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
-                           frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
-    const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
-    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, lane, window, &ray);
+  // Known not to be computed anew wherever it is used.
+  unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
+  asm("" : "+r"(own));
+  for (;;) {
+    const int nth = DrawTile(scratch, static_cast<int>(scene.shape.frames * grid.blocks), lane, &queue);
+    if (nth < 0) return;
+    const int block = scratch.order[nth / kBlockTileCount];
+    const int64_t tile = static_cast<int64_t>(block) * kBlockTileCount + nth % kBlockTileCount;
+    const int64_t frame = static_cast<unsigned>(block) / static_cast<unsigned>(grid.blocks);
+    const int listed = scratch.list_counts[block];
+    Ray ray = {};
+    ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
+    if (listed != 0) {
+      ray.march = LoadRay(scene, ray.pixel);
+      const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
+                             frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
+      const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
+      MarchTile<kSide, kHasWarp, kTileSlots>(scene, image, scratch, source, lane, window, &ray);
+    }
+    if (ray.pixel < 0) continue;
+    reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
+    if (ray.saturated) continue;
+    reinterpret_cast<float4*>(image.saturation)[ray.pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
   }
-  if (ray.pixel < 0) return;
-  reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
-  if (ray.saturated) return;
-  reinterpret_cast<float4*>(image.saturation)[ray.pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
 }
 
 template <int kSide, bool kHasWarp, int kTileSlots>
 cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
                         cudaStream_t stream) {
-  constexpr int kBytes = kMarchWarps * sizeof(WindowScratch<kTileSlots>);
   const auto kernel = March<kSide, kHasWarp, kTileSlots>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  constexpr int kBytes = sizeof(WindowScratch<kTileSlots>);
+  int device, processors, most;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (error != cudaSuccess) return error;
-  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
-  LaunchKernel(kernel, blocks, kMarchWarps * kWarp, kBytes, stream, scene, image, scratch, grid, capacity);
+  const int warps = std::min(kMarchWarps<kTileSlots>, (most - static_cast<int>(sizeof(Queue))) / kBytes);
+  error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, warps * kBytes);
+  if (error != cudaSuccess) return error;
+  const int64_t draws = scene.shape.frames * grid.tiles / kDrawn;
+  const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(draws, processors));
+  LaunchKernel(kernel, blocks, warps * kWarp, warps * kBytes, stream, scene, image, scratch, grid, capacity);
   return cudaGetLastError();
 }
 
@@ -307,8 +336,10 @@ Scratch CarveForward(Carver* carver, const Shape& s) {
   Scratch out = CarveCommon(carver, s);
   out.list_counts = carver->Take<int32_t>(s.frames * g.blocks);
   out.lists = carver->Take<int32_t>(s.frames * g.blocks * ListCapacity(s));
+  out.lengths = carver->Take<float>(s.frames * g.blocks);
   out.order = carver->Take<int32_t>(s.frames * g.blocks);
   out.listed = carver->Take<int32_t>(1);
+  out.marched = carver->Take<int32_t>(2);
   return out;
 }
 
@@ -328,7 +359,7 @@ cudaError_t CudaForward(const Scene& scene, const Image& image, float* memory, c
   const Scratch scratch = CarveForward(&carver, s);
   const int capacity = static_cast<int>(ListCapacity(s));
   Prepare(scene, nullptr, scratch, stream);
-  List(s, scratch, capacity, stream);
+  List(scene, scratch, capacity, stream);
   if (scene.warp != nullptr) return LaunchMarch<0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
   if (s.side != 8) return LaunchMarch<0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
   if (MeetFew(s)) return LaunchMarch<8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);

@@ -28,6 +28,9 @@ struct alignas(8) int2 {
 struct alignas(4) ushort2 {
   unsigned short x, y;
 };
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
@@ -44,6 +47,15 @@ constexpr cudaError_t cudaSuccess = 0;
 enum { cudaFuncAttributeMaxDynamicSharedMemorySize, cudaFuncAttributePreferredSharedMemoryCarveout };
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, int, int) {
+  return cudaSuccess;
+}
+enum { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 2 : 227 << 10;
   return cudaSuccess;
 }
 inline cudaError_t cudaGetLastError() { return fibers::LastError(); }
@@ -92,6 +104,7 @@ T Reduce(unsigned lanes, T x, int line, Combine combine) {
 inline void __syncthreads() { fibers::MeetBlock(); }
 inline void __syncwarp(unsigned lanes = 0xffffffffu, FIBERS_LINE) { fibers::Meet(lanes, 0, line, true); }
 inline void __threadfence() {}
+inline void __threadfence_block() {}
 
 inline unsigned __ballot_sync(unsigned lanes, bool predicate, FIBERS_LINE) {
   const uint64_t* values = fibers::Meet(lanes, predicate, line);
@@ -166,4 +179,9 @@ inline size_t __cvta_generic_to_shared(const void* p) {
 inline void* __cvta_shared_to_generic(size_t at) { return reinterpret_cast<char*>(fibers::shared_memory) + at; }
 
 inline int atomicAdd(int* p, int x) { return __atomic_fetch_add(p, x, __ATOMIC_RELAXED); }
+inline int atomicExch(int* p, int x) { return __atomic_exchange_n(p, x, __ATOMIC_RELAXED); }
+inline int atomicCAS(int* p, int expected, int x) {
+  __atomic_compare_exchange_n(p, &expected, x, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  return expected;
+}
 inline unsigned atomicOr(unsigned* p, unsigned bits) { return __atomic_fetch_or(p, bits, __ATOMIC_RELAXED); }
