@@ -53,7 +53,7 @@ struct Scratch {
   Cones tiles, blocks, regions;
   int32_t* list_counts;  // [F, blocks]; -1: more than kListCapacity
   int32_t* lists;        // [F, blocks, capacity]
-  float* lengths;        // [F, blocks]: about how many steps the longest of the block's tiles has in primitives
+  float* lengths;        // [F, blocks]: of a block's longest tile to march, by some measure
   int32_t* order;        // [F x blocks]: those with the longest tiles first
   int32_t* listed;       // [1]: thread blocks that are done listing
   int32_t* marched;      // [2]: blocks of pixels that list anything; chunks of tiles that are drawn

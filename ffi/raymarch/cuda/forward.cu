@@ -17,7 +17,7 @@ namespace {
 
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
-constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
+constexpr int kFewSlots = 32, kManySlots = Limit(64, 40);
 // Of a thread block, of which a multiprocessor holds one: 96 registers a thread, or 128.
 template <int kTileSlots>
 constexpr int kMarchWarps = kTileSlots == kFewSlots ? 20 : 16;
@@ -216,9 +216,10 @@ __device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scrat
   for (int span = kMaxSteps; span > 0; span = span > 512 ? 512 : span / 2) {
     const int until = min(from + span, kMaxSteps);
     int first;
-    const int count = ListForTile(scratch, block, cone, rays, from, until, lane, reinterpret_cast<int*>(own->change), &own->list, &first);
+    const int count = ListForTile(scratch, block, cone, rays, from, until, lane, reinterpret_cast<int*>(own->change),
+                                  kTileCapacity<kTileSlots>, own->list, &first);
     if (count < 0) continue;
-    source->tile = &own->list;
+    source->tile = own->list;
     source->count = count;
     *next = max(from, first);
     return until;

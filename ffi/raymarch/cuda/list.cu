@@ -12,6 +12,9 @@ constexpr int kListBlocks = 2;         // of threads, on a multiprocessor
 constexpr int kGroupCapacity = Limit(8192, 96);  // primitives listed for a group; one that meets more looks through all for its blocks
 constexpr int kGroupSide = 2, kGroupBlocks = kGroupSide * kGroupSide;  // blocks of a region that a thread block lists
 constexpr int kGroups = kRegionBlockCount / kGroupBlocks;
+// Up to so many blocks of pixels are ordered by their longest tiles, which takes a quarter of this launch. With more of them the march
+// goes on so long that its end matters less, and the number of primitives listed does.
+constexpr int64_t kCloselyOrdered = Limit(2048, 20);
 constexpr int kListWords = kListThreads / kGroupBlocks;  // of 32 candidates: looked at for all blocks between two compactions
 
 struct ListShared {
@@ -225,7 +228,10 @@ __global__ void __launch_bounds__(kListThreads, kListBlocks) ListPrimitives(Scen
     const bool all = total > kGroupCapacity;
     __syncthreads();
     listed = ListBlocks(scratch, first_block, group, first_primitive, all ? nullptr : shared.listed, all ? count : total, capacity, &shared);
-    longest = LongestTile(scene, scratch, grid, block, first_primitive, listed, capacity, &shared);
+    longest = static_cast<float>(listed);
+    if (scene.shape.frames * grid.blocks <= kCloselyOrdered) {
+      longest = LongestTile(scene, scratch, grid, block, first_primitive, listed, capacity, &shared);
+    }
   }
   if (threadIdx.x % kListWords == 0) {
     scratch.list_counts[block] = listed > capacity ? -1 : listed;

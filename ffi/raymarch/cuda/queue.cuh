@@ -9,7 +9,7 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kDrawn = 4;  // tiles at once: side by side, so that their warps share what the L1 holds
+constexpr int kDrawn = 8;  // tiles at once: side by side, so that their warps share what the L1 holds
 
 // What a thread block has drawn and not marched yet.
 struct Queue {
