@@ -1,18 +1,55 @@
-"""The published model's head as a training batch: what `bench_step.py` times, without captures."""
+"""The published model's head as a training batch: what `bench_step.py` times and `trace_step.py` traces, without captures."""
 
 import pathlib
-from typing import Any
+import subprocess
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from flax import nnx
 from PIL import Image
 
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data.mesh_files import read_topology
 from ava_jax.tasks.ava256.model import AvatarCodec
+from ava_jax.tasks.base import load_task
+from ava_jax.train import state as states
+from ava_jax.train import step as steps
 
 CAMERAS, IDENTITIES = 80, 4
+
+
+class Ready(NamedTuple):
+    """A step, not compiled, and what it takes: `step(state, constants, batch)`."""
+
+    step: Any
+    state: states.TrainState
+    constants: nnx.State
+    batch: Batch
+    graphdef: Any
+    optimizer: optax.GradientTransformationExtraArgs
+
+
+def make_step(config: Any, golden: pathlib.Path, regime: str, batch_size: int, height: int, width: int) -> Ready:
+    """The training step of a config on the head."""
+    task = load_task(config)
+    assets, batch = build(config, golden, batch_size, height, width)
+    model = task.model(assets, rngs=states.model_rngs(0))
+    set_regime(model, regime)
+    parts, optimizer = states.split(model), task.optimizer(config.train.steps, 1000)
+    mesh = steps.device_mesh(batch_size)
+    batch = jax.device_put(batch, steps.sharded(mesh))
+    constants, state = jax.device_put((parts.constants, states.initial_state(parts, optimizer, 0)), steps.replicated(mesh))
+    step = steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh)
+    return Ready(step, state, constants, batch, parts.graphdef, optimizer)
+
+
+def commit() -> str:
+    """Of the sources, where git knows it."""
+    command = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def build(config: Any, golden: pathlib.Path, batch_size: int, height: int, width: int) -> tuple[Assets, Batch]:
@@ -45,7 +82,7 @@ def build(config: Any, golden: pathlib.Path, batch_size: int, height: int, width
 
 
 def set_regime(model: AvatarCodec, regime: str) -> None:
-    """Leaves a fresh model as it is, or gives it a trained one's densities; see the module's docstring."""
+    """Leaves a fresh model as it is, or gives it a trained one's densities; see bench_step.py."""
     if regime == "fresh":
         return
     if regime != "trained":

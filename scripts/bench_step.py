@@ -16,7 +16,6 @@ matrix product here, and of the bytes of its arguments and results over the rate
 import json
 import math
 import pathlib
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,10 +36,8 @@ from ava_jax.ops import camera_rays, raymarch
 from ava_jax.tasks.ava256 import appearance
 from ava_jax.tasks.ava256.appearance import composite
 from ava_jax.tasks.ava256.model import AvatarCodec, cameras_of
-from ava_jax.tasks.base import load_task
 from ava_jax.train import packing
 from ava_jax.train import state as states
-from ava_jax.train import step as steps
 
 _CONFIG = _main.define_config()
 _GOLDEN = flags.DEFINE_string("golden", None, "Folder of golden vectors; the assets folder stands beside it.", required=True)
@@ -266,19 +263,13 @@ def compile_times(step: Callable, *args: Any) -> tuple[Any, float, float]:
 
 def bench(config: Any, regime: str, height: int, width: int, *, with_parts: bool, rates: dict[str, float]) -> dict[str, Any]:
     """All figures of one size and regime. Fills `rates` with the ceilings where they are not known yet."""
-    task = load_task(config)
-    assets, batch = bench_scene.build(config, pathlib.Path(_GOLDEN.value), _BATCH.value, height, width)
-    model = task.model(assets, rngs=states.model_rngs(0))
-    bench_scene.set_regime(model, regime)
-    parts, optimizer = states.split(model), task.optimizer(config.train.steps, 1000)
-    mesh = steps.device_mesh(_BATCH.value)
-    batch = jax.device_put(batch, steps.sharded(mesh))
-    constants, state = jax.device_put((parts.constants, states.initial_state(parts, optimizer, 0)), steps.replicated(mesh))
-    step = steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh)
-    compiled, cold, warm = compile_times(step, state, constants, batch)
+    ready = bench_scene.make_step(config, pathlib.Path(_GOLDEN.value), regime, _BATCH.value, height, width)
+    constants, batch, optimizer = ready.constants, ready.batch, ready.optimizer
+    compiled, cold, warm = compile_times(ready.step, ready.state, constants, batch)
     memory = compiled.memory_analysis()
-    holder = [state]
-    del state
+    holder = [ready.state]
+    graphdef = ready.graphdef
+    del ready  # its state is donated
 
     def take() -> Any:
         holder[0], metrics = compiled(holder[0], constants, batch)
@@ -294,7 +285,7 @@ def bench(config: Any, regime: str, height: int, width: int, *, with_parts: bool
         stats = jax.local_devices()[0].memory_stats() or {}
         row |= {"peak_gib": stats["peak_bytes_in_use"] / 2**30} if "peak_bytes_in_use" in stats else {}
         rates |= ceilings()
-    model = states.merge(states.Split(parts.graphdef, holder[0].params, holder[0].running, constants))
+    model = states.merge(states.Split(graphdef, holder[0].params, holder[0].running, constants))
     row |= bench_decoding(model, batch, height, width)
     if with_parts:
         row["parts"] = [*profile(model, batch, rates, config.model.precision), profile_optimizer(optimizer, holder[0], rates)]
@@ -348,13 +339,6 @@ def show(row: dict[str, Any]) -> None:
     print(f"  {'sum; what is left':24}{total:26.2f}{row['step_ms'] - total:8.2f}", flush=True)
 
 
-def commit() -> str:
-    """Of the sources, where git knows it."""
-    command = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True)
-    return found.stdout.strip()
-
-
 def main() -> None:
     config = _CONFIG.value
     if config is None:
@@ -362,7 +346,7 @@ def main() -> None:
     jax.config.update("jax_compilation_cache_dir", _CACHE.value or tempfile.mkdtemp(prefix="bench_step_"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     rates: dict[str, float] = {}
-    about = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "commit": commit(), "rates": rates}
+    about = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "commit": bench_scene.commit(), "rates": rates}
     print(f"{about['device']}, jax {jax.__version__}, commit {about['commit']}")
     rows = []
     for i, size in enumerate(_SIZES.value):

@@ -133,6 +133,8 @@ class _Loop:
         self.taken, self.position = self.taken + 1, fed.position
         before, self.pending = self.pending, _Pending(self.taken, metrics, fed.host)
         self._settle(before)  # while the devices are at this one
+        self.feed.release(before)
+        del before
         if self.taken >= self.config.steps or self._stopping():
             self._report(last=True)
             return None

@@ -103,7 +103,8 @@ def make_step(
         gradients, nonfinite = _zero_nonfinite(gradients)
         applied, guard, median = _judge(state.guard, loss, losses, spike_factor)
         params = packing.pack(state.params)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, params, loss=loss)
+        with jax.named_scope("optimiser"):
+            updates, opt_state = optimizer.update(gradients, state.opt_state, params, loss=loss)
         metrics = {"loss": loss, "losses": losses, "nonfinite": nonfinite, "applied": applied, "spikes": guard.spikes, "median": median}
         norms = {"norm": gradients, "update_norm": updates, "parameter_norm": params}
         metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}

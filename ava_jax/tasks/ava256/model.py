@@ -87,14 +87,17 @@ class AvatarCodec(nnx.Module):
 
     def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
         """Who this is: from the texture u8 [B, T, T, 3] and mesh f32 [B, V, 3], mm, of the neutral face."""
-        return self.identity_encoder(*self.identity_images(neutral_texture, neutral_vertices))
+        images = self.identity_images(neutral_texture, neutral_vertices)
+        with jax.named_scope("identity_encoder"):
+            return self.identity_encoder(*images)
 
     def encode_expression(
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
     ) -> tuple[jax.Array, jax.Array]:
         """What the face does: mean and logstd of the expression code, [B, 4, 4, 16] each. Arguments as for `encode_identity`, twice."""
         images = self.expression_images(texture, vertices, neutral_texture, neutral_vertices)
-        return self.bottleneck(self.expression_encoder(*images))
+        with jax.named_scope("expression_encoder"):
+            return self.bottleneck(self.expression_encoder(*images))
 
     def decode(
         self,
@@ -115,21 +118,26 @@ class AvatarCodec(nnx.Module):
             None: the decoded mesh carries them and the running scale stays.
           warmup: read only with `guide_vertices`; may be traced.
         """
-        geometry = self.geometry_decoder(z, identity)
-        colour = self.colour_decoder(z, identity, camera_position)
+        with jax.named_scope("geometry_decoder"):
+            geometry = self.geometry_decoder(z, identity)
+        with jax.named_scope("colour_decoder"):
+            colour = self.colour_decoder(z, identity, camera_position)
         vertices = geometry.vertices * self.vertices_std[...] + self.vertices_mean[...]
-        if guide_vertices is None:
-            primitives = self.assembler(geometry, colour, vertices)
-        else:
-            primitives = self.assembler(geometry, colour, jnp.where(warmup, guide_vertices, vertices), warmup=warmup)
+        with jax.named_scope("assembler"):
+            if guide_vertices is None:
+                primitives = self.assembler(geometry, colour, vertices)
+            else:
+                primitives = self.assembler(geometry, colour, jnp.where(warmup, guide_vertices, vertices), warmup=warmup)
         return Decoded(primitives, vertices)
 
+    @jax.named_scope("raymarch")
     def render(self, primitives: Primitives, cameras: Cameras, height: int, width: int) -> jax.Array:
         """One view a frame: cameras with leading axis [B]. Returns [B, H, W, 4], colour 0-255 weighted by alpha."""
         one_view = jax.tree.map(lambda x: jnp.asarray(x)[:, None], cameras)
         rays = camera_rays(one_view, height, width, radius=self.volume_radius)
         return raymarch(rays, primitives, step_size=self.step_size)[:, 0]
 
+    @jax.named_scope("background")
     def rig(
         self,
         camera: Array,
@@ -152,6 +160,7 @@ class AvatarCodec(nnx.Module):
         known = ((camera >= 0) & (identity >= 0))[:, None, None]
         return self.background(camera, identity, height, width, wanted=jnp.broadcast_to(known & wanted, shape), taught=taught)
 
+    @jax.named_scope("composite")
     def finish(self, rgba: jax.Array, camera: Array, identity: Array, *, behind: jax.Array | None = None) -> jax.Array:
         """Calibrates colours and puts the background behind: [B, H, W, 4] to [B, H, W, 3], 0-255.
 
@@ -213,11 +222,13 @@ class AvatarCodec(nnx.Module):
         height, width = batch["image"].shape[1:3]
         return self.finish(self.render(decoded.primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
 
+    @jax.named_scope("inputs")
     def identity_images(self, neutral_texture: Array, neutral_vertices: Array) -> tuple[jax.Array, jax.Array]:
         """What the identity encoder sees: texture and geometry image [B, T, T, 3], normalised."""
         texture = (neutral_texture.astype(jnp.float32) - self.texture_mean[...]) / self.texture_std[...]
         return texture, self.geometry_image((neutral_vertices - self.vertices_mean[...]) / self.vertices_std[...])
 
+    @jax.named_scope("inputs")
     def expression_images(
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
     ) -> tuple[jax.Array, jax.Array]:

@@ -1,0 +1,66 @@
+"""Batches read ahead: order, errors, and who frees them."""
+
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+from ava_jax.train.feed import Feed
+
+
+class Counting:
+    """Batches [1] of 0, 1, 2, ...; `error` after `count` of them."""
+
+    def __init__(self, count: int, error: BaseException):
+        self.count, self.error, self.given = count, error, 0
+
+    def __next__(self):
+        if self.given == self.count:
+            raise self.error
+        self.given += 1
+        return {"number": np.array([self.given - 1])}
+
+    def get_state(self):
+        return self.given
+
+
+def place(batch):
+    return {name: values + 100 for name, values in batch.items()}
+
+
+def test_batches_come_in_order_each_with_the_position_after_it():
+    with Feed(Counting(4, StopIteration()), place) as feed:
+        fed = [feed.take() for _ in range(5)]
+    assert fed[4] is None
+    for n, item in enumerate(fed[:4]):
+        assert (item.host["number"][0], item.batch["number"][0], item.position) == (n, n + 100, n + 1)
+
+
+def test_an_error_of_the_iterator_is_the_readers():
+    with Feed(Counting(1, ValueError("unreadable")), place) as feed:
+        assert feed.take().position == 1
+        with pytest.raises(ValueError, match="unreadable"):
+            feed.take()
+
+
+class Freed:
+    """Notes the thread that it was freed in."""
+
+
+def test_what_is_released_is_freed_in_the_thread_that_reads():
+    threads, done = [], threading.Event()
+
+    def note():
+        threads.append(threading.current_thread())
+        done.set()
+
+    with Feed(Counting(1000, StopIteration()), place) as feed:
+        spent = Freed()
+        weakref.finalize(spent, note)
+        feed.release(spent)
+        del spent
+        while not done.is_set() and feed.take() is not None:
+            pass
+        assert done.wait(10)
+    assert threads and threads[0] is not threading.current_thread()
