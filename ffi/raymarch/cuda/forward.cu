@@ -8,12 +8,16 @@
 #include "sample.cuh"
 #include "window.cuh"
 
+#include <type_traits>
+
 namespace ava {
 namespace raymarch {
 namespace {
 
 constexpr int kMarchWarps = 4;
-constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
+// Of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves.
+template <class Voxel>
+constexpr int kMarchBlocks = 4;
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
 constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
@@ -28,9 +32,9 @@ struct Ray {
 };
 
 // A sample whose voxels are on their way from memory; with sides other than 8, its colour and density.
-template <int kSide>
+template <int kSide, class Voxel>
 struct Sample {
-  float4 voxel[kSide == 8 ? 8 : 1];
+  std::conditional_t<kSide == 8, Voxel, float4> voxel[kSide == 8 ? 8 : 1];
   float x, y, z;  // weights of the latter voxels along each axis; along x of those read second
   float opacity;  // alpha that a density of 1 adds
   int step, slot;
@@ -39,13 +43,14 @@ struct Sample {
 // The 8 voxels around y, all |y| < 1. `voxel` is the primitive's first in its frame's template. The L1 serves the words of a
 // quarter-warp from banks by x alone: where y and z add up to an odd number, the upper x is read first, so that neighbours do not
 // meet in a bank.
-__device__ __forceinline__ void ReadVoxels(const float4* voxels, unsigned voxel, const float y[3], Sample<8>* sample) {
+template <class Voxel>
+__device__ __forceinline__ void ReadVoxels(const Voxel* voxels, unsigned voxel, const float y[3], Sample<8, Voxel>* sample) {
   const Cell8 cell = PlaceInside8(y);
-  const float4* lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
+  const Voxel* lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
   const unsigned odd = (cell.y ^ cell.z) & 1;
   sample->x = odd ? 1.0f - cell.fx : cell.fx;
-  const float4* one = lower + odd;
-  const float4* other = lower + (odd ^ 1);
+  const Voxel* one = lower + odd;
+  const Voxel* other = lower + (odd ^ 1);
   sample->y = cell.fy, sample->z = cell.fz;
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
@@ -54,32 +59,34 @@ __device__ __forceinline__ void ReadVoxels(const float4* voxels, unsigned voxel,
   }
 }
 
-__device__ __forceinline__ float4 Interpolate(const Sample<8>& sample) {
+template <class Voxel>
+__device__ __forceinline__ float4 Interpolate(const Sample<8, Voxel>& sample) {
   const float w11 = sample.z * sample.y, w10 = sample.z - w11, w01 = sample.y - w11, w00 = 1.0f - sample.z - w01;
   const float rows[4] = {w00, w01, w10, w11};  // by z and y
   float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
     const float second = rows[row] * sample.x;
-    AddScaled(&value, sample.voxel[2 * row], rows[row] - second);
-    AddScaled(&value, sample.voxel[2 * row + 1], second);
+    AddScaled(&value, Widen(sample.voxel[2 * row]), rows[row] - second);
+    AddScaled(&value, Widen(sample.voxel[2 * row + 1]), second);
   }
   return value;
 }
 
-__device__ __forceinline__ float4 Interpolate(const Sample<0>& sample) { return sample.voxel[0]; }
+template <class Voxel>
+__device__ __forceinline__ float4 Interpolate(const Sample<0, Voxel>& sample) { return sample.voxel[0]; }
 
 // Starts to read colour and density at y, all |y| < 1.
-template <int kSide, bool kHasWarp>
+template <int kSide, bool kHasWarp, class Voxel>
 __device__ __forceinline__ void ReadSample(const Scene& scene, int64_t first_primitive, int primitive, const float y[3],
-                                           Sample<kSide>* sample) {
-  const float4* all = reinterpret_cast<const float4*>(scene.rgba);
+                                           Sample<kSide, Voxel>* sample) {
+  const Voxel* all = Templates<Voxel>(scene);
   if constexpr (kSide == 8) {
     ReadVoxels(all + first_primitive * 512, static_cast<unsigned>(primitive) * 512, y, sample);
   } else {
     const int side = scene.shape.side;
     const int64_t at = first_primitive + primitive;
-    const float4* voxels = all + at * (side * side * side);
+    const Voxel* voxels = all + at * (side * side * side);
     if constexpr (!kHasWarp) {
       sample->voxel[0] = ReadCell(voxels, side, PlaceInside(y, side));
     } else {
@@ -100,9 +107,9 @@ struct Walk {
 };
 
 // The walk's next sample; false if there is none.
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp, class Voxel, int kTileSlots>
 __device__ __forceinline__ bool NextSample(const Scene& scene, int64_t first_primitive, int lane, const WindowScratch<kTileSlots>& own,
-                                           Walk* walk, Sample<kSide>* sample) {
+                                           Walk* walk, Sample<kSide, Voxel>* sample) {
   while ((walk->steps | walk->left) != 0) {
     if (walk->left == 0) {
       const int next = FirstLane(walk->steps);
@@ -128,8 +135,9 @@ __device__ __forceinline__ bool NextSample(const Scene& scene, int64_t first_pri
 }
 
 // Adds a sample to its ray; returns whether that saturates it.
-template <int kSide>
-__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide>& sample, int base, const int* primitives, Ray* ray) {
+template <int kSide, class Voxel>
+__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide, Voxel>& sample, int base, const int* primitives,
+                                          Ray* ray) {
   const float4 value = Interpolate(sample);
   const float alpha = value.w * sample.opacity, before = ray->rgba.w, after = before + alpha;
   const bool saturates = after >= 1.0f;  // never where it is not a number
@@ -149,7 +157,7 @@ __device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide
 
 // Marches a lane's ray through the window's slots first_slot <= slot < last_slot; or returns false, if a ray meets more than it has
 // room for.
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp, class Voxel, int kTileSlots>
 __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& image, int64_t first_primitive, const Window& window,
                                             int first_slot, int last_slot, int lane, WindowScratch<kTileSlots>* own, Ray* ray) {
   Walk walk;
@@ -167,7 +175,7 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
   }
   walk.inside = walk.left = 0;
   walk.step = -2;
-  Sample<kSide> sample;
+  Sample<kSide, Voxel> sample;
   while (NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &sample)) {
     if (Composite(image, sample, window.base, own->primitive, ray)) break;
   }
@@ -205,7 +213,7 @@ __device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scrat
   return kMaxSteps;
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp, class Voxel, int kTileSlots>
 __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image, const Scratch& scratch, const Source& block, int lane,
                                           WindowScratch<kTileSlots>* own, Ray* ray) {
   const unsigned rays = __ballot_sync(kAllLanes, ray->march.count > 0.0f);
@@ -235,7 +243,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
       for (int done = 0; done < filled;) {
         const bool single = window.end - window.begin == 1;  // goes by in groups that any ray has room for
         const int last = single ? min(done + kRaySlots, filled) : filled;
-        if (MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
+        if (MarchWindow<kSide, kHasWarp, Voxel>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
           done = last;
         } else {
           halve();
@@ -247,8 +255,8 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
   }
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
-__global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
+template <int kSide, bool kHasWarp, int kTileSlots, class Voxel>
+__global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks<Voxel>)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   AVA_DYNAMIC_SHARED(memory);
   const int lane = threadIdx.x % kWarp;
@@ -267,7 +275,7 @@ __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
     const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
                            frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
     const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
-    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, lane, window, &ray);
+    MarchTile<kSide, kHasWarp, Voxel>(scene, image, scratch, source, lane, window, &ray);
   }
   if (ray.pixel < 0) return;
   reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
@@ -276,11 +284,11 @@ __global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
   reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <class Voxel, int kSide, bool kHasWarp, int kTileSlots>
 cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
                         cudaStream_t stream) {
   constexpr int kBytes = kMarchWarps * sizeof(WindowScratch<kTileSlots>);
-  const auto kernel = March<kSide, kHasWarp, kTileSlots>;
+  const auto kernel = March<kSide, kHasWarp, kTileSlots, Voxel>;
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
   const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
@@ -291,6 +299,15 @@ cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& s
 bool MeetFew(const Shape& s) {
   const double pixels = static_cast<double>(s.views) * static_cast<double>(s.height) * static_cast<double>(s.width);
   return static_cast<double>(s.primitives) * kWarp <= kFewPrimitives * pixels;
+}
+
+template <class Voxel>
+cudaError_t LaunchMarches(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
+                          cudaStream_t stream) {
+  if (scene.warp != nullptr) return LaunchMarch<Voxel, 0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (scene.shape.side != 8) return LaunchMarch<Voxel, 0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (MeetFew(scene.shape)) return LaunchMarch<Voxel, 8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarch<Voxel, 8, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
 }
 
 Scratch CarveForward(Carver* carver, const Shape& s) {
@@ -320,10 +337,8 @@ cudaError_t CudaForward(const Scene& scene, const Image& image, float* memory, c
   const int capacity = static_cast<int>(ListCapacity(s));
   Prepare(scene, nullptr, scratch, stream);
   List(s, scratch, capacity, stream);
-  if (scene.warp != nullptr) return LaunchMarch<0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
-  if (s.side != 8) return LaunchMarch<0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
-  if (MeetFew(s)) return LaunchMarch<8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);
-  return LaunchMarch<8, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (scene.rgba_bfloat16 != nullptr) return LaunchMarches<BfloatVoxel>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarches<FloatVoxel>(scene, image, scratch, grid, capacity, stream);
 }
 
 }  // namespace raymarch
