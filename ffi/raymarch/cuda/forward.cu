@@ -18,6 +18,15 @@ constexpr int kMarchWarps = 4;
 // Of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves.
 template <class Voxel>
 constexpr int kMarchBlocks = 4;
+#ifdef AVA_BLOCKS
+template <>
+constexpr int kMarchBlocks<BfloatVoxel> = AVA_BLOCKS;
+#endif
+#ifndef AVA_AHEAD
+#define AVA_AHEAD 0
+#endif
+template <class Voxel>
+constexpr bool kReadsAhead = AVA_AHEAD && sizeof(Voxel) == 8;
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
 constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
@@ -176,8 +185,18 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
   walk.inside = walk.left = 0;
   walk.step = -2;
   Sample<kSide, Voxel> sample;
+  if constexpr (kReadsAhead<Voxel>) {
+    bool more = NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &sample);
+    while (more) {
+      Sample<kSide, Voxel> next;
+      more = NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &next);
+      if (Composite(image, sample, window.base, own->primitive, ray)) break;
+      sample = next;
+    }
+  } else {
   while (NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &sample)) {
     if (Composite(image, sample, window.base, own->primitive, ray)) break;
+  }
   }
   __syncwarp();
   return true;
