@@ -114,7 +114,7 @@ __device__ __forceinline__ void AddItems(const Voxel* voxels, const Pose& pose, 
   float4 values[8], gradient[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    values[i] = Widen(__ldg(lower + Corner(i)));
+    values[i] = WidenOnce(__ldg(lower + Corner(i)));
     gradient[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   }
   const float shift[3] = {3.5f - static_cast<float>(cell & 7), 3.5f - static_cast<float>(cell >> 3 & 7),

@@ -15,22 +15,17 @@ namespace raymarch {
 namespace {
 
 constexpr int kMarchWarps = 4;
-// Of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves.
-template <class Voxel>
-constexpr int kMarchBlocks = 4;
-#ifdef AVA_BLOCKS
-template <>
-constexpr int kMarchBlocks<BfloatVoxel> = AVA_BLOCKS;
-#endif
-#ifndef AVA_AHEAD
-#define AVA_AHEAD 0
-#endif
-template <class Voxel>
-constexpr bool kReadsAhead = AVA_AHEAD && sizeof(Voxel) == 8;
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
 constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
 constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
+// Of threads, on a multiprocessor: 128 registers a thread with four, and the L1 what shared memory leaves. Voxels in bfloat16 leave
+// registers for a fifth, and few slots the shared memory.
+#ifndef AVA_BLOCKS
+#define AVA_BLOCKS 5
+#endif
+template <class Voxel, int kTileSlots>
+constexpr int kMarchBlocks = std::is_same_v<Voxel, BfloatVoxel> && kTileSlots == kFewSlots ? AVA_BLOCKS : 4;
 
 // A lane's ray. What saturated it is written as soon as it is known.
 struct Ray {
@@ -56,7 +51,11 @@ template <class Voxel>
 __device__ __forceinline__ void ReadVoxels(const Voxel* voxels, unsigned voxel, const float y[3], Sample<8, Voxel>* sample) {
   const Cell8 cell = PlaceInside8(y);
   const Voxel* lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
+#ifdef AVA_PLAIN
+  const unsigned odd = sizeof(Voxel) == 8 ? 0 : (cell.y ^ cell.z) & 1;
+#else
   const unsigned odd = (cell.y ^ cell.z) & 1;
+#endif
   sample->x = odd ? 1.0f - cell.fx : cell.fx;
   const Voxel* one = lower + odd;
   const Voxel* other = lower + (odd ^ 1);
@@ -185,18 +184,8 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
   walk.inside = walk.left = 0;
   walk.step = -2;
   Sample<kSide, Voxel> sample;
-  if constexpr (kReadsAhead<Voxel>) {
-    bool more = NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &sample);
-    while (more) {
-      Sample<kSide, Voxel> next;
-      more = NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &next);
-      if (Composite(image, sample, window.base, own->primitive, ray)) break;
-      sample = next;
-    }
-  } else {
   while (NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &sample)) {
     if (Composite(image, sample, window.base, own->primitive, ray)) break;
-  }
   }
   __syncwarp();
   return true;
@@ -275,7 +264,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
 }
 
 template <int kSide, bool kHasWarp, int kTileSlots, class Voxel>
-__global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks<Voxel>)
+__global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks<Voxel, kTileSlots>)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   AVA_DYNAMIC_SHARED(memory);
   const int lane = threadIdx.x % kWarp;

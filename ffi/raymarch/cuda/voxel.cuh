@@ -19,6 +19,13 @@ __device__ __forceinline__ float4 Widen(const BfloatVoxel& v) {
                      __uint_as_float(v.y & 0xffff0000u));
 }
 
+// For what is used again and again.
+__device__ __forceinline__ float4 WidenOnce(const FloatVoxel& v) { return v; }
+__device__ __forceinline__ float4 WidenOnce(const BfloatVoxel& v) {
+  const float4 wide = Widen(v);
+  return make_float4(Pinned(wide.x), Pinned(wide.y), Pinned(wide.z), Pinned(wide.w));
+}
+
 // To the nearest bfloat16, of two as near to the even one; as bits. Not a number stays so.
 __device__ __forceinline__ unsigned RoundToBfloat(float x) {
   const unsigned bits = __float_as_uint(x);
