@@ -1,13 +1,13 @@
 // Backward pass: before saturation compositing is a sum, so a primitive's gradient needs no other primitive. A thread block owns
 // a primitive's gradient (or a slab of it) in shared memory and writes it once; each of its threads owns some of its voxels, so
 // nothing is added atomically and the same bits come out of every run. cells.cu does templates of side 8 without a warp field.
+#include <type_traits>
+
 #include "backward.cuh"
 #include "order.cuh"
 #include "sample.cuh"
 #include "spread.cuh"
 #include "stage.cuh"
-
-#include <type_traits>
 
 namespace ava {
 namespace raymarch {

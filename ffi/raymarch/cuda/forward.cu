@@ -2,13 +2,13 @@
 //
 // Steps go by in windows. In a window the tile's primitives have slots; a lane finds at which steps its ray enters and leaves each,
 // then goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
+#include <type_traits>
+
 #include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
 #include "sample.cuh"
 #include "window.cuh"
-
-#include <type_traits>
 
 namespace ava {
 namespace raymarch {
@@ -21,11 +21,8 @@ constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
 constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
 // Of threads, on a multiprocessor: 128 registers a thread with four, and the L1 what shared memory leaves. Voxels in bfloat16 leave
 // registers for a fifth, and few slots the shared memory.
-#ifndef AVA_BLOCKS
-#define AVA_BLOCKS 5
-#endif
 template <class Voxel, int kTileSlots>
-constexpr int kMarchBlocks = std::is_same_v<Voxel, BfloatVoxel> && kTileSlots == kFewSlots ? AVA_BLOCKS : 4;
+constexpr int kMarchBlocks = std::is_same_v<Voxel, BfloatVoxel> && kTileSlots == kFewSlots ? 5 : 4;
 
 // A lane's ray. What saturated it is written as soon as it is known.
 struct Ray {
@@ -45,17 +42,13 @@ struct Sample {
 };
 
 // The 8 voxels around y, all |y| < 1. `voxel` is the primitive's first in its frame's template. The L1 serves the words of a
-// quarter-warp from banks by x alone: where y and z add up to an odd number, the upper x is read first, so that neighbours do not
-// meet in a bank.
+// quarter-warp from banks by x alone (in bfloat16 those of a half-warp, by x and y's parity): where y and z add up to an odd number,
+// the upper x is read first, so that neighbours do not meet in a bank.
 template <class Voxel>
 __device__ __forceinline__ void ReadVoxels(const Voxel* voxels, unsigned voxel, const float y[3], Sample<8, Voxel>* sample) {
   const Cell8 cell = PlaceInside8(y);
   const Voxel* lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
-#ifdef AVA_PLAIN
-  const unsigned odd = sizeof(Voxel) == 8 ? 0 : (cell.y ^ cell.z) & 1;
-#else
   const unsigned odd = (cell.y ^ cell.z) & 1;
-#endif
   sample->x = odd ? 1.0f - cell.fx : cell.fx;
   const Voxel* one = lower + odd;
   const Voxel* other = lower + (odd ^ 1);
