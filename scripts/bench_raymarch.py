@@ -48,6 +48,7 @@ _JSON = flags.DEFINE_string("json", None, "File for the results.")
 _CALLS = flags.DEFINE_integer("calls", 0, "Calls on their way at once, timed together; 0: 10 on a GPU, else 1.", lower_bound=0)
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Timed calls of each function.", lower_bound=3)
 _TEMPLATE = flags.DEFINE_enum("template", "float32", ["float32", "bfloat16"], "Type of the voxels.")
+_COUNT = flags.DEFINE_bool("count", True, "Counts samples, for the floor: seconds a scene on a CPU core.")
 _IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "twin"; by default the best there is.')
 
 _RADIUS, _STEP = 256.0, 1.0 / 256.0  # of the published model: mm; volume radii
@@ -201,10 +202,11 @@ def print_rounding(name: str, rays: Rays, prims: Primitives) -> None:
     print(line + " of their norm", flush=True)
 
 
-def time_scene(name: str, rays: Rays, prims, samples: int) -> None:
+def time_scene(name: str, rays: Rays, prims, samples: int | None) -> None:
+    """`samples` is None where they were not counted: then there is no floor either."""
     prims = prims._replace(rgba=prims.rgba.astype(_TEMPLATE.value))
     cotangent = jnp.asarray(np.random.default_rng(1).standard_normal((*rays.bounds.shape[:-1], 4), np.float32))
-    floor = floors(rays, prims, samples)
+    floor = floors(rays, prims, samples) if samples is not None else None
     linear = march_for_gradient(rays, prims)[1]
     passes = {
         "forward": (march, rays, prims), "backward": (transpose, linear, cotangent),
@@ -213,9 +215,10 @@ def time_scene(name: str, rays: Rays, prims, samples: int) -> None:
     for label, (function, *args) in passes.items():
         p50, p90 = time_calls(function, *args)
         result = {"scene": name, "pass": label, "p50_ms": p50 * 1e3, "p90_ms": p90 * 1e3}
-        result |= {"samples": samples, "samples_per_s": samples / p50}
         line = f"{name:24} {label:19} p50 {p50 * 1e3:8.3f} ms  p90 {p90 * 1e3:8.3f} ms"
-        line += f"  {samples / 1e6:7.2f} M samples  {samples / p50 / 1e6:8.1f} M samples/s"
+        if samples is not None:
+            line += f"  {samples / 1e6:7.2f} M samples  {samples / p50 / 1e6:8.1f} M samples/s"
+            result |= {"samples": samples, "samples_per_s": samples / p50}
         if floor:
             line += f"  floor {floor[label] * 1e3:6.3f} ms  ratio {p50 / floor[label]:5.1f}"
             result |= {"floor_ms": floor[label] * 1e3, "ratio": p50 / floor[label]}
@@ -229,7 +232,7 @@ def head_scene(golden: pathlib.Path, variant: str, views: int, downsample: float
     rays = camera_rays(cameras, height, width, radius=_RADIUS)
     one = parity_raymarch.head_primitives(np.load(golden / "raymarch_head16384.npz"), assets / "021924_avgtex.png", variant)
     prims = jax.tree.map(lambda x: jnp.concatenate([x] * views), one)
-    samples = count_samples(cameras, rays, prims, count_steps(march, rays, prims))
+    samples = count_samples(cameras, rays, prims, count_steps(march, rays, prims)) if _COUNT.value else None
     name = f"{variant} {views} x {height} x {width}"
     time_scene(name, rays, prims, samples)
     if _TEMPLATE.value == "bfloat16":
@@ -250,7 +253,7 @@ def random_scene(pixels: int, primitives: int, side: int, depth: float) -> None:
     rotation[:] = np.linalg.qr(rng.standard_normal(shapes[1]))[0]
     scale[:], rgba[:] = 1 / half, rng.uniform(0, 1, shapes[3])
     prims = Primitives(*(jnp.asarray(x[None], jnp.float32) for x in (position, rotation, scale, rgba)))
-    samples = count_samples(cameras, rays, prims, count_steps(march, rays, prims))
+    samples = count_samples(cameras, rays, prims, count_steps(march, rays, prims)) if _COUNT.value else None
     time_scene(f"{pixels}^2 K={primitives} D={side} depth {depth:g}", rays, prims, samples)
 
 

@@ -11,21 +11,17 @@ from ava_jax.tasks.ava256 import exchange
 from ava_jax.tasks.ava256.encoders import MapCombiner
 
 
-_NEAR = 0.002  # of 0: where sums in another order, rounded to bfloat16, may give an activation the other sign
+# Of 0, where sums in another order may give an activation the other sign: at times they round an activation of 2 to 4
+# to the next bfloat16, 1/64 away, and a weight of at most 1 brings that to the next layer.
+_NEAR = 1 / 64
 
 
 def scene(texels, c):
-    """Arguments of the kernels, and a gradient by their result.
-
-    LeakyReLU's slope, and so a texel's gradient, jumps where an activation is 0: texels that have one near it are left out.
-    """
+    """Arguments of the kernels, and a gradient by their result."""
     keys = jax.random.split(jax.random.key(0), 5)
-    geo, tex = (jax.random.normal(k, (3 * texels, c), jnp.bfloat16) for k in keys[:2])
+    geo, tex = (jax.random.normal(k, (texels, c), jnp.bfloat16) for k in keys[:2])
     matrices = jax.random.normal(keys[2], (8, c, c)) / np.sqrt(c)
-    biases = 0.1 * jax.random.normal(keys[3], (8, c))
-    clear = np.flatnonzero(np.asarray(smallest_activation(geo, tex, matrices, biases)) > _NEAR)[:texels]
-    assert len(clear) == texels
-    return geo[clear], tex[clear], matrices, biases, jax.random.normal(keys[4], (texels, 2 * c), jnp.bfloat16)
+    return geo, tex, matrices, 0.1 * jax.random.normal(keys[3], (8, c)), jax.random.normal(keys[4], (texels, 2 * c), jnp.bfloat16)
 
 
 @jax.jit
@@ -52,6 +48,14 @@ def assert_close(ours, wanted, bound):
         np.testing.assert_allclose(a, b, atol=bound * np.abs(b).max())
 
 
+def assert_gradients_close(args, cotangent, ours, wanted):
+    """Those of maps at the texels where no activation is near 0, since LeakyReLU's slope jumps there; sums over texels as they are."""
+    clear = np.flatnonzero(np.asarray(smallest_activation(*args)) > _NEAR)
+    assert len(clear) > 0.05 * len(cotangent)
+    assert_close([x[clear] for x in ours[:2]], [x[clear] for x in wanted[:2]], 0.01)
+    assert_close(ours[2:], wanted[2:], 0.01)
+
+
 @pytest.mark.parametrize("c", exchange.CHANNELS)
 def test_kernels_compute_what_the_plain_form_does(c, monkeypatch):
     monkeypatch.setitem(exchange._BACKWARD, c, exchange._BACKWARD[c]._replace(programs=3))
@@ -60,7 +64,8 @@ def test_kernels_compute_what_the_plain_form_does(c, monkeypatch):
     ours = exchange.forward_kernel(geo, tex, matrices, biases, interpret=True)
     assert_close(ours, exchange._forward_plain(geo, tex, matrices, biases), 0.01)
     ours = exchange.backward_kernel(geo, tex, matrices, biases, cotangent, interpret=True)
-    assert_close(ours, exchange._backward_plain(geo, tex, matrices, biases, cotangent), 0.01)
+    wanted = exchange._backward_plain(geo, tex, matrices, biases, cotangent)
+    assert_gradients_close((geo, tex, matrices, biases), cotangent, ours, wanted)
 
 
 def test_gradient_of_the_plain_form_is_its_derivative():
@@ -94,4 +99,5 @@ def test_on_a_gpu(c):
     ours = jax.jit(exchange.forward_kernel)(geo, tex, matrices, biases)
     assert_close(ours, jax.jit(exchange._forward_plain)(geo, tex, matrices, biases), 0.01)
     ours = jax.jit(exchange.backward_kernel)(geo, tex, matrices, biases, cotangent)
-    assert_close(ours, jax.jit(exchange._backward_plain)(geo, tex, matrices, biases, cotangent), 0.01)
+    wanted = jax.jit(exchange._backward_plain)(geo, tex, matrices, biases, cotangent)
+    assert_gradients_close((geo, tex, matrices, biases), cotangent, ours, wanted)
