@@ -95,9 +95,10 @@ struct GradientBuffers {
   ffi::Result<ffi::AnyBuffer> rgba;  // as the argument
 };
 
-// Checks arguments and results of the backward pass; `rgba` has the scene's, `warp` is result number `warp_index` of the rest.
-inline ffi::Error MakeGradient(const Scene& scene, const ffi::AnyBuffer& rgba, Floats& d_image, Floats& saturation, Ints& saturation_at, GradientBuffers& d,
-                               ffi::RemainingRets& rest, size_t warp_index, Cotangent* cotangent, Gradient* gradient) {
+// Checks arguments and results of the backward pass; `rgba` holds the scene's, `warp` is result number `warp_index` of the rest.
+inline ffi::Error MakeGradient(const Scene& scene, const ffi::AnyBuffer& rgba, Floats& d_image, Floats& saturation,
+                               Ints& saturation_at, GradientBuffers& d, ffi::RemainingRets& rest, size_t warp_index,
+                               Cotangent* cotangent, Gradient* gradient) {
   const Shape& s = scene.shape;
   const int64_t k = s.primitives, side = s.side, e = s.warp_side;
   AVA_RETURN_IF_ERROR(CheckShape("cotangent", d_image.dimensions(), s.frames, {s.views, s.height, s.width, 4}));

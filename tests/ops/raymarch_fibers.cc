@@ -4,7 +4,8 @@
 //   raymarch_fibers FIRST_SEED SEEDS
 //
 // Each seed is a scene of raymarch_random.h; half of the scenes have templates in bfloat16. Image and gradients must agree with the CPU
-// kernel's, and what raymarch_checks.h says must hold, whichever threads are ahead. Prints a number that stands for the bits of all images: limits.h must not matter to them.
+// kernel's, and what raymarch_checks.h says must hold, whichever threads are ahead. Prints a number that stands for the bits of all
+// images: limits.h must not matter to them.
 
 #include <cmath>
 #include <cstdint>
