@@ -3,6 +3,7 @@
 // Steps go by in windows. In a window the tile's primitives have slots; a lane finds at which steps its ray enters and leaves each,
 // then goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
 #include <algorithm>
+#include <type_traits>
 
 #include "candidates.cuh"
 #include "cuda.h"
@@ -32,24 +33,25 @@ struct Ray {
 };
 
 // A sample whose voxels are on their way from memory; with sides other than 8, its colour and density.
-template <int kSide>
+template <int kSide, class Voxel>
 struct Sample {
-  float4 voxel[kSide == 8 ? 8 : 1];
+  std::conditional_t<kSide == 8, Voxel, float4> voxel[kSide == 8 ? 8 : 1];
   float x, y, z;  // weights of the latter voxels along each axis; along x of those read second
   float opacity;  // alpha that a density of 1 adds
   int step, primitive;
 };
 
 // The 8 voxels around y, all |y| < 1. `voxel` is the primitive's first in its frame's template. The L1 serves the words of a
-// quarter-warp from banks by x alone: where y and z add up to an odd number, the upper x is read first, so that neighbours do not
-// meet in a bank.
-__device__ __forceinline__ void ReadVoxels(const float4* voxels, unsigned voxel, const float y[3], Sample<8>* sample) {
+// quarter-warp from banks by x alone (in bfloat16 those of a half-warp, by x and y's parity): where y and z add up to an odd number,
+// the upper x is read first, so that neighbours do not meet in a bank.
+template <class Voxel>
+__device__ __forceinline__ void ReadVoxels(const Voxel* voxels, unsigned voxel, const float y[3], Sample<8, Voxel>* sample) {
   const Cell8 cell = PlaceInside8(y);
   const unsigned lower = cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73);
   const unsigned odd = (cell.y ^ cell.z) & 1;
   sample->x = odd ? 1.0f - cell.fx : cell.fx;
-  const float4* one = voxels + (lower + odd);
-  const float4* other = voxels + (lower + (odd ^ 1));
+  const Voxel* one = voxels + (lower + odd);
+  const Voxel* other = voxels + (lower + (odd ^ 1));
   sample->y = cell.fy, sample->z = cell.fz;
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
@@ -58,20 +60,22 @@ __device__ __forceinline__ void ReadVoxels(const float4* voxels, unsigned voxel,
   }
 }
 
-__device__ __forceinline__ float4 Interpolate(const Sample<8>& sample) {
+template <class Voxel>
+__device__ __forceinline__ float4 Interpolate(const Sample<8, Voxel>& sample) {
   const float w11 = sample.z * sample.y, w10 = sample.z - w11, w01 = sample.y - w11, w00 = 1.0f - sample.z - w01;
   const float rows[4] = {w00, w01, w10, w11};  // by z and y
   float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
     const float second = rows[row] * sample.x;
-    AddScaled(&value, sample.voxel[2 * row], rows[row] - second);
-    AddScaled(&value, sample.voxel[2 * row + 1], second);
+    AddScaled(&value, Widen(sample.voxel[2 * row]), rows[row] - second);
+    AddScaled(&value, Widen(sample.voxel[2 * row + 1]), second);
   }
   return value;
 }
 
-__device__ __forceinline__ float4 Interpolate(const Sample<0>& sample) { return sample.voxel[0]; }
+template <class Voxel>
+__device__ __forceinline__ float4 Interpolate(const Sample<0, Voxel>& sample) { return sample.voxel[0]; }
 
 template <int kSide>
 __device__ __forceinline__ int64_t VoxelsEach(const Scene& scene) {
@@ -79,15 +83,15 @@ __device__ __forceinline__ int64_t VoxelsEach(const Scene& scene) {
 }
 
 // Starts to read colour and density at y, all |y| < 1. `frame` is the first voxel of the frame's templates.
-template <int kSide, bool kHasWarp>
-__device__ __forceinline__ void ReadSample(const Scene& scene, const float4* frame, int64_t first_primitive, int primitive,
-                                           const float y[3], Sample<kSide>* sample) {
+template <int kSide, bool kHasWarp, class Voxel>
+__device__ __forceinline__ void ReadSample(const Scene& scene, const Voxel* frame, int64_t first_primitive, int primitive,
+                                           const float y[3], Sample<kSide, Voxel>* sample) {
   if constexpr (kSide == 8) {
     ReadVoxels(frame, static_cast<unsigned>(primitive) * 512, y, sample);
   } else {
     const int side = scene.shape.side;
     const int64_t at = first_primitive + primitive;
-    const float4* voxels = frame + primitive * VoxelsEach<kSide>(scene);
+    const Voxel* voxels = frame + primitive * VoxelsEach<kSide>(scene);
     if constexpr (!kHasWarp) {
       sample->voxel[0] = ReadCell(voxels, side, PlaceInside(y, side));
     } else {
@@ -139,8 +143,8 @@ __device__ __forceinline__ bool NextSample(int lane, const WindowScratch<kTileSl
 }
 
 // Adds a sample to its ray; returns whether that saturates it.
-template <int kSide>
-__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide>& sample, int base, Ray* ray) {
+template <int kSide, class Voxel>
+__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide, Voxel>& sample, int base, Ray* ray) {
   const float4 value = Interpolate(sample);
   const float alpha = value.w * sample.opacity, before = ray->rgba.w, after = before + alpha;
   const bool saturates = after >= 1.0f;  // never where it is not a number
@@ -160,7 +164,7 @@ __device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide
 
 // Marches a lane's ray through the window's slots first_slot <= slot < last_slot; or returns false, if a ray meets more than it has
 // room for.
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp, class Voxel, int kTileSlots>
 __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& image, int64_t first_primitive, const Window& window,
                                             int first_slot, int last_slot, int lane, WindowScratch<kTileSlots>* own, Ray* ray) {
   Walk walk;
@@ -179,13 +183,13 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
   walk.inside = walk.left = 0;
   walk.step = -2;
   Place place;
-  const float4* frame = reinterpret_cast<const float4*>(scene.rgba) + first_primitive * VoxelsEach<kSide>(scene);
+  const Voxel* frame = Templates<Voxel>(scene) + first_primitive * VoxelsEach<kSide>(scene);
 #ifdef __CUDACC__
   asm("" : "+l"(frame));  // not to be computed anew for each sample
 #endif
   // The next sample is looked for while a sample's voxels are on their way.
   for (bool more = NextSample(lane, *own, &walk, &place); more;) {
-    Sample<kSide> sample;
+    Sample<kSide, Voxel> sample;
     ReadSample<kSide, kHasWarp>(scene, frame, first_primitive, place.primitive, place.y, &sample);
     sample.opacity = Fade(place.y) * scene.step_size;
     sample.step = place.step, sample.primitive = place.primitive;
@@ -231,7 +235,7 @@ __device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scrat
   return kMaxSteps;
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp, class Voxel, int kTileSlots>
 __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image, const Scratch& scratch, const Source& block, int lane,
                                           WindowScratch<kTileSlots>* own, Ray* ray) {
   const unsigned rays = __ballot_sync(kAllLanes, ray->march.count > 0.0f);
@@ -261,7 +265,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
       for (int done = 0; done < filled;) {
         const bool single = window.end - window.begin == 1;  // goes by in groups that any ray has room for
         const int last = single ? min(done + kRaySlots, filled) : filled;
-        if (MarchWindow<kSide, kHasWarp, kTileSlots>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
+        if (MarchWindow<kSide, kHasWarp, Voxel>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
           done = last;
         } else {
           halve();
@@ -273,7 +277,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
   }
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp, int kTileSlots, class Voxel>
 __global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   AVA_DYNAMIC_SHARED(memory);
@@ -298,7 +302,7 @@ __global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
       const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
                              frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
       const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
-      MarchTile<kSide, kHasWarp, kTileSlots>(scene, image, scratch, source, lane, window, &ray);
+      MarchTile<kSide, kHasWarp, Voxel>(scene, image, scratch, source, lane, window, &ray);
     }
     if (ray.pixel < 0) continue;
     reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
@@ -308,10 +312,10 @@ __global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
   }
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <class Voxel, int kSide, bool kHasWarp, int kTileSlots>
 cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
                         cudaStream_t stream) {
-  const auto kernel = March<kSide, kHasWarp, kTileSlots>;
+  const auto kernel = March<kSide, kHasWarp, kTileSlots, Voxel>;
   constexpr int kBytes = sizeof(WindowScratch<kTileSlots>);
   int device, processors, most;
   cudaError_t error = cudaGetDevice(&device);
@@ -330,6 +334,15 @@ cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& s
 bool MeetFew(const Shape& s) {
   const double pixels = static_cast<double>(s.views) * static_cast<double>(s.height) * static_cast<double>(s.width);
   return static_cast<double>(s.primitives) * kWarp <= kFewPrimitives * pixels;
+}
+
+template <class Voxel>
+cudaError_t LaunchMarches(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
+                          cudaStream_t stream) {
+  if (scene.warp != nullptr) return LaunchMarch<Voxel, 0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (scene.shape.side != 8) return LaunchMarch<Voxel, 0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (MeetFew(scene.shape)) return LaunchMarch<Voxel, 8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarch<Voxel, 8, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
 }
 
 Scratch CarveForward(Carver* carver, const Shape& s) {
@@ -361,10 +374,8 @@ cudaError_t CudaForward(const Scene& scene, const Image& image, float* memory, c
   const int capacity = static_cast<int>(ListCapacity(s));
   Prepare(scene, nullptr, scratch, stream);
   List(scene, scratch, capacity, stream);
-  if (scene.warp != nullptr) return LaunchMarch<0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
-  if (s.side != 8) return LaunchMarch<0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
-  if (MeetFew(s)) return LaunchMarch<8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);
-  return LaunchMarch<8, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (scene.rgba_bfloat16 != nullptr) return LaunchMarches<BfloatVoxel>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarches<FloatVoxel>(scene, image, scratch, grid, capacity, stream);
 }
 
 }  // namespace raymarch

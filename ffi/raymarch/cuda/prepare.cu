@@ -109,17 +109,20 @@ __device__ void BoundBlock(const Scene& scene, const Scratch& scratch, const Gri
     pixel = max(pixel, int64_t{0});
     rays[i] = {Load3(scene.origin + 3 * pixel), Load3(scene.direction + 3 * pixel), reinterpret_cast<const float2*>(scene.bounds)[pixel]};
   }
-  bool any = false;
+  unsigned lanes[kRows];
+  int first_row = kRows, last_row = -1;
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
     has[i] = has[i] && HasSamples(rays[i]);
-    const unsigned lanes = __ballot_sync(kAllLanes, has[i]);
-    if (lanes == 0) continue;
-    if (!any && lane == FirstLane(lanes)) ends[warp][0] = rays[i].origin, ends[warp][1] = rays[i].direction;
-    if (lane == 31 - __clz(lanes)) ends[warp][2] = rays[i].origin, ends[warp][3] = rays[i].direction;
-    any = true;
+    lanes[i] = __ballot_sync(kAllLanes, has[i]);
+    if (lanes[i] != 0) first_row = min(first_row, i), last_row = i;
   }
-  if (lane == 0) some[warp] = any;
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    if (i == first_row && lane == FirstLane(lanes[i])) ends[warp][0] = rays[i].origin, ends[warp][1] = rays[i].direction;
+    if (i == last_row && lane == 31 - __clz(lanes[i])) ends[warp][2] = rays[i].origin, ends[warp][3] = rays[i].direction;
+  }
+  if (lane == 0) some[warp] = last_row >= 0;
   __syncthreads();
   int first = kWarps, last = -1;
   for (int i = 0; i < kWarps; ++i) {
