@@ -96,7 +96,8 @@ __device__ int ListGroup(const Scratch& scratch, const Cone& cone, int64_t first
 }
 
 // Lists for each block of the group those of the candidates 0 <= i < count, listed[i] or, where that is null, i, whose box the block's
-// rays may meet, in order. `first_block` is the region's. By a thread block; a block's number, more than `capacity` if they do not fit, goes to its kListWords threads.
+// rays may meet, in order. `first_block` is the region's. By a thread block; a block's number, more than `capacity` if they do not fit,
+// goes to its kListWords threads.
 __device__ int ListBlocks(const Scratch& scratch, int64_t first_block, int group, int64_t first_primitive, const int* listed, int count,
                           int capacity, ListShared* shared) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, own = threadIdx.x / kListWords;

@@ -98,18 +98,18 @@ __device__ void BoundBlock(const Scene& scene, const Scratch& scratch, const Gri
   __shared__ Extent extents[kWarps];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t frame = block / grid.blocks;
-  const BlockPlace place = PlaceBlock(grid, static_cast<unsigned>(block - frame * grid.blocks));
+  const BlockPlace place = PlaceBlock(grid, static_cast<unsigned>(block % grid.blocks));
   SceneRay rays[kRows];
   bool has[kRows];
+  unsigned lanes[kRows];
   // All are on their way before one is looked at.
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
-    int64_t pixel = ViewPixel(scene.shape, frame, place.view, place.row + warp * kRows + i, place.column + lane);
-    has[i] = pixel >= 0;
-    pixel = max(pixel, int64_t{0});
+    const int64_t own = ViewPixel(scene.shape, frame, place.view, place.row + warp * kRows + i, place.column + lane);
+    const int64_t pixel = max(own, int64_t{0});
+    has[i] = own >= 0;
     rays[i] = {Load3(scene.origin + 3 * pixel), Load3(scene.direction + 3 * pixel), reinterpret_cast<const float2*>(scene.bounds)[pixel]};
   }
-  unsigned lanes[kRows];
   int first_row = kRows, last_row = -1;
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
@@ -125,9 +125,7 @@ __device__ void BoundBlock(const Scene& scene, const Scratch& scratch, const Gri
   if (lane == 0) some[warp] = last_row >= 0;
   __syncthreads();
   int first = kWarps, last = -1;
-  for (int i = 0; i < kWarps; ++i) {
-    if (some[i]) first = min(first, i), last = i;
-  }
+  for (int i = 0; i < kWarps; ++i) first = some[i] ? min(first, i) : first, last = some[i] ? i : last;
   Cone cone = NoCone();
   if (last >= 0) {
     const float3 a = Normalised(ends[first][1]), b = Normalised(ends[last][3]), p = ends[first][0], q = ends[last][2];

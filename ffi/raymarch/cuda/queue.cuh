@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kDrawn = 8;  // tiles at once: side by side, so that their warps share what the L1 holds
 
-// What a thread block has drawn and not marched yet.
+// What a thread block has drawn and not marched yet. One warp at a time looks at it.
 struct Queue {
   int taken, next, left;
 };
@@ -24,15 +24,15 @@ __device__ __forceinline__ int DrawTile(const Scratch& scratch, int blocks, int 
     while (atomicCAS(&queue->taken, 0, 1) != 0) {
     }
     __threadfence_block();
-    volatile int *next = &queue->next, *left = &queue->left;
-    if (*left == 0) {
+    tile = atomicAdd(&queue->next, 1);
+    if (atomicAdd(&queue->left, -1) == 0) {
       const int chunk = atomicAdd(scratch.marched + 1, 1), chunks = scratch.marched[0] * (kBlockTileCount / kDrawn);
-      const int block = scratch.marched[0] + (chunk - chunks);
-      *next = chunk < chunks ? chunk * kDrawn : block < blocks ? block * kBlockTileCount : -1;
-      *left = chunk < chunks ? kDrawn : block < blocks ? kBlockTileCount : INT32_MAX;
+      const int block = scratch.marched[0] + (chunk - chunks);  // of those with nothing to march, drawn as a whole
+      const bool marches = chunk < chunks, none = !marches && block >= blocks;
+      tile = none ? INT_MIN : marches ? chunk * kDrawn : block * kBlockTileCount;
+      atomicExch(&queue->next, tile + 1);
+      atomicExch(&queue->left, none ? INT_MAX : marches ? kDrawn - 1 : kBlockTileCount - 1);
     }
-    tile = *next;
-    if (tile >= 0) *next = tile + 1, *left = *left - 1;
     __threadfence_block();
     atomicExch(&queue->taken, 0);
   }
