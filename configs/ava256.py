@@ -57,6 +57,7 @@ def _full() -> ConfigDict:
     model.background = True
     model.background_share = 1.0  # of the pixels that show it, the share from which a step teaches it: 1, 0.25 or 0.0625
     model.precision = "fast"  # activations and products in bfloat16, for GPUs of compute capability 8.0 and above; or "float32"
+    model.template_dtype = "float32"  # voxels in memory; bfloat16 halves what the raymarcher reads. Colours then have 8 digits of 255
     model.volume_radius = 256.0  # mm that one unit of the raymarcher's space stands for
     model.step_size = 1.0 / 256  # volume radii between samples along a ray
     model.warmup_steps = 100  # steps in which ground-truth vertices place the primitives

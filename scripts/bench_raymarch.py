@@ -4,15 +4,17 @@
   python scripts/bench_raymarch.py --golden=DIR --table      the scenes of docs/raymarch.md
   python scripts/bench_raymarch.py --golden=DIR --growth     cost by pixels, primitives, side and depth
   python scripts/bench_raymarch.py --golden=DIR --cores=1,2  cost by CPU cores
+  python scripts/bench_raymarch.py --golden=DIR --template=bfloat16   with any of these
 
 The scene: 16,384 primitives of 8^3, the rig's cameras of `bench_cameras.npz`, at 1024 x 667 over `downsample`; `init`: density 1,
 as when training starts; `trained`: dense, so that rays saturate. Each view is a frame with primitives of its own, as in training.
 Prints milliseconds a call (p50, p90) of the forward pass, the backward pass and both, samples inside primitives up to saturation,
 samples a second and, where the device's rates are known, the floor and the ratio to it. `--json=FILE` writes the same as JSON, with
-the machine, commit and command; after --growth and --cores it is a chart for chart.py too.
+the machine, commit and command; after --growth and --cores it is a chart for chart.py too. `--template=bfloat16` also prints by how much
+images and gradients of the head change with that rounding.
 
 The floor is the larger of two times. Memory: the bytes that must move (inputs read once, results written once). Samples: on a GPU the
-128 bytes that a sample reads from the nearest cache (backward: 256 more, of its gradient); on a CPU the operations of a sample, 140
+128 bytes that a sample reads from the nearest cache, 64 of a template in bfloat16 (backward: 256 more, of its gradient); on a CPU the operations of a sample, 140
 forward and 340 more backward as counted in ffi/raymarch, at the rate of XLA's matrix product on the same cores. A GPU's rates are
 known by its name, a CPU's are measured first.
 """
@@ -45,6 +47,7 @@ _CORES = flags.DEFINE_list("cores", [], "Times the head on each of these numbers
 _JSON = flags.DEFINE_string("json", None, "File for the results.")
 _CALLS = flags.DEFINE_integer("calls", 0, "Calls on their way at once, timed together; 0: 10 on a GPU, else 1.", lower_bound=0)
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Timed calls of each function.", lower_bound=3)
+_TEMPLATE = flags.DEFINE_enum("template", "float32", ["float32", "bfloat16"], "Type of the voxels.")
 _COUNT = flags.DEFINE_bool("count", True, "Counts samples, for the floor: seconds a scene on a CPU core.")
 _IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "twin"; by default the best there is.')
 
@@ -115,10 +118,11 @@ def floors(rays: Rays, prims, samples: int) -> dict[str, float] | None:
         needs = tuple(n * samples / arithmetic for n in _FLOPS)
     elif device.device_kind in _RATES:
         memory, cache = _RATES[device.device_kind]
-        needs = (128 * samples / cache, 384 * samples / cache)
+        read = 32 * prims.rgba.dtype.itemsize
+        needs = (read * samples / cache, (read + 256) * samples / cache)
     else:
         return None
-    pixels, template = rays.bounds.size // 2, 4 * prims.rgba.size
+    pixels, template = rays.bounds.size // 2, prims.rgba.nbytes
     forward = max((template + pixels * (32 + 40)) / memory, needs[0])
     backward = max((2 * template + pixels * (32 + 40)) / memory, needs[1])
     return {"forward": forward, "backward": backward, "forward + backward": forward + backward}
@@ -179,8 +183,28 @@ def differentiate(rays, prims, cotangent):
     return rgba, *linear(cotangent)
 
 
+def print_rounding(name: str, rays: Rays, prims: Primitives) -> None:
+    """By how much an image and its gradients change where templates are rounded to bfloat16.
+
+    The head's colours are whole numbers, which bfloat16 holds, and so is one density: noise makes numbers of them as a network gives them.
+    """
+    noise = jax.random.uniform(jax.random.key(2), prims.rgba.shape, minval=-0.5, maxval=0.5) * jnp.array([1.0, 1.0, 1.0, 0.1])
+    wide = prims._replace(rgba=jnp.maximum(prims.rgba + noise, 0.0))
+    cotangent = jax.random.normal(jax.random.key(1), (*rays.bounds.shape[:-1], 4))
+    wanted, *gradients = differentiate(rays, wide, cotangent)
+    ours, *rounded = differentiate(rays, wide._replace(rgba=wide.rgba.astype(jnp.bfloat16)), cotangent)
+    off = jnp.abs(ours - wanted)[..., :3]
+    psnr = 20 * jnp.log10(255 / jnp.sqrt(jnp.mean(off**2)))
+    line = f"{name:24} rounded to bfloat16: colour off by {off.max():.3f} of 255 at most, {off.mean():.4f} on average, PSNR {psnr:.1f} dB; gradients"
+    for field, a, b in zip(Primitives._fields, jax.tree.leaves(rounded), jax.tree.leaves(gradients)):
+        a = a.astype(jnp.float32)
+        line += f" {field} {jnp.linalg.norm((a - b).ravel()) / jnp.linalg.norm(b.ravel()):.1e}"
+    print(line + " of their norm", flush=True)
+
+
 def time_scene(name: str, rays: Rays, prims, samples: int | None) -> None:
     """`samples` is None where they were not counted: then there is no floor either."""
+    prims = prims._replace(rgba=prims.rgba.astype(_TEMPLATE.value))
     cotangent = jnp.asarray(np.random.default_rng(1).standard_normal((*rays.bounds.shape[:-1], 4), np.float32))
     floor = floors(rays, prims, samples) if samples is not None else None
     linear = march_for_gradient(rays, prims)[1]
@@ -209,7 +233,10 @@ def head_scene(golden: pathlib.Path, variant: str, views: int, downsample: float
     one = parity_raymarch.head_primitives(np.load(golden / "raymarch_head16384.npz"), assets / "021924_avgtex.png", variant)
     prims = jax.tree.map(lambda x: jnp.concatenate([x] * views), one)
     samples = count_samples(cameras, rays, prims, count_steps(march, rays, prims)) if _COUNT.value else None
-    time_scene(f"{variant} {views} x {height} x {width}", rays, prims, samples)
+    name = f"{variant} {views} x {height} x {width}"
+    time_scene(name, rays, prims, samples)
+    if _TEMPLATE.value == "bfloat16":
+        print_rounding(name, rays, prims)
 
 
 def random_scene(pixels: int, primitives: int, side: int, depth: float) -> None:

@@ -59,7 +59,7 @@ class Primitives(NamedTuple):
       position: [F, K, 3], centres.
       rotation: [F, K, 3, 3], box to head: columns are the box's axes in head space.
       scale: [F, K, 3], *reciprocal* half-extents along the box's axes.
-      rgba: [F, K, D, D, D, 4], voxels indexed z, y, x: colour 0-255 and density >= 0 per volume radius.
+      rgba: [F, K, D, D, D, 4], voxels indexed z, y, x: colour 0-255 and density >= 0 per volume radius. May be stored as bfloat16.
     """
 
     position: Array

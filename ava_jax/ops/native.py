@@ -65,6 +65,11 @@ def serves_default_backend() -> bool:
     return (BUILT and backend == "cpu") or (CUDA_BUILT and backend == "gpu")
 
 
+def reads_bfloat16() -> bool:
+    """Whether the compiled calls take templates in bfloat16 where JAX computes by default."""
+    return jax.default_backend() == "gpu"
+
+
 def scratch_floats(views: int, height: int, width: int, primitives: int) -> tuple[int, int] | None:
     """Floats of scratch a frame that the forward and the backward call take as a further result; None where they take none."""
     if jax.default_backend() != "gpu":

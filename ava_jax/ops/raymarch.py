@@ -37,6 +37,8 @@ def raymarch(
         as constant by differentiation.
       prims: position [F, K, 3]; rotation [F, K, 3, 3], box to head; scale [F, K, 3], reciprocal half-extent; rgba
         [F, K, D, D, D, 4], voxels z, y, x, colour 0-255 and density >= 0. A primitive whose pose is not finite holds no sample.
+        rgba may be bfloat16 where the others are float32. That is how the voxels are stored: they are computed with in float32, and
+        their gradient is rounded to bfloat16 once, in the end. CUDA reads them as they are; elsewhere they are copied to float32 first.
       step_size: distance between samples; a Python number.
       warp: where to read the voxels, x, y, z in -1..1, [F, K, E, E, E, 3], itself read at y; zeros lie outside of the voxels.
       implementation: "native" (compiled, float32), "twin" (pure JAX, float32 or float64), or None for the best there is.
@@ -50,8 +52,10 @@ def raymarch(
     Source: Lombardi et al., Mixture of Volumetric Primitives, 2021, section 3.
     """
     _check(rays, prims, step_size, warp)
-    use_native = _choose_native(implementation, prims.rgba.dtype)
+    use_native = _choose_native(implementation, _dtype(prims.position))
     rays, prims, warp = vary_together(rays, prims, warp)
+    if not (use_native and native.reads_bfloat16()):
+        prims = prims._replace(rgba=prims.rgba.astype(prims.position.dtype))
     if use_native:
         return _native(float(step_size), rays, prims, warp)
     return raymarch_twin(rays, prims, float(step_size), warp)
@@ -122,11 +126,12 @@ def _check_shapes(context: str, wanted: dict) -> None:
 
 def _check_dtypes(arrays: dict[str, Array]) -> None:
     dtype = _dtype(arrays["prims.rgba"])
-    if dtype not in (jnp.float32, jnp.float64):
-        raise ValueError(f"raymarch: prims.rgba must be float32 (or, for the twin, float64); got {dtype}.")
+    if dtype not in (jnp.float32, jnp.float64, jnp.bfloat16):
+        raise ValueError(f"raymarch: prims.rgba must be float32 or bfloat16 (or, for the twin, float64); got {dtype}.")
+    wanted, reason = (jnp.float32, "whatever prims.rgba is") if dtype == jnp.bfloat16 else (dtype, "as prims.rgba is")
     for name, array in arrays.items():
-        if _dtype(array) != dtype:
-            raise ValueError(f"raymarch: {name} must be {dtype}, as prims.rgba is; got {_dtype(array)}.")
+        if name != "prims.rgba" and _dtype(array) != wanted:
+            raise ValueError(f"raymarch: {name} must be {jnp.dtype(wanted)}, {reason}; got {_dtype(array)}.")
 
 
 def _dtype(array: Array):
@@ -151,7 +156,7 @@ def _native_forward(step_size, rays, prims, warp):
 
 def _native_backward(step_size, residuals, cotangent):
     rays, prims, warp, saturation, saturation_at = residuals
-    results = jax.eval_shape(lambda *x: x, *prims, *_listed(warp))
+    results = jax.eval_shape(lambda *x: x, *prims, *_listed(warp))  # gradients have the types of what they belong to
     results = (*results[:4], *_scratch_type(rays, prims, 1), *results[4:])
     call = jax.ffi.ffi_call("ava_raymarch_backward", results, vmap_method="broadcast_all")
     gradients = call(cotangent, saturation, saturation_at, *rays, *prims, *_listed(warp), step_size=np.float32(step_size))

@@ -29,26 +29,28 @@ ffi::Error Guarded(const Run& run) {
 }
 
 ffi::Error ForwardImpl(ffi::ThreadPool threads, Floats origin, Floats direction, Floats bounds, Floats position,
-                       Floats rotation, Floats scale, Floats voxels, ffi::RemainingArgs rest, ffi::Result<Floats> rgba,
+                       Floats rotation, Floats scale, ffi::AnyBuffer voxels, ffi::RemainingArgs rest, ffi::Result<Floats> rgba,
                        ffi::Result<Floats> saturation, ffi::Result<Ints> saturation_at, float step_size) {
   Scene scene;
-  AVA_RETURN_IF_ERROR(MakeScene({origin, direction, bounds, position, rotation, scale, voxels}, rest, step_size, &scene));
+  const SceneBuffers buffers = {origin, direction, bounds, position, rotation, scale, voxels};
+  AVA_RETURN_IF_ERROR(MakeScene(buffers, rest, VoxelTypes::kFloat32, step_size, &scene));
   Image image;
   AVA_RETURN_IF_ERROR(MakeImage(scene.shape, rgba, saturation, saturation_at, &image));
   return Guarded([&] { Forward(scene, image, MakePool(threads)); });
 }
 
 ffi::Error BackwardImpl(ffi::ThreadPool threads, Floats d_image, Floats saturation, Ints saturation_at, Floats origin,
-                        Floats direction, Floats bounds, Floats position, Floats rotation, Floats scale, Floats voxels,
+                        Floats direction, Floats bounds, Floats position, Floats rotation, Floats scale, ffi::AnyBuffer voxels,
                         ffi::RemainingArgs rest, ffi::Result<Floats> d_position, ffi::Result<Floats> d_rotation,
-                        ffi::Result<Floats> d_scale, ffi::Result<Floats> d_voxels, ffi::RemainingRets d_rest,
+                        ffi::Result<Floats> d_scale, ffi::Result<ffi::AnyBuffer> d_voxels, ffi::RemainingRets d_rest,
                         float step_size) {
   Scene scene;
-  AVA_RETURN_IF_ERROR(MakeScene({origin, direction, bounds, position, rotation, scale, voxels}, rest, step_size, &scene));
+  const SceneBuffers buffers = {origin, direction, bounds, position, rotation, scale, voxels};
+  AVA_RETURN_IF_ERROR(MakeScene(buffers, rest, VoxelTypes::kFloat32, step_size, &scene));
   GradientBuffers results = {d_position, d_rotation, d_scale, d_voxels};
   Cotangent cotangent;
   Gradient gradient;
-  AVA_RETURN_IF_ERROR(MakeGradient(scene, d_image, saturation, saturation_at, results, d_rest, 0, &cotangent, &gradient));
+  AVA_RETURN_IF_ERROR(MakeGradient(scene, voxels, d_image, saturation, saturation_at, results, d_rest, 0, &cotangent, &gradient));
   return Guarded([&] { Backward(scene, cotangent, gradient, MakePool(threads)); });
 }
 
@@ -65,7 +67,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaRaymarchForward, ava::raymarch::ForwardImpl,
                                   .Arg<ava::raymarch::Floats>()
                                   .Arg<ava::raymarch::Floats>()
                                   .Arg<ava::raymarch::Floats>()
-                                  .Arg<ava::raymarch::Floats>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .RemainingArgs()
                                   .Ret<ava::raymarch::Floats>()
                                   .Ret<ava::raymarch::Floats>()
@@ -84,11 +86,11 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaRaymarchBackward, ava::raymarch::BackwardImpl,
                                   .Arg<ava::raymarch::Floats>()
                                   .Arg<ava::raymarch::Floats>()
                                   .Arg<ava::raymarch::Floats>()
-                                  .Arg<ava::raymarch::Floats>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .RemainingArgs()
                                   .Ret<ava::raymarch::Floats>()
                                   .Ret<ava::raymarch::Floats>()
                                   .Ret<ava::raymarch::Floats>()
-                                  .Ret<ava::raymarch::Floats>()
+                                  .Ret<ffi::AnyBuffer>()
                                   .RemainingRets()
                                   .Attr<float>("step_size"));

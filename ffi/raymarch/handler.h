@@ -5,6 +5,7 @@
 //   -> rgba, saturation [..., N, H, W, 4], saturation_at s32 [..., N, H, W, 2]
 // backward: the same after cotangent [..., N, H, W, 4], saturation, saturation_at
 //   -> gradients of position, rotation, scale, rgba (, warp)
+// rgba and its gradient are float32 or, on CUDA, bfloat16 both.
 // Attribute: step_size f32.
 #pragma once
 

@@ -32,6 +32,7 @@ struct Scene {
   const float* scale;      // [F, K, 3], reciprocal half-extents
   const float* rgba;       // [F, K, D, D, D, 4]
   const float* warp;       // [F, K, E, E, E, 3] or null
+  const uint16_t* rgba_bfloat16 = nullptr;  // takes the place of rgba, which is then null; on CUDA alone
 };
 
 struct Image {
@@ -53,6 +54,7 @@ struct Gradient {
   float* scale;
   float* rgba;
   float* warp;  // null without a warp field
+  uint16_t* rgba_bfloat16 = nullptr;  // as in Scene
 };
 
 }  // namespace raymarch

@@ -13,8 +13,12 @@ using Floats = ffi::Buffer<ffi::F32>;
 using Ints = ffi::Buffer<ffi::S32>;
 
 struct SceneBuffers {
-  Floats origin, direction, bounds, position, rotation, scale, rgba;
+  Floats origin, direction, bounds, position, rotation, scale;
+  ffi::AnyBuffer rgba;  // float32 or, on some platforms, bfloat16
 };
+
+// The types that templates may have.
+enum class VoxelTypes { kFloat32, kFloat32OrBfloat16 };
 
 #define AVA_RETURN_IF_ERROR(expression)       \
   if (ffi::Error error = (expression); error.failure()) return error
@@ -34,7 +38,12 @@ inline xla::ffi::Error CheckScene(const SceneBuffers& b, const Shape& s) {
 }
 
 // Reads the shape off the arguments and checks that they agree.
-inline xla::ffi::Error MakeScene(const SceneBuffers& b, ffi::RemainingArgs& rest, float step_size, Scene* scene) {
+inline xla::ffi::Error MakeScene(const SceneBuffers& b, ffi::RemainingArgs& rest, VoxelTypes types, float step_size, Scene* scene) {
+  const bool bfloat16 = b.rgba.element_type() == ffi::BF16;
+  if (bfloat16 ? types == VoxelTypes::kFloat32 : b.rgba.element_type() != ffi::F32) {
+    return ffi::Error::InvalidArgument(types == VoxelTypes::kFloat32 ? "raymarch: rgba must be float32"
+                                                                     : "raymarch: rgba must be float32 or bfloat16");
+  }
   const ffi::Span<const int64_t> rays = b.origin.dimensions(), voxels = b.rgba.dimensions();
   if (rays.size() < 4 || voxels.size() < 5) {
     return ffi::Error::InvalidArgument("raymarch: origin must have 4 axes or more, rgba 5 or more");
@@ -55,8 +64,9 @@ inline xla::ffi::Error MakeScene(const SceneBuffers& b, ffi::RemainingArgs& rest
             b.position.typed_data(),
             b.rotation.typed_data(),
             b.scale.typed_data(),
-            b.rgba.typed_data(),
-            nullptr};
+            bfloat16 ? nullptr : b.rgba.typed_data<float>(),
+            nullptr,
+            bfloat16 ? b.rgba.typed_data<uint16_t>() : nullptr};
   if (rest.size() == 0) return ffi::Error::Success();
   ffi::ErrorOr<Floats> warp = rest.get<Floats>(0);
   if (warp.has_error()) return warp.error();
@@ -81,12 +91,14 @@ inline ffi::Error MakeImage(const Shape& s, ffi::Result<Floats>& rgba, ffi::Resu
 }
 
 struct GradientBuffers {
-  ffi::Result<Floats> position, rotation, scale, rgba;
+  ffi::Result<Floats> position, rotation, scale;
+  ffi::Result<ffi::AnyBuffer> rgba;  // as the argument
 };
 
-// Checks arguments and results of the backward pass; `warp` is result number `warp_index` of the rest.
-inline ffi::Error MakeGradient(const Scene& scene, Floats& d_image, Floats& saturation, Ints& saturation_at, GradientBuffers& d,
-                               ffi::RemainingRets& rest, size_t warp_index, Cotangent* cotangent, Gradient* gradient) {
+// Checks arguments and results of the backward pass; `rgba` holds the scene's, `warp` is result number `warp_index` of the rest.
+inline ffi::Error MakeGradient(const Scene& scene, const ffi::AnyBuffer& rgba, Floats& d_image, Floats& saturation,
+                               Ints& saturation_at, GradientBuffers& d, ffi::RemainingRets& rest, size_t warp_index,
+                               Cotangent* cotangent, Gradient* gradient) {
   const Shape& s = scene.shape;
   const int64_t k = s.primitives, side = s.side, e = s.warp_side;
   AVA_RETURN_IF_ERROR(CheckShape("cotangent", d_image.dimensions(), s.frames, {s.views, s.height, s.width, 4}));
@@ -96,7 +108,16 @@ inline ffi::Error MakeGradient(const Scene& scene, Floats& d_image, Floats& satu
   AVA_RETURN_IF_ERROR(CheckShape("result d_rotation", d.rotation->dimensions(), s.frames, {k, 3, 3}));
   AVA_RETURN_IF_ERROR(CheckShape("result d_scale", d.scale->dimensions(), s.frames, {k, 3}));
   AVA_RETURN_IF_ERROR(CheckShape("result d_rgba", d.rgba->dimensions(), s.frames, {k, side, side, side, 4}));
-  *gradient = {d.position->typed_data(), d.rotation->typed_data(), d.scale->typed_data(), d.rgba->typed_data(), nullptr};
+  if (d.rgba->element_type() != rgba.element_type()) {
+    return ffi::Error::InvalidArgument("raymarch: result d_rgba must have rgba's type");
+  }
+  const bool bfloat16 = d.rgba->element_type() == ffi::BF16;
+  *gradient = {d.position->typed_data(),
+               d.rotation->typed_data(),
+               d.scale->typed_data(),
+               bfloat16 ? nullptr : d.rgba->typed_data<float>(),
+               nullptr,
+               bfloat16 ? d.rgba->typed_data<uint16_t>() : nullptr};
   if (scene.warp != nullptr) {
     ffi::ErrorOr<ffi::Result<Floats>> d_warp = rest.get<Floats>(warp_index);
     if (d_warp.has_error()) return d_warp.error();

@@ -33,6 +33,7 @@ SHAPES = [
     (1, 1, 12, 12, 3, 2, 17),
 ]
 
+both_types = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])  # of the voxels
 on_gpu = pytest.mark.skipif(
     not (native.CUDA_BUILT and jax.default_backend() == "gpu"),
     reason=f"needs the CUDA module and an NVIDIA GPU (module: {native.CUDA_BUILT}, backend: {jax.default_backend()})",
@@ -57,6 +58,10 @@ def make_prims(frames=1, primitives=20, side=8, seed=0, half=0.2, density=6.0, s
     position = rng.uniform(-spread, spread, (frames, primitives, 3))
     scale = rng.uniform(0.7, 1.4, (frames, primitives, 3)) / half
     return Primitives(*(jnp.asarray(v, jnp.float32) for v in (position, rotation, scale, rgba)))
+
+
+def held_in(dtype, prims: Primitives) -> Primitives:
+    return prims._replace(rgba=prims.rgba.astype(dtype))
 
 
 def make_warp(frames, primitives, side):
@@ -87,13 +92,14 @@ def run(rays, prims, implementation="native", warp=None):
 
 def assert_close(ours, wanted, bound=1e-3):
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted), strict=True):
-        a, b = np.asarray(a), np.asarray(b)
+        rounding = 2.0**-8 if a.dtype == jnp.bfloat16 else 0.0  # half of the last place of eight binary digits
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         assert np.isfinite(a).all()
-        assert np.abs(a - b).max() <= bound * max(np.abs(b).max(), 1e-6)
+        assert (np.abs(a - b) - rounding * np.abs(a)).max() <= bound * max(np.abs(b).max(), 1e-6)
 
 
 def bits(tree):
-    return [np.asarray(x).view(np.int32) for x in jax.tree.leaves(tree)]
+    return [np.ascontiguousarray(x).view(np.uint8) for x in jax.tree.leaves(tree)]
 
 
 def assert_same_bits(ours, wanted):
@@ -103,23 +109,37 @@ def assert_same_bits(ours, wanted):
 
 @pytest.mark.gpu
 @on_gpu
+@both_types
 @pytest.mark.parametrize("frames, views, height, width, primitives, side, warp_side", SHAPES)
-def test_equals_twin(frames, views, height, width, primitives, side, warp_side):
-    rays, prims = make_rays(frames, views, height, width), make_prims(frames, primitives, side)
+def test_equals_twin(frames, views, height, width, primitives, side, warp_side, dtype):
+    rays, prims = make_rays(frames, views, height, width), held_in(dtype, make_prims(frames, primitives, side))
     warp = make_warp(frames, primitives, warp_side) if warp_side else None
-    assert_close(run(rays, prims, warp=warp), run(rays, prims, "twin", warp=warp))
+    ours = run(rays, prims, warp=warp)
+    assert ours[0].dtype == jnp.float32 and ours[1].rgba.dtype == dtype
+    assert_close(ours, run(rays, prims, "twin", warp=warp))
 
 
 @pytest.mark.gpu
 @on_gpu
+@pytest.mark.parametrize("side, warp_side, primitives", [(8, 0, 30), (8, 0, 2200), (5, 0, 30), (8, 4, 12)])
+def test_bfloat16_computes_as_float32_does(side, warp_side, primitives):
+    """The same operations on the same numbers: an image and gradients within rounding, and rays saturate at the same samples."""
+    rays, prims = make_rays(2, 2, 37, 61), held_in("bfloat16", make_prims(2, primitives, side, density=30.0))
+    warp = make_warp(2, primitives, warp_side) if warp_side else None
+    assert_close(run(rays, prims, warp=warp), run(rays, held_in("float32", prims), warp=warp), 2e-5)
+
+
+@pytest.mark.gpu
+@on_gpu
+@both_types
 @pytest.mark.parametrize("primitives, half, density, opaque", [(2500, 0.05, 6.0, 0), (2500, 0.4, 5e-4, 10), (3, 1.3, 0.2, 0)])
-def test_primitives_small_and_large(primitives, half, density, opaque):
+def test_primitives_small_and_large(primitives, half, density, opaque, dtype):
     """Side 8 with a warp a primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells.
 
     Thin primitives alone must not saturate a ray: at which of its thousands of samples hangs on how their alphas were rounded.
     """
     rays, prims = make_rays(height=9, width=14), make_prims(primitives=primitives, half=half, density=density)
-    prims = prims._replace(rgba=prims.rgba.at[:, :opaque, ..., 3].mul(2e6))
+    prims = held_in(dtype, prims._replace(rgba=prims.rgba.at[:, :opaque, ..., 3].mul(2e6)))
     assert_close(run(rays, prims), run(rays, prims, "twin"))
 
 
@@ -158,9 +178,10 @@ def test_rays_that_cancel():
 
 @pytest.mark.gpu
 @on_gpu
+@both_types
 @pytest.mark.parametrize("density", [0.0, 1e-3, 60.0, 1e6])
-def test_densities(density):
-    rays, prims = make_rays(), make_prims(density=density)
+def test_densities(density, dtype):
+    rays, prims = make_rays(), held_in(dtype, make_prims(density=density))
     assert_close(run(rays, prims), run(rays, prims, "twin"), 2e-3)
 
 
@@ -205,10 +226,11 @@ def test_odd_scales_hold_no_bad_number():
 
 @pytest.mark.gpu
 @on_gpu
+@both_types
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("field", ["position", "rotation", "scale", "rgba"])
-def test_bad_primitive_stays_where_it_is(field, bad):
-    rays, prims = make_rays(height=40, width=70), make_prims()
+def test_bad_primitive_stays_where_it_is(field, bad, dtype):
+    rays, prims = make_rays(height=40, width=70), held_in(dtype, make_prims())
     without = prims._replace(rgba=prims.rgba.at[:, 5].set(0.0))
     seen = np.asarray(run(rays, prims._replace(rgba=jnp.zeros_like(prims.rgba).at[:, 5].set(1.0)))[0][..., 3] > 0)
     broken = prims._replace(**{field: getattr(prims, field).at[:, 5].set(bad)})
@@ -224,8 +246,9 @@ def test_bad_primitive_stays_where_it_is(field, bad):
 
 @pytest.mark.gpu
 @on_gpu
-def test_same_bits_from_run_to_run():
-    rays, prims = make_rays(2, 2, 61, 75), make_prims(2, 300, density=30.0)
+@both_types
+def test_same_bits_from_run_to_run(dtype):
+    rays, prims = make_rays(2, 2, 61, 75), held_in(dtype, make_prims(2, 300, density=30.0))
     first = run(rays, prims)
     for _ in range(5):
         assert_same_bits(run(rays, prims), first)
@@ -256,8 +279,9 @@ def test_calls_in_flight():
 
 @pytest.mark.gpu
 @on_gpu
-def test_scan_vmap_and_donation():
-    rays, scenes = make_rays(), [make_prims(seed=seed) for seed in range(3)]
+@both_types
+def test_scan_vmap_and_donation(dtype):
+    rays, scenes = make_rays(), [held_in(dtype, make_prims(seed=seed)) for seed in range(3)]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *scenes)
     march = functools.partial(raymarch, rays, step_size=STEP, implementation="native")
     wanted = jnp.stack([march(prims) for prims in scenes])

@@ -28,7 +28,7 @@ def run(script, *args, **environment):
 
 
 FEW = ("replicated primitives",)  # the twin takes long to compile
-ALL = (*FEW, "vmap", "grad of shard_map", "grad in shard_map", "grad in shard_map, unchecked")
+ALL = (*FEW, "vmap", "voxels in bfloat16", "grad of shard_map", "grad in shard_map", "grad in shard_map, unchecked")
 
 
 @pytest.mark.parametrize("implementation, names", [pytest.param("native", ALL, marks=needs_native), ("twin", FEW)])

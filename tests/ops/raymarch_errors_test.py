@@ -1,9 +1,11 @@
 """What the raymarch op refuses: at trace, before anything is compiled or run, naming the argument, what was wanted and what came."""
 
 import functools
+import importlib
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from raymarch_scenes import STEP, primitives, rays
@@ -82,6 +84,38 @@ def test_voxels_out_of_range(axis, came):
 @pytest.mark.parametrize("came", [0, -1.0, np.inf, np.nan, 1e-60, 1e60, "0.1", None, np.ones(())])
 def test_step_sizes(came):
     assert f"step_size must be a positive Python number, of float32's range; got {came!r}." in refusal({}, step_size=came)
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "prims.rgba"])
+def test_voxels_alone_may_be_bfloat16(name):
+    voxels = {"prims.rgba": (SHAPES["prims.rgba"], jnp.bfloat16)}
+    for implementation in (None, "twin"):
+        assert trace(voxels, implementation=implementation).dtype == np.float32
+    assert f"{name} must be float32, as prims.rgba is; got bfloat16." in refusal({name: (SHAPES[name], jnp.bfloat16)})
+    for dtype in ("bfloat16", "float16"):
+        message = refusal(voxels | {name: (SHAPES[name], dtype)})
+        assert f"{name} must be float32, whatever prims.rgba is; got {dtype}." in message
+
+
+@pytest.mark.skipif(not native.serves_default_backend(), reason="the compiled raymarcher is not built for this platform")
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
+def test_the_compiled_calls_misread_no_voxels(dtype):
+    """Called past `raymarch`, which would not let such types through."""
+    module = importlib.import_module("ava_jax.ops.raymarch")  # of the same name as the function
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        r, p = jax.tree.map(jnp.asarray, (rays(rng, 1, 2, 2), primitives(rng, 2, 2)))
+        other = p._replace(rgba=p.rgba.astype(dtype))
+        saturation = module._native_forward(STEP, r, p, None)[1][3:]
+        image = jnp.zeros((1, 1, 2, 2, 4), jnp.float32)
+        if not (dtype == "bfloat16" and native.reads_bfloat16()):
+            with pytest.raises(Exception, match="raymarch: rgba must be float32"):
+                jax.block_until_ready(module._native_forward(STEP, r, other, None)[0])
+        # Gradients of one type for voxels of another.
+        results = (*jax.eval_shape(lambda: other), *module._scratch_type(r, p, 1))
+        call = jax.ffi.ffi_call("ava_raymarch_backward", results)
+        with pytest.raises(Exception, match="raymarch: result d_rgba must have rgba's type"):
+            jax.block_until_ready(call(image, *saturation, *r, *p, step_size=np.float32(STEP)))
 
 
 def test_implementations():

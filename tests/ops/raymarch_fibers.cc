@@ -3,8 +3,9 @@
 //
 //   raymarch_fibers FIRST_SEED SEEDS
 //
-// Each seed is a scene of raymarch_random.h. Image and gradients must agree with the CPU kernel's, and what raymarch_checks.h says must
-// hold, whichever threads are ahead. Prints a number that stands for the bits of all images: limits.h must not matter to them.
+// Each seed is a scene of raymarch_random.h; half of the scenes have templates in bfloat16. Image and gradients must agree with the CPU
+// kernel's, and what raymarch_checks.h says must hold, whichever threads are ahead. Prints a number that stands for the bits of all
+// images: limits.h must not matter to them.
 
 #include <cmath>
 #include <cstdint>
@@ -23,9 +24,13 @@ using ava::raymarch::CudaBackward;
 using ava::raymarch::CudaBackwardScratch;
 using ava::raymarch::CudaForward;
 using ava::raymarch::CudaForwardScratch;
+using Halves = std::vector<uint16_t>;  // bfloat16
+
+constexpr uint16_t kUnwrittenHalf = 0x7fde;  // not a number
 
 constexpr double kColourBound = 1e-4 * 255.0;  // of pixels
 constexpr double kGradientBound = 1e-4;        // of the largest of a field
+constexpr double kRounding = 1.0 / 256;        // to bfloat16, of a number: half of its last place
 constexpr int64_t kManyPrimitives = 400;
 constexpr int64_t kMostWork = 30000;  // primitives x pixels: a scene takes a second at most
 
@@ -44,11 +49,48 @@ void SetWay(int way) {
   fibers::SetSchedule({order, static_cast<uint32_t>(way)});
 }
 
+// The nearest bfloat16 of each, of two as near the even one; as the CPU's own arithmetic has it.
+Halves Narrow(const Array& wide) {
+  Halves out;
+  for (const float& x : wide) {
+    const float low = fibers::FromBits<float>(fibers::ToBits(x) & 0xffff0000u);
+    const uint32_t place = static_cast<uint32_t>(fibers::ToBits(low)) >> 16;
+    const float high = fibers::FromBits<float>((place + 1) << 16);
+    const double below = std::fabs(double{x} - low), above = std::fabs(double{high} - x);
+    out.push_back(static_cast<uint16_t>(std::isfinite(x) && (above < below || (above == below && place % 2 == 1)) ? place + 1 : place));
+    if (std::isnan(x)) out.back() = static_cast<uint16_t>(place | 0x40);
+  }
+  return out;
+}
+
+Array Widen(const Halves& narrow) {
+  Array out;
+  for (const uint16_t& x : narrow) out.push_back(x == kUnwrittenHalf ? Unwritten() : fibers::FromBits<float>(uint32_t{x} << 16));
+  return out;
+}
+
+// A scene's templates and their gradient in bfloat16, where it asks for that.
+struct Narrowed {
+  Halves templates, gradient;
+  Scene scene;
+
+  explicit Narrowed(const Inputs& in) : scene(MakeScene(in)) {
+    if (!in.bfloat16) return;
+    templates = Narrow(in.rgba);
+    gradient.assign(in.rgba.size(), kUnwrittenHalf);
+    scene.rgba = nullptr, scene.rgba_bfloat16 = templates.data();
+  }
+};
+
 void Backward(const Inputs& in, const Outputs& forward, int way, Outputs* out) {
   SetWay(way);
   Scratch scratch(CudaBackwardScratch(in.shape), way);
   const Cotangent cotangent = {in.cotangent.data(), forward.saturation.data(), forward.saturation_at.data()};
-  if (CudaBackward(MakeScene(in), cotangent, MakeGradient(in, out), scratch.floats(), nullptr) != cudaSuccess) std::abort();
+  Narrowed narrowed(in);
+  Gradient gradient = MakeGradient(in, out);
+  if (in.bfloat16) gradient.rgba = nullptr, gradient.rgba_bfloat16 = narrowed.gradient.data();
+  if (CudaBackward(narrowed.scene, cotangent, gradient, scratch.floats(), nullptr) != cudaSuccess) std::abort();
+  if (in.bfloat16) out->voxels = Widen(narrowed.gradient);
 }
 
 Outputs RunCuda(const Inputs& in, int way) {
@@ -56,7 +98,8 @@ Outputs RunCuda(const Inputs& in, int way) {
   SetWay(way);
   Scratch scratch(CudaForwardScratch(in.shape), way);
   const Image image = {out.rgba.data(), out.saturation.data(), out.saturation_at.data()};
-  if (CudaForward(MakeScene(in), image, scratch.floats(), nullptr) != cudaSuccess) std::abort();
+  const Narrowed narrowed(in);
+  if (CudaForward(narrowed.scene, image, scratch.floats(), nullptr) != cudaSuccess) std::abort();
   Backward(in, out, way, &out);
   return out;
 }
@@ -91,14 +134,15 @@ const char* CompareImages(const Inputs& in, const Outputs& ours, const Outputs& 
   return nullptr;
 }
 
-const char* CompareGradients(const Outputs& ours, const Outputs& wanted) {
+const char* CompareGradients(const Inputs& in, const Outputs& ours, const Outputs& wanted) {
   for (size_t field = 0; field < Gradients(ours).size(); ++field) {
     const Array &a = *Gradients(ours)[field], &b = *Gradients(wanted)[field];
+    const double rounding = in.bfloat16 && Gradients(ours)[field] == &ours.voxels ? kRounding : 0.0;
     double largest = 0.0, error = 0.0;
     for (size_t i = 0; i < b.size(); ++i) {
       if (!std::isfinite(a[i])) return "a gradient is not finite";
       largest = std::fmax(largest, std::fabs(b[i]));
-      error = std::fmax(error, std::fabs(double{a[i]} - b[i]));
+      error = std::fmax(error, std::fabs(double{a[i]} - b[i]) - rounding * std::fabs(a[i]));
     }
     if (!(error <= kGradientBound * largest)) return "a gradient is off";
   }
@@ -109,6 +153,7 @@ Inputs MakeScene(uint32_t seed, Random* random) {
   Shape s;
   MakeSizes(random, &s);
   if (seed % 2 == 0) s.side = 8, s.warp_side = 0;
+  const bool bfloat16 = seed / 2 % 2 == 0;
   if (seed % 8 == 7) {
     s = {1, 1, 1 + random->Below(5), 1 + random->Below(9), kManyPrimitives, 2 + static_cast<int32_t>(random->Below(3)), 0};
     if (random->Chance(0.5f)) s.side = 8;
@@ -120,6 +165,7 @@ Inputs MakeScene(uint32_t seed, Random* random) {
     s.primitives = (s.primitives + 1) / 2;
   }
   Inputs in = Fill(random, s);
+  in.bfloat16 = bfloat16;
   // Boxes whose edges are not at right angles.
   const float skew = random->Chance(0.3f) ? 0.5f : 0.0f;
   for (float& r : in.rotation) r += skew * random->Uniform(-1.0f, 1.0f);
@@ -132,13 +178,26 @@ Inputs MakeScene(uint32_t seed, Random* random) {
   return in;
 }
 
+// Templates of numbers that bfloat16 holds give the same bits in either type, but for the rounding of their own gradient.
+const char* CompareTypes(const Inputs& in, const Outputs& narrow) {
+  Inputs wide_in = in;
+  wide_in.bfloat16 = false;
+  wide_in.rgba = Widen(Narrow(in.rgba));
+  Outputs wide = RunCuda(wide_in, 0);
+  wide.voxels = Widen(Narrow(wide.voxels));
+  return CheckSame(narrow, wide) == nullptr ? nullptr : "other bits with templates in float32";
+}
+
 const char* CheckSeed(const Inputs& in, uint32_t seed, Random* random, const Outputs& first) {
   if (const char* fault = CheckWritten(first)) return fault;
-  const Outputs cpu = Run(in, 1);
+  Inputs held = in;
+  if (in.bfloat16) held.rgba = Widen(Narrow(in.rgba));
+  const Outputs cpu = Run(held, 1);
   if (const char* fault = CompareImages(in, first, cpu)) return fault;
   Outputs gradients = MakeOutputs(in);
   Backward(in, cpu, 0, &gradients);
-  if (const char* fault = CompareGradients(gradients, cpu)) return fault;
+  if (const char* fault = CompareGradients(in, gradients, cpu)) return fault;
+  if (const char* fault = in.bfloat16 ? CompareTypes(in, first) : nullptr) return fault;
   if (const char* fault = CheckSame(first, RunCuda(in, 1))) return fault;
   if (const char* fault = CheckSame(first, RunCuda(in, 2 + static_cast<int>(seed)))) return fault;
   return CheckScene(random, in, first, {RunCuda, InTile, SameKernels});

@@ -28,6 +28,7 @@ constexpr float kStep = 0.043f;
 
 struct Inputs {
   Shape shape;
+  bool bfloat16 = false;  // rgba is to be read as such, where a raymarcher can
   Array origin, direction, bounds, position, rotation, scale, rgba, warp, cotangent;
 
   int64_t pixels() const { return shape.frames * shape.views * shape.height * shape.width; }

@@ -16,6 +16,7 @@ COLOUR, ALPHA, GRADIENT = 2e-3, 2e-5, 5e-5
 
 
 def assert_equal_to_twin(r, prims, warp=None, step_size=STEP):
+    """The twin in float64 on the same numbers. What is bfloat16 is rounded to eight binary digits."""
     g = cotangent((*r.origin.shape[:4], 4))
     ours = differentiate(r, prims, warp, g, implementation="native", step_size=step_size)
     wanted = reference(r, prims, warp, g, step_size=step_size)
@@ -26,7 +27,8 @@ def assert_equal_to_twin(r, prims, warp=None, step_size=STEP):
         for name, a, b in zip(names, (*ours[1], ours[2]), (*wanted[1], wanted[2])):
             if a is not None:
                 bound = GRADIENT * np.abs(b[f]).max() + 1e-12
-                np.testing.assert_allclose(a[f], b[f], atol=bound, rtol=0, err_msg=f"frame {f}, d_{name}")
+                rounding = 2.0**-8 if a.dtype == jnp.bfloat16 else 0
+                np.testing.assert_allclose(np.asarray(a[f], np.float64), b[f], atol=bound, rtol=rounding, err_msg=f"frame {f}, d_{name}")
     return wanted
 
 
@@ -42,6 +44,30 @@ def test_warp_fields():
     r, prims = zoo(count=5, side=3, height=7, width=5)
     warp = np.random.default_rng(5).uniform(-1.2, 1.2, (6, 5, 4, 4, 4, 3)).astype(np.float32)
     assert_equal_to_twin(r, prims, warp)
+
+
+@needs_native
+@pytest.mark.parametrize("side", [8, 4])
+def test_voxels_in_bfloat16(side):
+    r, prims = zoo(side=side)
+    assert_equal_to_twin(r, prims._replace(rgba=jnp.asarray(prims.rgba, jnp.bfloat16)))
+
+
+@pytest.mark.parametrize("implementation", [pytest.param("native", marks=needs_native), "twin"])
+def test_bfloat16_is_how_voxels_are_stored_not_how_they_are_computed_with(implementation):
+    """Image and gradients are those of the same numbers in float32; the voxels' own gradient is rounded, once."""
+    r, prims = jax.tree.map(lambda x: x[1:3], zoo(count=5, side=3, height=7, width=5))
+    warp = np.random.default_rng(5).uniform(-1.2, 1.2, (2, 5, 4, 4, 4, 3)).astype(np.float32)
+    stored = prims._replace(rgba=jnp.asarray(prims.rgba, jnp.bfloat16))
+    same = prims._replace(rgba=stored.rgba.astype(jnp.float32))
+    g = cotangent((*r.origin.shape[:4], 4))
+    for field in (None, warp):
+        ours, wanted = (differentiate(r, p, field, g, implementation=implementation) for p in (stored, same))
+        assert [x.dtype for x in jax.tree.leaves(ours)].count(jnp.bfloat16) == 1 and ours[1].rgba.dtype == jnp.bfloat16
+        assert not np.array_equal(ours[1].rgba, wanted[1].rgba)
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted)):
+            a, b, rounding = np.asarray(a, np.float64), np.asarray(b, np.float64), 2.0**-8 if a.dtype == jnp.bfloat16 else 0
+            np.testing.assert_allclose(a, b, rtol=rounding, atol=1e-6 * np.abs(b).max())
 
 
 @needs_native

@@ -20,13 +20,13 @@ mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
 sharded, whole = PartitionSpec("batch"), PartitionSpec()
 
 
-def loss(gain, prims, rays, weights):
+def loss(gain, prims, rays, weights, voxels=jnp.float32):
     """`gain` is shared by all frames, as a network's weights are."""
-    prims = prims._replace(rgba=prims.rgba * gain, position=prims.position + 0.01 * gain)
+    prims = prims._replace(rgba=(prims.rgba * gain).astype(voxels), position=prims.position + 0.01 * gain)
     return jnp.sum(march(rays, prims) * weights)
 
 
-gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+gradient = jax.jit(jax.grad(loss, argnums=(0, 1)), static_argnums=4)
 
 
 def error(ours, wanted):
@@ -34,8 +34,8 @@ def error(ours, wanted):
     return max(float(np.abs(np.asarray(a) - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
-def summed(gain, prims, rays, weights):
-    return jax.lax.psum(loss(gain, prims, rays, weights), "batch")
+def summed(gain, prims, rays, weights, voxels=jnp.float32):
+    return jax.lax.psum(loss(gain, prims, rays, weights, voxels), "batch")
 
 
 def unchecked(gain, prims, rays, weights):
@@ -46,6 +46,8 @@ def unchecked(gain, prims, rays, weights):
 
 specs = (whole, sharded, sharded, sharded)
 checked = jax.grad(jax.shard_map(summed, mesh=mesh, in_specs=specs, out_specs=whole), argnums=(0, 1))
+narrow = functools.partial(summed, voxels=jnp.bfloat16)
+narrow = jax.grad(jax.shard_map(narrow, mesh=mesh, in_specs=specs, out_specs=whole), argnums=(0, 1))
 inside = jax.shard_map(jax.grad(summed, argnums=(0, 1)), mesh=mesh, in_specs=specs, out_specs=(whole, sharded))
 by_hand = jax.shard_map(unchecked, mesh=mesh, in_specs=specs, out_specs=(whole, sharded), check_vma=False)
 
@@ -73,6 +75,7 @@ checks = {  # function, its arguments, those of `gradient` to compare with
     "grad of shard_map": (checked, everything, everything),
     "grad in shard_map": (inside, everything, everything),
     "grad in shard_map, unchecked": (by_hand, everything, everything),
+    "voxels in bfloat16": (narrow, everything, (*everything, jnp.bfloat16)),
     "replicated primitives": (jax.grad(replicated, argnums=(0, 1)), (1.5, first[0], *repeated), (1.5, *first)),
 }
 results = {}

@@ -32,6 +32,7 @@ class Assembler(nnx.Module):
         self.weights = Constant(jnp.stack([jnp.asarray(weights[rows, columns]) for rows, columns in places]))
         self.running_scale = Running(jnp.zeros(sizes.primitives))  # [K], reciprocal volume radii; 0 before the first update
         self.per_side, self.depth = n, d
+        self.template_dtype = sizes.template_dtype
         self.volume_radius = volume_radius
 
     def __call__(self, geometry: Geometry, colour: jax.Array | Slab, placement: jax.Array, *, warmup: jax.Array | bool = False) -> Primitives:
@@ -52,9 +53,9 @@ class Assembler(nnx.Module):
         frames = _frames(column - centre, row - centre).reshape(b, -1, 3, 3)
         act = jnp.where(warmup, 0.0, 1.0)
         if isinstance(colour, Slab):
-            voxels = template_of_slabs(colour, geometry.log_opacity)
+            voxels = template_of_slabs(colour, geometry.log_opacity, self.template_dtype)
         else:
-            voxels = template(colour, geometry.log_opacity, self.depth)
+            voxels = template(colour, geometry.log_opacity, self.depth, self.template_dtype)
         return Primitives(
             position=centre.reshape(b, -1, 3) + act * geometry.position,
             # At full precision: a GPU's usual ten bits of mantissa would shear the boxes.

@@ -14,6 +14,7 @@ CODE_SIDE = 4  # codes are CODE_SIDE x CODE_SIDE x CODE_CHANNELS
 CODE_CHANNELS = 16
 # What activations are kept in, and products taken in. Weights, codes, meshes and what is rendered are float32 always.
 PRECISIONS = {"float32": jnp.float32, "fast": jnp.bfloat16}
+TEMPLATES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}  # what voxels are stored in
 VERTEX_SIDE = 256  # vertices are read from a map of this side, or of the slab's where that is smaller
 
 
@@ -28,6 +29,7 @@ class Sizes:
       width: multiplies hidden channels.
       precision: "float32" (products as the platform takes them by default: on recent NVIDIA GPUs in TF32) or "fast" (bfloat16, with
         sums in float32).
+      template: what the primitives' voxels and their gradient are stored in, "float32" or "bfloat16"; rendering computes in float32.
     """
 
     per_side: int
@@ -35,6 +37,7 @@ class Sizes:
     texture: int
     width: float
     precision: str
+    template: str = "float32"
 
     def __post_init__(self) -> None:
         if self.texture not in SIDES:
@@ -52,16 +55,24 @@ class Sizes:
             raise ValueError(f"config.model.width must be positive; got {self.width}.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"config.model.precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}.")
+        if self.template not in TEMPLATES:
+            raise ValueError(f"config.model.template_dtype must be one of {', '.join(TEMPLATES)}; got {self.template!r}.")
 
     @classmethod
     def of(cls, config: Any) -> "Sizes":
         """From `config.model`."""
-        return cls(config.primitives_per_side, config.primitive_side, config.texture_size, config.width, config.precision)
+        sides = config.primitives_per_side, config.primitive_side, config.texture_size
+        return cls(*sides, config.width, config.precision, config.template_dtype)
 
     @property
     def dtype(self) -> jnp.dtype:
         """Of the networks' activations."""
         return PRECISIONS[self.precision]
+
+    @property
+    def template_dtype(self) -> jnp.dtype:
+        """Of the primitives' voxels."""
+        return TEMPLATES[self.template]
 
     @property
     def slab(self) -> int:

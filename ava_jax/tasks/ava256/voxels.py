@@ -2,7 +2,8 @@
 
 Written out, layer by layer, a slab is interleaved from its last layer's blocks, cut to size, given its biases, cut into boxes and mapped to
 0-255 or to opacities; its gradient goes the same way back, for colour and opacity apart, and is summed once over frames and once over
-texels. On a GPU one kernel does each way. Axes: B frames, S x S texels, K primitives of side d = 8.
+texels. On a GPU one kernel does each way. Voxels and the gradients by them may be bfloat16; what is between them and the slabs is computed in
+float32 and rounded as it is stored. Axes: B frames, S x S texels, K primitives of side d = 8.
 """
 
 import functools
@@ -61,21 +62,24 @@ def primitives_to_slab(boxes: jax.Array) -> jax.Array:
     return boxes.transpose(0, 1, 4, 2, 5, 3, 6).reshape(b, n * depth, n * depth, depth * c)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def template(colour: jax.Array, log_opacity: jax.Array, depth: int) -> jax.Array:
-    """The primitives' voxels from the slabs [B, S, S, 3 d] and [B, S, S, d]: relu(25 colour + 100) and the opacity, [B, K, d, d, d, 4]."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def template(colour: jax.Array, log_opacity: jax.Array, depth: int, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """The primitives' voxels from the slabs f32 [B, S, S, 3 d], [B, S, S, d]: relu(25 colour + 100) and the opacity, [B, K, d, d, d, 4]."""
     rgb = jax.nn.relu(COLOUR_SCALE * slab_to_primitives(colour, depth) + COLOUR_OFFSET)
     # Padded and added rather than concatenated: one pass that writes whole voxels.
     channels = [(0, 0)] * 5
-    return jnp.pad(rgb, [*channels, (0, 1)]) + jnp.pad(jnp.exp(slab_to_primitives(log_opacity, depth)), [*channels, (3, 0)])
+    rgba = jnp.pad(rgb, [*channels, (0, 1)]) + jnp.pad(jnp.exp(slab_to_primitives(log_opacity, depth)), [*channels, (3, 0)])
+    return rgba.astype(dtype)
 
 
-def _template_forward(colour, log_opacity, depth):
-    rgba = template(colour, log_opacity, depth)
+def _template_forward(colour, log_opacity, depth, dtype):
+    rgba = template(colour, log_opacity, depth, dtype)
     return rgba, rgba  # its derivatives are functions of it, and the raymarcher keeps it anyway
 
 
-def _template_backward(depth, rgba, cotangent):
+def _template_backward(depth, dtype, rgba, cotangent):
+    del dtype
+    rgba, cotangent = (x.astype(jnp.float32) for x in (rgba, cotangent))
     slope = jnp.where(rgba[..., :3] > 0, COLOUR_SCALE, 0.0)
     return primitives_to_slab(slope * cotangent[..., :3]), primitives_to_slab(rgba[..., 3:] * cotangent[..., 3:])
 
@@ -83,18 +87,20 @@ def _template_backward(depth, rgba, cotangent):
 template.defvjp(_template_forward, _template_backward)
 
 
-@jax.custom_vjp
-def template_of_slabs(colour: Slab, opacity: Slab) -> jax.Array:
-    """Voxels f32 [B, K, d, d, d, 4] of slabs to which `applies`: relu(25 colour + 100), exp(0.1 opacity)."""
-    return lax.platform_dependent(colour, opacity, cuda=forward_kernel, default=_forward_plain)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def template_of_slabs(colour: Slab, opacity: Slab, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """Voxels [B, K, d, d, d, 4] of slabs to which `applies`: relu(25 colour + 100), exp(0.1 opacity)."""
+    kernel, plain = (functools.partial(f, dtype=dtype) for f in (forward_kernel, _forward_plain))
+    return lax.platform_dependent(colour, opacity, cuda=kernel, default=plain)
 
 
-def _forward(colour, opacity):
-    rgba = template_of_slabs(colour, opacity)
+def _forward(colour, opacity, dtype):
+    rgba = template_of_slabs(colour, opacity, dtype)
     return rgba, rgba  # its derivatives are functions of it, and the raymarcher keeps it anyway
 
 
-def _backward(rgba, cotangent):
+def _backward(dtype, rgba, cotangent):
+    del dtype
     found = lax.platform_dependent(rgba, cotangent, cuda=backward_kernel, default=_backward_plain)
     return tuple(Slab(blocks, jnp.sum(texels, axis=(0, 1)), texels) for blocks, texels in (found[:2], found[2:]))
 
@@ -102,15 +108,16 @@ def _backward(rgba, cotangent):
 template_of_slabs.defvjp(_forward, _backward)
 
 
-def _forward_plain(colour: Slab, opacity: Slab) -> jax.Array:
+def _forward_plain(colour: Slab, opacity: Slab, *, dtype: jnp.dtype = jnp.float32) -> jax.Array:
     colour, opacity = (conv.interleaved(s.blocks).astype(jnp.float32) + s.bias + s.texels for s in (colour, opacity))
     rgb = jax.nn.relu(COLOUR_SCALE * colour + COLOUR_OFFSET)
     alpha = jnp.exp(LOG_OPACITY_SCALE * opacity)
-    return jnp.concatenate([slab_to_primitives(x, _DEPTH) for x in (rgb, alpha)], axis=-1)
+    return jnp.concatenate([slab_to_primitives(x, _DEPTH) for x in (rgb, alpha)], axis=-1).astype(dtype)
 
 
 def _backward_plain(rgba: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, ...]:
     """Gradients by colour's blocks and texels, by opacity's blocks and texels; blocks bfloat16."""
+    rgba, cotangent = (x.astype(jnp.float32) for x in (rgba, cotangent))
     colour = primitives_to_slab(jnp.where(rgba[..., :3] > 0, COLOUR_SCALE, 0.0) * cotangent[..., :3])
     opacity = primitives_to_slab(LOG_OPACITY_SCALE * rgba[..., 3:] * cotangent[..., 3:])
     blocks = (conv.uninterleaved(x.astype(jnp.bfloat16)) for x in (colour, opacity))
@@ -143,8 +150,8 @@ class _Places:
         return block * 4 + lax.rem(self.row, 2) * 2 + lax.rem(column, 2)
 
 
-def forward_kernel(colour: Slab, opacity: Slab, *, interpret: bool = False) -> jax.Array:
-    """`template_of_slabs` on a GPU: f32 [B, K, d, d, d, 4]; `interpret`: on any device, slowly."""
+def forward_kernel(colour: Slab, opacity: Slab, *, dtype: jnp.dtype = jnp.float32, interpret: bool = False) -> jax.Array:
+    """`template_of_slabs` on a GPU: [B, K, d, d, d, 4]; `interpret`: on any device, slowly."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
@@ -168,7 +175,8 @@ def forward_kernel(colour: Slab, opacity: Slab, *, interpret: bool = False) -> j
         for frame in range(frames):
             value = added + read(blocks, opacity_blocks, at.phases(frame, x + 1)[:, None], wide)
             rgb = jnp.maximum(COLOUR_SCALE * value + COLOUR_OFFSET, 0.0)
-            out[at.voxels(frame, y)] = jnp.where(at.is_colour, rgb, jnp.exp(LOG_OPACITY_SCALE * value))
+            rgba = jnp.where(at.is_colour, rgb, jnp.exp(LOG_OPACITY_SCALE * value))
+            out[at.voxels(frame, y)] = rgba.astype(dtype)
 
     shape = frames, (side // _DEPTH) ** 2, _DEPTH, _DEPTH, _DEPTH, _CHANNELS
     flat = pl.pallas_call(
@@ -176,7 +184,7 @@ def forward_kernel(colour: Slab, opacity: Slab, *, interpret: bool = False) -> j
         grid=(side, side // _TEXELS),
         in_specs=[pl.BlockSpec()] * 6,
         out_specs=pl.BlockSpec(),
-        out_shape=jax.ShapeDtypeStruct((math.prod(shape),), jnp.float32),
+        out_shape=jax.ShapeDtypeStruct((math.prod(shape),), dtype),
         compiler_params=triton.CompilerParams(num_warps=_WARPS, num_stages=1),
         interpret=interpret,
         name="template_forward",
@@ -215,7 +223,7 @@ def backward_kernel(rgba: jax.Array, cotangent: jax.Array, *, interpret: bool = 
         total = jnp.zeros((_TEXELS, _LANES), jnp.float32)
         for frame in range(frames):
             here = at.voxels(frame, y)
-            value, given = rgba[here], cotangent[here]
+            value, given = rgba[here].astype(jnp.float32), cotangent[here].astype(jnp.float32)
             slope = jnp.where(at.is_colour, jnp.where(value > 0, COLOUR_SCALE, 0.0), LOG_OPACITY_SCALE * value)
             found = jnp.where(inside, slope * given, 0.0)
             total += found

@@ -1,6 +1,8 @@
 // Backward pass: before saturation compositing is a sum, so a primitive's gradient needs no other primitive. A thread block owns
 // a primitive's gradient (or a slab of it) in shared memory and writes it once; each of its threads owns some of its voxels, so
 // nothing is added atomically and the same bits come out of every run. cells.cu does templates of side 8 without a warp field.
+#include <type_traits>
+
 #include "backward.cuh"
 #include "order.cuh"
 #include "sample.cuh"
@@ -35,12 +37,12 @@ __device__ __forceinline__ float4 SampleCotangent(const Ray& ray, int step, cons
 }
 
 // Reads a sample, with or without a warp field, from global memory, and records its spread; dy gets dL/dy but for the fade.
-template <bool kHasWarp, bool kToField>
+template <class Voxel, bool kHasWarp, bool kToField>
 __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, const Target& target, int slab_begin, const float y[3],
                                               const Ray& ray, int step, float opacity, SpreadBatch* spread, int slot, float dy[3],
                                               float* log_fade) {
   const int side = scene.shape.side;
-  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + at * (side * side * side);
+  const Voxel* voxels = Templates<Voxel>(scene) + at * (side * side * side);
   const int e = scene.shape.warp_side;
   const float* warp = scene.warp + at * (3 * e * e * e);
   Cell field, cell;
@@ -55,7 +57,7 @@ __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, co
   const float4 g = SampleCotangent(ray, step, ReadCell(voxels, side, cell), opacity, log_fade);
   float du[3] = {0.0f, 0.0f, 0.0f};
   ForEachVoxel(cell, side, [&](int voxel, float, const float* slopes) {
-    const float along = Dot(__ldg(voxels + voxel), g) * (0.5f * static_cast<float>(side - 1));
+    const float along = Dot(Widen(__ldg(voxels + voxel)), g) * (0.5f * static_cast<float>(side - 1));
     for (int i = 0; i < 3; ++i) du[i] += slopes[i] * along;
   });
   if (kHasWarp) {
@@ -82,7 +84,7 @@ struct WarpShared {
 };
 
 // The staged samples from `begin` on, one a lane: evaluates them and records how their gradients spread.
-template <bool kHasWarp, bool kToField>
+template <class Voxel, bool kHasWarp, bool kToField>
 __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, const Target& target, int slab_begin, const Pose& pose,
                                               int lane, int begin, const Staged& staged, WarpShared* shared, float sums[kPoseSums]) {
   const Stage& stage = shared->stage;
@@ -113,7 +115,7 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
 #pragma unroll
     for (int i = 0; i < 3; ++i) y[i] = fminf(fmaxf(y[i], -kInside), kInside);
     const float opacity = Fade(y) * scene.step_size;
-    ReadAndRecord<kHasWarp, kToField>(scene, at, target, slab_begin, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
+    ReadAndRecord<Voxel, kHasWarp, kToField>(scene, at, target, slab_begin, y, ray, step, opacity, &shared->spread, lane, dy, &log_fade);
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
       const float d = dy[i] + LogFadeGradient(y[i]) * log_fade;
@@ -125,9 +127,18 @@ __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, co
   }
 }
 
-// Writes the gradient of one slab, of 4 channels a voxel or 3.
-template <bool kToField>
-__device__ __forceinline__ void WriteSlab(const float* own, const Target& target, int slab_begin, float* gradient, bool any) {
+// The gradient of a template's voxel, of a field's.
+template <class Voxel>
+__device__ __forceinline__ void StoreAt(int64_t at, const float4& sum, Voxel* gradient) {
+  StoreVoxel(gradient + at, sum);
+}
+__device__ __forceinline__ void StoreAt(int64_t at, const float4& sum, float* gradient) {
+  gradient[3 * at] = sum.x, gradient[3 * at + 1] = sum.y, gradient[3 * at + 2] = sum.z;
+}
+
+// Writes the gradient of one slab.
+template <class Out>
+__device__ __forceinline__ void WriteSlab(const float* own, const Target& target, int slab_begin, Out* gradient, bool any) {
   const int side = target.side, half = target.half, slices = min(target.slices, side - slab_begin);
   for (int i = threadIdx.x; i < slices * side * side; i += kWarp) {
     const int x = i % side, y = i / side % side, z = i / (side * side);
@@ -137,16 +148,14 @@ __device__ __forceinline__ void WriteSlab(const float* own, const Target& target
       sum = reinterpret_cast<const float4*>(own)[cell * kClasses + class_index];
     }
     const int64_t at = static_cast<int64_t>(slab_begin) * side * side + i;
-    if (kToField) {
-      gradient[3 * at] = sum.x, gradient[3 * at + 1] = sum.y, gradient[3 * at + 2] = sum.z;
-    } else {
-      reinterpret_cast<float4*>(gradient)[at] = sum;
-    }
+    StoreAt(at, sum, gradient);
   }
 }
 
-template <bool kHasWarp, bool kToField>
-__global__ void __launch_bounds__(kWarp) Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, float* gradients) {
+// The gradient of templates, or of fields: `Out` is a voxel's or float.
+template <class Voxel, bool kHasWarp, class Out>
+__global__ void __launch_bounds__(kWarp) Differentiate(Scene scene, Scratch scratch, Grid grid, Target target, Out* gradients) {
+  constexpr bool kToField = std::is_same_v<Out, float>;
   AVA_DYNAMIC_SHARED(memory);
   const int lane = threadIdx.x;
   float* accumulated = reinterpret_cast<float*>(memory);
@@ -164,7 +173,7 @@ __global__ void __launch_bounds__(kWarp) Differentiate(Scene scene, Scratch scra
   bool any = false;
   Staged staged;
   const auto process = [&](int begin) {
-    EvaluateBatch<kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, staged, own, sums);
+    EvaluateBatch<Voxel, kHasWarp, kToField>(scene, at, target, slab_begin, pose, lane, begin, staged, own, sums);
     __syncwarp();
     owner.Add(own->spread, min(staged.samples - begin, kWarp), target);
     __syncwarp();
@@ -198,7 +207,7 @@ __global__ void __launch_bounds__(kWarp) Differentiate(Scene scene, Scratch scra
   CollectPose(lane, sums, &total_sum);
   __syncwarp();
   const int64_t volume = static_cast<int64_t>(target.side) * target.side * target.side;
-  WriteSlab<kToField>(accumulated, target, slab_begin, gradients + at * volume * (kToField ? 3 : 4), any);
+  WriteSlab(accumulated, target, slab_begin, gradients + at * volume * (kToField ? 3 : 1), any);
   // Every slab sees all samples; the first writes the pose.
   if (!kToField && slab == 0 && IsPoseLane(lane)) scratch.pose_sums[at * kPoseSums + PoseIndex(lane)] = static_cast<float>(total_sum);
 }
@@ -239,9 +248,9 @@ Target MakeTarget(int side) {
   return t;
 }
 
-template <bool kHasWarp, bool kToField>
-cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, float* gradients, cudaStream_t stream) {
-  const auto kernel = Differentiate<kHasWarp, kToField>;
+template <class Voxel, bool kHasWarp, class Out>
+cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, int side, Out* gradients, cudaStream_t stream) {
+  const auto kernel = Differentiate<Voxel, kHasWarp, Out>;
   const Target target = MakeTarget(side);
   const size_t bytes = size_t{4} * target.cells * kWarp + sizeof(WarpShared);
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
@@ -264,6 +273,17 @@ Scratch CarveBackward(Carver* carver, const Shape& s) {
   return out;
 }
 
+// Gradients of templates and warp fields, and the sums of poses.
+template <class Voxel>
+cudaError_t LaunchForAll(const Scene& scene, const Scratch& scratch, const Grid& grid, const Gradient& gradient, cudaStream_t stream) {
+  const Shape& s = scene.shape;
+  Voxel* const templates = Templates<Voxel>(gradient);
+  if (scene.warp == nullptr) return Launch<Voxel, false>(scene, scratch, grid, s.side, templates, stream);
+  const cudaError_t error = Launch<Voxel, true>(scene, scratch, grid, s.side, templates, stream);
+  if (error != cudaSuccess) return error;
+  return Launch<Voxel, true>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
+}
+
 }  // namespace
 
 int64_t CudaBackwardScratch(const Shape& shape) {
@@ -283,13 +303,12 @@ cudaError_t CudaBackward(const Scene& scene, const Cotangent& cotangent, const G
   Prepare(scene, &cotangent, scratch, stream);
   OrderPrimitives(scene, scratch, grid, stream);
   cudaError_t error;
-  if (scene.warp != nullptr) {
-    error = Launch<true, false>(scene, scratch, grid, s.side, gradient.rgba, stream);
-    if (error == cudaSuccess) error = Launch<true, true>(scene, scratch, grid, s.warp_side, gradient.warp, stream);
-  } else if (s.side == 8) {
-    error = DifferentiateCells(scene, scratch, grid, gradient.rgba, stream);
+  if (scene.warp == nullptr && s.side == 8) {
+    error = DifferentiateCells(scene, scratch, grid, gradient, stream);
+  } else if (scene.rgba_bfloat16 != nullptr) {
+    error = LaunchForAll<BfloatVoxel>(scene, scratch, grid, gradient, stream);
   } else {
-    error = Launch<false, false>(scene, scratch, grid, s.side, gradient.rgba, stream);
+    error = LaunchForAll<FloatVoxel>(scene, scratch, grid, gradient, stream);
   }
   if (error != cudaSuccess) return error;
   LaunchKernel(WritePoses, static_cast<unsigned>(DivideUp(count, 256)), 256, 0, stream, scene, scratch, gradient, count);

@@ -10,7 +10,7 @@ namespace raymarch {
 constexpr int kPoseSums = 12;  // of dL/dy_i, and of dL/dy_i v_j with v = x - position
 
 // Gradients of templates of side 8 without a warp field, and the sums of poses.
-cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const Grid& grid, float* gradients, cudaStream_t stream);
+cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const Grid& grid, const Gradient& gradient, cudaStream_t stream);
 
 namespace {
 

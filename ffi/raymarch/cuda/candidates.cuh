@@ -8,7 +8,6 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kTileCapacity = Limit(256, 32);  // primitives listed for a tile at once: of all steps, or of as many as have room
 constexpr int kFarStep = 65535;     // of a list: this step and all after it
 
 struct Entry {
@@ -16,14 +15,15 @@ struct Entry {
   int first, last;  // the tile's samples in the primitive are among the steps first <= n < last
 };
 
-struct TileList {
-  int primitive[kTileCapacity];
-  ushort2 range[kTileCapacity];  // first and last
+// The same, as it is listed for a tile.
+struct alignas(8) TileEntry {
+  int primitive;
+  unsigned short first, last;
 };
 
 // Where a tile's candidates come from: its own list, or its block's, or all primitives.
 struct Source {
-  const TileList* tile;     // null unless listed
+  const TileEntry* tile;    // null unless listed
   const int32_t* list;      // null for all primitives
   int64_t first_primitive;  // of the frame
   int64_t cone;             // the tile, of all frames
@@ -50,8 +50,8 @@ __device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Sou
 __device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& source, int i) {
   if (i >= source.count) return {0, 0, 0};
   if (source.tile == nullptr) return TestCandidate(scratch, source, LoadCone(scratch.tiles, source.cone), NoSpread(), Candidate(source, i));
-  const ushort2 range = source.tile->range[i];
-  return {source.tile->primitive[i], range.x, range.y == kFarStep ? kMaxSteps : range.y};
+  const TileEntry entry = source.tile[i];
+  return {entry.primitive, entry.first, entry.last == kFarStep ? kMaxSteps : entry.last};
 }
 
 // Of a tile's rays. By a warp.
@@ -70,11 +70,10 @@ __device__ __forceinline__ Spread SpreadOf(const Scene& scene, const Cone& cone,
   return {across, down, WarpMaxPositive(x) * 1.00001f + 1e-6f, WarpMaxPositive(y) * 1.00001f + 1e-6f};
 }
 
-// Lists the candidates with samples at steps from <= n < until; returns how many there are, or -1 if the list has no room. `queue`
+// Lists the candidates with samples at steps from <= n < until; returns how many there are, or -1 if there are more than `capacity`. `queue`
 // has room for 64. *first gets the first step with samples, kMaxSteps if there is none.
-__device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, const Spread& rays, int from, int until,
-                                           int lane, int* queue, TileList* tile, int* first) {
-  const Cone cone = LoadCone(scratch.tiles, source.cone);
+__device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, const Cone& cone, const Spread& rays, int from,
+                                           int until, int lane, int* queue, int capacity, TileEntry* tile, int* first) {
   int kept = 0, waiting = 0, least = kMaxSteps;
   for (int i = 0; i < source.count; i += kWarp) {
     const int k = Candidate(source, min(i + lane, source.count - 1));
@@ -95,13 +94,11 @@ __device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source&
       waiting = max(waiting - kWarp, 0);
       const bool touches = entry.first < min(entry.last, until) && entry.last > from;
       const unsigned mask = __ballot_sync(kAllLanes, touches);
-      if (kept + __popc(mask) > kTileCapacity) return -1;
+      if (kept + __popc(mask) > capacity) return -1;
       if (touches) {
         least = min(least, entry.first);
-        const int at = kept + __popc(mask & LanesBelow(lane));
-        tile->primitive[at] = entry.primitive;
-        tile->range[at] = make_ushort2(static_cast<unsigned short>(min(entry.first, kFarStep - 1)),
-                                       static_cast<unsigned short>(min(entry.last, kFarStep)));
+        tile[kept + __popc(mask & LanesBelow(lane))] = {entry.primitive, static_cast<unsigned short>(min(entry.first, kFarStep - 1)),
+                                                        static_cast<unsigned short>(min(entry.last, kFarStep))};
       }
       kept += __popc(mask);
     }

@@ -102,18 +102,19 @@ __device__ __forceinline__ unsigned TakeTurns(unsigned tiles, int warp, int* tur
 }
 
 // One round: up to 32 of the items, a lane each.
-__device__ __forceinline__ void AddItems(const float4* voxels, const Pose& pose, float step_size, int lane, int begin, int items,
+template <class Voxel>
+__device__ __forceinline__ void AddItems(const Voxel* voxels, const Pose& pose, float step_size, int lane, int begin, int items,
                                          CellShared* shared, float sums[kPoseSums]) {
   const Chunk& chunk = shared->chunk;
   const bool mine = begin + lane < items;
   const unsigned item = chunk.cells[mine ? begin + lane : begin], last = item >> 3;
   unsigned entry = chunk.samples[last];
   const unsigned cell = entry & kSampleMask;
-  const float4* lower = voxels + cell;
+  const Voxel* lower = voxels + cell;
   float4 values[8], gradient[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    values[i] = __ldg(lower + Corner(i));
+    values[i] = WidenOnce(__ldg(lower + Corner(i)));
     gradient[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   }
   const float shift[3] = {3.5f - static_cast<float>(cell & 7), 3.5f - static_cast<float>(cell >> 3 & 7),
@@ -154,7 +155,8 @@ struct Progress {
 };
 
 // Adds the gradients of a chunk's samples, and clears it.
-__device__ __forceinline__ void TakeChunk(const float4* voxels, const Pose& pose, float step_size, int lane, CellShared* own,
+template <class Voxel>
+__device__ __forceinline__ void TakeChunk(const Voxel* voxels, const Pose& pose, float step_size, int lane, CellShared* own,
                                           Filled* filled, Progress* progress) {
   if (filled->samples == 0) return;
   if (!progress->any) {
@@ -174,14 +176,16 @@ __device__ __forceinline__ void TakeChunk(const float4* voxels, const Pose& pose
 }
 
 // Writes a primitive's gradient, and the sums that its pose's comes from: those of all warps, in order.
-template <int kWarps>
+template <int kWarps, class Voxel>
 __device__ __forceinline__ void WriteGradient(const Scratch& scratch, unsigned at, int lane, int warp, const Progress& progress,
-                                              CellShared* all, float4* gradient) {
+                                              CellShared* all, Voxel* gradient) {
   CellShared* const own = all + warp;
   float* const pose_sums = scratch.pose_sums + static_cast<int64_t>(at) * kPoseSums;
   if (kWarps == 1) {
     if (IsPoseLane(lane)) pose_sums[PoseIndex(lane)] = static_cast<float>(progress.total_sum);
-    for (int i = lane; i < kVoxels; i += kWarp) gradient[i] = progress.any ? own->gradient[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    for (int i = lane; i < kVoxels; i += kWarp) {
+      StoreVoxel(gradient + i, progress.any ? own->gradient[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+    }
     return;
   }
   // The chunk's memory now holds what else the other warps must know.
@@ -198,14 +202,14 @@ __device__ __forceinline__ void WriteGradient(const Scratch& scratch, unsigned a
     for (int w = 0; w < kWarps; ++w) {
       if (all[w].chunk.heads[0]) AddScaled(&sum, all[w].gradient[i], 1.0f);
     }
-    gradient[i] = sum;
+    StoreVoxel(gradient + i, sum);
   }
 }
 
 // Of `kWarps` warps each takes one tile in so many, and has a copy of the gradient.
-template <int kWarps>
+template <int kWarps, class Voxel>
 __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
-    DifferentiateSide8(Scene scene, Scratch scratch, Grid grid, float* gradients) {
+    DifferentiateSide8(Scene scene, Scratch scratch, Grid grid, Voxel* gradients) {
   AVA_DYNAMIC_SHARED(cell_memory);
   const int lane = threadIdx.x % kWarp, warp = kWarps == 1 ? 0 : threadIdx.x / kWarp;
   CellShared* const all = reinterpret_cast<CellShared*>(cell_memory);
@@ -215,14 +219,14 @@ __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
   const unsigned at = frame * primitives + primitive;
   const Pose pose = LoadPose(scratch, at);
   const float4 sphere = scratch.spheres[at];
-  const float4* voxels = reinterpret_cast<const float4*>(scene.rgba) + static_cast<int64_t>(at) * kVoxels;
+  const Voxel* voxels = Templates<Voxel>(scene) + static_cast<int64_t>(at) * kVoxels;
   Progress progress;
   Walk walk(frame, grid);
   Filled filled;
   float done = 0.0f;
   unsigned block = 0, tiles = 0;  // of the block: those to take yet
   int turn = 0;
-  if (lane == 0 && warp == 0) Prefetch(voxels, kVoxels * sizeof(float4));
+  if (lane == 0 && warp == 0) Prefetch(voxels, kVoxels * sizeof(Voxel));
   ClearChunk(lane, &own->chunk, &filled);
   __syncwarp();
   for (bool more = true; more;) {
@@ -247,14 +251,13 @@ __global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
     TakeChunk(voxels, pose, scene.step_size, lane, own, &filled, &progress);
   }
   CollectPose(lane, progress.sums, &progress.total_sum);
-  float4* gradient = reinterpret_cast<float4*>(gradients) + static_cast<int64_t>(at) * kVoxels;
-  WriteGradient<kWarps>(scratch, at, lane, warp, progress, all, gradient);
+  WriteGradient<kWarps>(scratch, at, lane, warp, progress, all, gradients + static_cast<int64_t>(at) * kVoxels);
 }
 
-template <int kWarps>
-cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, float* gradients, cudaStream_t stream) {
+template <int kWarps, class Voxel>
+cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid, Voxel* gradients, cudaStream_t stream) {
   constexpr int kBytes = kWarps * sizeof(CellShared), kMostShared = 100;  // per cent
-  const auto kernel = DifferentiateSide8<kWarps>;
+  const auto kernel = DifferentiateSide8<kWarps, Voxel>;
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error == cudaSuccess) error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, kMostShared);
   if (error != cudaSuccess) return error;
@@ -263,11 +266,17 @@ cudaError_t Launch(const Scene& scene, const Scratch& scratch, const Grid& grid,
   return cudaGetLastError();
 }
 
-}  // namespace
-
-cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const Grid& grid, float* gradients, cudaStream_t stream) {
+template <class Voxel>
+cudaError_t LaunchForAll(const Scene& scene, const Scratch& scratch, const Grid& grid, Voxel* gradients, cudaStream_t stream) {
   const bool few = scene.shape.frames * scene.shape.primitives < kFourWarpPrimitives;
   return few ? Launch<4>(scene, scratch, grid, gradients, stream) : Launch<1>(scene, scratch, grid, gradients, stream);
+}
+
+}  // namespace
+
+cudaError_t DifferentiateCells(const Scene& scene, const Scratch& scratch, const Grid& grid, const Gradient& gradient, cudaStream_t stream) {
+  if (scene.rgba_bfloat16 != nullptr) return LaunchForAll(scene, scratch, grid, Templates<BfloatVoxel>(gradient), stream);
+  return LaunchForAll(scene, scratch, grid, Templates<FloatVoxel>(gradient), stream);
 }
 
 }  // namespace raymarch

@@ -53,8 +53,10 @@ struct Scratch {
   Cones tiles, blocks, regions;
   int32_t* list_counts;  // [F, blocks]; -1: more than kListCapacity
   int32_t* lists;        // [F, blocks, capacity]
-  int32_t* order;        // [F x blocks]: those with most primitives first
+  float* lengths;        // [F, blocks]: of a block's longest tile to march, by some measure
+  int32_t* order;        // [F x blocks]: those with the longest tiles first
   int32_t* listed;       // [1]: thread blocks that are done listing
+  int32_t* marched;      // [2]: blocks of pixels that list anything; chunks of tiles that are drawn
   float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
   int2* ray_saturation;                          // [F, tiles, 32]: step, primitive
   float* pose_sums;                              // [slabs, F, K, 12]
@@ -225,18 +227,35 @@ __device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, f
 __device__ __forceinline__ int TileColumn(int tile) { return (tile & 1) | (tile >> 1 & 2); }
 __device__ __forceinline__ int TileRow(int tile) { return (tile >> 1 & 1) | (tile >> 2 & 6); }
 
-// Pixel of a tile's lane; its index in [F, N, H, W], or -1 outside of the image. The tile is one of the frame's.
-__device__ __forceinline__ int64_t PixelIndex(const Shape& s, const Grid& g, int64_t frame, unsigned tile, int lane) {
-  const unsigned block = tile / kBlockTileCount, region = block / kRegionBlockCount;
-  const int in_block = tile % kBlockTileCount, in_region = block % kRegionBlockCount;
+// Where a block of pixels begins: in which view of its frame, at which row and column.
+struct BlockPlace {
+  unsigned view;
+  int row, column;
+};
+
+__device__ __forceinline__ BlockPlace PlaceBlock(const Grid& g, unsigned block) {
+  const unsigned region = block / kRegionBlockCount;
+  const int in_region = block % kRegionBlockCount;
   const unsigned across = static_cast<unsigned>(g.regions_x), down = static_cast<unsigned>(g.regions_y);
   const unsigned line = region / across, view = line / down;  // a line of regions, of all views
-  const int row = ((line - view * down) * kRegionBlocks + in_region / kRegionBlocks) * kCudaBlockSide +
-                  TileRow(in_block) * kTileHeight + lane / kTileWidth;
-  const int column = ((region - line * across) * kRegionBlocks + in_region % kRegionBlocks) * kCudaBlockSide +
-                     TileColumn(in_block) * kTileWidth + lane % kTileWidth;
+  const int row = (line - view * down) * kRegionBlocks + in_region / kRegionBlocks;
+  const int column = (region - line * across) * kRegionBlocks + in_region % kRegionBlocks;
+  return {view, row * kCudaBlockSide, column * kCudaBlockSide};
+}
+
+// Index in [F, N, H, W] of a view's pixel, or -1 outside of the image.
+__device__ __forceinline__ int64_t ViewPixel(const Shape& s, int64_t frame, unsigned view, int row, int column) {
   if (row >= s.height || column >= s.width) return -1;
   return ((frame * s.views + view) * s.height + row) * s.width + column;
+}
+
+// Pixel of a tile's lane; its index in [F, N, H, W], or -1 outside of the image. The tile is one of the frame's.
+__device__ __forceinline__ int64_t PixelIndex(const Shape& s, const Grid& g, int64_t frame, unsigned tile, int lane) {
+  const BlockPlace block = PlaceBlock(g, tile / kBlockTileCount);
+  const int in_block = tile % kBlockTileCount;
+  const int row = block.row + TileRow(in_block) * kTileHeight + lane / kTileWidth;
+  const int column = block.column + TileColumn(in_block) * kTileWidth + lane % kTileWidth;
+  return ViewPixel(s, frame, block.view, row, column);
 }
 
 // A ray as it is marched: sample n, 0 <= n < count, lies at start + n step.
@@ -280,7 +299,7 @@ __device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
 void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream);
 
 // Lists of at most `capacity` primitives for each block.
-void List(const Shape& shape, const Scratch& scratch, int capacity, cudaStream_t stream);
+void List(const Scene& scene, const Scratch& scratch, int capacity, cudaStream_t stream);
 
 __device__ __forceinline__ int FirstLane(unsigned mask) { return __ffs(mask) - 1; }
 

@@ -2,9 +2,13 @@
 //
 // Steps go by in windows. In a window the tile's primitives have slots; a lane finds at which steps its ray enters and leaves each,
 // then goes through its own samples one after the other, in order of step, then primitive, whatever the other lanes are at.
+#include <algorithm>
+#include <type_traits>
+
 #include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
+#include "queue.cuh"
 #include "sample.cuh"
 #include "window.cuh"
 
@@ -12,11 +16,12 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-constexpr int kMarchWarps = 4;
-constexpr int kMarchBlocks = 4;  // of threads, on a multiprocessor: 128 registers a thread, and the L1 what shared memory leaves
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
-constexpr int kFewSlots = 32, kManySlots = Limit(96, 40);
+constexpr int kFewSlots = 32, kManySlots = Limit(64, 40);
+// Of a thread block, of which a multiprocessor holds one: 96 registers a thread, or 128.
+template <int kTileSlots>
+constexpr int kMarchWarps = kTileSlots == kFewSlots ? 20 : 16;
 constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
 
 // A lane's ray. What saturated it is written as soon as it is known.
@@ -28,58 +33,65 @@ struct Ray {
 };
 
 // A sample whose voxels are on their way from memory; with sides other than 8, its colour and density.
-template <int kSide>
+template <int kSide, class Voxel>
 struct Sample {
-  float4 voxel[kSide == 8 ? 8 : 1];
+  std::conditional_t<kSide == 8, Voxel, float4> voxel[kSide == 8 ? 8 : 1];
   float x, y, z;  // weights of the latter voxels along each axis; along x of those read second
   float opacity;  // alpha that a density of 1 adds
-  int step, slot;
+  int step, primitive;
 };
 
 // The 8 voxels around y, all |y| < 1. `voxel` is the primitive's first in its frame's template. The L1 serves the words of a
-// quarter-warp from banks by x alone: where y and z add up to an odd number, the upper x is read first, so that neighbours do not
-// meet in a bank.
-__device__ __forceinline__ void ReadVoxels(const float4* voxels, unsigned voxel, const float y[3], Sample<8>* sample) {
+// quarter-warp from banks by x alone (in bfloat16 those of a half-warp, by x and y's parity): where y and z add up to an odd number,
+// the upper x is read first, so that neighbours do not meet in a bank.
+template <class Voxel>
+__device__ __forceinline__ void ReadVoxels(const Voxel* voxels, unsigned voxel, const float y[3], Sample<8, Voxel>* sample) {
   const Cell8 cell = PlaceInside8(y);
-  const float4* lower = voxels + (cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73));
+  const unsigned lower = cell.z * 64 + cell.y * 8 + cell.x + (voxel - kAxisBias * 73);
   const unsigned odd = (cell.y ^ cell.z) & 1;
   sample->x = odd ? 1.0f - cell.fx : cell.fx;
-  const float4* one = lower + odd;
-  const float4* other = lower + (odd ^ 1);
+  const Voxel* one = voxels + (lower + odd);
+  const Voxel* other = voxels + (lower + (odd ^ 1));
   sample->y = cell.fy, sample->z = cell.fz;
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
-    sample->voxel[2 * row] = __ldg(one + (row >> 1) * 64 + (row & 1) * 8);
-    sample->voxel[2 * row + 1] = __ldg(other + (row >> 1) * 64 + (row & 1) * 8);
+    sample->voxel[2 * row] = LoadRow(one + (row >> 1) * 64 + (row & 1) * 8);
+    sample->voxel[2 * row + 1] = LoadRow(other + (row >> 1) * 64 + (row & 1) * 8);
   }
 }
 
-__device__ __forceinline__ float4 Interpolate(const Sample<8>& sample) {
+template <class Voxel>
+__device__ __forceinline__ float4 Interpolate(const Sample<8, Voxel>& sample) {
   const float w11 = sample.z * sample.y, w10 = sample.z - w11, w01 = sample.y - w11, w00 = 1.0f - sample.z - w01;
   const float rows[4] = {w00, w01, w10, w11};  // by z and y
   float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
   for (int row = 0; row < 4; ++row) {
     const float second = rows[row] * sample.x;
-    AddScaled(&value, sample.voxel[2 * row], rows[row] - second);
-    AddScaled(&value, sample.voxel[2 * row + 1], second);
+    AddScaled(&value, Widen(sample.voxel[2 * row]), rows[row] - second);
+    AddScaled(&value, Widen(sample.voxel[2 * row + 1]), second);
   }
   return value;
 }
 
-__device__ __forceinline__ float4 Interpolate(const Sample<0>& sample) { return sample.voxel[0]; }
+template <class Voxel>
+__device__ __forceinline__ float4 Interpolate(const Sample<0, Voxel>& sample) { return sample.voxel[0]; }
 
-// Starts to read colour and density at y, all |y| < 1.
-template <int kSide, bool kHasWarp>
-__device__ __forceinline__ void ReadSample(const Scene& scene, int64_t first_primitive, int primitive, const float y[3],
-                                           Sample<kSide>* sample) {
-  const float4* all = reinterpret_cast<const float4*>(scene.rgba);
+template <int kSide>
+__device__ __forceinline__ int64_t VoxelsEach(const Scene& scene) {
+  return kSide == 8 ? 512 : scene.shape.side * scene.shape.side * scene.shape.side;
+}
+
+// Starts to read colour and density at y, all |y| < 1. `frame` is the first voxel of the frame's templates.
+template <int kSide, bool kHasWarp, class Voxel>
+__device__ __forceinline__ void ReadSample(const Scene& scene, const Voxel* frame, int64_t first_primitive, int primitive,
+                                           const float y[3], Sample<kSide, Voxel>* sample) {
   if constexpr (kSide == 8) {
-    ReadVoxels(all + first_primitive * 512, static_cast<unsigned>(primitive) * 512, y, sample);
+    ReadVoxels(frame, static_cast<unsigned>(primitive) * 512, y, sample);
   } else {
     const int side = scene.shape.side;
     const int64_t at = first_primitive + primitive;
-    const float4* voxels = all + at * (side * side * side);
+    const Voxel* voxels = frame + primitive * VoxelsEach<kSide>(scene);
     if constexpr (!kHasWarp) {
       sample->voxel[0] = ReadCell(voxels, side, PlaceInside(y, side));
     } else {
@@ -99,10 +111,15 @@ struct Walk {
   int step;
 };
 
+// Where a sample lies in its primitive's box.
+struct Place {
+  float y[3];
+  int step, primitive;
+};
+
 // The walk's next sample; false if there is none.
-template <int kSide, bool kHasWarp, int kTileSlots>
-__device__ __forceinline__ bool NextSample(const Scene& scene, int64_t first_primitive, int lane, const WindowScratch<kTileSlots>& own,
-                                           Walk* walk, Sample<kSide>* sample) {
+template <int kTileSlots>
+__device__ __forceinline__ bool NextSample(int lane, const WindowScratch<kTileSlots>& own, Walk* walk, Place* place) {
   while ((walk->steps | walk->left) != 0) {
     if (walk->left == 0) {
       const int next = FirstLane(walk->steps);
@@ -117,19 +134,17 @@ __device__ __forceinline__ bool NextSample(const Scene& scene, int64_t first_pri
     const float along = static_cast<float>(walk->step);
     const float at[3] = {walk->start[0] + along * walk->by[0], walk->start[1] + along * walk->by[1],
                          walk->start[2] + along * walk->by[2]};
-    const float y[3] = {Along(own.row[slot][0], at), Along(own.row[slot][1], at), Along(own.row[slot][2], at)};
-    if (!InsideBox(y)) continue;
-    ReadSample<kSide, kHasWarp>(scene, first_primitive, own.primitive[slot], y, sample);
-    sample->opacity = Fade(y) * scene.step_size;
-    sample->step = walk->step, sample->slot = slot;
-    return true;
+#pragma unroll
+    for (int i = 0; i < 3; ++i) place->y[i] = Along(own.row[slot][i], at);
+    place->step = walk->step, place->primitive = own.primitive[slot];
+    if (InsideBox(place->y)) return true;
   }
   return false;
 }
 
 // Adds a sample to its ray; returns whether that saturates it.
-template <int kSide>
-__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide>& sample, int base, const int* primitives, Ray* ray) {
+template <int kSide, class Voxel>
+__device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide, Voxel>& sample, int base, Ray* ray) {
   const float4 value = Interpolate(sample);
   const float alpha = value.w * sample.opacity, before = ray->rgba.w, after = before + alpha;
   const bool saturates = after >= 1.0f;  // never where it is not a number
@@ -143,13 +158,13 @@ __device__ __forceinline__ bool Composite(const Image& image, const Sample<kSide
   ray->march.count = 0.0f;
   ray->saturated = true;
   reinterpret_cast<float4*>(image.saturation)[ray->pixel] = make_float4(value.x, value.y, value.z, part);
-  reinterpret_cast<int2*>(image.saturation_at)[ray->pixel] = make_int2(base + sample.step, primitives[sample.slot]);
+  reinterpret_cast<int2*>(image.saturation_at)[ray->pixel] = make_int2(base + sample.step, sample.primitive);
   return true;
 }
 
 // Marches a lane's ray through the window's slots first_slot <= slot < last_slot; or returns false, if a ray meets more than it has
 // room for.
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp, class Voxel, int kTileSlots>
 __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& image, int64_t first_primitive, const Window& window,
                                             int first_slot, int last_slot, int lane, WindowScratch<kTileSlots>* own, Ray* ray) {
   Walk walk;
@@ -167,9 +182,19 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
   }
   walk.inside = walk.left = 0;
   walk.step = -2;
-  Sample<kSide> sample;
-  while (NextSample<kSide, kHasWarp>(scene, first_primitive, lane, *own, &walk, &sample)) {
-    if (Composite(image, sample, window.base, own->primitive, ray)) break;
+  Place place;
+  const Voxel* frame = Templates<Voxel>(scene) + first_primitive * VoxelsEach<kSide>(scene);
+#ifdef __CUDACC__
+  asm("" : "+l"(frame));  // not to be computed anew for each sample
+#endif
+  // The next sample is looked for while a sample's voxels are on their way.
+  for (bool more = NextSample(lane, *own, &walk, &place); more;) {
+    Sample<kSide, Voxel> sample;
+    ReadSample<kSide, kHasWarp>(scene, frame, first_primitive, place.primitive, place.y, &sample);
+    sample.opacity = Fade(place.y) * scene.step_size;
+    sample.step = place.step, sample.primitive = place.primitive;
+    more = NextSample(lane, *own, &walk, &place);
+    if (Composite(image, sample, window.base, ray)) break;
   }
   __syncwarp();
   return true;
@@ -187,25 +212,30 @@ __device__ __forceinline__ float3 Reference(const MarchRay& ray, int lane, int s
 // Lists the tile's candidates from step *next on; returns the step up to which the list holds them. *next becomes the first with
 // samples, as far as known.
 template <int kTileSlots>
-__device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scratch, const Source& block, int64_t pixel, int lane,
+__device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scratch, const Source& block, int64_t pixel, float end, int lane,
                                         WindowScratch<kTileSlots>* own, Source* source, int* next) {
   const int from = *next;
-  const Spread rays = SpreadOf(scene, LoadCone(scratch.tiles, block.cone), pixel);
+  const Cone cone = BoundTile(scene, pixel, end);
+  const Spread rays = SpreadOf(scene, cone, pixel);
   for (int span = kMaxSteps; span > 0; span = span > 512 ? 512 : span / 2) {
     const int until = min(from + span, kMaxSteps);
     int first;
-    const int count = ListForTile(scratch, block, rays, from, until, lane, reinterpret_cast<int*>(own->change), &own->list, &first);
+    const int count = ListForTile(scratch, block, cone, rays, from, until, lane, reinterpret_cast<int*>(own->change),
+                                  kTileCapacity<kTileSlots>, own->list, &first);
     if (count < 0) continue;
-    source->tile = &own->list;
+    source->tile = own->list;
     source->count = count;
     *next = max(from, first);
     return until;
   }
-  *source = block;  // more at one step than have room
+  // More at one step than have room: they are looked at again for each window.
+  if (lane == 0) StoreCone(scratch.tiles, block.cone, cone);
+  __syncwarp();
+  *source = block;
   return kMaxSteps;
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <int kSide, bool kHasWarp, class Voxel, int kTileSlots>
 __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image, const Scratch& scratch, const Source& block, int lane,
                                           WindowScratch<kTileSlots>* own, Ray* ray) {
   const unsigned rays = __ballot_sync(kAllLanes, ray->march.count > 0.0f);
@@ -217,7 +247,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
     if (next >= until) {
       if (until == kMaxSteps) return;
       next = until;
-      until = ListFrom(scene, scratch, block, ray->pixel, lane, own, &source, &next);
+      until = ListFrom<kTileSlots>(scene, scratch, block, ray->pixel, ray->march.count, lane, own, &source, &next);
       continue;
     }
     window.begin = next;
@@ -235,7 +265,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
       for (int done = 0; done < filled;) {
         const bool single = window.end - window.begin == 1;  // goes by in groups that any ray has room for
         const int last = single ? min(done + kRaySlots, filled) : filled;
-        if (MarchWindow<kSide, kHasWarp>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
+        if (MarchWindow<kSide, kHasWarp, Voxel>(scene, image, source.first_primitive, window, done, last, lane, own, ray)) {
           done = last;
         } else {
           halve();
@@ -247,44 +277,57 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
   }
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
-__global__ void __launch_bounds__(kMarchWarps* kWarp, kMarchBlocks)
+template <int kSide, bool kHasWarp, int kTileSlots, class Voxel>
+__global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   AVA_DYNAMIC_SHARED(memory);
+  __shared__ Queue queue;
+  if (threadIdx.x == 0) queue = {0, 0, 0};
+  __syncthreads();
   const int lane = threadIdx.x % kWarp;
-  const unsigned warp = blockIdx.x * kMarchWarps + threadIdx.x / kWarp;
-  const int block = scratch.order[warp / kBlockTileCount];
-  const int64_t tile = static_cast<int64_t>(block) * kBlockTileCount + warp % kBlockTileCount;
-  const int64_t frame = static_cast<unsigned>(block) / static_cast<unsigned>(grid.blocks);
-  Ray ray = {};
-  ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
-  const int listed = scratch.list_counts[block];
-  if (listed != 0) {
-    ray.march = LoadRay(scene, ray.pixel);
-    // Known not to be computed anew wherever it is used.
-    unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
-    asm("" : "+r"(own));
-    const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
-                           frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
-    const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
-    MarchTile<kSide, kHasWarp>(scene, image, scratch, source, lane, window, &ray);
+  // Known not to be computed anew wherever it is used.
+  unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
+  asm("" : "+r"(own));
+  for (;;) {
+    const int nth = DrawTile(scratch, static_cast<int>(scene.shape.frames * grid.blocks), lane, &queue);
+    if (nth < 0) return;
+    const int block = scratch.order[nth / kBlockTileCount];
+    const int64_t tile = static_cast<int64_t>(block) * kBlockTileCount + nth % kBlockTileCount;
+    const int64_t frame = static_cast<unsigned>(block) / static_cast<unsigned>(grid.blocks);
+    const int listed = scratch.list_counts[block];
+    Ray ray = {};
+    ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
+    if (listed != 0) {
+      ray.march = LoadRay(scene, ray.pixel);
+      const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
+                             frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
+      const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
+      MarchTile<kSide, kHasWarp, Voxel>(scene, image, scratch, source, lane, window, &ray);
+    }
+    if (ray.pixel < 0) continue;
+    reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
+    if (ray.saturated) continue;
+    reinterpret_cast<float4*>(image.saturation)[ray.pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
   }
-  if (ray.pixel < 0) return;
-  reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
-  if (ray.saturated) return;
-  reinterpret_cast<float4*>(image.saturation)[ray.pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
 }
 
-template <int kSide, bool kHasWarp, int kTileSlots>
+template <class Voxel, int kSide, bool kHasWarp, int kTileSlots>
 cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
                         cudaStream_t stream) {
-  constexpr int kBytes = kMarchWarps * sizeof(WindowScratch<kTileSlots>);
-  const auto kernel = March<kSide, kHasWarp, kTileSlots>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  const auto kernel = March<kSide, kHasWarp, kTileSlots, Voxel>;
+  constexpr int kBytes = sizeof(WindowScratch<kTileSlots>);
+  int device, processors, most;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (error != cudaSuccess) return error;
-  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.tiles / kMarchWarps);
-  LaunchKernel(kernel, blocks, kMarchWarps * kWarp, kBytes, stream, scene, image, scratch, grid, capacity);
+  const int warps = std::min(kMarchWarps<kTileSlots>, (most - static_cast<int>(sizeof(Queue))) / kBytes);
+  error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, warps * kBytes);
+  if (error != cudaSuccess) return error;
+  const int64_t draws = scene.shape.frames * grid.tiles / kDrawn;
+  const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(draws, processors));
+  LaunchKernel(kernel, blocks, warps * kWarp, warps * kBytes, stream, scene, image, scratch, grid, capacity);
   return cudaGetLastError();
 }
 
@@ -293,13 +336,24 @@ bool MeetFew(const Shape& s) {
   return static_cast<double>(s.primitives) * kWarp <= kFewPrimitives * pixels;
 }
 
+template <class Voxel>
+cudaError_t LaunchMarches(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int capacity,
+                          cudaStream_t stream) {
+  if (scene.warp != nullptr) return LaunchMarch<Voxel, 0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (scene.shape.side != 8) return LaunchMarch<Voxel, 0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  if (MeetFew(scene.shape)) return LaunchMarch<Voxel, 8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarch<Voxel, 8, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+}
+
 Scratch CarveForward(Carver* carver, const Shape& s) {
   const Grid g = MakeGrid(s);
   Scratch out = CarveCommon(carver, s);
   out.list_counts = carver->Take<int32_t>(s.frames * g.blocks);
   out.lists = carver->Take<int32_t>(s.frames * g.blocks * ListCapacity(s));
+  out.lengths = carver->Take<float>(s.frames * g.blocks);
   out.order = carver->Take<int32_t>(s.frames * g.blocks);
   out.listed = carver->Take<int32_t>(1);
+  out.marched = carver->Take<int32_t>(2);
   return out;
 }
 
@@ -319,11 +373,9 @@ cudaError_t CudaForward(const Scene& scene, const Image& image, float* memory, c
   const Scratch scratch = CarveForward(&carver, s);
   const int capacity = static_cast<int>(ListCapacity(s));
   Prepare(scene, nullptr, scratch, stream);
-  List(s, scratch, capacity, stream);
-  if (scene.warp != nullptr) return LaunchMarch<0, true, kManySlots>(scene, image, scratch, grid, capacity, stream);
-  if (s.side != 8) return LaunchMarch<0, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
-  if (MeetFew(s)) return LaunchMarch<8, false, kFewSlots>(scene, image, scratch, grid, capacity, stream);
-  return LaunchMarch<8, false, kManySlots>(scene, image, scratch, grid, capacity, stream);
+  List(scene, scratch, capacity, stream);
+  if (scene.rgba_bfloat16 != nullptr) return LaunchMarches<BfloatVoxel>(scene, image, scratch, grid, capacity, stream);
+  return LaunchMarches<FloatVoxel>(scene, image, scratch, grid, capacity, stream);
 }
 
 }  // namespace raymarch

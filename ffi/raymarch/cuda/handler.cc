@@ -30,11 +30,12 @@ ffi::Error Report(cudaError_t error) {
 }
 
 ffi::Error ForwardImpl(cudaStream_t stream, Floats origin, Floats direction, Floats bounds, Floats position, Floats rotation,
-                       Floats scale, Floats voxels, ffi::RemainingArgs rest, ffi::Result<Floats> rgba,
+                       Floats scale, ffi::AnyBuffer voxels, ffi::RemainingArgs rest, ffi::Result<Floats> rgba,
                        ffi::Result<Floats> saturation, ffi::Result<Ints> saturation_at, ffi::Result<Floats> scratch,
                        float step_size) {
   Scene scene;
-  AVA_RETURN_IF_ERROR(MakeScene({origin, direction, bounds, position, rotation, scale, voxels}, rest, step_size, &scene));
+  const SceneBuffers buffers = {origin, direction, bounds, position, rotation, scale, voxels};
+  AVA_RETURN_IF_ERROR(MakeScene(buffers, rest, VoxelTypes::kFloat32OrBfloat16, step_size, &scene));
   Image image;
   AVA_RETURN_IF_ERROR(MakeImage(scene.shape, rgba, saturation, saturation_at, &image));
   AVA_RETURN_IF_ERROR(CheckLimits(scene.shape, scratch, CudaForwardScratch(scene.shape)));
@@ -42,16 +43,17 @@ ffi::Error ForwardImpl(cudaStream_t stream, Floats origin, Floats direction, Flo
 }
 
 ffi::Error BackwardImpl(cudaStream_t stream, Floats d_image, Floats saturation, Ints saturation_at, Floats origin,
-                        Floats direction, Floats bounds, Floats position, Floats rotation, Floats scale, Floats voxels,
+                        Floats direction, Floats bounds, Floats position, Floats rotation, Floats scale, ffi::AnyBuffer voxels,
                         ffi::RemainingArgs rest, ffi::Result<Floats> d_position, ffi::Result<Floats> d_rotation,
-                        ffi::Result<Floats> d_scale, ffi::Result<Floats> d_voxels, ffi::Result<Floats> scratch,
+                        ffi::Result<Floats> d_scale, ffi::Result<ffi::AnyBuffer> d_voxels, ffi::Result<Floats> scratch,
                         ffi::RemainingRets d_rest, float step_size) {
   Scene scene;
-  AVA_RETURN_IF_ERROR(MakeScene({origin, direction, bounds, position, rotation, scale, voxels}, rest, step_size, &scene));
+  const SceneBuffers buffers = {origin, direction, bounds, position, rotation, scale, voxels};
+  AVA_RETURN_IF_ERROR(MakeScene(buffers, rest, VoxelTypes::kFloat32OrBfloat16, step_size, &scene));
   GradientBuffers results = {d_position, d_rotation, d_scale, d_voxels};
   Cotangent cotangent;
   Gradient gradient;
-  AVA_RETURN_IF_ERROR(MakeGradient(scene, d_image, saturation, saturation_at, results, d_rest, 0, &cotangent, &gradient));
+  AVA_RETURN_IF_ERROR(MakeGradient(scene, voxels, d_image, saturation, saturation_at, results, d_rest, 0, &cotangent, &gradient));
   AVA_RETURN_IF_ERROR(CheckLimits(scene.shape, scratch, CudaBackwardScratch(scene.shape)));
   return Report(CudaBackward(scene, cotangent, gradient, scratch->typed_data(), stream));
 }
@@ -69,7 +71,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaRaymarchForwardCuda, ava::raymarch::ForwardImpl
                                   .Arg<ava::raymarch::Floats>()
                                   .Arg<ava::raymarch::Floats>()
                                   .Arg<ava::raymarch::Floats>()
-                                  .Arg<ava::raymarch::Floats>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .RemainingArgs()
                                   .Ret<ava::raymarch::Floats>()
                                   .Ret<ava::raymarch::Floats>()
@@ -90,12 +92,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaRaymarchBackwardCuda, ava::raymarch::BackwardIm
                                   .Arg<ava::raymarch::Floats>()
                                   .Arg<ava::raymarch::Floats>()
                                   .Arg<ava::raymarch::Floats>()
-                                  .Arg<ava::raymarch::Floats>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .RemainingArgs()
                                   .Ret<ava::raymarch::Floats>()
                                   .Ret<ava::raymarch::Floats>()
                                   .Ret<ava::raymarch::Floats>()
-                                  .Ret<ava::raymarch::Floats>()
+                                  .Ret<ffi::AnyBuffer>()
                                   .Ret<ava::raymarch::Floats>()
                                   .RemainingRets()
                                   .Attr<float>("step_size"),

@@ -9,18 +9,38 @@ namespace {
 constexpr int kListThreads = 512;
 constexpr int kListWarps = kListThreads / kWarp;
 constexpr int kListBlocks = 2;         // of threads, on a multiprocessor
-constexpr int kRegionCapacity = Limit(8192, 96);  // primitives listed for a region; one that meets more looks through all for its blocks
-constexpr int kGroupBlocks = 4;        // blocks of a region that a thread block lists
+constexpr int kGroupCapacity = Limit(8192, 96);  // primitives listed for a group; one that meets more looks through all for its blocks
+constexpr int kGroupSide = 2, kGroupBlocks = kGroupSide * kGroupSide;  // blocks of a region that a thread block lists
 constexpr int kGroups = kRegionBlockCount / kGroupBlocks;
+// Up to so many blocks of pixels are ordered by their longest tiles, which takes a quarter of this launch. With more of them the march
+// goes on so long that its end matters less, and the number of primitives listed does.
+constexpr int64_t kCloselyOrdered = Limit(2048, 20);
 constexpr int kListWords = kListThreads / kGroupBlocks;  // of 32 candidates: looked at for all blocks between two compactions
 
 struct ListShared {
-  uint32_t masks[kListThreads];  // of a region's candidates, or of kListWords words for each block
+  uint32_t masks[kListThreads];  // of a group's candidates, or of kListWords words for each block
   int offsets[kListThreads];
   int warp_sums[kListWarps];
-  Cone cones[kGroupBlocks + 1];  // of the blocks; of the region
-  int listed[kRegionCapacity];
+  Cone cones[kGroupBlocks + 1];  // of the blocks; of the group
+  int listed[kGroupCapacity];
 };
+
+// The blocks of a group lie side by side in their region: where in it.
+__device__ __forceinline__ int BlockInRegion(int group, int block) {
+  constexpr int kAcross = kRegionBlocks / kGroupSide;
+  const int row = group / kAcross * kGroupSide + block / kGroupSide, column = group % kAcross * kGroupSide + block % kGroupSide;
+  return row * kRegionBlocks + column;
+}
+
+// Whether rays of the cone may meet the sphere, as Touches says, or nearly.
+__device__ __forceinline__ bool MayTouch(const Cone& cone, float4 sphere) {
+  const float x = sphere.x - cone.apex.x, y = sphere.y - cone.apex.y, z = sphere.z - cone.apex.z;
+  const float along = x * cone.axis.x + y * cone.axis.y + z * cone.axis.z;
+  const float across = SquareRoot(fmaxf(x * x + y * y + z * z - along * along, 0.0f));
+  // The difference of squares is off by the rounding of the larger one.
+  const float reach = (sphere.w + cone.radius) + (fabsf(along) + across) * 1e-3f;
+  return across * cone.cosine - along * cone.sine <= reach && along >= -reach;
+}
 
 // Of the bits in the masks of threads first <= i < threadIdx.x, plus `before`; *all gets the sum of those in first <= i < last. By a
 // thread block; first and last are multiples of a warp.
@@ -37,9 +57,9 @@ __device__ int Offset(int first, int last, int before, ListShared* shared, int* 
   return before + inclusive - sum;
 }
 
-// Lists the primitives whose spheres the region's rays may meet, in order; returns their number, more than kRegionCapacity if they do
+// Lists the primitives whose spheres the group's rays may meet, in order; returns their number, more than kGroupCapacity if they do
 // not fit. By a thread block.
-__device__ int ListRegion(const Scratch& scratch, const Cone& cone, int64_t first_primitive, int count, ListShared* shared) {
+__device__ int ListGroup(const Scratch& scratch, const Cone& cone, int64_t first_primitive, int count, ListShared* shared) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   int total = 0;
   for (int chunk = 0; chunk < count; chunk += kListThreads * kWarp) {
@@ -54,8 +74,7 @@ __device__ int ListRegion(const Scratch& scratch, const Cone& cone, int64_t firs
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
         const int word = first + i * kListWarps;
-        float nearest, farthest;
-        const bool touches = chunk + word * kWarp + lane < count && Touches(cone, sphere[i], &nearest, &farthest);
+        const bool touches = chunk + word * kWarp + lane < count && MayTouch(cone, sphere[i]);
         const unsigned mask = __ballot_sync(kAllLanes, touches);
         if (lane == 0 && word < words) shared->masks[word] = mask;
       }
@@ -66,7 +85,7 @@ __device__ int ListRegion(const Scratch& scratch, const Cone& cone, int64_t firs
     shared->offsets[threadIdx.x] = Offset(0, kListThreads, total, shared, &all);
     __syncthreads();
     total += all;
-    if (total > kRegionCapacity) break;
+    if (total > kGroupCapacity) break;
     for (int word = warp; word < words; word += kListWarps) {
       const unsigned mask = shared->masks[word];
       if (mask >> lane & 1) shared->listed[shared->offsets[word] + __popc(mask & LanesBelow(lane))] = chunk + word * kWarp + lane;
@@ -77,8 +96,9 @@ __device__ int ListRegion(const Scratch& scratch, const Cone& cone, int64_t firs
 }
 
 // Lists for each block of the group those of the candidates 0 <= i < count, listed[i] or, where that is null, i, whose box the block's
-// rays may meet, in order. By a thread block; a block's number, more than `capacity` if they do not fit, goes to its kListWords threads.
-__device__ int ListBlocks(const Scratch& scratch, int64_t first_block, int64_t first_primitive, const int* listed, int count,
+// rays may meet, in order. `first_block` is the region's. By a thread block; a block's number, more than `capacity` if they do not fit,
+// goes to its kListWords threads.
+__device__ int ListBlocks(const Scratch& scratch, int64_t first_block, int group, int64_t first_primitive, const int* listed, int count,
                           int capacity, ListShared* shared) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, own = threadIdx.x / kListWords;
   int total = 0;
@@ -111,7 +131,7 @@ __device__ int ListBlocks(const Scratch& scratch, int64_t first_block, int64_t f
       const unsigned mask = shared->masks[at];
       const int to = shared->offsets[at] + __popc(mask & LanesBelow(lane)), candidate = chunk + word * kWarp + lane;
       if ((mask >> lane & 1) && to < capacity) {
-        scratch.lists[(first_block + block) * capacity + to] = listed == nullptr ? candidate : listed[candidate];
+        scratch.lists[(first_block + BlockInRegion(group, block)) * capacity + to] = listed == nullptr ? candidate : listed[candidate];
       }
     }
     __syncthreads();
@@ -119,12 +139,52 @@ __device__ int ListBlocks(const Scratch& scratch, int64_t first_block, int64_t f
   return total;
 }
 
-// Orders the blocks by the number of primitives listed, most first: the last to be marched are then short. By a thread block.
+// For each block of the group, about how many steps its longest tile has in primitives: how deep the ray in a tile's middle is in the spheres
+// of those listed. Of every third, which does as well. By a thread block; each of the block's kListWords threads gets it.
+__device__ float LongestTile(const Scene& scene, const Scratch& scratch, const Grid& grid, int64_t block, int64_t first_primitive, int listed,
+                             int capacity, ListShared* shared) {
+  constexpr int kBlockWarps = kListWarps / kGroupBlocks, kStride = 3;
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, own = warp / kBlockWarps;
+  const int64_t frame = block / grid.blocks;
+  const unsigned tile = static_cast<unsigned>((block - frame * grid.blocks) * kBlockTileCount) + lane;
+  int64_t pixel = PixelIndex(scene.shape, grid, frame, tile, kWarp / 2 + kTileWidth / 2);
+  if (pixel < 0) pixel = PixelIndex(scene.shape, grid, frame, tile, 0);
+  const float *o = scene.origin + 3 * max(pixel, int64_t{0}), *d = scene.direction + 3 * max(pixel, int64_t{0});
+  const float3 origin = make_float3(o[0], o[1], o[2]), axis = Normalised(make_float3(d[0], d[1], d[2]));
+  const float sine = 0.1f * shared->cones[own].sine;  // a tile is a fifth of a block
+  const int looked = (min(listed, capacity) + kStride - 1) / kStride, each = (looked + kBlockWarps - 1) / kBlockWarps;
+  const int begin = warp % kBlockWarps * each, end = min(begin + each, looked);
+  float depth = 0.0f;
+  for (int i = begin; i < end; i += kWarp) {
+    const int at = min(i + lane, end - 1) * kStride;
+    const float4 sphere = scratch.spheres[first_primitive + scratch.lists[block * capacity + at]];
+    const int number = min(end - i, kWarp);
+    for (int j = 0; j < number; ++j) {
+      const float x = __shfl_sync(kAllLanes, sphere.x, j) - origin.x, y = __shfl_sync(kAllLanes, sphere.y, j) - origin.y,
+                  z = __shfl_sync(kAllLanes, sphere.z, j) - origin.z, radius = __shfl_sync(kAllLanes, sphere.w, j);
+      const float along = x * axis.x + y * axis.y + z * axis.z;
+      const float across = SquareRoot(fmaxf(x * x + y * y + z * z - along * along, 0.0f));
+      depth += fmaxf(radius + along * sine - across, 0.0f);  // nothing where it is not a number
+    }
+  }
+  float* depths = reinterpret_cast<float*>(shared->masks);
+  __syncthreads();
+  depths[threadIdx.x] = pixel >= 0 ? depth : 0.0f;
+  __syncthreads();
+  float sum = 0.0f;
+  for (int i = 0; i < kBlockWarps; ++i) sum += depths[(own * kBlockWarps + i) * kWarp + lane];
+  return WarpMaxPositive(sum) / scene.step_size;
+}
+
+// Orders the blocks by their longest tiles, the longest first: the last to be marched are then short. By a thread block.
 __device__ void OrderBlocks(const Scratch& scratch, int blocks, ListShared* shared) {
   constexpr int kBuckets = kListThreads;
   const auto bucket = [&](int block) {
     const int listed = __ldcg(scratch.list_counts + block);
-    return listed < 0 ? 0 : max(kBuckets - 1 - (listed + 3) / 4, 0);
+    if (listed <= 0) return listed < 0 ? 0 : kBuckets - 1;
+    // A 32nd of a power of two each, from 1/8 step on.
+    const int bits = __float_as_int(__ldcg(scratch.lengths + block)) >> 18;
+    return min(max(kBuckets - 2 - (bits - ((127 - 3) << 5)), 0), kBuckets - 2);
   };
   shared->offsets[threadIdx.x] = 0;
   __syncthreads();
@@ -137,35 +197,46 @@ __device__ void OrderBlocks(const Scratch& scratch, int blocks, ListShared* shar
   int before = inclusive - own;
   for (int i = 0; i < warp; ++i) before += shared->warp_sums[i];
   shared->offsets[threadIdx.x] = before;
+  if (threadIdx.x == kBuckets - 1) scratch.marched[0] = before;
   __syncthreads();
   for (int i = threadIdx.x; i < blocks; i += kListThreads) scratch.order[atomicAdd(&shared->offsets[bucket(i)], 1)] = i;
 }
 
-// Lists the primitives of some blocks of a region, from a list of the region's own.
-__global__ void __launch_bounds__(kListThreads, kListBlocks) ListPrimitives(Shape shape, Scratch scratch, Grid grid, int capacity) {
+// Lists the primitives of a group of blocks, from a list of the group's own.
+__global__ void __launch_bounds__(kListThreads, kListBlocks) ListPrimitives(Scene scene, Scratch scratch, Grid grid, int capacity) {
   __shared__ ListShared shared;
-  const int64_t region = blockIdx.x / kGroups, first_block = region * kRegionBlockCount + blockIdx.x % kGroups * kGroupBlocks;
-  const int64_t first_primitive = region / grid.regions * shape.primitives;
+  const int64_t region = blockIdx.x / kGroups, first_block = region * kRegionBlockCount;
+  const int group = blockIdx.x % kGroups;
+  const int64_t first_primitive = region / grid.regions * scene.shape.primitives;
   if (threadIdx.x < kWarp) {
+    const int lane = threadIdx.x;
     Cone own = NoCone();
-    if (threadIdx.x < kRegionBlockCount) own = LoadCone(scratch.blocks, region * kRegionBlockCount + threadIdx.x);
+    if (lane < kGroupBlocks) {
+      own = LoadCone(scratch.blocks, first_block + BlockInRegion(group, lane));
+      shared.cones[lane] = own;
+    }
     const Cone merged = MergeCone(own);
-    if (threadIdx.x == 0) shared.cones[kGroupBlocks] = merged;
-    const int in_group = static_cast<int>(threadIdx.x) - static_cast<int>(first_block % kRegionBlockCount);
-    if (in_group >= 0 && in_group < kGroupBlocks) shared.cones[in_group] = own;
+    if (lane == 0) shared.cones[kGroupBlocks] = merged;
   }
   __syncthreads();
   const Cone cone = shared.cones[kGroupBlocks];
-  const int count = static_cast<int>(shape.primitives);
+  const int count = static_cast<int>(scene.shape.primitives);
+  const int64_t block = first_block + BlockInRegion(group, threadIdx.x / kListWords);
   int listed = 0;
+  float longest = 0.0f;
   if (cone.radius >= 0.0f) {
-    const int total = ListRegion(scratch, cone, first_primitive, count, &shared);
-    const bool all = total > kRegionCapacity;
+    const int total = ListGroup(scratch, cone, first_primitive, count, &shared);
+    const bool all = total > kGroupCapacity;
     __syncthreads();
-    listed = ListBlocks(scratch, first_block, first_primitive, all ? nullptr : shared.listed, all ? count : total, capacity, &shared);
+    listed = ListBlocks(scratch, first_block, group, first_primitive, all ? nullptr : shared.listed, all ? count : total, capacity, &shared);
+    longest = static_cast<float>(listed);
+    if (scene.shape.frames * grid.blocks <= kCloselyOrdered) {
+      longest = LongestTile(scene, scratch, grid, block, first_primitive, listed, capacity, &shared);
+    }
   }
   if (threadIdx.x % kListWords == 0) {
-    scratch.list_counts[first_block + threadIdx.x / kListWords] = listed > capacity ? -1 : listed;
+    scratch.list_counts[block] = listed > capacity ? -1 : listed;
+    scratch.lengths[block] = longest;
   }
   __syncthreads();
   __shared__ bool last;
@@ -174,15 +245,15 @@ __global__ void __launch_bounds__(kListThreads, kListBlocks) ListPrimitives(Shap
     last = atomicAdd(scratch.listed, 1) == static_cast<int>(gridDim.x) - 1;
   }
   __syncthreads();
-  if (last) OrderBlocks(scratch, static_cast<int>(shape.frames * grid.blocks), &shared);
+  if (last) OrderBlocks(scratch, static_cast<int>(scene.shape.frames * grid.blocks), &shared);
 }
 
 }  // namespace
 
-void List(const Shape& shape, const Scratch& scratch, int capacity, cudaStream_t stream) {
-  const Grid grid = MakeGrid(shape);
-  const unsigned blocks = static_cast<unsigned>(shape.frames * grid.regions * kGroups);
-  LaunchKernel(ListPrimitives, blocks, kListThreads, 0, stream, shape, scratch, grid, capacity);
+void List(const Scene& scene, const Scratch& scratch, int capacity, cudaStream_t stream) {
+  const Grid grid = MakeGrid(scene.shape);
+  const unsigned blocks = static_cast<unsigned>(scene.shape.frames * grid.regions * kGroups);
+  LaunchKernel(ListPrimitives, blocks, kListThreads, 0, stream, scene, scratch, grid, capacity);
 }
 
 }  // namespace raymarch

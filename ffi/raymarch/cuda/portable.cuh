@@ -87,6 +87,34 @@ __device__ __forceinline__ void Prefetch([[maybe_unused]] const void* from, [[ma
 #endif
 }
 
+// From memory that no one writes; what the L2 does not hold of the 128 bytes around it is brought there, too.
+__device__ __forceinline__ float4 LoadRow(const float4* from) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 750
+  float4 v;
+  asm("ld.global.nc.L2::128B.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(from));
+  return v;
+#else
+  return __ldg(from);
+#endif
+}
+
+__device__ __forceinline__ uint2 LoadRow(const uint2* from) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 750
+  uint2 v;
+  asm("ld.global.nc.L2::128B.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
+  return v;
+#else
+  return __ldg(from);
+#endif
+}
+
+// The same number, which is then kept in a register: nvcc would rather compute it anew wherever it is used.
+__device__ __forceinline__ float Pinned(float x) {
+  unsigned bits = __float_as_uint(x);
+  asm volatile("" : "+r"(bits));
+  return __uint_as_float(bits);
+}
+
 }  // namespace
 }  // namespace raymarch
 }  // namespace ava

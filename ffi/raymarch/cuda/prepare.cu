@@ -16,6 +16,7 @@ constexpr int kPrepareBlocks = 4;  // no more fit
 #else
 constexpr int kPrepareBlocks = 6;
 #endif
+constexpr int kBoundBlocks = 4;  // the same, where a thread has four rays on their way
 
 __device__ void PreparePose(const Scene& scene, const Scratch& scratch, int64_t at) {
   const Pose pose = MakePose(scene.position + 3 * at, scene.rotation + 9 * at, scene.scale + 3 * at);
@@ -50,9 +51,109 @@ __device__ float PackRay(const Scratch& scratch, const Cotangent& cotangent, int
   return end;
 }
 
+// A ray as the scene has it.
+struct SceneRay {
+  float3 origin, direction;
+  float2 bounds;
+};
+
+__device__ __forceinline__ float3 Load3(const float* from) { return make_float3(from[0], from[1], from[2]); }
+
+__device__ __forceinline__ bool HasSamples(const SceneRay& ray) {
+  const float origin[3] = {ray.origin.x, ray.origin.y, ray.origin.z}, direction[3] = {ray.direction.x, ray.direction.y, ray.direction.z};
+  const bool moves = ray.direction.x != 0.0f || ray.direction.y != 0.0f || ray.direction.z != 0.0f;
+  return Finite(origin) && Finite(direction) && moves && ray.bounds.x < ray.bounds.y && isfinite(ray.bounds.x);
+}
+
+// How far rays are from a cone's apex and axis, and where their samples are.
+struct Extent {
+  float sine, away, base_min, base_max, step_min, step_max, far;
+  bool wide;
+};
+
+__device__ __forceinline__ void Extend(const SceneRay& ray, float step_size, const Cone& cone, Extent* extent) {
+  const float length = Length(ray.direction);
+  const float3 unit = make_float3(ray.direction.x / length, ray.direction.y / length, ray.direction.z / length);
+  const float away = Length(make_float3(ray.origin.x - cone.apex.x, ray.origin.y - cone.apex.y, ray.origin.z - cone.apex.z));
+  const float base = ray.bounds.x * length, step = step_size * length;
+  // NaN, from lengths beyond float32, is not within the bounds either.
+  extent->wide = extent->wide || !(Dot(cone.axis, unit) > 0.1f && isfinite(away) && step > 0.0f && isfinite(base));
+  extent->sine = fmaxf(extent->sine, Sine(cone.axis, unit));
+  extent->away = fmaxf(extent->away, away);
+  extent->base_min = fminf(extent->base_min, base), extent->base_max = fmaxf(extent->base_max, base);
+  extent->step_min = fminf(extent->step_min, step), extent->step_max = fmaxf(extent->step_max, step);
+  extent->far = fmaxf(extent->far, fminf(ray.bounds.y * length + step, base + static_cast<float>(kMaxSteps) * step));
+}
+
+__device__ __forceinline__ Extent WarpExtent(const Extent& own) {
+  return {WarpMaxPositive(own.sine), WarpMaxPositive(own.away), WarpMin(own.base_min), WarpMax(own.base_max), WarpMin(own.step_min),
+          WarpMaxPositive(own.step_max), WarpMax(own.far), __any_sync(kAllLanes, own.wide) != 0};
+}
+
+// The cone around the rays of a block of pixels, whose rows the warps share. By a thread block.
+__device__ void BoundBlock(const Scene& scene, const Scratch& scratch, const Grid& grid, int64_t block) {
+  constexpr int kRows = kCudaBlockSide / kWarps;
+  __shared__ float3 ends[kWarps][4];  // origins and directions of a first and a last ray of each warp
+  __shared__ bool some[kWarps];
+  __shared__ Extent extents[kWarps];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int64_t frame = block / grid.blocks;
+  const BlockPlace place = PlaceBlock(grid, static_cast<unsigned>(block % grid.blocks));
+  SceneRay rays[kRows];
+  bool has[kRows];
+  unsigned lanes[kRows];
+  // All are on their way before one is looked at.
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    const int64_t own = ViewPixel(scene.shape, frame, place.view, place.row + warp * kRows + i, place.column + lane);
+    const int64_t pixel = max(own, int64_t{0});
+    has[i] = own >= 0;
+    rays[i] = {Load3(scene.origin + 3 * pixel), Load3(scene.direction + 3 * pixel), reinterpret_cast<const float2*>(scene.bounds)[pixel]};
+  }
+  int first_row = kRows, last_row = -1;
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    has[i] = has[i] && HasSamples(rays[i]);
+    lanes[i] = __ballot_sync(kAllLanes, has[i]);
+    if (lanes[i] != 0) first_row = min(first_row, i), last_row = i;
+  }
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    if (i == first_row && lane == FirstLane(lanes[i])) ends[warp][0] = rays[i].origin, ends[warp][1] = rays[i].direction;
+    if (i == last_row && lane == 31 - __clz(lanes[i])) ends[warp][2] = rays[i].origin, ends[warp][3] = rays[i].direction;
+  }
+  if (lane == 0) some[warp] = last_row >= 0;
+  __syncthreads();
+  int first = kWarps, last = -1;
+  for (int i = 0; i < kWarps; ++i) first = some[i] ? min(first, i) : first, last = some[i] ? i : last;
+  Cone cone = NoCone();
+  if (last >= 0) {
+    const float3 a = Normalised(ends[first][1]), b = Normalised(ends[last][3]), p = ends[first][0], q = ends[last][2];
+    cone.axis = Normalised(make_float3(a.x + b.x, a.y + b.y, a.z + b.z));
+    cone.apex = make_float3(0.5f * (p.x + q.x), 0.5f * (p.y + q.y), 0.5f * (p.z + q.z));
+    Extent extent = {0.0f, 0.0f, INFINITY, -INFINITY, INFINITY, 0.0f, -INFINITY, false};
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      if (has[i]) Extend(rays[i], scene.step_size, cone, &extent);
+    }
+    extent = WarpExtent(extent);
+    if (lane == 0) extents[warp] = extent;
+  }
+  __syncthreads();
+  if (warp != 0) return;
+  if (last >= 0) {
+    const Extent extent = WarpExtent(extents[lane % kWarps]);
+    cone.base_min = extent.base_min, cone.base_max = extent.base_max;
+    cone.step_min = extent.step_min, cone.step_max = extent.step_max;
+    cone.far = extent.far * 1.00001f;
+    Close(&cone, extent.sine, extent.away, extent.wide);
+  }
+  if (lane == 0) StoreCone(scratch.blocks, block, cone);
+}
+
 // The first `pose_blocks` thread blocks take the poses, the others a block of pixels each.
 template <bool kPack>
-__global__ void __launch_bounds__(kThreads, kPrepareBlocks)
+__global__ void __launch_bounds__(kThreads, kPack ? kPrepareBlocks : kBoundBlocks)
     PrepareScene(Scene scene, Cotangent cotangent, Scratch scratch, Grid grid, int64_t poses, int64_t pose_blocks) {
   __shared__ Cone tiles[kBlockTileCount];
   if (blockIdx.x < pose_blocks) {
@@ -62,13 +163,17 @@ __global__ void __launch_bounds__(kThreads, kPrepareBlocks)
   }
   const int64_t block = blockIdx.x - pose_blocks, frame = block / grid.blocks;  // of all frames
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  if (!kPack && block == 0 && threadIdx.x == 0) *scratch.listed = 0;
+  if constexpr (!kPack) {
+    if (block == 0 && threadIdx.x == 0) *scratch.listed = scratch.marched[1] = 0;
+    BoundBlock(scene, scratch, grid, block);
+    return;
+  }
   for (int in_block = warp; in_block < kBlockTileCount; in_block += kWarps) {
     const int64_t tile = block * kBlockTileCount + in_block;
     const int64_t pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
     const MarchRay ray = LoadRay(scene, pixel);
     float end = ray.count;
-    if (kPack && __any_sync(kAllLanes, end > 0.0f)) end = PackRay(scratch, cotangent, tile * kWarp + lane, pixel, ray);
+    if (__any_sync(kAllLanes, end > 0.0f)) end = PackRay(scratch, cotangent, tile * kWarp + lane, pixel, ray);
     const Cone cone = BoundTile(scene, pixel, end);
     if (lane == 0) {
       StoreCone(scratch.tiles, tile, cone);

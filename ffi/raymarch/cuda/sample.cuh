@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device.cuh"
+#include "voxel.cuh"
 
 namespace ava {
 namespace raymarch {
@@ -94,9 +95,10 @@ __device__ __forceinline__ void AddScaled(float4* sum, float4 v, float w) {
   sum->w += v.w * w;
 }
 
-__device__ __forceinline__ float4 ReadCell(const float4* voxels, int side, const Cell& cell) {
+template <class Voxel>
+__device__ __forceinline__ float4 ReadCell(const Voxel* voxels, int side, const Cell& cell) {
   float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  ForEachVoxel(cell, side, [&](int at, float weight, const float*) { AddScaled(&value, __ldg(voxels + at), weight); });
+  ForEachVoxel(cell, side, [&](int at, float weight, const float*) { AddScaled(&value, Widen(__ldg(voxels + at)), weight); });
   return value;
 }
 

@@ -1,5 +1,7 @@
 """Placement of the primitives by hand on simple surfaces."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,6 +107,17 @@ def test_colour_and_density_are_not_negative(assembler):
     placed = assembler(residuals(1, log_opacity=jnp.full((1, 256, 256, 8), np.log(0.25))), slab.at[..., :3].set(2.0), CORNERS[None])
     np.testing.assert_array_equal(placed.rgba[0, 3, 0, 0, 0], [150, 150, 150, 0.25])
     np.testing.assert_array_equal(placed.rgba[0, 3, 1, 0, 0], [0, 0, 0, 0.25])
+
+
+def test_voxels_may_be_bfloat16():
+    slab = jax.random.normal(jax.random.key(0), (1, 256, 256, 24))
+    placed = [
+        Assembler(dataclasses.replace(SIZES, template=kept), plane_map(SIZES.slab), 256.0)(residuals(1), slab, CORNERS[None])
+        for kept in ("float32", "bfloat16")
+    ]
+    assert [p.rgba.dtype for p in placed] == [jnp.float32, jnp.bfloat16]
+    np.testing.assert_array_equal(placed[1].rgba, placed[0].rgba.astype(jnp.bfloat16))
+    jax.tree.map(np.testing.assert_array_equal, placed[0][:3], placed[1][:3])
 
 
 def test_slab_to_primitives_texel_by_texel():

@@ -64,7 +64,7 @@ def test_the_published_size_has_its_parameter_count():
         dict(primitives_per_side=64, primitive_side=8),
         dict(primitives_per_side=16, primitive_side=16),
         dict(primitives_per_side=16, primitive_side=32, texture_size=512, width=0.5),
-        dict(primitives_per_side=64, primitive_side=4),
+        dict(primitives_per_side=64, primitive_side=4, template_dtype="bfloat16"),
     ],
 )
 def test_shapes_at_other_sizes(changes):
@@ -84,6 +84,7 @@ def test_shapes_at_other_sizes(changes):
     assert [m.shape[1] for m in identity.maps_geo] == [2**i for i in range(3, t.bit_length() - 1)]
     assert [m.shape for m in identity.maps_geo] == [m.shape for m in identity.maps_tex]
     assert decoded.primitives.rgba.shape == (2, n * n, d, d, d, 4)
+    assert decoded.primitives.rgba.dtype == sizes.template_dtype
     assert decoded.primitives.rotation.shape == (2, n * n, 3, 3)
     assert decoded.primitives.position.shape == decoded.primitives.scale.shape == (2, n * n, 3)
     assert decoded.vertices.shape == sample["vertices"].shape
@@ -103,6 +104,7 @@ def test_shapes_at_other_sizes(changes):
         (dict(texture_size=512), "texture_mean"),
         (dict(initial_density=0.0), "initial_density must be positive"),
         (dict(view_noise=-0.1), "view_noise at least 0"),
+        (dict(template_dtype="float16"), "template_dtype must be one of float32, bfloat16; got 'float16'"),
     ],
 )
 def test_sizes_that_cannot_be(changes, message):
@@ -134,6 +136,27 @@ def test_losses_and_gradients_are_finite_and_reach_all_that_is_read(model, losse
             idle.add(jax.tree_util.keystr(path[:3]))
     finest = {"['identity_encoder']['combiners'][0]", "['identity_encoder']['geo']['taps']", "['identity_encoder']['tex']['taps']"}
     assert idle <= finest  # the finest maps feed nothing
+
+
+def test_templates_in_bfloat16_teach_the_same(model, losses_and_gradients):
+    """Gradients within a few roundings of a voxel and of its gradient, 2^-8 of them each."""
+    narrow = nnx.clone(model)
+    narrow.assembler.template_dtype = jnp.bfloat16
+    narrow.assembler.running_scale[...] = jnp.full(narrow.assembler.running_scale.shape, 30.0)
+    graph, parameters, others = nnx.split(narrow, nnx.Param, ...)
+
+    @jax.jit
+    def differentiate(parameters):
+        def loss(parameters):
+            terms = nnx.merge(graph, parameters, others, copy=True).training_loss_terms(batch(), step=3, key=jax.random.key(0))
+            return sum(jnp.mean(values) for values, _ in terms.values())
+
+        return jax.grad(loss)(parameters)
+
+    ours, wanted = (jax.tree.leaves(g) for g in (differentiate(parameters), losses_and_gradients(batch(), 3)[0]))
+    off = np.sqrt(sum(float(jnp.sum((a - b) ** 2)) for a, b in zip(ours, wanted)))
+    norm = np.sqrt(sum(float(jnp.sum(b**2)) for b in wanted))
+    assert 0 < off < 4 * 2.0**-8 * norm
 
 
 def test_a_share_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
