@@ -43,8 +43,7 @@ from ava_jax.train import state as states
 from ava_jax.train.state import Guard, TrainState
 
 _PACKAGES = ("ava-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-# Compiled as a whole: one by one, each of hundreds of slices would be compiled.
-_packed, _unpacked = jax.jit(packing.pack), jax.jit(packing.Packed.tree)
+_packed, _unpacked = jax.jit(packing.pack), jax.jit(packing.Packed.tree)  # or each of hundreds of slices would be compiled by itself
 _FOR_EVALUATION = ("model", "assets", "about")
 _CLEARINGS, _BETWEEN_CLEARINGS = 20, 0.25  # tries, seconds
 BEST = "best"  # in place of a step's number: that of the highest score
@@ -339,8 +338,8 @@ class Checkpoints:
             items["guard"] = want.guard._asdict()
         saved = self._restore_arrays(step, items)
         guard = Guard(**saved["guard"]) if "guard" in saved else like.guard
-        model = saved["model"] | {"params": _packed(saved["model"]["params"])}
-        return TrainState(**model, **saved["training"], guard=guard), self._read_json(step, "data")["iterator"]
+        saved["model"]["params"] = _packed(saved["model"]["params"])
+        return TrainState(**saved["model"], **saved["training"], guard=guard), self._read_json(step, "data")["iterator"]
 
     def restore_model(self, step: int, model: nnx.Module) -> nnx.Module:
         """`model` with the parameters and running variables of a step.
