@@ -121,12 +121,12 @@ class Scores:
 
         @jax.jit
         def scores(params, running, constants, batch):
-            model = states.merge(Split(graphdef, params, running, constants))
+            model = states.merge(Split(graphdef, params.tree(), running, constants))
             return task.evaluate(model, batch) | _explain(model, batch)
 
         @jax.jit
         def render(params, running, constants, batch):
-            return states.merge(Split(graphdef, params, running, constants)).reconstruct(batch)
+            return states.merge(Split(graphdef, params.tree(), running, constants)).reconstruct(batch)
 
         self.scores, self.render = scores, render
 

@@ -16,19 +16,24 @@ def sample_bilinear(image: jax.Array, points: jax.Array) -> jax.Array:
       [B, ..., C], of the image's type. Differentiable in both.
     """
     b, h, w, c = image.shape
-    side = jnp.array([w, h])
-    position = (points.reshape(-1, 2) + 1.0) * (side / 2.0) - 0.5
-    corner = jnp.floor(position)
-    fraction = position - corner
+    # x and y apart: what reduces over an axis of both would be a kernel of its own.
+    columns, rows = (_neighbours(points.reshape(-1, 2)[:, axis], side) for axis, side in enumerate((w, h)))
     index, weights = [], []
-    for offset in ([0, 0], [1, 0], [0, 1], [1, 1]):
-        at = corner.astype(jnp.int32) + jnp.array(offset)
-        inside = jnp.all((at >= 0) & (at < side), axis=-1)
-        at = jnp.clip(at, 0, side - 1)
-        index.append(at[:, 1] * w + at[:, 0])
-        weights.append(jnp.where(inside, jnp.prod(jnp.where(jnp.array(offset), fraction, 1.0 - fraction), axis=-1), 0.0))
+    for row, row_weight, row_inside in rows:
+        for column, column_weight, column_inside in columns:
+            index.append(row * w + column)
+            weights.append(jnp.where(row_inside & column_inside, column_weight * row_weight, 0.0))
     value = _weighted_pixels(image.reshape(b, h * w, c), index, weights)
     return value.reshape(b, *points.shape[:-1], c)
+
+
+def _neighbours(at: jax.Array, side: int) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
+    """Of points `at` [P] in -1..1 along an axis of `side` pixels: each neighbour's place, clipped, its weight, whether it is inside."""
+    position = (at + 1.0) * (side / 2.0) - 0.5
+    below = jnp.floor(position)
+    fraction, place = position - below, below.astype(jnp.int32)
+    pairs = (place, 1.0 - fraction), (place + 1, fraction)
+    return [(jnp.clip(i, 0, side - 1), weight, (i >= 0) & (i < side)) for i, weight in pairs]
 
 
 @jax.custom_vjp

@@ -20,6 +20,7 @@ from ava_jax.train import processes
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.checkpoint import Checkpoints
+from ava_jax.train.packing import Packed
 from ava_jax.train.state import Split, TrainState
 from ava_jax.train.validation import Validation
 
@@ -147,8 +148,8 @@ def _picture_taker(
     one_pass = dataclasses.replace(sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)
 
     @jax.jit
-    def draw(params: nnx.State, running: nnx.State, constants: nnx.State, batch: Batch):
-        return task.pictures(states.merge(Split(graphdef, params, running, constants)), batch)
+    def draw(params: Packed, running: nnx.State, constants: nnx.State, batch: Batch):
+        return task.pictures(states.merge(Split(graphdef, params.tree(), running, constants)), batch)
 
     def take(state: TrainState) -> dict[str, jax.Array]:
         # Read anew each time: rare, and cheaper than keeping a batch on the device.
@@ -164,7 +165,8 @@ def summary(run: Run, start: Start) -> str:
     config, source, batch = run.config, run.source, run.sampling.batch_size
     devices, first = jax.devices(), int(start.state.step)
     names = ", ".join(f"{len(values)} {name}" for name, values in run.assets.names.items())
-    largest = sorted(((states.count(part), name) for name, part in start.state.params.items()), reverse=True)
+    params = jax.eval_shape(lambda packed: packed.tree(), start.state.params)
+    largest = sorted(((states.count(part), name) for name, part in params.items()), reverse=True)
     parts = ", ".join(f"{name} {count:,}" for count, name in largest)
     epochs = config.train.steps * batch / len(source)
     lines = {

@@ -34,15 +34,15 @@ class TrainState(NamedTuple):
 
     Attributes:
       step: int32 [], steps taken, whether applied or not.
-      params: the model's `nnx.Param` variables.
+      params: the model's `nnx.Param` variables, packed: `params.tree()` has them as the model does.
       running: its `Running` variables, moved by the loss.
-      opt_state: the optimiser's, of the packed parameters (`train.packing`).
+      opt_state: the optimiser's, of `params.arrays`.
       key: the run's root key; a step folds its number into it.
       guard: see there.
     """
 
     step: jax.Array
-    params: nnx.State
+    params: packing.Packed
     running: nnx.State
     opt_state: optax.OptState
     key: jax.Array
@@ -87,8 +87,8 @@ def merge(parts: Split) -> nnx.Module:
 def initial_state(parts: Split, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
     """The state before the first step. The model's own initialisation uses another key: see `model_rngs`."""
     guard = Guard(jnp.full(RECENT_LOSSES, jnp.nan, jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
-    opt_state = optimizer.init(packing.pack(parts.params))
-    return TrainState(jnp.zeros((), jnp.int32), parts.params, parts.running, opt_state, jax.random.key(seed), guard)
+    params = packing.pack(parts.params)
+    return TrainState(jnp.zeros((), jnp.int32), params, parts.running, optimizer.init(params.arrays), jax.random.key(seed), guard)
 
 
 def model_rngs(seed: int) -> nnx.Rngs:

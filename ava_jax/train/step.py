@@ -4,6 +4,7 @@ Each device differentiates its own share of the loss, and the shares' gradients 
 shard_map's own replication rules, which a custom call can break in silence, out of the gradients.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ava_jax.core.norms import global_norm, total
 from ava_jax.core.parallel import BATCH_AXIS
 from ava_jax.core.types import Batch
 from ava_jax.tasks.base import LossTerm, Task
@@ -102,19 +104,20 @@ def make_step(
         loss = sum(weights[name] * value for name, value in losses.items())
         gradients, nonfinite = _zero_nonfinite(gradients)
         applied, guard, median = _judge(state.guard, loss, losses, spike_factor)
-        params = packing.pack(state.params)
+        params = state.params.arrays
         with jax.named_scope("optimiser"):
             updates, opt_state = optimizer.update(gradients, state.opt_state, params, loss=loss)
         metrics = {"loss": loss, "losses": losses, "nonfinite": nonfinite, "applied": applied, "spikes": guard.spikes, "median": median}
         norms = {"norm": gradients, "update_norm": updates, "parameter_norm": params}
-        metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}
+        metrics |= {name: global_norm(tree) for name, tree in norms.items()}
         rate = learning_rate(opt_state)
         metrics |= {} if rate is None else {"learning_rate": rate}
         moved = optax.apply_updates(params, updates), running, opt_state
         # Selected, not branched over: a branch would wait for the loss, and keep both states in memory.
         kept = jax.tree.map(lambda new, old: jnp.where(applied, new, old), moved, (params, state.running, state.opt_state))
         params, running, opt_state = kept
-        return TrainState(state.step + 1, packing.unpack(params, state.params), running, opt_state, state.key, guard), metrics
+        params = dataclasses.replace(state.params, arrays=params)
+        return TrainState(state.step + 1, params, running, opt_state, state.key, guard), metrics
 
     return jax.jit(step, donate_argnums=0, compiler_options=_compiler_options(mesh))
 
@@ -129,7 +132,7 @@ def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
 
 
 def _gradient_share(task, graphdef, weights, params, running, constants, batch, step, key):
-    """On one device of the mesh: (gradients, packed, losses, running), each of the whole batch."""
+    """On one device of the mesh: (gradients, as `Packed.arrays`, losses, running), each of the whole batch."""
 
     def local_loss(params: nnx.State):
         model = states.merge(Split(graphdef, params, running, constants))
@@ -139,8 +142,9 @@ def _gradient_share(task, graphdef, weights, params, running, constants, batch, 
         moved = states.split(model).running
         return sum(weights[name] * share for name, share in shares.items()), (shares, moved)
 
-    gradients, (shares, moved) = jax.grad(local_loss, has_aux=True)(params)
-    gradients, losses = lax.psum((packing.pack(gradients), shares), BATCH_AXIS)
+    # Not by the packed vector: that would be a sum of as many vectors as it holds arrays.
+    gradients, (shares, moved) = jax.grad(local_loss, has_aux=True)(params.tree())
+    gradients, losses = lax.psum((packing.pack(gradients).arrays, shares), BATCH_AXIS)
     return gradients, losses, moved
 
 
@@ -172,9 +176,8 @@ def _check_names(terms: Mapping[str, LossTerm], weights: Mapping[str, float]) ->
 
 def _zero_nonfinite(gradients: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
     """The gradients with NaN and infinities taken as 0 (as the published recipe does before clipping), and how many there were."""
-    finite = jax.tree.map(jnp.isfinite, gradients)
-    count = sum(jnp.sum(~leaf, dtype=jnp.int32) for leaf in jax.tree.leaves(finite))
-    return jax.tree.map(lambda g, ok: jnp.where(ok, g, 0), gradients, finite), count
+    count = total(gradients, lambda g: (~jnp.isfinite(g)).astype(jnp.int32))
+    return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0), gradients), count
 
 
 def learning_rate(opt_state: optax.OptState) -> jax.Array | None:

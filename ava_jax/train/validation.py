@@ -16,6 +16,7 @@ from ava_jax.tasks.base import Task
 from ava_jax.train import config as configs
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
+from ava_jax.train.packing import Packed
 from ava_jax.train.state import Split, TrainState
 
 
@@ -63,8 +64,8 @@ class Validation:
         chosen = _Few(source, tuple(int(i) for i in np.linspace(0, len(source) - 1, few).round()))
 
         @jax.jit
-        def scores(params: nnx.State, running: nnx.State, constants: nnx.State, batch: Batch):
-            return task.evaluate(states.merge(Split(graphdef, params, running, constants)), batch)
+        def scores(params: Packed, running: nnx.State, constants: nnx.State, batch: Batch):
+            return task.evaluate(states.merge(Split(graphdef, params.tree(), running, constants)), batch)
 
         def evaluate(state: TrainState, batch: Batch) -> dict[str, jax.Array]:
             return scores(state.params, state.running, constants, steps.put(batch, sharding))

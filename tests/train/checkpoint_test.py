@@ -83,7 +83,7 @@ def test_a_model_is_restored_from_the_folder_alone(tmp_path):
             checkpoints.save(state, {}, Toy(config).prepare(), config)
     restored = restore_model(tmp_path, overrides={"data.root": "elsewhere"})
     parts = states.split(restored.model)
-    _equal(parts.params, state.params)
+    _equal(parts.params, state.params.tree())
     _equal(parts.running, state.running)
     np.testing.assert_array_equal(restored.model.shift[...], [1, 2, 3])  # a constant, rebuilt
     assert restored.step == 9 and restored.config.data.root == restored.task.config.data.root == "elsewhere"

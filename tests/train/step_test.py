@@ -62,7 +62,7 @@ def test_step_equals_a_hand_written_one():
 
     got, metrics, _ = _run(config, [[0, 1, 2, 4]])
     # inject_hyperparams holds 0.999 in float32, which moves the first step of 0.05 by 1e-5 of itself.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=5e-7), got.params, jax.device_get(want))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=5e-7), got.params.tree(), jax.device_get(want))
     np.testing.assert_allclose([metrics["losses"]["fit"], metrics["losses"]["size"]], [fit, size], rtol=1e-6)
     np.testing.assert_allclose(metrics["loss"], fit + 0.1 * size, rtol=1e-6)
     np.testing.assert_allclose(metrics["norm"], optax.tree.norm(gradients), rtol=1e-5)
@@ -118,8 +118,8 @@ def test_gradients_that_are_not_finite_count_as_zero(monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "Toy", _SickToy)
     state, metrics, parts = _run(toy_config(), [[0, 1, 2, 4]])
     assert metrics["nonfinite"] == 8 and np.isfinite(metrics["norm"])
-    np.testing.assert_array_equal(state.params["layers"][0]["bias"][...], parts.params["layers"][0]["bias"][...])
-    assert np.any(state.params["layers"][1]["bias"][...] != parts.params["layers"][1]["bias"][...])
+    np.testing.assert_array_equal(state.params.tree()["layers"][0]["bias"][...], parts.params["layers"][0]["bias"][...])
+    assert np.any(state.params.tree()["layers"][1]["bias"][...] != parts.params["layers"][1]["bias"][...])
 
 
 def test_an_empty_mask_gives_a_loss_of_zero():

@@ -67,7 +67,7 @@ def test_texel_maps_learn_faster_and_nothing_else_does():
 
 def test_the_loop_hands_texel_maps_over_under_their_names():
     model = nnx.eval_shape(lambda: AvatarCodec(small_head.config(), small_head.assets(), rngs=nnx.Rngs(0)))
-    packed = jax.eval_shape(packing.pack, states.split(model).params)
+    packed = jax.eval_shape(packing.pack, states.split(model).params).arrays
     for decoder in ("geometry_decoder", "colour_decoder"):
         (shape,) = (leaf.shape for name, leaf in packed.items() if name.startswith(f"{decoder}/bias"))
         assert len(shape) == 3
