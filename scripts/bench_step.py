@@ -244,7 +244,7 @@ def profile_optimizer(optimizer: optax.GradientTransformationExtraArgs, state: s
         updates, opt_state = optimizer.update(packing.pack(gradients).arrays, opt_state, params.arrays, loss=jnp.float32(1))
         return optax.apply_updates(params.arrays, updates), opt_state
 
-    gradients = jax.jit(packing.Packed.tree)(jax.tree.map(lambda x: 1e-3 * jnp.ones_like(x), state.params))
+    gradients = packing.unpacked(jax.tree.map(lambda x: 1e-3 * jnp.ones_like(x), state.params))
     args = (gradients, state.opt_state, state.params)
     size = 7 * sum(x.nbytes for x in jax.tree.leaves(state.params))  # gradient, two moments, parameter; all but the gradient written
     row = {"ms": 1e3 * timed(lambda: run(*args)).p50, "floor_ms": 1e3 * size / rates["bytes"], "bytes": float(size)}
@@ -286,7 +286,7 @@ def bench(config: Any, regime: str, height: int, width: int, *, with_parts: bool
         stats = jax.local_devices()[0].memory_stats() or {}
         row |= {"peak_gib": stats["peak_bytes_in_use"] / 2**30} if "peak_bytes_in_use" in stats else {}
         rates |= ceilings()
-    model = states.merge(states.Split(graphdef, jax.jit(packing.Packed.tree)(holder[0].params), holder[0].running, constants))
+    model = states.merge(states.Split(graphdef, packing.unpacked(holder[0].params), holder[0].running, constants))
     row |= bench_decoding(model, batch, height, width)
     if with_parts:
         row["parts"] = [*profile(model, batch, rates, config.model.precision), profile_optimizer(optimizer, holder[0], rates)]

@@ -14,14 +14,14 @@ _ROW = 1024  # values
 
 
 def total(tree: Any, of: Callable[[jax.Array], jax.Array] = lambda x: x) -> jax.Array:
-    """The sum of `of`, elementwise, over all values of a tree of arrays of any shapes, and of one type after `of`; a scalar."""
+    """The sum of `of`, elementwise, over all values of a tree of arrays of any shapes: [], of the one type that `of` gives."""
     rows = jnp.concatenate([_rows(of(leaf)) for leaf in jax.tree.leaves(tree)])
     # Without the barrier a compiler turns it back into a sum of each array and a sum of those.
     return jnp.sum(lax.optimization_barrier(rows), dtype=rows.dtype)
 
 
 def global_norm(tree: Any) -> jax.Array:
-    """The Euclidean norm of all values of a tree of float arrays; a scalar."""
+    """The Euclidean norm of all values of a tree of arrays of any shapes, one type of floats: []."""
     return jnp.sqrt(total(tree, jnp.square))
 
 

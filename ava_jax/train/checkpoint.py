@@ -43,7 +43,6 @@ from ava_jax.train import state as states
 from ava_jax.train.state import Guard, TrainState
 
 _PACKAGES = ("ava-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-_packed, _unpacked = jax.jit(packing.pack), jax.jit(packing.Packed.tree)  # or each of hundreds of slices would be compiled by itself
 _FOR_EVALUATION = ("model", "assets", "about")
 _CLEARINGS, _BETWEEN_CLEARINGS = 20, 0.25  # tries, seconds
 BEST = "best"  # in place of a step's number: that of the highest score
@@ -263,7 +262,7 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    model=ocp.args.StandardSave({"params": _unpacked(state.params), "running": state.running}),
+                    model=ocp.args.StandardSave({"params": packing.unpacked(state.params), "running": state.running}),
                     training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state, "key": state.key}),
                     guard=ocp.args.StandardSave(state.guard._asdict()),
                     data=ocp.args.JsonSave({"iterator": data, "recoveries": list(recoveries)}),
@@ -329,7 +328,7 @@ class Checkpoints:
         Raises:
           ValueError: the checkpoint is of another model or optimiser.
         """
-        want = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._replace(params=_unpacked(like.params)))
+        want = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._replace(params=packing.unpacked(like.params)))
         items = {
             "model": {"params": want.params, "running": want.running},
             "training": {"step": want.step, "opt_state": want.opt_state, "key": want.key},
@@ -338,7 +337,7 @@ class Checkpoints:
             items["guard"] = want.guard._asdict()
         saved = self._restore_arrays(step, items)
         guard = Guard(**saved["guard"]) if "guard" in saved else like.guard
-        saved["model"]["params"] = _packed(saved["model"]["params"])
+        saved["model"]["params"] = packing.packed(saved["model"]["params"])
         return TrainState(**saved["model"], **saved["training"], guard=guard), self._read_json(step, "data")["iterator"]
 
     def restore_model(self, step: int, model: nnx.Module) -> nnx.Module:

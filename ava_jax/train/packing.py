@@ -63,3 +63,7 @@ def _is_packed(shape: tuple[int, ...]) -> bool:
 
 def _name(path: tuple) -> str:
     return "/".join(str(getattr(key, "key", getattr(key, "name", key))) for key in path)
+
+
+# For code that is not compiled as a whole: there, each of hundreds of slices would be compiled by itself.
+packed, unpacked = jax.jit(pack), jax.jit(Packed.tree)
