@@ -56,7 +56,7 @@ def draw(chart: dict, path: pathlib.Path | str) -> None:
         if "title" in chart:
             figure.suptitle(chart["title"], x=0.01, ha="left", fontsize=11, fontweight="bold")
         if "note" in chart:
-            figure.supxlabel(textwrap.fill(chart["note"], int(20 * width)), x=0.01, ha="left", fontsize=7, color="#777777")
+            figure.supxlabel(textwrap.fill(chart["note"], int(18 * width)), x=0.01, ha="left", fontsize=7, color="#777777")
         figure.savefig(path, dpi=110, facecolor="white", metadata={"Date": None} if str(path).endswith(".svg") else None)
         plt.close(figure)
 
