@@ -49,7 +49,7 @@ def growth(function, *args) -> tuple[int, int]:
     jax.block_until_ready(jax.jit(function)(*small))  # starts the threads, reads the code
     compiled = jax.jit(function).lower(*args).compile()
     planned = compiled.memory_analysis()
-    used = min(peak(compiled, args) for _ in range(3))  # whatever else the process does only adds to it
+    used = min(peak(compiled, args) for _ in range(8))  # whatever else the process does only adds to it
     return used, planned.output_size_in_bytes + planned.temp_size_in_bytes
 
 
