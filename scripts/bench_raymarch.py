@@ -14,9 +14,9 @@ the machine, commit and command; after --growth and --cores it is a chart for ch
 images and gradients of the head change with that rounding.
 
 The floor is the larger of two times. Memory: the bytes that must move (inputs read once, results written once). Samples: on a GPU the
-128 bytes that a sample reads from the nearest cache, 64 of a template in bfloat16 (backward: 256 more, of its gradient); on a CPU the operations of a sample, 140
-forward and 340 more backward as counted in ffi/raymarch, at the rate of XLA's matrix product on the same cores. A GPU's rates are
-known by its name, a CPU's are measured first.
+128 bytes that a sample reads from the nearest cache, 64 of a template in bfloat16 (backward: 256 more, of its gradient); on a CPU the
+operations of a sample, 140 forward and 340 more backward as counted in ffi/raymarch, at the rate of XLA's matrix product on the same
+cores. A GPU's rates are known by its name, a CPU's are measured first.
 """
 
 import functools
@@ -195,7 +195,8 @@ def print_rounding(name: str, rays: Rays, prims: Primitives) -> None:
     ours, *rounded = differentiate(rays, wide._replace(rgba=wide.rgba.astype(jnp.bfloat16)), cotangent)
     off = jnp.abs(ours - wanted)[..., :3]
     psnr = 20 * jnp.log10(255 / jnp.sqrt(jnp.mean(off**2)))
-    line = f"{name:24} rounded to bfloat16: colour off by {off.max():.3f} of 255 at most, {off.mean():.4f} on average, PSNR {psnr:.1f} dB; gradients"
+    line = f"{name:24} rounded to bfloat16: colour off by {off.max():.3f} of 255 at most, {off.mean():.4f} on average, "
+    line += f"PSNR {psnr:.1f} dB; gradients"
     for field, a, b in zip(Primitives._fields, jax.tree.leaves(rounded), jax.tree.leaves(gradients)):
         a = a.astype(jnp.float32)
         line += f" {field} {jnp.linalg.norm((a - b).ravel()) / jnp.linalg.norm(b.ravel()):.1e}"
@@ -323,6 +324,10 @@ def write_json(panels: list[dict]) -> None:
 
 def main(_):
     golden, panels = pathlib.Path(_GOLDEN.value), []
+    for file in (golden / "bench_cameras.npz", golden / "raymarch_head16384.npz"):
+        if not (_GROWTH.value or file.is_file()):
+            why = "--golden names the folder of golden vectors, with the assets folder beside it"
+            sys.exit(f"bench_raymarch.py: there is no {file}; {why}.")
     kernel = f", {native.instruction_set()}" if native.BUILT and jax.default_backend() == "cpu" else ""
     print(f"{jax.devices()[0].device_kind}, {len(os.sched_getaffinity(0))} processors{kernel}, jax {jax.__version__}", flush=True)
     if _GROWTH.value:
