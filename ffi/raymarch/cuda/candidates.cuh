@@ -47,9 +47,20 @@ __device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Sou
   return out;
 }
 
+// Not inlined: it is rare, and its loads, which may be on their way when the march begins to read voxels, made nvcc wait for the first two
+// voxels of each sample before it read the other six.
+__device__ __attribute__((noinline)) Entry TestUnlisted(const float4* spheres, const float4* matrices, Cones tiles, int64_t cone, int64_t first_primitive,
+                                           int k) {
+  Scratch scratch = {};
+  scratch.spheres = const_cast<float4*>(spheres), scratch.matrices = const_cast<float4*>(matrices);
+  return TestCandidate(scratch, {nullptr, nullptr, first_primitive, cone, 0}, LoadCone(tiles, cone), NoSpread(), k);
+}
+
 __device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& source, int i) {
   if (i >= source.count) return {0, 0, 0};
-  if (source.tile == nullptr) return TestCandidate(scratch, source, LoadCone(scratch.tiles, source.cone), NoSpread(), Candidate(source, i));
+  if (source.tile == nullptr) {
+    return TestUnlisted(scratch.spheres, scratch.matrices, scratch.tiles, source.cone, source.first_primitive, Candidate(source, i));
+  }
   const TileEntry entry = source.tile[i];
   return {entry.primitive, entry.first, entry.last == kFarStep ? kMaxSteps : entry.last};
 }
@@ -75,8 +86,10 @@ __device__ __forceinline__ Spread SpreadOf(const Scene& scene, const Cone& cone,
 __device__ __forceinline__ int ListForTile(const Scratch& scratch, const Source& source, const Cone& cone, const Spread& rays, int from,
                                            int until, int lane, int* queue, int capacity, TileEntry* tile, int* first) {
   int kept = 0, waiting = 0, least = kMaxSteps;
+  int next = Candidate(source, min(lane, source.count - 1));  // on its way while the one before is tested
   for (int i = 0; i < source.count; i += kWarp) {
-    const int k = Candidate(source, min(i + lane, source.count - 1));
+    const int k = next;
+    next = Candidate(source, min(i + kWarp + lane, source.count - 1));
     float nearest, farthest;
     const bool near = i + lane < source.count && Touches(cone, scratch.spheres[source.first_primitive + k], &nearest, &farthest);
     const unsigned nears = __ballot_sync(kAllLanes, near);

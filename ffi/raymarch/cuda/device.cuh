@@ -50,13 +50,14 @@ struct Cones {
 struct Scratch {
   float4* spheres;   // [F, K]: centre, radius (NaN: holds no point)
   float4* matrices;  // [F, K, 3]: rows of diag(scale) rotation^T
+  float4* clusters;  // [F, DivideUp(K, 32)]: spheres around those of 32 primitives each, as of one
   Cones tiles, blocks, regions;
   int32_t* list_counts;  // [F, blocks]; -1: more than kListCapacity
   int32_t* lists;        // [F, blocks, capacity]
   float* lengths;        // [F, blocks]: of a block's longest tile to march, by some measure
   int32_t* order;        // [F x blocks]: those with the longest tiles first
   int32_t* listed;       // [1]: thread blocks that are done listing
-  int32_t* marched;      // [2]: blocks of pixels that list anything; chunks of tiles that are drawn
+  int32_t* marched;      // [2]: blocks of pixels that list anything; chunks that were drawn beside the first of each thread block
   float4 *ray_start, *ray_step, *ray_cotangent;  // [F, tiles, 32]: (start, steps), (step, saturation), (rgb, alpha)
   int2* ray_saturation;                          // [F, tiles, 32]: step, primitive
   float* pose_sums;                              // [slabs, F, K, 12]

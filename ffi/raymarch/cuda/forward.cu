@@ -277,38 +277,56 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
   }
 }
 
+__device__ __forceinline__ void Store(const Image& image, int64_t pixel, const float4& rgba, bool saturated) {
+  if (pixel < 0) return;
+  reinterpret_cast<float4*>(image.rgba)[pixel] = rgba;
+  if (saturated) return;
+  reinterpret_cast<float4*>(image.saturation)[pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  reinterpret_cast<int2*>(image.saturation_at)[pixel] = make_int2(kNever, kNever);
+}
+
+// Stores rows of pixels of blocks that list nothing: the rows begin <= i < end of all of them, from the order's `first` on.
+__device__ __forceinline__ void StoreEmpty(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int first,
+                                           int begin, int end, int lane) {
+#pragma unroll 1
+  for (int i = begin; i < end; ++i) {
+    const unsigned block = scratch.order[first + i / kCudaBlockSide], frame = block / static_cast<unsigned>(grid.blocks);
+    const BlockPlace place = PlaceBlock(grid, block - frame * static_cast<unsigned>(grid.blocks));
+    const int64_t pixel = ViewPixel(scene.shape, frame, place.view, place.row + i % kCudaBlockSide, place.column + lane);
+    Store(image, pixel, make_float4(0.0f, 0.0f, 0.0f, 0.0f), false);
+  }
+}
+
 template <int kSide, bool kHasWarp, int kTileSlots, class Voxel>
 __global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
   AVA_DYNAMIC_SHARED(memory);
   __shared__ Queue queue;
-  if (threadIdx.x == 0) queue = {0, 0, 0};
+  if (threadIdx.x == 0) StartQueue(&queue);
   __syncthreads();
   const int lane = threadIdx.x % kWarp;
   // Known not to be computed anew wherever it is used.
   unsigned own = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + threadIdx.x / kWarp * sizeof(WindowScratch<kTileSlots>);
   asm("" : "+r"(own));
+  const int marched = scratch.marched[0], tiles = marched * kBlockTileCount, draws = max(tiles, static_cast<int>(gridDim.x) * kChunk);
+  // Each draw also stores some of what is empty, so that this takes no time of its own.
+  const int rows = (static_cast<int>(scene.shape.frames * grid.blocks) - marched) * kCudaBlockSide, rows_each = (rows + draws - 1) / draws;
   for (;;) {
-    const int nth = DrawTile(scratch, static_cast<int>(scene.shape.frames * grid.blocks), lane, &queue);
-    if (nth < 0) return;
-    const int block = scratch.order[nth / kBlockTileCount];
+    const int nth = DrawTile(scratch.marched + 1, lane, &queue);
+    if (nth >= draws) return;
+    StoreEmpty(scene, image, scratch, grid, marched, min(nth * rows_each, rows), min((nth + 1) * rows_each, rows), lane);
+    if (nth >= tiles) continue;
+    const int block = scratch.order[nth / kBlockTileCount], listed = scratch.list_counts[block];
     const int64_t tile = static_cast<int64_t>(block) * kBlockTileCount + nth % kBlockTileCount;
     const int64_t frame = static_cast<unsigned>(block) / static_cast<unsigned>(grid.blocks);
-    const int listed = scratch.list_counts[block];
     Ray ray = {};
     ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
-    if (listed != 0) {
-      ray.march = LoadRay(scene, ray.pixel);
-      const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
-                             frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
-      const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
-      MarchTile<kSide, kHasWarp, Voxel>(scene, image, scratch, source, lane, window, &ray);
-    }
-    if (ray.pixel < 0) continue;
-    reinterpret_cast<float4*>(image.rgba)[ray.pixel] = ray.rgba;
-    if (ray.saturated) continue;
-    reinterpret_cast<float4*>(image.saturation)[ray.pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    reinterpret_cast<int2*>(image.saturation_at)[ray.pixel] = make_int2(kNever, kNever);
+    ray.march = LoadRay(scene, ray.pixel);
+    const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
+                           frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
+    const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
+    MarchTile<kSide, kHasWarp, Voxel>(scene, image, scratch, source, lane, window, &ray);
+    Store(image, ray.pixel, ray.rgba, ray.saturated);
   }
 }
 
@@ -325,8 +343,8 @@ cudaError_t LaunchMarch(const Scene& scene, const Image& image, const Scratch& s
   const int warps = std::min(kMarchWarps<kTileSlots>, (most - static_cast<int>(sizeof(Queue))) / kBytes);
   error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, warps * kBytes);
   if (error != cudaSuccess) return error;
-  const int64_t draws = scene.shape.frames * grid.tiles / kDrawn;
-  const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(draws, processors));
+  const int64_t chunks = scene.shape.frames * grid.tiles / kChunk;
+  const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(chunks, processors));
   LaunchKernel(kernel, blocks, warps * kWarp, warps * kBytes, stream, scene, image, scratch, grid, capacity);
   return cudaGetLastError();
 }
@@ -348,6 +366,7 @@ cudaError_t LaunchMarches(const Scene& scene, const Image& image, const Scratch&
 Scratch CarveForward(Carver* carver, const Shape& s) {
   const Grid g = MakeGrid(s);
   Scratch out = CarveCommon(carver, s);
+  out.clusters = carver->Take<float4>(s.frames * DivideUp(s.primitives, kWarp));
   out.list_counts = carver->Take<int32_t>(s.frames * g.blocks);
   out.lists = carver->Take<int32_t>(s.frames * g.blocks * ListCapacity(s));
   out.lengths = carver->Take<float>(s.frames * g.blocks);

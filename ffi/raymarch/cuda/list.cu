@@ -21,6 +21,7 @@ struct ListShared {
   uint32_t masks[kListThreads];  // of a group's candidates, or of kListWords words for each block
   int offsets[kListThreads];
   int warp_sums[kListWarps];
+  int clusters;
   Cone cones[kGroupBlocks + 1];  // of the blocks; of the group
   int listed[kGroupCapacity];
 };
@@ -57,32 +58,53 @@ __device__ int Offset(int first, int last, int before, ListShared* shared, int* 
   return before + inclusive - sum;
 }
 
+// Notes the clusters, of 0 <= i < number up to a thread each, that the cone's rays may meet in shared->offsets; returns how many, by a
+// thread block. Their order does not matter.
+__device__ int ListClusters(const Cone& cone, const float4* clusters, int number, ListShared* shared) {
+  const int lane = threadIdx.x % kWarp, i = threadIdx.x;
+  if (i == 0) shared->clusters = 0;
+  const bool may = i < number && MayTouch(cone, clusters[i]);
+  const unsigned mays = __ballot_sync(kAllLanes, may);
+  __syncthreads();
+  int at = 0;
+  if (lane == 0 && mays != 0) at = atomicAdd(&shared->clusters, __popc(mays));
+  at = __shfl_sync(kAllLanes, at, 0) + __popc(mays & LanesBelow(lane));
+  if (may) shared->offsets[at] = i;
+  __syncthreads();
+  return shared->clusters;
+}
+
 // Lists the primitives whose spheres the group's rays may meet, in order; returns their number, more than kGroupCapacity if they do
-// not fit. By a thread block.
-__device__ int ListGroup(const Scratch& scratch, const Cone& cone, int64_t first_primitive, int count, ListShared* shared) {
+// not fit. `clusters` are the frame's. By a thread block.
+__device__ int ListGroup(const Scratch& scratch, const Cone& cone, int64_t first_primitive, int count, const float4* clusters,
+                         ListShared* shared) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   int total = 0;
   for (int chunk = 0; chunk < count; chunk += kListThreads * kWarp) {
     const int words = min(kListThreads, (count - chunk + kWarp - 1) / kWarp);
+    shared->masks[threadIdx.x] = 0;
+    const int met = ListClusters(cone, clusters + chunk / kWarp, words, shared);
     constexpr int kAtOnce = 8;  // so many loads on the way
-    for (int first = warp; first < words; first += kListWarps * kAtOnce) {
+    for (int first = warp; first < met; first += kListWarps * kAtOnce) {
       float4 sphere[kAtOnce];
+      int word[kAtOnce];
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
-        sphere[i] = scratch.spheres[first_primitive + min(chunk + (first + i * kListWarps) * kWarp + lane, count - 1)];
+        word[i] = shared->offsets[min(first + i * kListWarps, met - 1)];
+        sphere[i] = scratch.spheres[first_primitive + min(chunk + word[i] * kWarp + lane, count - 1)];
       }
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
-        const int word = first + i * kListWarps;
-        const bool touches = chunk + word * kWarp + lane < count && MayTouch(cone, sphere[i]);
+        if (first + i * kListWarps >= met) break;
+        const bool touches = chunk + word[i] * kWarp + lane < count && MayTouch(cone, sphere[i]);
         const unsigned mask = __ballot_sync(kAllLanes, touches);
-        if (lane == 0 && word < words) shared->masks[word] = mask;
+        if (lane == 0) shared->masks[word[i]] = mask;
       }
     }
-    if (threadIdx.x >= words) shared->masks[threadIdx.x] = 0;
     __syncthreads();
     int all;
-    shared->offsets[threadIdx.x] = Offset(0, kListThreads, total, shared, &all);
+    const int offset = Offset(0, kListThreads, total, shared, &all);
+    shared->offsets[threadIdx.x] = offset;
     __syncthreads();
     total += all;
     if (total > kGroupCapacity) break;
@@ -225,7 +247,8 @@ __global__ void __launch_bounds__(kListThreads, kListBlocks) ListPrimitives(Scen
   int listed = 0;
   float longest = 0.0f;
   if (cone.radius >= 0.0f) {
-    const int total = ListGroup(scratch, cone, first_primitive, count, &shared);
+    const float4* clusters = scratch.clusters + region / grid.regions * ((count + kWarp - 1) / kWarp);
+    const int total = ListGroup(scratch, cone, first_primitive, count, clusters, &shared);
     const bool all = total > kGroupCapacity;
     __syncthreads();
     listed = ListBlocks(scratch, first_block, group, first_primitive, all ? nullptr : shared.listed, all ? count : total, capacity, &shared);

@@ -18,12 +18,41 @@ constexpr int kPrepareBlocks = 6;
 #endif
 constexpr int kBoundBlocks = 4;  // the same, where a thread has four rays on their way
 
-__device__ void PreparePose(const Scene& scene, const Scratch& scratch, int64_t at) {
+// Returns the primitive's sphere.
+__device__ float4 PreparePose(const Scene& scene, const Scratch& scratch, int64_t at) {
   const Pose pose = MakePose(scene.position + 3 * at, scene.rotation + 9 * at, scene.scale + 3 * at);
   const float radius = Finite(pose.position) ? BoundingRadius(pose) : NAN;
-  scratch.spheres[at] = make_float4(pose.position[0], pose.position[1], pose.position[2], radius);
+  const float4 sphere = make_float4(pose.position[0], pose.position[1], pose.position[2], radius);
+  scratch.spheres[at] = sphere;
   for (int i = 0; i < 3; ++i) {
     scratch.matrices[3 * at + i] = make_float4(pose.matrix[3 * i], pose.matrix[3 * i + 1], pose.matrix[3 * i + 2], 0.0f);
+  }
+  return sphere;
+}
+
+// A sphere around the lanes' spheres, but for those that hold no point.
+__device__ float4 MergeSpheres(const float4& own) {
+  const bool mine = own.w >= 0.0f;
+  const float number = static_cast<float>(__popc(__ballot_sync(kAllLanes, mine)));
+  if (number == 0.0f) return make_float4(0.0f, 0.0f, 0.0f, NAN);
+  const float x = WarpSum(mine ? own.x : 0.0f) / number, y = WarpSum(mine ? own.y : 0.0f) / number, z = WarpSum(mine ? own.z : 0.0f) / number;
+  const float reach = Length(make_float3(own.x - x, own.y - y, own.z - z)) + own.w, far = fmaxf(fmaxf(fabsf(x), fabsf(y)), fabsf(z));
+  // Sums beyond float32 have no centre.
+  if (!isfinite(far) || __any_sync(kAllLanes, mine && !isfinite(reach))) return make_float4(0.0f, 0.0f, 0.0f, INFINITY);
+  return make_float4(x, y, z, WarpMaxPositive(mine ? reach : 0.0f) * 1.00001f + far * 1e-6f);
+}
+
+// By a warp: poses of 32 primitives of a frame. `nth` of all such, frame by frame.
+template <bool kCluster>
+__device__ void PreparePoses(const Scene& scene, const Scratch& scratch, int64_t nth, int lane) {
+  const int64_t primitives = scene.shape.primitives, each = (primitives + kWarp - 1) / kWarp, frame = nth / each;
+  const int64_t k = (nth - frame * each) * kWarp + lane;
+  if (frame >= scene.shape.frames) return;
+  float4 sphere = make_float4(0.0f, 0.0f, 0.0f, NAN);
+  if (k < primitives) sphere = PreparePose(scene, scratch, frame * primitives + k);
+  if constexpr (kCluster) {
+    const float4 around = MergeSpheres(sphere);
+    if (lane == 0) scratch.clusters[nth] = around;
   }
 }
 
@@ -154,15 +183,14 @@ __device__ void BoundBlock(const Scene& scene, const Scratch& scratch, const Gri
 // The first `pose_blocks` thread blocks take the poses, the others a block of pixels each.
 template <bool kPack>
 __global__ void __launch_bounds__(kThreads, kPack ? kPrepareBlocks : kBoundBlocks)
-    PrepareScene(Scene scene, Cotangent cotangent, Scratch scratch, Grid grid, int64_t poses, int64_t pose_blocks) {
+    PrepareScene(Scene scene, Cotangent cotangent, Scratch scratch, Grid grid, int64_t pose_blocks) {
   __shared__ Cone tiles[kBlockTileCount];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   if (blockIdx.x < pose_blocks) {
-    const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-    if (at < poses) PreparePose(scene, scratch, at);
+    PreparePoses<!kPack>(scene, scratch, static_cast<int64_t>(blockIdx.x) * kWarps + warp, lane);
     return;
   }
   const int64_t block = blockIdx.x - pose_blocks, frame = block / grid.blocks;  // of all frames
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   if constexpr (!kPack) {
     if (block == 0 && threadIdx.x == 0) *scratch.listed = scratch.marched[1] = 0;
     BoundBlock(scene, scratch, grid, block);
@@ -191,12 +219,12 @@ __global__ void __launch_bounds__(kThreads, kPack ? kPrepareBlocks : kBoundBlock
 void Prepare(const Scene& scene, const Cotangent* cotangent, const Scratch& scratch, cudaStream_t stream) {
   const Shape& s = scene.shape;
   const Grid grid = MakeGrid(s);
-  const int64_t poses = s.frames * s.primitives, pose_blocks = DivideUp(poses, kThreads);
+  const int64_t pose_blocks = DivideUp(s.frames * DivideUp(s.primitives, kWarp), kWarps);
   const unsigned launches = static_cast<unsigned>(pose_blocks + s.frames * grid.blocks);
   if (cotangent == nullptr) {
-    LaunchKernel(PrepareScene<false>, launches, kThreads, 0, stream, scene, Cotangent{}, scratch, grid, poses, pose_blocks);
+    LaunchKernel(PrepareScene<false>, launches, kThreads, 0, stream, scene, Cotangent{}, scratch, grid, pose_blocks);
   } else {
-    LaunchKernel(PrepareScene<true>, launches, kThreads, 0, stream, scene, *cotangent, scratch, grid, poses, pose_blocks);
+    LaunchKernel(PrepareScene<true>, launches, kThreads, 0, stream, scene, *cotangent, scratch, grid, pose_blocks);
   }
 }
 
