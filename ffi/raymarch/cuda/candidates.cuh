@@ -26,7 +26,7 @@ struct Source {
   const TileEntry* tile;    // null unless listed
   const int32_t* list;      // null for all primitives
   int64_t first_primitive;  // of the frame
-  int64_t cone;             // the tile, of all frames
+  const Cone* cone;         // of the tile
   int count;
 };
 
@@ -49,27 +49,24 @@ __device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Sou
 
 // Not inlined: it is rare, and its loads, which may be on their way when the march begins to read voxels, made nvcc wait for the first two
 // voxels of each sample before it read the other six.
-__device__ __attribute__((noinline)) Entry TestUnlisted(const float4* spheres, const float4* matrices, Cones tiles, int64_t cone, int64_t first_primitive,
-                                           int k) {
+__device__ __attribute__((noinline)) Entry TestUnlisted(float4* spheres, float4* matrices, const Cone* cone, int64_t first_primitive, int k) {
   Scratch scratch = {};
-  scratch.spheres = const_cast<float4*>(spheres), scratch.matrices = const_cast<float4*>(matrices);
-  return TestCandidate(scratch, {nullptr, nullptr, first_primitive, cone, 0}, LoadCone(tiles, cone), NoSpread(), k);
+  scratch.spheres = spheres, scratch.matrices = matrices;
+  return TestCandidate(scratch, {nullptr, nullptr, first_primitive, cone, 0}, *cone, NoSpread(), k);
 }
 
 __device__ __forceinline__ Entry Fetch(const Scratch& scratch, const Source& source, int i) {
   if (i >= source.count) return {0, 0, 0};
   if (source.tile == nullptr) {
-    return TestUnlisted(scratch.spheres, scratch.matrices, scratch.tiles, source.cone, source.first_primitive, Candidate(source, i));
+    return TestUnlisted(scratch.spheres, scratch.matrices, source.cone, source.first_primitive, Candidate(source, i));
   }
   const TileEntry entry = source.tile[i];
   return {entry.primitive, entry.first, entry.last == kFarStep ? kMaxSteps : entry.last};
 }
 
 // Of a tile's rays. By a warp.
-__device__ __forceinline__ Spread SpreadOf(const Scene& scene, const Cone& cone, int64_t pixel) {
-  const bool mine = pixel >= 0;
-  const float* d = scene.direction + 3 * max(pixel, int64_t{0});
-  const float3 unit = Normalised(mine ? make_float3(d[0], d[1], d[2]) : cone.axis);
+__device__ __forceinline__ Spread SpreadOf(const SceneRay& ray, bool mine, const Cone& cone) {
+  const float3 unit = Normalised(mine ? ray.direction : cone.axis);
   const float3 left = Shuffled(unit, 0), right = Shuffled(unit, kTileWidth - 1);
   float3 across = make_float3(right.x - left.x, right.y - left.y, right.z - left.z);
   const float along = Dot(across, cone.axis);

@@ -71,21 +71,18 @@ __device__ __forceinline__ Cone NoCone() {
 }
 
 // The cone of a warp's rays; `end` is the number of steps that count.
-__device__ Cone BoundTile(const Scene& scene, int64_t pixel, float end) {
+__device__ __forceinline__ Cone BoundTile(const SceneRay& ray, float step_size, float end) {
   const unsigned used = __ballot_sync(kAllLanes, end > 0.0f);
   Cone cone = NoCone();
   if (used == 0) return cone;
   float3 origin = make_float3(0.0f, 0.0f, 0.0f), unit = origin;
   float base = 0.0f, step = 0.0f;
   if (end > 0.0f) {
-    const float* o = scene.origin + 3 * pixel;
-    const float* d = scene.direction + 3 * pixel;
-    origin = make_float3(o[0], o[1], o[2]);
-    unit = make_float3(d[0], d[1], d[2]);
-    const float length = Length(unit);
-    unit = Normalised(unit);
-    base = scene.bounds[2 * pixel] * length;
-    step = scene.step_size * length;
+    origin = ray.origin;
+    unit = Normalised(ray.direction);
+    const float length = Length(ray.direction);
+    base = ray.bounds.x * length;
+    step = step_size * length;
   }
   const int first = FirstLane(used), last = 31 - __clz(used);
   const float3 a = Shuffled(unit, first), b = Shuffled(unit, last), p = Shuffled(origin, first), q = Shuffled(origin, last);

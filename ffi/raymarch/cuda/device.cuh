@@ -278,20 +278,36 @@ __device__ __forceinline__ float CountSteps(double length, float step) {
   return n;
 }
 
-__device__ __forceinline__ MarchRay LoadRay(const Scene& scene, int64_t pixel) {
+// A ray as the scene has it.
+struct SceneRay {
+  float3 origin, direction;
+  float2 bounds;
+};
+
+__device__ __forceinline__ float3 Load3(const float* from) { return make_float3(from[0], from[1], from[2]); }
+
+__device__ __forceinline__ bool HasSamples(const SceneRay& ray) {
+  const float origin[3] = {ray.origin.x, ray.origin.y, ray.origin.z}, direction[3] = {ray.direction.x, ray.direction.y, ray.direction.z};
+  const bool moves = ray.direction.x != 0.0f || ray.direction.y != 0.0f || ray.direction.z != 0.0f;
+  return Finite(origin) && Finite(direction) && moves && ray.bounds.x < ray.bounds.y && isfinite(ray.bounds.x);
+}
+
+// One that has no samples, where there is no pixel.
+__device__ __forceinline__ SceneRay LoadSceneRay(const Scene& scene, int64_t pixel) {
+  if (pixel < 0) return {};
+  return {Load3(scene.origin + 3 * pixel), Load3(scene.direction + 3 * pixel), reinterpret_cast<const float2*>(scene.bounds)[pixel]};
+}
+
+__device__ __forceinline__ MarchRay MakeMarchRay(const SceneRay& seen, float step_size) {
   MarchRay ray = {};
-  if (pixel < 0) return ray;
-  const float* origin = scene.origin + 3 * pixel;
-  const float* direction = scene.direction + 3 * pixel;
-  const float2 bounds = reinterpret_cast<const float2*>(scene.bounds)[pixel];
-  const float near = bounds.x, far = bounds.y;
-  const bool moves = direction[0] != 0.0f || direction[1] != 0.0f || direction[2] != 0.0f;
-  if (!(Finite(origin) && Finite(direction) && moves && near < far && isfinite(near))) return ray;
-  ray.count = CountSteps(static_cast<double>(far) - near, scene.step_size);
+  if (!HasSamples(seen)) return ray;
+  const float origin[3] = {seen.origin.x, seen.origin.y, seen.origin.z}, direction[3] = {seen.direction.x, seen.direction.y, seen.direction.z};
+  const double near = seen.bounds.x;
+  ray.count = CountSteps(seen.bounds.y - near, step_size);
   for (int i = 0; i < 3; ++i) {
     // In double: origin and depth are a few times larger than the volume, and cancel.
-    ray.start[i] = static_cast<float>(origin[i] + static_cast<double>(near) * direction[i]);
-    ray.step[i] = direction[i] * scene.step_size;
+    ray.start[i] = static_cast<float>(origin[i] + near * direction[i]);
+    ray.step[i] = direction[i] * step_size;
   }
   return ray;
 }

@@ -8,6 +8,7 @@
 #include "candidates.cuh"
 #include "cuda.h"
 #include "device.cuh"
+#include "image.cuh"
 #include "queue.cuh"
 #include "sample.cuh"
 #include "window.cuh"
@@ -212,11 +213,11 @@ __device__ __forceinline__ float3 Reference(const MarchRay& ray, int lane, int s
 // Lists the tile's candidates from step *next on; returns the step up to which the list holds them. *next becomes the first with
 // samples, as far as known.
 template <int kTileSlots>
-__device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scratch, const Source& block, int64_t pixel, float end, int lane,
+__device__ __forceinline__ int ListFrom(const Scratch& scratch, const Source& block, int lane,
                                         WindowScratch<kTileSlots>* own, Source* source, int* next) {
   const int from = *next;
-  const Cone cone = BoundTile(scene, pixel, end);
-  const Spread rays = SpreadOf(scene, cone, pixel);
+  const Cone cone = own->cone;
+  const Spread rays = own->rays;
   for (int span = kMaxSteps; span > 0; span = span > 512 ? 512 : span / 2) {
     const int until = min(from + span, kMaxSteps);
     int first;
@@ -229,8 +230,6 @@ __device__ __forceinline__ int ListFrom(const Scene& scene, const Scratch& scrat
     return until;
   }
   // More at one step than have room: they are looked at again for each window.
-  if (lane == 0) StoreCone(scratch.tiles, block.cone, cone);
-  __syncwarp();
   *source = block;
   return kMaxSteps;
 }
@@ -239,7 +238,6 @@ template <int kSide, bool kHasWarp, class Voxel, int kTileSlots>
 __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image, const Scratch& scratch, const Source& block, int lane,
                                           WindowScratch<kTileSlots>* own, Ray* ray) {
   const unsigned rays = __ballot_sync(kAllLanes, ray->march.count > 0.0f);
-  if (rays == 0) return;
   Source source = block;
   Window window = {0, 0, 0, make_float3(0.0f, 0.0f, 0.0f)};
   int next = 0, until = 0;  // the next step with samples; the one where the list ends
@@ -247,7 +245,7 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
     if (next >= until) {
       if (until == kMaxSteps) return;
       next = until;
-      until = ListFrom<kTileSlots>(scene, scratch, block, ray->pixel, ray->march.count, lane, own, &source, &next);
+      until = ListFrom<kTileSlots>(scratch, block, lane, own, &source, &next);
       continue;
     }
     window.begin = next;
@@ -277,26 +275,6 @@ __device__ __forceinline__ void MarchTile(const Scene& scene, const Image& image
   }
 }
 
-__device__ __forceinline__ void Store(const Image& image, int64_t pixel, const float4& rgba, bool saturated) {
-  if (pixel < 0) return;
-  reinterpret_cast<float4*>(image.rgba)[pixel] = rgba;
-  if (saturated) return;
-  reinterpret_cast<float4*>(image.saturation)[pixel] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  reinterpret_cast<int2*>(image.saturation_at)[pixel] = make_int2(kNever, kNever);
-}
-
-// Stores rows of pixels of blocks that list nothing: the rows begin <= i < end of all of them, from the order's `first` on.
-__device__ __forceinline__ void StoreEmpty(const Scene& scene, const Image& image, const Scratch& scratch, const Grid& grid, int first,
-                                           int begin, int end, int lane) {
-#pragma unroll 1
-  for (int i = begin; i < end; ++i) {
-    const unsigned block = scratch.order[first + i / kCudaBlockSide], frame = block / static_cast<unsigned>(grid.blocks);
-    const BlockPlace place = PlaceBlock(grid, block - frame * static_cast<unsigned>(grid.blocks));
-    const int64_t pixel = ViewPixel(scene.shape, frame, place.view, place.row + i % kCudaBlockSide, place.column + lane);
-    Store(image, pixel, make_float4(0.0f, 0.0f, 0.0f, 0.0f), false);
-  }
-}
-
 template <int kSide, bool kHasWarp, int kTileSlots, class Voxel>
 __global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
     March(Scene scene, Image image, Scratch scratch, Grid grid, int capacity) {
@@ -321,11 +299,18 @@ __global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
     const int64_t frame = static_cast<unsigned>(block) / static_cast<unsigned>(grid.blocks);
     Ray ray = {};
     ray.pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
-    ray.march = LoadRay(scene, ray.pixel);
-    const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
-                           frame * scene.shape.primitives, tile, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
-    const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
-    MarchTile<kSide, kHasWarp, Voxel>(scene, image, scratch, source, lane, window, &ray);
+    const SceneRay seen = LoadSceneRay(scene, ray.pixel);
+    ray.march = MakeMarchRay(seen, scene.step_size);
+    if (__any_sync(kAllLanes, ray.march.count > 0.0f)) {
+      const auto window = static_cast<WindowScratch<kTileSlots>*>(__cvta_shared_to_generic(own));
+      const Cone cone = BoundTile(seen, scene.step_size, ray.march.count);
+      const Spread spread = SpreadOf(seen, ray.pixel >= 0, cone);
+      if (lane == 0) window->cone = cone, window->rays = spread;
+      __syncwarp();
+      const Source source = {nullptr, listed < 0 ? nullptr : scratch.lists + static_cast<int64_t>(block) * capacity,
+                             frame * scene.shape.primitives, &window->cone, listed < 0 ? static_cast<int>(scene.shape.primitives) : listed};
+      MarchTile<kSide, kHasWarp, Voxel>(scene, image, scratch, source, lane, window, &ray);
+    }
     Store(image, ray.pixel, ray.rgba, ray.saturated);
   }
 }

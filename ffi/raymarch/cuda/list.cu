@@ -21,7 +21,8 @@ struct ListShared {
   uint32_t masks[kListThreads];  // of a group's candidates, or of kListWords words for each block
   int offsets[kListThreads];
   int warp_sums[kListWarps];
-  int clusters;
+  int clusters[kListThreads];  // of the chunk, that the group may meet
+  int cluster_count;
   Cone cones[kGroupBlocks + 1];  // of the blocks; of the group
   int listed[kGroupCapacity];
 };
@@ -58,20 +59,20 @@ __device__ int Offset(int first, int last, int before, ListShared* shared, int* 
   return before + inclusive - sum;
 }
 
-// Notes the clusters, of 0 <= i < number up to a thread each, that the cone's rays may meet in shared->offsets; returns how many, by a
-// thread block. Their order does not matter.
+// Notes the clusters, of 0 <= i < number up to a thread each, that the cone's rays may meet, in any order; returns how many. By a thread
+// block.
 __device__ int ListClusters(const Cone& cone, const float4* clusters, int number, ListShared* shared) {
   const int lane = threadIdx.x % kWarp, i = threadIdx.x;
-  if (i == 0) shared->clusters = 0;
+  if (i == 0) shared->cluster_count = 0;
   const bool may = i < number && MayTouch(cone, clusters[i]);
   const unsigned mays = __ballot_sync(kAllLanes, may);
   __syncthreads();
   int at = 0;
-  if (lane == 0 && mays != 0) at = atomicAdd(&shared->clusters, __popc(mays));
+  if (lane == 0 && mays != 0) at = atomicAdd(&shared->cluster_count, __popc(mays));
   at = __shfl_sync(kAllLanes, at, 0) + __popc(mays & LanesBelow(lane));
-  if (may) shared->offsets[at] = i;
+  if (may) shared->clusters[at] = i;
   __syncthreads();
-  return shared->clusters;
+  return shared->cluster_count;
 }
 
 // Lists the primitives whose spheres the group's rays may meet, in order; returns their number, more than kGroupCapacity if they do
@@ -90,7 +91,7 @@ __device__ int ListGroup(const Scratch& scratch, const Cone& cone, int64_t first
       int word[kAtOnce];
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
-        word[i] = shared->offsets[min(first + i * kListWarps, met - 1)];
+        word[i] = shared->clusters[min(first + i * kListWarps, met - 1)];
         sphere[i] = scratch.spheres[first_primitive + min(chunk + word[i] * kWarp + lane, count - 1)];
       }
 #pragma unroll
@@ -103,12 +104,12 @@ __device__ int ListGroup(const Scratch& scratch, const Cone& cone, int64_t first
     }
     __syncthreads();
     int all;
-    const int offset = Offset(0, kListThreads, total, shared, &all);
-    shared->offsets[threadIdx.x] = offset;
+    shared->offsets[threadIdx.x] = Offset(0, kListThreads, total, shared, &all);
     __syncthreads();
     total += all;
     if (total > kGroupCapacity) break;
-    for (int word = warp; word < words; word += kListWarps) {
+    for (int i = warp; i < met; i += kListWarps) {
+      const int word = shared->clusters[i];
       const unsigned mask = shared->masks[word];
       if (mask >> lane & 1) shared->listed[shared->offsets[word] + __popc(mask & LanesBelow(lane))] = chunk + word * kWarp + lane;
     }

@@ -80,20 +80,6 @@ __device__ float PackRay(const Scratch& scratch, const Cotangent& cotangent, int
   return end;
 }
 
-// A ray as the scene has it.
-struct SceneRay {
-  float3 origin, direction;
-  float2 bounds;
-};
-
-__device__ __forceinline__ float3 Load3(const float* from) { return make_float3(from[0], from[1], from[2]); }
-
-__device__ __forceinline__ bool HasSamples(const SceneRay& ray) {
-  const float origin[3] = {ray.origin.x, ray.origin.y, ray.origin.z}, direction[3] = {ray.direction.x, ray.direction.y, ray.direction.z};
-  const bool moves = ray.direction.x != 0.0f || ray.direction.y != 0.0f || ray.direction.z != 0.0f;
-  return Finite(origin) && Finite(direction) && moves && ray.bounds.x < ray.bounds.y && isfinite(ray.bounds.x);
-}
-
 // How far rays are from a cone's apex and axis, and where their samples are.
 struct Extent {
   float sine, away, base_min, base_max, step_min, step_max, far;
@@ -137,7 +123,7 @@ __device__ void BoundBlock(const Scene& scene, const Scratch& scratch, const Gri
     const int64_t own = ViewPixel(scene.shape, frame, place.view, place.row + warp * kRows + i, place.column + lane);
     const int64_t pixel = max(own, int64_t{0});
     has[i] = own >= 0;
-    rays[i] = {Load3(scene.origin + 3 * pixel), Load3(scene.direction + 3 * pixel), reinterpret_cast<const float2*>(scene.bounds)[pixel]};
+    rays[i] = LoadSceneRay(scene, pixel);
   }
   int first_row = kRows, last_row = -1;
 #pragma unroll
@@ -199,10 +185,11 @@ __global__ void __launch_bounds__(kThreads, kPack ? kPrepareBlocks : kBoundBlock
   for (int in_block = warp; in_block < kBlockTileCount; in_block += kWarps) {
     const int64_t tile = block * kBlockTileCount + in_block;
     const int64_t pixel = PixelIndex(scene.shape, grid, frame, static_cast<unsigned>(tile - frame * grid.tiles), lane);
-    const MarchRay ray = LoadRay(scene, pixel);
+    const SceneRay seen = LoadSceneRay(scene, pixel);
+    const MarchRay ray = MakeMarchRay(seen, scene.step_size);
     float end = ray.count;
     if (__any_sync(kAllLanes, end > 0.0f)) end = PackRay(scratch, cotangent, tile * kWarp + lane, pixel, ray);
-    const Cone cone = BoundTile(scene, pixel, end);
+    const Cone cone = BoundTile(seen, scene.step_size, end);
     if (lane == 0) {
       StoreCone(scratch.tiles, tile, cone);
       tiles[in_block] = cone;

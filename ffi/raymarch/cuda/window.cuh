@@ -12,7 +12,7 @@ constexpr int kSteps = 16;     // of a window at most
 constexpr int kRaySlots = 32;  // primitives that a ray may meet in a window: a bit each
 // Primitives listed for a tile at once: of all steps, or of as many as have room.
 template <int kTileSlots>
-constexpr int kTileCapacity = kTileSlots > kRaySlots ? Limit(256, 32) : Limit(128, 32);
+constexpr int kTileCapacity = kTileSlots > kRaySlots ? Limit(224, 32) : Limit(128, 32);
 
 // What a warp keeps in shared memory. Up to kTileSlots primitives have slots in a window; where these are more than a ray's, each ray
 // numbers those that it meets.
@@ -23,6 +23,8 @@ struct WindowScratch {
   int primitive[kTileSlots];
   unsigned char slot[kTileSlots > kRaySlots ? kRaySlots : 1][kWarp];  // by ray: the tile's slot of one of its own
   TileEntry list[kTileCapacity<kTileSlots>];
+  Cone cone;  // of the tile
+  Spread rays;
 };
 
 // Steps begin <= n < end, with positions relative to a point near them.
