@@ -1,7 +1,11 @@
-"""`python tests/ops/raymarch_cuda_scenes.py` runs the CUDA raymarcher on small scenes, forward and backward, for compute-sanitizer to watch.
+"""`python tests/ops/raymarch_cuda_scenes.py [FIRST [END]]` runs the CUDA raymarcher on small scenes, forward and backward, for
+compute-sanitizer to watch: all of them, or the scenes FIRST <= n < END, which as processes side by side take less time.
 
 No twin, so that little but the raymarcher's kernels runs. What comes out is raymarch_cuda_test.py's to judge.
 """
+
+import itertools
+import sys
 
 import jax
 from raymarch_cuda_test import SHAPES, held_in, make_prims, make_rays, make_warp, run
@@ -10,20 +14,24 @@ from raymarch_cuda_test import SHAPES, held_in, make_prims, make_rays, make_warp
 CROWDS = [(1, 2500, 0.05, 6.0), (1, 2500, 0.4, 0.02), (2, 3000, 0.3, 60.0)]
 
 
-def main() -> None:
-    """Prints a line a scene."""
+def scenes():
+    """Name, rays, primitives in float32 and the warp field of each."""
     for frames, views, height, width, primitives, side, warp_side in SHAPES:
+        name = f"{frames} x {views} x {height} x {width}, {primitives} of {side}^3, warp {warp_side}"
         warp = make_warp(frames, primitives, warp_side) if warp_side else None
-        for dtype in ("float32", "bfloat16"):
-            prims = held_in(dtype, make_prims(frames, primitives, side))
-            jax.block_until_ready(run(make_rays(frames, views, height, width), prims, warp=warp))
-        print(f"{frames} x {views} x {height} x {width}, {primitives} of {side}^3, warp {warp_side}", flush=True)
+        yield name, make_rays(frames, views, height, width), make_prims(frames, primitives, side), warp
     for frames, primitives, half, density in CROWDS:
-        prims = make_prims(frames, primitives, half=half, density=density)
+        name = f"{frames} x 1 x 30 x 41, {primitives} of 8^3, density {density:g}"
+        yield name, make_rays(frames, 1, 30, 41), make_prims(frames, primitives, half=half, density=density), None
+
+
+def main(first: int = 0, end: int | None = None) -> None:
+    """Prints a line a scene."""
+    for name, rays, prims, warp in itertools.islice(scenes(), first, end):
         for dtype in ("float32", "bfloat16"):
-            jax.block_until_ready(run(make_rays(frames, 1, 30, 41), held_in(dtype, prims)))
-        print(f"{frames} x 1 x 30 x 41, {primitives} of 8^3, density {density:g}", flush=True)
+            jax.block_until_ready(run(rays, held_in(dtype, prims), warp=warp))
+        print(name, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -38,17 +38,21 @@ __device__ __forceinline__ float3 Shuffled(float3 v, int lane) {
   return make_float3(__shfl_sync(kAllLanes, v.x, lane), __shfl_sync(kAllLanes, v.y, lane), __shfl_sync(kAllLanes, v.z, lane));
 }
 
-__device__ __forceinline__ float Length(float3 v) { return sqrtf(v.x * v.x + v.y * v.y + v.z * v.z); }
+__device__ __forceinline__ float Dot(float3 a, float3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
+__device__ __forceinline__ float Length(float3 v) { return sqrtf(Dot(v, v)); }
+__device__ __forceinline__ float3 Scaled(float3 v, float by) { return make_float3(v.x * by, v.y * by, v.z * by); }
+__device__ __forceinline__ float3 Normalised(float3 v) { return Scaled(v, 1.0f / Length(v)); }  // one division, not three
 
-__device__ __forceinline__ float3 Normalised(float3 v) {
-  const float length = Length(v);
-  return make_float3(v.x / length, v.y / length, v.z / length);
+__device__ __forceinline__ float SquaredSine(float3 a, float3 b) {
+  const float3 cross = make_float3(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x);
+  return Dot(cross, cross);
 }
 
-__device__ __forceinline__ float Dot(float3 a, float3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
+__device__ __forceinline__ float Sine(float3 a, float3 b) { return sqrtf(SquaredSine(a, b)); }
 
-__device__ __forceinline__ float Sine(float3 a, float3 b) {
-  return Length(make_float3(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x));
+__device__ __forceinline__ float SquaredDistance(float3 a, float3 b) {
+  const float3 v = make_float3(a.x - b.x, a.y - b.y, a.z - b.z);
+  return Dot(v, v);
 }
 
 // Raises bounds above the rounding of what they were computed from.
@@ -78,9 +82,9 @@ __device__ __forceinline__ Cone BoundTile(const SceneRay& ray, float step_size, 
   float3 origin = make_float3(0.0f, 0.0f, 0.0f), unit = origin;
   float base = 0.0f, step = 0.0f;
   if (end > 0.0f) {
-    origin = ray.origin;
-    unit = Normalised(ray.direction);
     const float length = Length(ray.direction);
+    origin = ray.origin;
+    unit = Scaled(ray.direction, 1.0f / length);
     base = ray.bounds.x * length;
     step = step_size * length;
   }
@@ -89,7 +93,7 @@ __device__ __forceinline__ Cone BoundTile(const SceneRay& ray, float step_size, 
   cone.axis = Normalised(make_float3(a.x + b.x, a.y + b.y, a.z + b.z));
   cone.apex = make_float3(0.5f * (p.x + q.x), 0.5f * (p.y + q.y), 0.5f * (p.z + q.z));
   const bool mine = end > 0.0f;
-  const float away = Length(make_float3(origin.x - cone.apex.x, origin.y - cone.apex.y, origin.z - cone.apex.z));
+  const float away = SquaredDistance(origin, cone.apex);
   // NaN, from lengths beyond float32, is not within the bounds either.
   const bool wide = __any_sync(kAllLanes, mine && !(Dot(cone.axis, unit) > 0.1f && isfinite(away) && step > 0.0f && isfinite(base)));
   cone.base_min = WarpMin(mine ? base : INFINITY);
@@ -97,7 +101,8 @@ __device__ __forceinline__ Cone BoundTile(const SceneRay& ray, float step_size, 
   cone.step_min = WarpMin(mine ? step : INFINITY);
   cone.step_max = WarpMaxPositive(mine ? step : 0.0f);
   cone.far = WarpMax(mine ? base + end * step : -INFINITY) * 1.00001f;
-  Close(&cone, WarpMaxPositive(mine ? Sine(cone.axis, unit) : 0.0f), WarpMaxPositive(mine ? away : 0.0f), wide);
+  const float sine = WarpMaxPositive(mine ? SquaredSine(cone.axis, unit) : 0.0f);
+  Close(&cone, sqrtf(sine), sqrtf(WarpMaxPositive(mine ? away : 0.0f)), wide);
   return cone;
 }
 

@@ -80,7 +80,7 @@ __device__ float PackRay(const Scratch& scratch, const Cotangent& cotangent, int
   return end;
 }
 
-// How far rays are from a cone's apex and axis, and where their samples are.
+// How far rays are from a cone's apex and axis, squared, and where their samples are.
 struct Extent {
   float sine, away, base_min, base_max, step_min, step_max, far;
   bool wide;
@@ -88,12 +88,12 @@ struct Extent {
 
 __device__ __forceinline__ void Extend(const SceneRay& ray, float step_size, const Cone& cone, Extent* extent) {
   const float length = Length(ray.direction);
-  const float3 unit = make_float3(ray.direction.x / length, ray.direction.y / length, ray.direction.z / length);
-  const float away = Length(make_float3(ray.origin.x - cone.apex.x, ray.origin.y - cone.apex.y, ray.origin.z - cone.apex.z));
+  const float3 unit = Scaled(ray.direction, 1.0f / length);
+  const float away = SquaredDistance(ray.origin, cone.apex);
   const float base = ray.bounds.x * length, step = step_size * length;
   // NaN, from lengths beyond float32, is not within the bounds either.
   extent->wide = extent->wide || !(Dot(cone.axis, unit) > 0.1f && isfinite(away) && step > 0.0f && isfinite(base));
-  extent->sine = fmaxf(extent->sine, Sine(cone.axis, unit));
+  extent->sine = fmaxf(extent->sine, SquaredSine(cone.axis, unit));
   extent->away = fmaxf(extent->away, away);
   extent->base_min = fminf(extent->base_min, base), extent->base_max = fmaxf(extent->base_max, base);
   extent->step_min = fminf(extent->step_min, step), extent->step_max = fmaxf(extent->step_max, step);
@@ -161,7 +161,7 @@ __device__ void BoundBlock(const Scene& scene, const Scratch& scratch, const Gri
     cone.base_min = extent.base_min, cone.base_max = extent.base_max;
     cone.step_min = extent.step_min, cone.step_max = extent.step_max;
     cone.far = extent.far * 1.00001f;
-    Close(&cone, extent.sine, extent.away, extent.wide);
+    Close(&cone, sqrtf(extent.sine), sqrtf(extent.away), extent.wide);
   }
   if (lane == 0) StoreCone(scratch.blocks, block, cone);
 }
