@@ -14,7 +14,7 @@ constexpr int kGroupSide = 2, kGroupBlocks = kGroupSide * kGroupSide;  // blocks
 constexpr int kGroups = kRegionBlockCount / kGroupBlocks;
 // Up to so many blocks of pixels are ordered by their longest tiles, which takes a quarter of this launch. With more of them the march
 // goes on so long that its end matters less, and the number of primitives listed does.
-constexpr int64_t kCloselyOrdered = Limit(2048, 20);
+constexpr int64_t kCloselyOrdered = Limit(8192, 20);
 constexpr int kListWords = kListThreads / kGroupBlocks;  // of 32 candidates: looked at for all blocks between two compactions
 
 struct ListShared {
