@@ -24,6 +24,7 @@ for limits in fibers_small fibers; do
   "build/sanitize-memory/raymarch_$limits" 1 $((scenes / 50 + 1))
 done
 echo "data races"
-fuzz threads thread $((scenes / 10 + 1)) raymarch_fuzz raymarch_fibers_small
+fuzz threads thread $((scenes / 10 + 1)) raymarch_fuzz raymarch_fibers_small raymarch_queue
 build/sanitize-threads/raymarch_fibers_small 1 $((scenes / 50 + 1))
+build/sanitize-threads/raymarch_queue $((scenes / 10 + 1))
 echo "clean"

@@ -290,7 +290,9 @@ __global__ void __launch_bounds__(kMarchWarps<kTileSlots>* kWarp, 1)
   // Each draw also stores some of what is empty, so that this takes no time of its own.
   const int rows = (static_cast<int>(scene.shape.frames * grid.blocks) - marched) * kCudaBlockSide, rows_each = (rows + draws - 1) / draws;
   for (;;) {
-    const int nth = DrawTile(scratch.marched + 1, lane, &queue);
+    int nth = 0;
+    if (lane == 0) nth = DrawTile(scratch.marched + 1, &queue);
+    nth = __shfl_sync(kAllLanes, nth, 0);
     if (nth >= draws) return;
     StoreEmpty(scene, image, scratch, grid, marched, min(nth * rows_each, rows), min((nth + 1) * rows_each, rows), lane);
     if (nth >= tiles) continue;

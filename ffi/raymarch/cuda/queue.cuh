@@ -34,29 +34,26 @@ __device__ __forceinline__ void StartQueue(Queue* queue) {
   queue->first[0] = static_cast<int>(blockIdx.x) * kChunk;
 }
 
-// The next tile for a warp. Those past the last do not end.
-__device__ __forceinline__ int DrawTile(int* chunks, int lane, Queue* queue) {
-  int tile = 0;
-  if (lane == 0) {
-    const int number = atomicAdd(&queue->numbers, 1), nth = number / kChunk, slot = nth % kChunksHeld;
-    if (number % kChunk == kChunk / 2) {
-      const int next = (nth + 1) % kChunksHeld, chunk = static_cast<int>(gridDim.x) + atomicAdd(chunks, 1);
-      // All have read what the slot holds: this chunk's number less kChunksHeld.
-      while (AtomicRead(&queue->drawn[next]) != nth + 1 - kChunksHeld || AtomicRead(&queue->read[next]) != kChunk) {
-      }
-      atomicExch(&queue->read[next], 0);
-      atomicExch(&queue->first[next], chunk * kChunk);
-      __threadfence_block();
-      atomicExch(&queue->drawn[next], nth + 1);
+// The next tile for a warp, by one of its lanes. Those past the last do not end.
+__device__ __forceinline__ int DrawTile(int* chunks, Queue* queue) {
+  const int number = atomicAdd(&queue->numbers, 1), nth = number / kChunk, slot = nth % kChunksHeld;
+  if (number % kChunk == kChunk / 2) {
+    const int next = (nth + 1) % kChunksHeld, chunk = static_cast<int>(gridDim.x) + atomicAdd(chunks, 1);
+    // All have read what the slot holds: this chunk's number less kChunksHeld.
+    while (AtomicRead(&queue->drawn[next]) != nth + 1 - kChunksHeld || AtomicRead(&queue->read[next]) != kChunk) {
     }
-    while (AtomicRead(&queue->drawn[slot]) != nth) {
-    }
+    atomicExch(&queue->read[next], 0);
+    atomicExch(&queue->first[next], chunk * kChunk);
     __threadfence_block();
-    tile = AtomicRead(&queue->first[slot]) + number % kChunk;
-    __threadfence_block();
-    atomicAdd(&queue->read[slot], 1);
+    atomicExch(&queue->drawn[next], nth + 1);
   }
-  return __shfl_sync(kAllLanes, tile, 0);
+  while (AtomicRead(&queue->drawn[slot]) != nth) {
+  }
+  __threadfence_block();
+  const int tile = AtomicRead(&queue->first[slot]) + number % kChunk;
+  __threadfence_block();
+  atomicAdd(&queue->read[slot], 1);
+  return tile;
 }
 
 }  // namespace
