@@ -88,7 +88,7 @@ def main() -> int:
         try:
             waits = find_waits(compile_kernels(SOURCES / file, arguments.arch))
         except FileNotFoundError:
-            parser.error("nvcc is not on the PATH")
+            parser.error("nvcc is not on the PATH: it comes with the CUDA toolkit, in its folder bin")
         except subprocess.CalledProcessError as error:
             parser.error(f"nvcc does not compile {file}:\n{error.stderr or error.stdout}")
         for wait in waits:

@@ -115,7 +115,7 @@ __device__ Cone MergeCone(const Cone& own) {
   const float3 zero = make_float3(0.0f, 0.0f, 0.0f), axis = mine ? own.axis : zero, apex = mine ? own.apex : zero;
   cone.axis = Normalised(make_float3(WarpSum(axis.x), WarpSum(axis.y), WarpSum(axis.z)));
   cone.apex = make_float3(WarpSum(apex.x) / number, WarpSum(apex.y) / number, WarpSum(apex.z) / number);
-  const float away = Length(make_float3(apex.x - cone.apex.x, apex.y - cone.apex.y, apex.z - cone.apex.z)) + own.radius;
+  const float away = sqrtf(SquaredDistance(apex, cone.apex)) + own.radius;
   const float sine = Sine(cone.axis, axis), cosine = Dot(cone.axis, axis);
   // The two half-angles together must stay below 90 degrees.
   const float together = cosine * own.cosine - sine * own.sine;

@@ -64,7 +64,7 @@ struct Scratch {
   int32_t* primitive_order;                      // [F, K]: those that probably take longest first
 };
 
-inline int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+__host__ __device__ inline int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 inline Grid MakeGrid(const Shape& s) {
   Grid g;

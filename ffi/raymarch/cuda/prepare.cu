@@ -36,7 +36,7 @@ __device__ float4 MergeSpheres(const float4& own) {
   const float number = static_cast<float>(__popc(__ballot_sync(kAllLanes, mine)));
   if (number == 0.0f) return make_float4(0.0f, 0.0f, 0.0f, NAN);
   const float x = WarpSum(mine ? own.x : 0.0f) / number, y = WarpSum(mine ? own.y : 0.0f) / number, z = WarpSum(mine ? own.z : 0.0f) / number;
-  const float reach = Length(make_float3(own.x - x, own.y - y, own.z - z)) + own.w, far = fmaxf(fmaxf(fabsf(x), fabsf(y)), fabsf(z));
+  const float reach = sqrtf(SquaredDistance(make_float3(own.x, own.y, own.z), make_float3(x, y, z))) + own.w, far = fmaxf(fmaxf(fabsf(x), fabsf(y)), fabsf(z));
   // Sums beyond float32 have no centre.
   if (!isfinite(far) || __any_sync(kAllLanes, mine && !isfinite(reach))) return make_float4(0.0f, 0.0f, 0.0f, INFINITY);
   return make_float4(x, y, z, WarpMaxPositive(mine ? reach : 0.0f) * 1.00001f + far * 1e-6f);
@@ -45,7 +45,7 @@ __device__ float4 MergeSpheres(const float4& own) {
 // By a warp: poses of 32 primitives of a frame. `nth` of all such, frame by frame.
 template <bool kCluster>
 __device__ void PreparePoses(const Scene& scene, const Scratch& scratch, int64_t nth, int lane) {
-  const int64_t primitives = scene.shape.primitives, each = (primitives + kWarp - 1) / kWarp, frame = nth / each;
+  const int64_t primitives = scene.shape.primitives, each = DivideUp(primitives, kWarp), frame = nth / each;
   const int64_t k = (nth - frame * each) * kWarp + lane;
   if (frame >= scene.shape.frames) return;
   float4 sphere = make_float4(0.0f, 0.0f, 0.0f, NAN);

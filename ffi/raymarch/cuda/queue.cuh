@@ -24,6 +24,7 @@ struct Queue {
   int read[kChunksHeld];   // numbers of it that have been turned into tiles
 };
 
+// By a comparison with what is never there.
 __device__ __forceinline__ int AtomicRead(int* at) { return atomicCAS(at, INT_MIN, INT_MIN); }
 
 // By one thread, before the others see the queue.
