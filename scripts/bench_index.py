@@ -121,7 +121,7 @@ def _config():
 
 
 def prepare(config) -> dict[str, float]:
-    from ava_jax.tasks.ava256 import source
+    from ava_jax.tasks.ava256.data import source
 
     begin = time.perf_counter()
     source.prepare(config)
@@ -130,11 +130,12 @@ def prepare(config) -> dict[str, float]:
 
 def _source(config):
     """The training split, without the statistics, which a resumed run has from its checkpoint."""
+    from ava_jax.captures import ava256
     from ava_jax.core.types import Assets
-    from ava_jax.tasks.ava256 import capture, source
+    from ava_jax.tasks.ava256.data import source
 
-    first = capture.load(capture.find(config.data.root, "")[0])
-    folders = [folder.name for folder in capture.find(config.data.root, "")]
+    first = ava256.load(ava256.find(config.data.root, "")[0])
+    folders = [folder.name for folder in ava256.find(config.data.root, "")]
     names = {"cameras": list(first.cameras), "segments": sorted(set(first.segments)), "identities": folders}
     assets = Assets({"vertices_mean": np.zeros((7306, 3), np.float32)}, names)
     begin = time.perf_counter()

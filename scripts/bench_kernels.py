@@ -14,7 +14,7 @@ import numpy as np
 from absl import app, flags
 
 from ava_jax.nn import conv, convolve
-from ava_jax.tasks.ava256 import exchange, voxels
+from ava_jax.tasks.ava256.kernels import fused_combiner, voxels
 
 _BATCH = flags.DEFINE_integer("batch", 4, "Frames.", lower_bound=1)
 
@@ -46,9 +46,14 @@ def exchanges(batch: int) -> None:
         p = batch * side * side
         layers = (normal(2, 8, c, c, dtype=jnp.float32) / np.sqrt(c)).astype(jnp.bfloat16), normal(3, 8, c, dtype=jnp.float32)
         args = normal(0, p, c), normal(1, p, c), *layers
-        show(f"exchange, {side}, {c} channels", args, kernel=exchange.forward_kernel, written_out=exchange._forward_plain)
+        show(f"exchange, {side}, {c} channels", args, kernel=fused_combiner.forward_kernel, written_out=fused_combiner._forward_plain)
         args += (normal(4, p, 2 * c),)
-        show(f"exchange, {side}, {c} channels, gradient", args, kernel=exchange.backward_kernel, written_out=exchange._backward_plain)
+        show(
+            f"exchange, {side}, {c} channels, gradient",
+            args,
+            kernel=fused_combiner.backward_kernel,
+            written_out=fused_combiner._backward_plain,
+        )
 
 
 def convolutions(batch: int) -> None:

@@ -25,10 +25,10 @@ from collections.abc import Callable
 import numpy as np
 from absl import app, flags
 
+from ava_jax.captures import ava256 as layout
 from ava_jax.core.sampling import Sampling
 from ava_jax.data import archive, images, mesh_files, pipeline, zip_index
-from ava_jax.tasks.ava256 import capture as disk
-from ava_jax.tasks.ava256 import source
+from ava_jax.tasks.ava256.data import source
 
 _CAPTURES = flags.DEFINE_string("captures", None, "Folder of captures.", required=True)
 _DOWNSAMPLE = flags.DEFINE_integer("downsample", 8, "Image side = full sensor (4096 x 2668) over this.")
@@ -93,14 +93,14 @@ def _keep_memory() -> None:
 
 def measure_parts() -> dict[str, dict[str, float]]:
     """CPU milliseconds of each part of a sample, p50 and p90 over files spread over the captures."""
-    captures = [disk.load(folder) for folder in disk.find(_CAPTURES.value, "")]
+    captures = [layout.load(folder) for folder in layout.find(_CAPTURES.value, "")]
     archives = archive.Archives(zip_index.default_folder())
     for c in captures:
         archives.index([c.head_pose, c.vertices, c.texture, *map(c.image, c.cameras)], np.unique(c.frames))
     rng = np.random.default_rng(0)
     picks = [(c, int(rng.choice(c.frames)), str(rng.choice(c.cameras))) for c in captures for _ in range(-(-_PARTS // len(captures)))]
     picks = [(c, f, cam) for c, f, cam in picks if archives.has(c.image(cam), f)]
-    size, texture = disk.image_size(_DOWNSAMPLE.value), (_TEXTURE.value,) * 2
+    size, texture = layout.image_size(_DOWNSAMPLE.value), (_TEXTURE.value,) * 2
     images_read = [archives.read(c.image(cam), f) for c, f, cam in picks]
     textures = [archives.read(c.texture, f) for c, f, _ in picks]
     meshes = [archives.read(c.vertices, f) for c, f, _ in picks]

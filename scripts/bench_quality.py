@@ -26,8 +26,8 @@ from absl import flags
 from ava_jax.bin import _main
 from ava_jax.core.types import Batch
 from ava_jax.data import images, pipeline
-from ava_jax.tasks.ava256 import evaluate
-from ava_jax.tasks.ava256.model import AvatarCodec, cameras_of
+from ava_jax.tasks.ava256.evaluation import scores
+from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
 from ava_jax.tasks.base import Task, load_task
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
@@ -106,7 +106,7 @@ def _explain(model: AvatarCodec, batch: Batch) -> dict[str, jax.Array]:
     mean, _ = model.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
     decoded = model.decode(identity, mean, batch["camera_position"])
     alpha = model.render(decoded.primitives, cameras_of(batch), *batch["image"].shape[1:3])[..., 3]
-    face = evaluate.face_mask(batch["segmentation"])
+    face = scores.face_mask(batch["segmentation"])
     return {
         "face_alpha": jnp.sum(alpha * face, (1, 2)) / jnp.sum(face, (1, 2)),
         "vertices_mm": jnp.mean(jnp.abs(decoded.vertices - batch["vertices"]), (1, 2)),
@@ -152,7 +152,7 @@ class Scores:
                 truth = np.asarray(batch["image"][0], np.float32)
                 error = 10 * np.square((render - truth) / 255).mean(-1, keepdims=True) * 255
                 rows.append(np.concatenate([truth, render, np.broadcast_to(error, truth.shape)], 1))
-        across = [np.concatenate(rows[i :: _SHOWN], 0) for i in range(_SHOWN)]
+        across = [np.concatenate(rows[i::_SHOWN], 0) for i in range(_SHOWN)]
         sheet = np.concatenate(across, 1).clip(0, 255).astype(np.uint8)
         pathlib.Path(path).write_bytes(images.encode(sheet, "png"))
 

@@ -31,9 +31,9 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parity_raymarch
 from absl import app, flags
 
-import parity_raymarch
 from ava_jax.core.types import Cameras, Primitives, Rays
 from ava_jax.ops import camera_rays, native, raymarch
 

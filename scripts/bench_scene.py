@@ -13,7 +13,7 @@ from PIL import Image
 
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data.mesh_files import read_topology
-from ava_jax.tasks.ava256.model import AvatarCodec
+from ava_jax.tasks.ava256.model.codec import AvatarCodec
 from ava_jax.tasks.base import load_task
 from ava_jax.train import state as states
 from ava_jax.train import step as steps

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import bench_scene
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,14 +29,12 @@ import optax
 from absl import flags
 from flax import nnx
 
-import bench_scene
 from ava_jax.bin import _main
 from ava_jax.core.types import Batch
 from ava_jax.losses import terms
 from ava_jax.ops import camera_rays, raymarch
-from ava_jax.tasks.ava256 import appearance
-from ava_jax.tasks.ava256.appearance import composite
-from ava_jax.tasks.ava256.model import AvatarCodec, cameras_of
+from ava_jax.tasks.ava256.model.appearance import composite
+from ava_jax.tasks.ava256.model.codec import AvatarCodec, appearance, cameras_of
 from ava_jax.train import packing
 from ava_jax.train import state as states
 

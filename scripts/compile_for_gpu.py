@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import bench_scene
+import bench_step
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +25,6 @@ from absl import flags
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-import bench_scene
-import bench_step
 from ava_jax.bin import _main
 from ava_jax.tasks.base import load_task
 from ava_jax.train import state as states

@@ -11,10 +11,9 @@ import pathlib
 import sys
 
 import jax
-from absl import app, flags
-
 import parity_modules
 import parity_raymarch
+from absl import app, flags
 
 _GOLDEN = flags.DEFINE_string("golden", None, "folder of golden vectors", required=True)
 _ASSETS = flags.DEFINE_string("assets", None, "folder of the head's mesh, texture and topology; default: <golden>/../assets")

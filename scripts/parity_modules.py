@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from flax import nnx
+from parity_raymarch import Row
 from PIL import Image
 
 from ava_jax.core.types import Assets, Primitives
 from ava_jax.data.mesh_files import read_topology
 from ava_jax.losses import terms
-from ava_jax.tasks.ava256 import reference_weights
-from ava_jax.tasks.ava256.model import AvatarCodec
-from parity_raymarch import Row
+from ava_jax.tasks.ava256.model.codec import AvatarCodec, weights
 
 _BOUND = 1e-4  # of the array's largest value
 _BOUNDS = {"kl": 1e-5, "primrot_s": 1e-3}
@@ -87,7 +86,7 @@ def _model(golden: pathlib.Path, assets: pathlib.Path, normals: _Normals) -> Ava
         | dict(initial_density=1.0, initial_texture=False, view_noise=0.0, precision="float32", template_dtype="float32")
     )
     model = AvatarCodec(config, Assets(arrays, names), uv_maps={side: (uv_map[0].astype(np.int32), uv_map[1])}, rngs=nnx.Rngs(0))
-    reference_weights.load_state_dict(model, filled_weights(layout, normals))
+    weights.load_state_dict(model, filled_weights(layout, normals))
     return model
 
 

@@ -17,7 +17,10 @@ find_python() {
 }
 
 # What the installation was made from: when it changes, it is made again.
-fingerprint() { (cd "$ROOT" && find pyproject.toml CMakeLists.txt ffi -type f | LC_ALL=C sort | xargs cat | cksum); }
+# The names of the Python files count too, as an editable installation knows each by its path.
+fingerprint() {
+  (cd "$ROOT" && { find pyproject.toml CMakeLists.txt ffi -type f | LC_ALL=C sort | xargs cat; find ava_jax configs -name '*.py' | LC_ALL=C sort; } | cksum)
+}
 
 setup_env() {
   if [ -x "$BIN/ava-train" ] && [ "$(cat "$VENV/.ava_jax" 2>/dev/null)" = "$(fingerprint)" ]; then return; fi

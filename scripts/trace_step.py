@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_enable_command_buffer="  # before jax reads it
 
+import bench_scene
 import jax
 from absl import flags
 
-import bench_scene
 from ava_jax.bin import _main
 
 _CONFIG = _main.define_config()

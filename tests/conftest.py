@@ -35,10 +35,10 @@ def tiny_capture(tmp_path_factory) -> pathlib.Path:
 
     A test that changes files copies it first.
     """
-    from ava_jax.tasks.ava256 import synth
+    from ava_jax.synth import ava256_layout
 
     folder = tmp_path_factory.mktemp("tiny") / "captures"
-    synth.write(folder, synth.Request(identities=2, frames=6, cameras=4, height=64, texture_size=64), jobs=1)
+    ava256_layout.write(folder, ava256_layout.Request(identities=2, frames=6, cameras=4, height=64, texture_size=64), jobs=1)
     return folder
 
 

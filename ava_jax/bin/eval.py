@@ -31,17 +31,17 @@ def main() -> None:
     overrides = {"data.root": _CAPTURES.value, "eval.max_samples": _MAX_SAMPLES.value}
     overrides = {name: value for name, value in overrides.items() if value is not None}
     config, assets, task, model, step = checkpoint.restore_model(_WORKDIR.value, _main.parse_step(_STEP.value), overrides=overrides)
-    compile = inference.Inference(model).compile
-    reports = evaluation.evaluate(task, assets, compile, _SPLITS.value or task.eval_splits, threads=config.data.read_threads)
+    compile_model = inference.Inference(model).compile
+    reports = evaluation.evaluate(task, assets, compile_model, _SPLITS.value or task.eval_splits, threads=config.data.read_threads)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))
     folder.mkdir(parents=True, exist_ok=True)
     written = report.write(folder, step, reports)
     if isinstance(task, evaluation.HasExamples):
         for split, found in reports.items():
             written.append(folder / f"best_and_worst_{split}.jpg")
-            task.write_examples(compile, found.best, found.worst, written[-1])
+            task.write_examples(compile_model, found.best, found.worst, written[-1])
     if isinstance(task, evaluation.HasArtefacts):
-        written += task.write_artefacts(compile, assets, folder)
+        written += task.write_artefacts(compile_model, assets, folder)
     print(f"\nstep {step}\n\n{report.tables(reports)}\n")
     print("\n".join(f"wrote {path}" for path in written))
 

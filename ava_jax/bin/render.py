@@ -40,25 +40,28 @@ def main() -> None:
     if not _TURNTABLE.value and (_PATH.value or _BACKGROUND.value):
         raise ValueError("--path and --background are of turntables: add --turntable.")
     background = _colour(_BACKGROUND.value or "black")
-    from ava_jax.run import inference, video  # jax is imported here, so that --help stays quick
-    from ava_jax.tasks.ava256 import footage, request
-    from ava_jax.tasks.ava256.avatar import Avatar
+    from ava_jax.run import inference  # jax is imported here, so that --help stays quick
+    from ava_jax.tasks.ava256.apps import selection, sequences
+    from ava_jax.tasks.ava256.apps.avatar import Avatar
     from ava_jax.train import checkpoint
+    from ava_jax.viz import video
 
     given = {"data.root": _CAPTURES.value, "data.downsample": _DOWNSAMPLE.value}
     overrides = {name: value for name, value in given.items() if value is not None}
     config, assets, _, model, step = checkpoint.restore_model(_WORKDIR.value, _main.parse_step(_STEP.value), overrides=overrides)
     if _TURNTABLE.value and _DOWNSAMPLE.value is None:
         config.data.downsample = min(config.data.downsample, 16)  # no photographs beside it: it may be finer than they were
-    shot = request.find(config, assets, *(flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA)), most=_MAX_FRAMES.value)
-    compile = inference.Inference(model).compile
+    shot = selection.find(config, assets, *(flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA)), most=_MAX_FRAMES.value)
+    compile_model = inference.Inference(model).compile
     out = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "render" / str(step))
     if _TURNTABLE.value:
-        angles = footage.camera_path(_PATH.value or "swing", _COUNT.value, _DEGREES.value)
-        frames = footage.turntable(Avatar(compile, config, assets, pathlib.Path(_WORKDIR.value), step), shot, angles, background=background)
+        angles = sequences.camera_path(_PATH.value or "swing", _COUNT.value, _DEGREES.value)
+        frames = sequences.turntable(
+            Avatar(compile_model, config, assets, pathlib.Path(_WORKDIR.value), step), shot, angles, background=background
+        )
         written = video.write(frames, out, "turntable", fps=_FPS.value or 24, total=_COUNT.value)
     else:
-        written = video.write(footage.beside_truth(compile, shot), out, shot.name, fps=_FPS.value or 8, total=len(shot.samples))
+        written = video.write(sequences.beside_truth(compile_model, shot), out, shot.name, fps=_FPS.value or 8, total=len(shot.samples))
     about = f"{shot.identity} with the expressions of {shot.driver}, {len(shot.samples)} frames, camera {shot.camera}"
     print("\n".join([about, *(f"wrote {path}" for path in written)]))
 

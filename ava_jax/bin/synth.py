@@ -1,7 +1,7 @@
 """ava-synth: writes captures of procedural heads in ava-256's format, for trying everything without a download.
 
-  ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
-  ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
+ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
+ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
 """
 
 import os
@@ -10,9 +10,9 @@ import pathlib
 from absl import flags
 
 from ava_jax.bin import _main
-from ava_jax.tasks.ava256 import synth
+from ava_jax.synth import ava256_layout
 
-_DEFAULT = synth.Request()
+_DEFAULT = ava256_layout.Request()
 _OUT = flags.DEFINE_string("out", None, "Folder to write; must not exist, or be empty.")
 _EXIST_OK = flags.DEFINE_bool("exist_ok", False, "Leave captures of the same request as they are, instead of refusing.")
 _IDENTITIES = flags.DEFINE_integer("identities", _DEFAULT.identities, "People.")
@@ -28,7 +28,7 @@ def main() -> None:
     """Writes captures, as the flags say."""
     if not _OUT.value:
         raise ValueError("--out=FOLDER must say where to write.")
-    request = synth.Request(
+    request = ava256_layout.Request(
         identities=_IDENTITIES.value,
         frames=_FRAMES.value,
         cameras=_CAMERAS.value,
@@ -37,7 +37,7 @@ def main() -> None:
         seed=_SEED.value,
     )
     out = pathlib.Path(_OUT.value).expanduser()
-    written = synth.write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
+    written = ava256_layout.write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
     plural = "" if request.identities == 1 else "s"
     print(f"{out}: {request.identities} capture{plural}" + ("" if written else ", as they were"))
 

@@ -1,7 +1,7 @@
 """Trains the task that a config names; run again with the same --workdir, it resumes where it stopped.
 
-  ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN
-  ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN --check
+ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN
+ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN --check
 """
 
 import os

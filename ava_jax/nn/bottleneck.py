@@ -8,7 +8,6 @@ from flax import nnx
 
 from ava_jax.nn.layers import WNDense
 
-
 _MEAN_SCALE, _LOGSTD_SCALE = 0.1, 0.01
 
 

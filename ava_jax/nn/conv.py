@@ -106,10 +106,10 @@ def depth_to_space(x: jax.Array) -> jax.Array:
 
 def halve_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """4 x 4 convolution of stride 2, one pixel of zeros around: [B, H, W, C] with [4, 4, C, C'] to [B, H / 2, W / 2, C']."""
-    return convolve_2x2(*halving(x, kernel))
+    return convolve_2x2(*conv_as_blocks(x, kernel))
 
 
-def halving(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+def conv_as_blocks(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What `halve_4x4` convolves, blocks of pixels [B, H / 2 + 1, W / 2 + 1, 4 C], with what, [2, 2, 4 C, C']."""
     # In bfloat16, libraries lay images of other than a multiple of 8 channels out anew before each product.
     spare = kernel.shape[2] % 2 if x.dtype == jnp.bfloat16 else 0
@@ -125,7 +125,7 @@ def double_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     y[2 i - 1 + k] += x[i] kernel[k] along each axis.
     """
-    return interleaved(double_blocks(x, kernel))
+    return pixel_shuffle_crop(double_blocks(x, kernel))
 
 
 def double_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -137,7 +137,7 @@ def double_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return convolve_2x2(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), taps)
 
 
-def interleaved(blocks: jax.Array) -> jax.Array:
+def pixel_shuffle_crop(blocks: jax.Array) -> jax.Array:
     """Blocks [B, H + 1, W + 1, 4 C] to the image within, [B, 2 H, 2 W, C]."""
     return depth_to_space(blocks)[:, 1:-1, 1:-1]
 

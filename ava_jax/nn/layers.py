@@ -21,7 +21,7 @@ _PIECE = 1 << 16
 
 @jax.custom_vjp
 def leaky_relu(x: jax.Array) -> jax.Array:
-    """x where positive, else 0.2 x; any shape."""
+    """X where positive, else 0.2 x; any shape."""
     return jnp.where(x >= 0, x, SLOPE * x)
 
 
@@ -57,7 +57,7 @@ def xavier_uniform(key: jax.Array, shape: tuple[int, ...], area: float, activate
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def add_bias(y: jax.Array, bias: jax.Array, activate: bool) -> jax.Array:
-    """y [..., C] plus float32 bias [C], then LeakyReLU or not: of y's type, computed in float32, as is the bias's gradient."""
+    """Y [..., C] plus float32 bias [C], then LeakyReLU or not: of y's type, computed in float32, as is the bias's gradient."""
     x = y.astype(jnp.float32) + bias
     return (leaky_relu(x) if activate else x).astype(y.dtype)
 
@@ -89,7 +89,7 @@ class _WeightNormed(nnx.Module):
     def _apply(self, x: jax.Array, weight: jax.Array) -> jax.Array:
         raise NotImplementedError
 
-    def acting_weight(self) -> jax.Array:
+    def effective_weight(self) -> jax.Array:
         """The weight with norm and magnitude applied, [..., in, out]."""
         weight = self.weight[...]
         norm = jnp.sqrt(jnp.sum(weight * weight))
@@ -97,7 +97,7 @@ class _WeightNormed(nnx.Module):
 
     def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
         """`activate` stands in for the layer's own."""
-        y = self._apply(x.astype(self.dtype), self.acting_weight())
+        y = self._apply(x.astype(self.dtype), self.effective_weight())
         return add_bias(y, self.bias[...], self.activate if activate is None else activate)
 
 
@@ -121,7 +121,7 @@ class WNConv3x3(_WeightNormed):
         return conv.convolve_same(x, weight)
 
 
-class WNHalve(_WeightNormed):
+class WNConvDown(_WeightNormed):
     """4 x 4 convolution of stride 2: [B, H, W, C] to [B, H / 2, W / 2, C']."""
 
     def __init__(self, d_in: int, d_out: int, *, activate: bool = True, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
@@ -132,13 +132,13 @@ class WNHalve(_WeightNormed):
 
     def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
         activate = self.activate if activate is None else activate
-        blocks, kernel = conv.halving(x.astype(self.dtype), self.acting_weight())
+        blocks, kernel = conv.conv_as_blocks(x.astype(self.dtype), self.effective_weight())
         if activate and convolve.applies(blocks, kernel):
             return conv.convolve_2x2_activated(blocks, kernel, self.bias[...])
         return add_bias(conv.convolve_2x2(blocks, kernel), self.bias[...], activate)
 
 
-class WNDouble(_WeightNormed):
+class WNConvUp(_WeightNormed):
     """Transposed 4 x 4 convolution of stride 2: [B, H, W, C] to [B, 2 H, 2 W, C'].
 
     Its four 2 x 2 phases start equal, so that the first outputs show no checkerboard.
@@ -153,7 +153,7 @@ class WNDouble(_WeightNormed):
 
     def blocks(self, x: jax.Array) -> jax.Array:
         """What the layer interleaves, before its bias, `conv.double_blocks`: [B, H, W, C] to [B, H + 1, W + 1, 4 C']."""
-        return conv.double_blocks(x.astype(self.dtype), self.acting_weight())
+        return conv.double_blocks(x.astype(self.dtype), self.effective_weight())
 
 
 class Dense(nnx.Module):

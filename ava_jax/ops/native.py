@@ -54,9 +54,7 @@ BUILT = _register(_MODULE, "cpu")
 CUDA_BUILT = _register_cuda()
 
 if not BUILT:
-    logging.warning(
-        "ava_jax: the compiled raymarcher is not built (no C++ compiler at installation?); its pure-JAX twin serves, slowly."
-    )
+    logging.warning("ava_jax: the compiled raymarcher is not built (no C++ compiler at installation?); its pure-JAX twin serves, slowly.")
 
 
 def serves_default_backend() -> bool:

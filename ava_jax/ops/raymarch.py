@@ -8,7 +8,7 @@ import numpy as np
 
 from ava_jax.core.types import Array, Primitives, Rays
 from ava_jax.ops import native
-from ava_jax.ops.raymarch_twin import raymarch_twin
+from ava_jax.ops.raymarch_jax import raymarch_jax
 from ava_jax.ops.varying import vary_together
 
 _SMALLEST_STEP, _LARGEST_STEP = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -58,7 +58,7 @@ def raymarch(
         prims = prims._replace(rgba=prims.rgba.astype(prims.position.dtype))
     if use_native:
         return _native(float(step_size), rays, prims, warp)
-    return raymarch_twin(rays, prims, float(step_size), warp)
+    return raymarch_jax(rays, prims, float(step_size), warp)
 
 
 def _choose_native(implementation: str | None, dtype) -> bool:

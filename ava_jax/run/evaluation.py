@@ -43,16 +43,16 @@ class HasBaseline(Protocol):
 class HasArtefacts(Protocol):
     """A task that writes more than scores."""
 
-    def write_artefacts(self, compile: Compile, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
-        """Writes files into a folder that exists, and names them. `compile(fn)` makes a function of `args` from `fn(model, *args)`."""
+    def write_artefacts(self, compile_model: Compile, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Writes files into a folder that exists, and names them. `compile_model(fn)` makes a function of `args` from `fn(model, *args)`."""
 
 
 @runtime_checkable
 class HasExamples(Protocol):
     """A task that can show samples beside what the model makes of them."""
 
-    def write_examples(self, compile: Compile, best: Sequence[Example], worst: Sequence[Example], path: pathlib.Path) -> None:
-        """Draws them, as many of either kind, into a JPEG at `path`. `compile` as for `HasArtefacts`."""
+    def write_examples(self, compile_model: Compile, best: Sequence[Example], worst: Sequence[Example], path: pathlib.Path) -> None:
+        """Draws them, as many of either kind, into a JPEG at `path`. `compile_model` as for `HasArtefacts`."""
 
 
 class SplitReport(NamedTuple):
@@ -74,7 +74,7 @@ class SplitReport(NamedTuple):
     worst: tuple[Example, ...] = ()
 
 
-def evaluate(task: Task, assets: Assets, compile: Compile, splits: Sequence[str], *, threads: int) -> dict[str, SplitReport]:
+def evaluate(task: Task, assets: Assets, compile_model: Compile, splits: Sequence[str], *, threads: int) -> dict[str, SplitReport]:
     """Scores every readable sample of the splits.
 
     Raises:
@@ -85,14 +85,12 @@ def evaluate(task: Task, assets: Assets, compile: Compile, splits: Sequence[str]
     if unknown := [split for split in splits if split not in task.eval_splits]:
         have = ", ".join(task.eval_splits) or "none, as it held nothing out of training"
         raise ValueError(f"evaluate: there is no split {unknown[0]!r} to score; this run has {have}.")
-    score = _compile_scores(task, compile)
+    score = _compile_scores(task, compile_model)
     baseline = task.baseline(assets) if isinstance(task, HasBaseline) else lambda batch: {}
-    return {
-        split: _evaluate_split(split, task, assets, task.source(split, assets), score, baseline, threads=threads) for split in splits
-    }
+    return {split: _evaluate_split(split, task, assets, task.source(split, assets), score, baseline, threads=threads) for split in splits}
 
 
-def _compile_scores(task: Task, compile: Compile) -> Callable[[Batch], dict[str, Array]]:
+def _compile_scores(task: Task, compile_model: Compile) -> Callable[[Batch], dict[str, Array]]:
     """`task.evaluate` compiled. Its scores keep their order, which tables show: jit sorts the names of what it returns."""
     order: dict[str, None] = {}
 
@@ -101,7 +99,7 @@ def _compile_scores(task: Task, compile: Compile) -> Callable[[Batch], dict[str,
         order.update(dict.fromkeys(scores))
         return scores
 
-    compiled = compile(trace)
+    compiled = compile_model(trace)
 
     def score(batch: Batch) -> dict[str, Array]:
         scores = compiled(batch)

@@ -13,11 +13,11 @@ from ava_jax.train import checkpoint
 class HasLibrary(Protocol):
     """A task whose trained model can be used from Python."""
 
-    def library(self, compile: Callable[..., Any], assets: Assets, folder: pathlib.Path, step: int) -> Any:
+    def library(self, compile_model: Callable[..., Any], assets: Assets, folder: pathlib.Path, step: int) -> Any:
         """An object with the model's functions on arrays.
 
         Args:
-          compile: makes a compiled function of `args` from `fn(model, *args)`.
+          compile_model: makes a compiled function of `args` from `fn(model, *args)`.
           folder: the run's.
           step: of the checkpoint.
         """
@@ -31,7 +31,7 @@ def load(workdir: str | pathlib.Path, step: int | str | None = None) -> Any:
       step: which checkpoint; None takes the latest, "best" that of the highest score in validation.
 
     Returns:
-      What the run's task makes of it: for ava256, a `tasks.ava256.avatar.Avatar`.
+      What the run's task makes of it: for ava256, a `tasks.ava256.apps.avatar.Avatar`.
 
     Raises:
       FileNotFoundError: there is no checkpoint, or none of that step.

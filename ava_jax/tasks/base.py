@@ -17,7 +17,6 @@ from flax import nnx
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
 
-
 # One term of a loss: values [B, ...] and a mask that broadcasts against them, or None for all ones.
 # The loop weighs (config.loss_weights) and averages: sum(values * mask) / sum(mask), over the batch of all devices.
 LossTerm = tuple[Array, Array | None]

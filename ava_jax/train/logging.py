@@ -16,7 +16,6 @@ from tensorboardX.proto import event_pb2
 
 from ava_jax.core.types import Array
 
-
 _STEPS_TO_JUDGE_BY = 3
 
 

@@ -222,9 +222,7 @@ class _Loop:
 
     def _save(self, score: float | None) -> None:
         positions = processes.gather(self.position) if processes.several() else self.position
-        self.checkpoints.save(
-            self.state, positions, self.run.assets, self.run.config, score=score, recoveries=self.recoveries
-        )
+        self.checkpoints.save(self.state, positions, self.run.assets, self.run.config, score=score, recoveries=self.recoveries)
         self.saved, self.losses = self.taken, []
 
     def _log(self) -> None:
@@ -239,9 +237,7 @@ class _Loop:
         counts |= {"guard/recoveries": float(len(self.recoveries)), "guard/not_applied": float(self.meter.not_applied)}
         self.events.scalars(self.taken, means | speed | counts)
         nonfinite = round(self.meter.sum("gradient/nonfinite"))
-        self.terminal.report(
-            self.taken, self._shown(means), steps_per_second=rate, waiting=self.meter.share_waiting, nonfinite=nonfinite
-        )
+        self.terminal.report(self.taken, self._shown(means), steps_per_second=rate, waiting=self.meter.share_waiting, nonfinite=nonfinite)
         self.meter.clear()
 
     def _recover(self, failure: recovery.Diverged, fed: Fed) -> Fed | None:

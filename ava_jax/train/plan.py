@@ -140,9 +140,7 @@ def _resume_data(iterator: pipeline.BatchIterator, positions: Any) -> None:
     iterator.set_state(positions[jax.process_index()])
 
 
-def _picture_taker(
-    config, task, assets, graphdef, constants, source, sampling, sharding
-) -> Callable[[TrainState], dict[str, jax.Array]]:
+def _picture_taker(config, task, assets, graphdef, constants, source, sampling, sharding) -> Callable[[TrainState], dict[str, jax.Array]]:
     """Pictures of a state on a few samples, the same ones all through the run."""
     few = min(_PICTURE_SAMPLES, len(source))
     one_pass = dataclasses.replace(sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)
@@ -176,8 +174,7 @@ def summary(run: Run, start: Start) -> str:
         "steps": f"{config.train.steps:,} of {batch} samples ({epochs:.1f} epochs)"
         + (f", resuming after {first:,}" if start.resumed else ""),
         "plan": _plan(run, start.state),
-        "devices": f"{len(devices)} x {devices[0].device_kind}"
-        + (f", of {jax.process_count()} processes" if processes.several() else ""),
+        "devices": f"{len(devices)} x {devices[0].device_kind}" + (f", of {jax.process_count()} processes" if processes.several() else ""),
     }
     return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
 

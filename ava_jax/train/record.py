@@ -1,7 +1,7 @@
 """What a run was made with, kept in its folder: config, command, versions, git commit, and what its model needs of the data.
 
-  config.json     the experiment's config, as of the latest start
-  starts.jsonl    a line for each start or resumption: time, step, command, host, versions, commit
+config.json     the experiment's config, as of the latest start
+starts.jsonl    a line for each start or resumption: time, step, command, host, versions, commit
 """
 
 import datetime

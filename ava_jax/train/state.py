@@ -10,7 +10,6 @@ from flax import nnx
 from ava_jax.core.variables import Constant, Running
 from ava_jax.train import packing
 
-
 # Losses that the running median is over. Steps before there are as many are not judged: early losses fall too fast.
 RECENT_LOSSES = 100
 

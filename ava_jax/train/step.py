@@ -156,9 +156,7 @@ def _mean_share(term: LossTerm) -> jax.Array:
     return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)
 
 
-def _judge(
-    guard: Guard, loss: jax.Array, losses: Mapping[str, jax.Array], spike_factor: float
-) -> tuple[jax.Array, Guard, jax.Array]:
+def _judge(guard: Guard, loss: jax.Array, losses: Mapping[str, jax.Array], spike_factor: float) -> tuple[jax.Array, Guard, jax.Array]:
     """Whether a step of this loss is applied; the guard after it; the median that the loss was held against."""
     finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(jnp.stack(list(losses.values()))))
     median = jnp.median(guard.recent)  # NaN while one is, and then nothing is a spike; nor is it of losses that may be negative

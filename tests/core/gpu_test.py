@@ -30,9 +30,9 @@ _HIDE = """
 import importlib.util, sys
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "jax.experimental.pallas.triton" else found(name, *rest)
-import ava_jax.tasks.ava256.model
+import ava_jax.tasks.ava256.model.codec
 from ava_jax.core import gpu
-from ava_jax.ops import pixel_network
+from ava_jax.tasks.ava256.kernels import pixel_network
 print(gpu.HAS_COMPILER, pixel_network.supported(128, "bfloat16"))
 """
 

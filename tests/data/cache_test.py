@@ -75,20 +75,20 @@ def test_files_are_read_with_few_of_them_open(tmp_path):
     contents = {tmp_path / str(i): np.random.default_rng(i).bytes(1000 + i) for i in range(40)}
     for path, content in contents.items():
         path.write_bytes(content)
-    before, files = len(os.listdir("/proc/self/fd")), OpenFiles(4)
+    before, opened = len(os.listdir("/proc/self/fd")), [OpenFiles(4)]
     most = []
 
     def work(seed):
         for i in np.random.default_rng(seed).integers(0, 40, 200).tolist():
             path = tmp_path / str(i)
-            assert files.read(path, 7, 100) == contents[path][7:107]
-            most.append(len(files))
+            assert opened[0].read(path, 7, 100) == contents[path][7:107]
+            most.append(len(opened[0]))
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert max(most) <= 4 + 8
-    assert files.read(tmp_path / "3", 990, 500) == contents[tmp_path / "3"][990:]
+    assert opened[0].read(tmp_path / "3", 990, 500) == contents[tmp_path / "3"][990:]
     with pytest.raises(FileNotFoundError):
-        files.read(tmp_path / "none", 0, 1)
-    del files
+        opened[0].read(tmp_path / "none", 0, 1)
+    opened.clear()
     assert len(os.listdir("/proc/self/fd")) == before

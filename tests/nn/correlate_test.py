@@ -30,7 +30,9 @@ def test_kernel_is_the_sum_over_shifted_images(shape, monkeypatch):
     assert_close(ours[1, 0], np.einsum("bhwp,bhwo->po", shifted, y.astype(jnp.float32)))
 
 
-@pytest.mark.parametrize("d_in, d_out, dtype", [(12, 16, jnp.bfloat16), (16, 12, jnp.bfloat16), (256, 16, jnp.bfloat16), (16, 16, jnp.float32)])
+@pytest.mark.parametrize(
+    "d_in, d_out, dtype", [(12, 16, jnp.bfloat16), (16, 12, jnp.bfloat16), (256, 16, jnp.bfloat16), (16, 16, jnp.float32)]
+)
 def test_other_shapes_and_types_have_none(d_in, d_out, dtype):
     x, y = images(1, 128, 128, d_in, d_out)
     assert not correlate.applies(x.astype(dtype), y.astype(dtype))

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from ava_jax.nn.layers import Dense, WNConv3x3, WNDense, WNDouble, WNHalve
+from ava_jax.nn.layers import Dense, WNConv3x3, WNConvDown, WNConvUp, WNDense
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -18,13 +18,13 @@ def direct(layer, x, weight):
         return np.einsum("bhwc,co->bhwo", x, weight)
     if isinstance(layer, WNConv3x3):
         return lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=NHWC)
-    if isinstance(layer, WNHalve):
+    if isinstance(layer, WNConvDown):
         return lax.conv_general_dilated(x, weight, (2, 2), [(1, 1), (1, 1)], dimension_numbers=NHWC)
     return lax.conv_general_dilated(x, weight[::-1, ::-1], (1, 1), [(2, 2), (2, 2)], lhs_dilation=(2, 2), dimension_numbers=NHWC)
 
 
 @pytest.mark.parametrize("activate", [True, False])
-@pytest.mark.parametrize("kind", [WNDense, WNConv3x3, WNHalve, WNDouble])
+@pytest.mark.parametrize("kind", [WNDense, WNConv3x3, WNConvDown, WNConvUp])
 def test_one_norm_over_the_whole_tensor(kind, activate):
     rng = np.random.default_rng(0)
     layer = kind(6, 5, activate=activate, rngs=nnx.Rngs(0))
@@ -40,13 +40,13 @@ def test_one_norm_over_the_whole_tensor(kind, activate):
     np.testing.assert_allclose(layer(x), wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind, area, activate", [(WNDense, 1, True), (WNConv3x3, 9, True), (WNHalve, 16, False), (WNDouble, 4, True)])
+@pytest.mark.parametrize("kind, area, activate", [(WNDense, 1, True), (WNConv3x3, 9, True), (WNConvDown, 16, False), (WNConvUp, 4, True)])
 def test_starts_with_the_stated_deviation_and_as_if_unnormalised(kind, area, activate):
     layer = kind(96, 160, activate=activate, rngs=nnx.Rngs(3))
     weight = np.asarray(layer.weight[...])
     gain = math.sqrt(2 / 1.04) if activate else 1.0
     deviation = gain * math.sqrt(2 / ((96 + 160) * area))
-    independent = weight.size / (4 if kind is WNDouble else 1)
+    independent = weight.size / (4 if kind is WNConvUp else 1)
     assert abs(weight.std() / deviation - 1) < 4 * 0.45 / math.sqrt(independent)  # sd of a uniform's deviation: 0.45 / sqrt(n)
     assert np.abs(weight).max() <= deviation * math.sqrt(3) * 1.0001
     assert np.abs(weight).max() > deviation * math.sqrt(3) * 0.99  # uniform, not normal
@@ -55,7 +55,7 @@ def test_starts_with_the_stated_deviation_and_as_if_unnormalised(kind, area, act
 
 
 def test_the_phases_of_a_transposed_convolution_start_equal():
-    weight = np.asarray(WNDouble(8, 8, rngs=nnx.Rngs(0)).weight[...])
+    weight = np.asarray(WNConvUp(8, 8, rngs=nnx.Rngs(0)).weight[...])
     phases = [weight[r::2, c::2] for r in (0, 1) for c in (0, 1)]
     for phase in phases[1:]:
         np.testing.assert_array_equal(phase, phases[0])
@@ -74,6 +74,6 @@ def test_a_large_layer_has_no_repeated_piece():
 
 
 def test_constructs_abstractly():
-    layer = nnx.eval_shape(lambda: WNDouble(8, 16, rngs=nnx.Rngs(0)))
+    layer = nnx.eval_shape(lambda: WNConvUp(8, 16, rngs=nnx.Rngs(0)))
     assert layer.weight.shape == (4, 4, 8, 16)
     assert jax.tree.leaves(nnx.state(layer, nnx.Param))

@@ -23,6 +23,12 @@ def test_no_voxel_waits_for_the_ones_before():
     if "release 13.0" not in subprocess.run(["nvcc", "--version"], check=True, capture_output=True, text=True).stdout:
         pytest.skip("known of CUDA 13.0 alone; scripts/load_waits.py tells of another")
     cubin = load_waits.compile_kernels(load_waits.SOURCES / "forward.cu", "90")
-    loads = [i for name, code in load_waits.sections(cubin) if "March" in name for i in load_waits.instructions(code) if i.opcode == load_waits.LOAD]
+    loads = [
+        i
+        for name, code in load_waits.sections(cubin)
+        if "March" in name
+        for i in load_waits.instructions(code)
+        if i.opcode == load_waits.LOAD
+    ]
     assert len(loads) > 8 * 8  # of 8 kernels: otherwise nothing was looked at
     assert load_waits.find_waits(cubin) == []

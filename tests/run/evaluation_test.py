@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ava_jax.core.types import Assets
 from ava_jax.core.sampling import Sampling
+from ava_jax.core.types import Assets
 from ava_jax.run import evaluation, inference, report
 
 ASSETS = Assets({}, {"identities": ["anna", "bert"]})
@@ -63,12 +63,8 @@ class WithBaseline(Plain):
         return lambda batch: {"psnr": batch["value"] - 1.0}
 
 
-def evaluate(task, splits=("late",)):
-    return evaluation.evaluate(task, ASSETS, inference.Inference(Offset()).compile, splits, threads=0)
-
-
 class WithExamples(Plain):
-    def write_examples(self, compile, best, worst, path): ...
+    def write_examples(self, compile_model, best, worst, path): ...
 
 
 def evaluate(task, splits=("late",)):

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from ava_jax.core.types import Assets
-from ava_jax.tasks.ava256 import neutrals
+from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.train import record
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]

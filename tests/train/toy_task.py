@@ -10,9 +10,9 @@ import optax
 from flax import nnx
 
 from ava_jax.core.parallel import batch_max
+from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Assets
 from ava_jax.core.variables import Constant, Running
-from ava_jax.core.sampling import Sampling
 
 
 def toy_config() -> ml_collections.ConfigDict:

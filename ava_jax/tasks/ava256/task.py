@@ -12,9 +12,10 @@ from flax import nnx
 
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.tasks.ava256 import baseline, evaluate, neutrals, pictures, source
-from ava_jax.tasks.ava256.avatar import Avatar
-from ava_jax.tasks.ava256.model import AvatarCodec
+from ava_jax.tasks.ava256.apps.avatar import Avatar
+from ava_jax.tasks.ava256.data import neutrals, source
+from ava_jax.tasks.ava256.evaluation import baseline, pictures, scores
+from ava_jax.tasks.ava256.model.codec import AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
 from ava_jax.tasks.base import LossTerm
 
@@ -51,7 +52,7 @@ class Ava256:
         return optimizer(self.config.optimizer)
 
     def evaluate(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
-        return evaluate.scores(model, batch)
+        return scores.scores(model, batch)
 
     def describe(self, batch: Batch, assets: Assets) -> list[dict[str, Any]]:
         return source.describe(batch, assets)
@@ -67,18 +68,18 @@ class Ava256:
         """The neutral faces (`train.record.HasReferences`)."""
         neutrals.write(self.config, assets, folder)
 
-    def library(self, compile: Callable, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
+    def library(self, compile_model: Callable, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
         """The avatar for programs (`run.library.HasLibrary`)."""
-        return Avatar(compile, self.config, assets, folder, step)
+        return Avatar(compile_model, self.config, assets, folder, step)
 
     def draw_pictures(self, pictures_: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
         """Progress pictures as a captioned sheet (`tasks.base.HasCaptions`)."""
         return {"progress": np.asarray(pictures.progress_sheet(pictures_, batch, assets))}
 
-    def write_examples(self, compile: Callable, best: Sequence[Any], worst: Sequence[Any], path: pathlib.Path) -> None:
+    def write_examples(self, compile_model: Callable, best: Sequence[Any], worst: Sequence[Any], path: pathlib.Path) -> None:
         """The best and the worst samples beside what the model makes of them (`run.evaluation.HasExamples`)."""
-        pictures.save_sheet(pictures.best_and_worst(compile, best, worst), path)
+        pictures.save_sheet(pictures.best_and_worst(compile_model, best, worst), path)
 
-    def write_artefacts(self, compile: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+    def write_artefacts(self, compile_model: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The contact sheet (`run.evaluation.HasArtefacts`)."""
-        return pictures.write(compile, self.config, assets, folder)
+        return pictures.write(compile_model, self.config, assets, folder)

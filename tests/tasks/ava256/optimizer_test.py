@@ -8,7 +8,7 @@ import small_head
 from flax import nnx
 
 from ava_jax.tasks.ava256 import optimizer as recipes
-from ava_jax.tasks.ava256.model import AvatarCodec
+from ava_jax.tasks.ava256.model.codec import AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
 from ava_jax.train import packing
 from ava_jax.train import state as states

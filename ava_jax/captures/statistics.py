@@ -1,0 +1,106 @@
+"""Means and deviations over captures, which normalise the model's inputs and outputs."""
+
+import concurrent.futures
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ava_jax.captures.ava256 import Capture
+from ava_jax.data import images
+
+_AT_ONCE = 16  # textures held while their sum is taken
+
+
+class Statistics(NamedTuple):
+    """
+    Attributes:
+      texture_mean: f32 [T, T, 3], 0-255.
+      texture_std: f32 [], 0-255.
+      vertices_mean: f32 [V, 3], mm.
+      vertices_std: f32 [], mm.
+    """
+
+    texture_mean: np.ndarray
+    texture_std: np.ndarray
+    vertices_mean: np.ndarray
+    vertices_std: np.ndarray
+
+
+def combine(captures: Sequence[Capture], texture_size: int) -> Statistics:
+    """Combines the captures' own statistics (`color_mean.png`, `registration_vertices_{mean.npy,variance.txt}`).
+
+    Means are means of means. The texture's variance is the mean square deviation of the captures' means from it, over texels and
+    channels; of a single capture, that of its mean from each texel's mean over channels. The vertices' variance is the mean square
+    deviation of the captures' means plus the mean of the captures' variances.
+
+    The texture's variance is taken at the files' own resolution, whatever `texture_size`: it is one figure of the data.
+
+    Raises:
+      ValueError: a file is missing or malformed, or captures differ in their number of vertices.
+    """
+    small, texture_std = _combine_textures([c.texture.with_name("color_mean.png") for c in captures], texture_size)
+    means = np.stack(_vertex_means([c.vertices.with_name("registration_vertices_mean.npy") for c in captures])).astype(np.float64)
+    variances = [_scalar(c.vertices.with_name("registration_vertices_variance.txt")) for c in captures]
+    mean = means.mean(0)
+    return Statistics(
+        texture_mean=small,
+        texture_std=np.float32(texture_std),
+        vertices_mean=mean.astype(np.float32),
+        vertices_std=np.float32(np.sqrt(np.square(means - mean).mean() + np.mean(variances))),
+    )
+
+
+def _combine_textures(paths: Sequence[pathlib.Path], size: int) -> tuple[np.ndarray, float]:
+    """The mean at `size`, and the deviation at the files' own. A few textures at a time: 256 of full size would be a gigabyte."""
+    total, small, squares = np.zeros((), np.int64), np.zeros((size, size, 3), np.int64), 0.0
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for i in range(0, len(paths), _AT_ONCE):
+            for path, (texture, resized, square) in zip(paths[i:], pool.map(lambda p: _read_texture(p, size), paths[i : i + _AT_ONCE])):
+                if total.shape not in ((), texture.shape):
+                    raise ValueError(f"{path}: must be {total.shape} as the other captures' mean textures; got {texture.shape}.")
+                total, small, squares = total + texture, small + resized, squares + square
+    mean = total / len(paths)
+    if len(paths) == 1:
+        variance = np.square(mean - mean.mean(-1, keepdims=True)).mean()
+    else:
+        variance = max(squares / len(paths) - np.square(mean).mean(), 0.0)
+    return (small / len(paths)).astype(np.float32), float(np.sqrt(variance))
+
+
+def _read_texture(path: pathlib.Path, size: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """A texture, the same at `size`, and the mean of its squares."""
+    try:
+        texture = images.decode(_bytes(path))
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}.") from e
+    counts = np.bincount(texture.ravel(), minlength=256)
+    return texture, images.resize(texture, (size, size)), float(counts @ np.arange(256) ** 2) / texture.size
+
+
+def _vertex_means(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:
+    means: list[np.ndarray] = []
+    for path in paths:
+        try:
+            mean = np.load(path)
+        except (OSError, ValueError, EOFError) as e:
+            raise ValueError(f"{path}: cannot be read ({e}).") from e
+        if mean.ndim != 2 or mean.shape[1] != 3 or (means and mean.shape != means[0].shape):
+            raise ValueError(f"{path}: must be {means[0].shape if means else '[V, 3]'}; got {mean.shape}.")
+        means.append(mean)
+    return means
+
+
+def _scalar(path: pathlib.Path) -> float:
+    try:
+        return float(_bytes(path))
+    except ValueError as e:
+        raise ValueError(f"{path}: must hold one number ({e}).") from e
+
+
+def _bytes(path: pathlib.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise ValueError(f"{path}: cannot be read ({e}).") from e

@@ -1,0 +1,283 @@
+"""Writes captures of procedural heads, on disk as ava-256's (`capture` reads them): for trying everything without a download.
+
+The same request gives the same bytes, whatever the number of processes.
+"""
+
+import concurrent.futures
+import dataclasses
+import io
+import itertools
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+from scipy.spatial.transform import Rotation
+
+from ava_jax.captures.ava256 import NEUTRAL, TOPOLOGY
+from ava_jax.data import archive, images, mesh_files
+from ava_jax.synth.heads import geometry, render, skin
+from ava_jax.synth.heads.geometry import Expression, Identity
+
+REQUEST = "synth.json"  # beside the captures: what they were made from
+_AVIF = {"quality": 85, "speed": 9}  # a slower encoder would take longer than the renderer
+_NEUTRAL = Expression(smile=0.2)
+
+# Segment -> its expression at full strength. The last segment, of free expressions, is what single-subject work holds out.
+_SEGMENTS = {
+    "EXP_jaw_open": Expression(jaw=1.0, brow=0.4),
+    "EXP_smile_wide": Expression(smile=1.0, jaw=0.16),
+    "EXP_brows": Expression(brow=1.0, gaze_y=0.7),
+    "EXP_eyes_shut": Expression(blink=1.0, brow=-0.7),
+    "EXP_lips_pucker": Expression(pucker=1.0, gaze_x=0.8),
+    "EXP_cheeks_puffed": Expression(puff=1.0, gaze_x=-0.8),
+}
+_FREE = "EXP_free_face"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to make.
+
+    Attributes:
+      identities, frames (of each), cameras (of the rig; each capture lacks one of them).
+      height: of images, pixels; the width follows from the sensor.
+      texture_size: texels.
+      seed: of everything.
+    """
+
+    identities: int = 4
+    frames: int = 24
+    cameras: int = 10
+    height: int = 256
+    texture_size: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"identities": 1, "frames": 3, "cameras": 1, "height": 16, "texture_size": 16, "seed": 0}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"ava-synth: --{name} must be {value} or more; got {getattr(self, name)}.")
+
+
+class _Frame(NamedTuple):
+    """A frame to render, as it travels to a worker."""
+
+    request: Request
+    person: int
+    frame: int
+    expression: Expression
+    pose: np.ndarray
+
+
+class _Rendered(NamedTuple):
+    """Files of a frame, encoded; `views` by camera: image and segmentation."""
+
+    views: dict[str, tuple[bytes, bytes]]
+    texture: np.ndarray
+    texture_file: bytes
+    vertices: np.ndarray
+
+
+def write(folder: pathlib.Path, request: Request, *, jobs: int, exist_ok: bool = False) -> bool:
+    """Writes captures, `face_topology.obj` and `ids.csv` into a new folder: whole, or not at all.
+
+    Args:
+      jobs: processes that render.
+      exist_ok: whether captures of the same request may be there already; they are left as they are.
+
+    Returns:
+      Whether anything was written.
+
+    Raises:
+      ValueError: the folder holds something else.
+    """
+    record = json.dumps(dataclasses.asdict(request), indent=1)
+    if folder.exists() and any(folder.iterdir()):
+        there = folder / REQUEST
+        if exist_ok and there.is_file() and there.read_text() == record:
+            return False
+        raise ValueError(f"{folder}: not empty, and not to be overwritten; choose another --out, or remove it first.")
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        _write_all(partial, request, jobs)
+        (partial / REQUEST).write_text(record)
+        if folder.exists():
+            folder.rmdir()  # empty
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already when all went well
+    return True
+
+
+def cameras_of(request: Request, person: int) -> list[render.Camera]:
+    """The rig's cameras that a person's capture has: one is missing, another one from person to person, but never the frontal one."""
+    rig = render.rig(request.cameras, request.seed)
+    missing = {1 + (2 * person + 1) % (len(rig) - 1)} if len(rig) > 3 else set()
+    return [camera for i, camera in enumerate(rig) if i not in missing]
+
+
+def identity(request: Request, person: int) -> Identity:
+    """Shape and look of a person, drawn anew from the request's seed and the person's number."""
+    rng = np.random.default_rng([request.seed, 2, person])
+    shape = {name: float(np.clip(rng.standard_normal(), -1.8, 1.8)) * size for name, size in geometry.SHAPE.items()}
+    return Identity(seed=16 * (4096 * request.seed + person), shape=shape, look=skin.look(person, rng))
+
+
+def script(request: Request, person: int) -> list[tuple[str, Expression]]:
+    """Segment and expression of each frame: neutral, then segments of one expression each, then free ones."""
+    rng = np.random.default_rng([request.seed, 3, person])
+    neutral, free = max(1, request.frames // 12), max(1, request.frames // 5)
+    middle = request.frames - neutral - free
+    lines = [(NEUTRAL, _NEUTRAL)] * neutral
+    for (name, full), group in zip(_SEGMENTS.items(), np.array_split(np.arange(middle), len(_SEGMENTS)), strict=True):
+        for strength in np.linspace(1.0, 0.35, len(group)):
+            lines.append((name, _blend([(full, strength)], rng)))
+    for _ in range(free):
+        chosen = rng.choice(len(_SEGMENTS), 2, replace=False)
+        parts = [(list(_SEGMENTS.values())[i], rng.uniform(0.4, 0.9)) for i in chosen]
+        lines.append((_FREE, _blend(parts, rng)))
+    return lines
+
+
+def _blend(parts: list[tuple[Expression, float]], rng: np.random.Generator) -> Expression:
+    """A sum of expressions, with the small restlessness of a living face."""
+    total = np.array(_NEUTRAL) + sum(strength * np.array(e) for e, strength in parts)
+    total += rng.normal(0, 1, len(total)) * np.array([0.03, 0.08, 0.12, 0.0, 0.03, 0.03, 0.25, 0.2])
+    low = np.array([0, -0.3, -1, 0, 0, 0, -1, -1.0])
+    return Expression(*np.clip(total, low, [1, 1.1, 1.1, 1, 1, 1, 1, 1]).tolist())
+
+
+def _poses(request: Request, person: int) -> np.ndarray:
+    """Head to world [frames, 3, 4]: slow turns of a few degrees and centimetres; the first frame looks ahead."""
+    rng = np.random.default_rng([request.seed, 4, person])
+    time = np.arange(request.frames)[:, None] / request.frames
+    waves = sum(rng.normal(0, 1, 6) / k * np.sin(2 * np.pi * k * time + rng.uniform(0, 2 * np.pi, 6)) for k in (1, 2, 4))
+    waves -= waves[:1]
+    turns = Rotation.from_euler("yxz", waves[:, :3] * np.array([5.0, 3.0, 2.0]), degrees=True).as_matrix()
+    return np.concatenate([turns, (waves[:, 3:] * np.array([5.0, 4.0, 5.0]))[..., None]], axis=-1)
+
+
+def _write_all(root: pathlib.Path, request: Request, jobs: int) -> None:
+    plain = Identity(seed=0, shape=dict.fromkeys(geometry.SHAPE, 0.0), look={})
+    vertices = geometry.shape(plain, _NEUTRAL, np.zeros(len(geometry.topology().uvs)))
+    mesh_files.write_topology(root / TOPOLOGY, geometry.topology(), vertices)
+    names = [(f"{20260101 + person}", f"{900 + person:04d}", f"SYN{person + 1:03d}") for person in range(request.identities)]
+    (root / "ids.csv").write_text("".join(f"{row}\n" for row in ["mcd,sid,mct", *(f"{mcd},{sid},{mct}" for mcd, mct, sid in names)]))
+    frames = [
+        _Frame(request, person, number, expression, pose)
+        for person in range(request.identities)
+        for number, (_, expression), pose in zip(_numbers(request, person), script(request, person), _poses(request, person), strict=True)
+    ]
+    with _progress(request) as progress:
+        rendered = _render_all(frames, jobs)
+        for person, (mcd, mct, sid) in enumerate(names):
+            mine = []
+            for frame in itertools.islice(rendered, request.frames):
+                mine.append(frame)
+                progress.update(len(frame.views))
+            poses = [frame.pose for frame in frames if frame.person == person]
+            _write_capture(root / f"{mcd}--{mct}--{sid}" / "decoder", request, person, mine, poses)
+
+
+def _numbers(request: Request, person: int) -> list[int]:
+    """Frame ids: every third of a recording, as when a quarter of the frames is published."""
+    return [1000 * (person + 1) + 3 * i for i in range(request.frames)]
+
+
+def _progress(request: Request) -> tqdm.tqdm:
+    total = sum(len(cameras_of(request, person)) for person in range(request.identities)) * request.frames
+    return tqdm.tqdm(total=total, desc="ava-synth", unit="image", dynamic_ncols=True)
+
+
+def _render_all(frames: list[_Frame], jobs: int) -> Iterator[_Rendered]:
+    """Frames in order, however many processes work at them."""
+    if jobs == 1:
+        yield from map(_render, frames)
+        return
+    # Spawned, not forked: JAX, which this package imports, has threads that a fork would break.
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_render, frames)
+
+
+def _render(task: _Frame) -> _Rendered:
+    request = task.request
+    cameras = cameras_of(request, task.person)
+    head = render.face(identity(request, task.person), task.expression, request.texture_size)
+    views = {}
+    for camera in cameras:
+        image, labels = render.picture(head, camera, task.pose, request.height)
+        views[camera.name] = images.encode(image, "avif", **_AVIF), images.encode(labels, "png")
+    texture = render.texture(head, cameras, task.pose)
+    return _Rendered(views, texture, images.encode(texture, "avif", **_AVIF), head.vertices.astype(np.float32))
+
+
+def _write_capture(decoder: pathlib.Path, request: Request, person: int, frames: list[_Rendered], poses: list[np.ndarray]) -> None:
+    cameras = cameras_of(request, person)
+    numbers = _numbers(request, person)
+    for at, camera in enumerate(cameras):
+        pictures = [(f"cam{camera.name}/{n:06d}.avif", f.views[camera.name][0]) for n, f in zip(numbers, frames, strict=True)]
+        if person == 0 and at == len(cameras) - 1:
+            del pictures[len(pictures) // 2]  # real captures lack one image in a thousand of those that they list
+        archive.write(decoder / "image" / f"cam{camera.name}.zip", pictures)
+        labels = [(f"cam{camera.name}/{n:06d}.png", f.views[camera.name][1]) for n, f in zip(numbers, frames, strict=True)]
+        archive.write(decoder / "segmentation_parts" / f"cam{camera.name}.zip", labels)
+    _write_calibration(decoder / "camera_calibration.json", cameras)
+    rows = [f"{segment},{n}" for (segment, _), n in zip(script(request, person), numbers, strict=True)]
+    (decoder / "frame_list.csv").write_text("\n".join(["seg_id,frame_id", *rows]) + "\n")
+    lines = ["\n".join(" ".join(f"{x:.9e}" for x in row) for row in pose) + "\n" for pose in poses]
+    texts = [(f"{n:06d}.txt", line.encode()) for n, line in zip(numbers, lines, strict=True)]
+    archive.write(decoder / "head_pose" / "head_pose.zip", texts)
+    _write_surface(decoder, numbers, frames)
+    keypoints = [(f"{n:06d}.npy", _npy(_keypoints(f.vertices, pose))) for n, f, pose in zip(numbers, frames, poses, strict=True)]
+    archive.write(decoder / "keypoints_3d" / "keypoints_3d.zip", keypoints)
+
+
+def _write_surface(decoder: pathlib.Path, numbers: list[int], frames: list[_Rendered]) -> None:
+    """Vertices and textures with their means and variances."""
+    folder = decoder / "kinematic_tracking"
+    meshes = [(f"{n:06d}.ply", mesh_files.write_vertices(f.vertices)) for n, f in zip(numbers, frames, strict=True)]
+    archive.write(folder / "registration_vertices.zip", meshes)
+    vertices = np.stack([f.vertices for f in frames]).astype(np.float64)
+    (folder / "registration_vertices_mean.npy").write_bytes(_npy(vertices.mean(0).astype(np.float32)))
+    (folder / "registration_vertices_variance.txt").write_text(f"{vertices.var(0).mean():.6f}\n")
+    folder = decoder / "uv_image"
+    archive.write(folder / "color.zip", [(f"color/{n:06d}.avif", f.texture_file) for n, f in zip(numbers, frames, strict=True)])
+    mean = sum(f.texture.astype(np.float64) for f in frames) / len(frames)
+    variance = sum(np.square(f.texture - mean).mean() for f in frames) / len(frames)
+    (folder / "color_mean.png").write_bytes(images.encode(np.rint(mean).astype(np.uint8), "png"))
+    (folder / "color_variance.txt").write_text(f"{variance:.6f}\n")
+
+
+def _write_calibration(path: pathlib.Path, cameras: list[render.Camera]) -> None:
+    entries = []
+    for camera in cameras:
+        (fx, fy), (cx, cy) = camera.focal.tolist(), camera.principal.tolist()
+        rigid = np.eye(4)
+        rigid[:3, :3], rigid[:3, 3] = camera.rotation, -camera.rotation @ camera.position
+        entry = {"cameraId": camera.name, "projectionModel": "Pinhole", "distortionModel": "RadialAndTangential"}
+        entry |= {"K": [[fx, 0.0, 0.0], [0.0, fy, 0.0], [cx, cy, 1.0]], "distortion": [0.0] * 4, "T": rigid.T.tolist()}  # both transposed
+        entries.append(entry)
+    path.write_text(json.dumps({"KRT": entries}, indent=1) + "\n")
+
+
+def _keypoints(vertices: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """f32 [100, 6]: index, x, y, z (world, mm), sum of confidences, inliers, of vertices spread over the face."""
+    grid = np.linspace(0, geometry.CELLS, 12).round().astype(int)[1:-1]
+    chosen = vertices.reshape(geometry.CELLS + 1, geometry.CELLS + 1, 3)[np.ix_(grid, grid)].reshape(-1, 3)
+    world = chosen @ pose[:, :3].T + pose[:, 3]
+    count = np.full((len(world), 1), 10.0)
+    return np.concatenate([np.arange(len(world))[:, None], world, 0.9 * count, count], axis=1).astype(np.float32)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    """A .npy file of a C-ordered array."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array))
+    return buffer.getvalue()

@@ -1,0 +1,122 @@
+"""Places the primitives on the mesh. Source: Mixture of Volumetric Primitives, 2021, section 3.2."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ava_jax.core.parallel import batch_max
+from ava_jax.core.types import Primitives
+from ava_jax.core.variables import Constant, Running
+from ava_jax.tasks.ava256.kernels.voxels import Slab, template, template_of_slabs
+from ava_jax.tasks.ava256.model.decoders import Geometry
+from ava_jax.tasks.ava256.model.sizes import Sizes
+from ava_jax.tasks.ava256.model.uv import UvMap
+
+_SCALE_MARGIN = 0.8
+_RUNNING_KEEP = 0.9
+_LARGEST = 3e38  # the largest float32, about
+_SMALLEST_DISTANCE = 1e-4  # volume radii: where texels share a surface point, boxes stay finite
+
+
+class Assembler(nnx.Module):
+    """Decoded slabs and vertices to primitives. A primitive sits at the middle texel of its patch of the chart."""
+
+    def __init__(self, sizes: Sizes, uv_map: UvMap, volume_radius: float):
+        """`uv_map` of the slab's side; `volume_radius` in mm."""
+        index, weights = uv_map
+        n, d = sizes.per_side, sizes.depth
+        here = slice(d // 2, None, d)
+        beside = slice(d // 2 + 1, None, d)
+        places = [(here, here), (here, beside), (beside, here)]  # the centre, the next column, the next row
+        self.index = Constant(jnp.stack([jnp.asarray(index[rows, columns]) for rows, columns in places]))
+        self.weights = Constant(jnp.stack([jnp.asarray(weights[rows, columns]) for rows, columns in places]))
+        self.running_scale = Running(jnp.zeros(sizes.primitives))  # [K], reciprocal volume radii; 0 before the first update
+        self.per_side, self.depth = n, d
+        self.template_dtype = sizes.template_dtype
+        self.volume_radius = volume_radius
+
+    def __call__(
+        self, geometry: Geometry, colour: jax.Array | Slab, placement: jax.Array, *, warmup: jax.Array | bool = False
+    ) -> Primitives:
+        """Primitives of a batch.
+
+        Args:
+          geometry: decoded; its vertices are not read.
+          colour: [B, S, S, 3 d], the decoded slab; a `Slab` if the geometry's is.
+          placement: [B, V, 3], mm, the mesh that carries the primitives.
+          warmup: while true the residuals do not act and the running scale follows `placement`. May be traced.
+        """
+        centre, column, row = self._surface(placement / self.volume_radius)
+        running = self.running_scale[...]
+        if warmup is not False:
+            running = jnp.where(warmup, self._updated_scale(centre), running)
+            self.running_scale[...] = running
+        b = centre.shape[0]
+        frames = _frames(column - centre, row - centre).reshape(b, -1, 3, 3)
+        act = jnp.where(warmup, 0.0, 1.0)
+        if isinstance(colour, Slab):
+            voxels = template_of_slabs(colour, geometry.log_opacity, self.template_dtype)
+        else:
+            voxels = template(colour, geometry.log_opacity, self.depth, self.template_dtype)
+        return Primitives(
+            position=centre.reshape(b, -1, 3) + act * geometry.position,
+            # At full precision: a GPU's usual ten bits of mantissa would shear the boxes.
+            rotation=jnp.matmul(frames, rotation_matrix(act * geometry.rotation), precision=jax.lax.Precision.HIGHEST),
+            scale=_SCALE_MARGIN * running[:, None] * jnp.where(warmup, 1.0, geometry.scale),
+            rgba=voxels,
+        )
+
+    def _surface(self, vertices: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Surface points [B, n, n, 3] at each primitive's texel and at those beside and below it."""
+        index, weights = self.index[...], self.weights[...]
+        # Frames come from differences a thousandth of the coordinates: rounding a product before it is summed, as the published model does,
+        # and fusing both into one operation give frames 5e-4 apart. Compilers fuse across everything but arithmetic, hence the clip.
+        products = [vertices[:, index[..., i]] * weights[..., i, None] for i in range(3)]
+        first, second, third = (jnp.clip(p, -_LARGEST, _LARGEST) for p in products)
+        points = first + second + third
+        return points[:, 0], points[:, 1], points[:, 2]
+
+    def _updated_scale(self, centre: jax.Array) -> jax.Array:
+        largest = jnp.maximum(batch_max(_spacing(centre)).reshape(-1), _SMALLEST_DISTANCE)
+        new, old = 2.0 / largest, self.running_scale[...]
+        return jnp.where(old > 0, _RUNNING_KEEP * old + (1.0 - _RUNNING_KEEP) * new, new)
+
+
+def _spacing(centre: jax.Array) -> jax.Array:
+    """Distance to the next primitive along u or v, whichever is larger: [B, n, n, 3] to [B, n, n]. The last ones repeat those before."""
+    along_u = jnp.linalg.norm(centre[:, :, 1:] - centre[:, :, :-1], axis=-1)
+    along_v = jnp.linalg.norm(centre[:, 1:] - centre[:, :-1], axis=-1)
+    along_u = jnp.concatenate([along_u, along_u[:, :, -1:]], axis=2)
+    along_v = jnp.concatenate([along_v, along_v[:, -1:]], axis=1)
+    return jnp.maximum(along_u, along_v)
+
+
+def _frames(du: jax.Array, dv: jax.Array) -> jax.Array:
+    """Tangent frames [..., 3, 3], columns (tangent, bitangent, normal), of the surface's differences along u and v.
+
+    Where these vanish or are parallel (texels that share a surface point) there is no frame; the head's axes take its place.
+    """
+    normal = jnp.cross(du, dv)
+    area = jnp.sum(normal**2, axis=-1, keepdims=True)
+    ok = area > 1e-12 * jnp.maximum(jnp.sum(du**2, -1, keepdims=True) * jnp.sum(dv**2, -1, keepdims=True), 1e-24)
+    tangent = _normalise(jnp.where(ok, du, jnp.array([1.0, 0.0, 0.0])))
+    normal = _normalise(jnp.cross(tangent, jnp.where(ok, dv, jnp.array([0.0, 1.0, 0.0]))))
+    return jnp.stack([tangent, jnp.cross(normal, tangent), normal], axis=-1)
+
+
+def _normalise(x: jax.Array) -> jax.Array:
+    return x / jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True))
+
+
+def rotation_matrix(vector: jax.Array) -> jax.Array:
+    """Rodrigues' formula: rotation vectors [..., 3], radians, to matrices [..., 3, 3].
+
+    The angle is sqrt(1e-5 + |vector|^2), which keeps the gradient finite at 0; there the result is cos(angle) I, as in the published model.
+    """
+    angle = jnp.sqrt(1e-5 + jnp.sum(vector**2, axis=-1, keepdims=True))
+    x, y, z = jnp.moveaxis(vector / angle, -1, 0)
+    cos, sin = jnp.cos(angle)[..., None], jnp.sin(angle)[..., None]
+    zero = jnp.zeros_like(x)
+    skew = jnp.stack([jnp.stack([zero, -z, y], -1), jnp.stack([z, zero, -x], -1), jnp.stack([-y, x, zero], -1)], -2)
+    axis = jnp.stack([x, y, z], -1)
+    return cos * jnp.eye(3) + sin * skew + (1.0 - cos) * axis[..., :, None] * axis[..., None, :]

@@ -1,0 +1,276 @@
+"""The universal avatar codec. Source: Codec Avatar Studio, NeurIPS 2024, section 4."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+from ava_jax.core.types import Array, Assets, Batch, Cameras, Primitives
+from ava_jax.core.variables import Constant
+from ava_jax.losses import terms
+from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
+from ava_jax.ops import camera_rays, raymarch
+from ava_jax.tasks.ava256.model import appearance
+from ava_jax.tasks.ava256.model.appearance import Background, ColourCalibration, composite
+from ava_jax.tasks.ava256.model.assembler import Assembler
+from ava_jax.tasks.ava256.model.decoders import ColourDecoder, GeometryDecoder
+from ava_jax.tasks.ava256.model.encoders import ExpressionEncoder, IdentityCode, IdentityEncoder
+from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
+from ava_jax.tasks.ava256.model.uv import ChartLookup, UvMap, interpolate
+
+
+class Decoded(NamedTuple):
+    """An avatar in one pose.
+
+    Attributes:
+      primitives: F = B frames, volume radii.
+      vertices: [B, V, 3], mm.
+    """
+
+    primitives: Primitives
+    vertices: jax.Array
+
+
+def cameras_of(batch: Batch) -> Cameras:
+    """The cameras of a batch, leading axis [B]."""
+    return Cameras(batch["camera_rotation"], batch["camera_position"], batch["focal"], batch["principal"])
+
+
+class AvatarCodec(nnx.Module):
+    """Encodes who a person is and what the face does; decodes both to volumetric primitives.
+
+    Textures are uint8 [B, T, T, 3], meshes f32 [B, V, 3] in mm, codes [B, 4, 4, 16]; all are normalised inside.
+    """
+
+    def __init__(self, config: Any, assets: Assets, *, uv_maps: Mapping[int, UvMap] | None = None, rngs: nnx.Rngs):
+        """A fresh model.
+
+        Args:
+          config: `config.model`.
+          assets: `texture_mean`, `texture_std`, `vertices_mean`, `vertices_std`, `faces`, `face_uvs`, `uvs`; names of
+            `cameras`, `identities`.
+          uv_maps: side -> (vertex index, weights), instead of the maps computed from the topology.
+          rngs: stream `params`.
+        """
+        sizes = Sizes.of(config)
+        _check(config, assets, sizes)
+        chart = ChartLookup(assets, uv_maps)
+        self.identity_encoder = IdentityEncoder(sizes, rngs=rngs)
+        self.expression_encoder = ExpressionEncoder(sizes, rngs=rngs)
+        self.bottleneck = GaussianBottleneck(
+            self.expression_encoder.d_out,
+            CODE_CHANNELS,
+            initial_gain=config.initial_code_gain,
+            initial_std=config.initial_code_std,
+            rngs=rngs,
+        )
+        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, initial_density=config.initial_density, rngs=rngs)
+        texture = jnp.asarray(assets.arrays["texture_mean"], jnp.float32)
+        self.colour_decoder = ColourDecoder(sizes, initial_texture=texture if config.initial_texture else None, rngs=rngs)
+        self.assembler = Assembler(sizes, chart.uv_map(sizes.slab), config.volume_radius)
+        cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
+        self.calibration = ColourCalibration(cameras, identities)
+        self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
+        self.background_share = config.background_share
+        index, weights = chart.uv_map(sizes.texture)
+        self.uv_index, self.uv_weights = Constant(jnp.asarray(index)), Constant(jnp.asarray(weights))
+        for name in ("texture_mean", "texture_std", "vertices_mean", "vertices_std"):
+            setattr(self, name, Constant(jnp.asarray(assets.arrays[name], jnp.float32)))
+        self.dtype = sizes.dtype
+        self.volume_radius = config.volume_radius
+        self.step_size = config.step_size
+        self.warmup_steps = config.warmup_steps
+        self.view_noise = config.view_noise
+
+    def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
+        """Who this is: from the texture u8 [B, T, T, 3] and mesh f32 [B, V, 3], mm, of the neutral face."""
+        images = self.identity_images(neutral_texture, neutral_vertices)
+        with jax.named_scope("identity_encoder"):
+            return self.identity_encoder(*images)
+
+    def encode_expression(
+        self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """What the face does: mean and logstd of the expression code, [B, 4, 4, 16] each. Arguments as for `encode_identity`, twice."""
+        images = self.expression_images(texture, vertices, neutral_texture, neutral_vertices)
+        with jax.named_scope("expression_encoder"):
+            return self.bottleneck(self.expression_encoder(*images))
+
+    def decode(
+        self,
+        identity: IdentityCode,
+        z: jax.Array,
+        camera_position: Array,
+        *,
+        guide_vertices: Array | None = None,
+        warmup: jax.Array | bool = True,
+    ) -> Decoded:
+        """Codes to primitives.
+
+        Args:
+          identity: from `encode_identity`.
+          z: the expression code.
+          camera_position: [B, 3], mm, head space: colour depends on the view.
+          guide_vertices: meshes that carry the primitives while `warmup` is true, residuals asleep and the running scale following them.
+            None: the decoded mesh carries them and the running scale stays.
+          warmup: read only with `guide_vertices`; may be traced.
+        """
+        with jax.named_scope("geometry_decoder"):
+            geometry = self.geometry_decoder(z, identity)
+        with jax.named_scope("colour_decoder"):
+            colour = self.colour_decoder(z, identity, camera_position)
+        vertices = geometry.vertices * self.vertices_std[...] + self.vertices_mean[...]
+        with jax.named_scope("assembler"):
+            if guide_vertices is None:
+                primitives = self.assembler(geometry, colour, vertices)
+            else:
+                primitives = self.assembler(geometry, colour, jnp.where(warmup, guide_vertices, vertices), warmup=warmup)
+        return Decoded(primitives, vertices)
+
+    @jax.named_scope("raymarch")
+    def render(self, primitives: Primitives, cameras: Cameras, height: int, width: int) -> jax.Array:
+        """One view a frame: cameras with leading axis [B]. Returns [B, H, W, 4], colour 0-255 weighted by alpha."""
+        one_view = jax.tree.map(lambda x: jnp.asarray(x)[:, None], cameras)
+        rays = camera_rays(one_view, height, width, radius=self.volume_radius)
+        return raymarch(rays, primitives, step_size=self.step_size)[:, 0]
+
+    @jax.named_scope("background")
+    def rig(
+        self,
+        camera: Array,
+        identity: Array,
+        height: int,
+        width: int,
+        *,
+        wanted: jax.Array | bool = True,
+        taught: jax.Array | None = None,
+    ) -> jax.Array:
+        """What training learned behind the head, by indices [B]: [B, H, W, 3], 0-255.
+
+        Black where an index is -1, where `wanted`, bool [B, H, W], says no, and where the model has no background. `taught`, f32
+        [B, H, W]: how often a pixel counts in the gradient of what it learned.
+        """
+        camera, identity = jnp.asarray(camera), jnp.asarray(identity)
+        shape = len(camera), height, width
+        if self.background is None:
+            return jnp.zeros((*shape, 3))
+        known = ((camera >= 0) & (identity >= 0))[:, None, None]
+        return self.background(camera, identity, height, width, wanted=jnp.broadcast_to(known & wanted, shape), taught=taught)
+
+    @jax.named_scope("composite")
+    def finish(self, rgba: jax.Array, camera: Array, identity: Array, *, behind: jax.Array | None = None) -> jax.Array:
+        """Calibrates colours and puts the background behind: [B, H, W, 4] to [B, H, W, 3], 0-255.
+
+        Where the camera's or identity's index is -1, calibration is the mean of those known and the background black.
+
+        Args:
+          behind: what `rig` gave, where it is known already.
+        """
+        camera, identity = jnp.asarray(camera), jnp.asarray(identity)
+        image = self.calibration(rgba[..., :3], camera, identity)
+        if self.background is None:
+            return image
+        if behind is None:  # where a ray ended, neither colour nor gradient depends on it
+            behind = self.rig(camera, identity, *rgba.shape[1:3], wanted=rgba[..., 3] < 1.0)
+        return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), behind)
+
+    def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
+        """Loss terms, unreduced, by the names of `config.loss_weights`.
+
+        Moves the running scale while `step < warmup_steps`.
+
+        Returns:
+          image [B, H, W, 3], 0-255, which with `config.background_share` below 1 is weighted by `appearance.pixel_weights` (of the same
+          mean, in expectation); vertices [B, V, 3], mm; kl [B, 4, 16]; volume [B], volume radii cubed. No masks.
+        """
+        identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
+        mean, logstd = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
+        decoded = self.decode(
+            identity,
+            reparameterise(mean, logstd, key),
+            _moved_aside(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 2)),
+            guide_vertices=batch["vertices"],
+            warmup=step < self.warmup_steps,
+        )
+        height, width = batch["image"].shape[1:3]
+        rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
+        return {
+            "image": (self._image_error(rgba, batch, key), None),
+            "vertices": (terms.absolute_error(decoded.vertices, batch["vertices"]), None),
+            "kl": (terms.kl_to_standard_normal(mean, logstd), None),
+            "volume": (terms.primitive_volume(decoded.primitives), None),
+        }
+
+    def _image_error(self, rgba: jax.Array, batch: Batch, key: jax.Array) -> jax.Array:
+        """Absolute error of the finished pictures [B, H, W, 3]."""
+        if self.background is None or self.background_share == 1:
+            return terms.absolute_error(self.finish(rgba, batch["camera"], batch["identity"]), batch["image"])
+        # The background learns from far fewer pixels than show it. Where nothing stands before it, nothing else does but offsets.
+        alpha, who = rgba[..., 3], (batch["camera"], batch["identity"])
+        weights = appearance.pixel_weights(alpha <= 0, self.background_share, jax.random.fold_in(key, 1))
+        behind = self.rig(*who, *alpha.shape[1:], wanted=(weights.loss > 0) & (alpha < 1.0), taught=weights.taught)
+        return weights.loss[..., None] * terms.absolute_error(self.finish(rgba, *who, behind=behind), batch["image"])
+
+    def reconstruct(self, batch: Batch) -> jax.Array:
+        """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255."""
+        identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
+        mean, _ = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
+        decoded = self.decode(identity, mean, batch["camera_position"])
+        height, width = batch["image"].shape[1:3]
+        return self.finish(self.render(decoded.primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
+
+    @jax.named_scope("inputs")
+    def identity_images(self, neutral_texture: Array, neutral_vertices: Array) -> tuple[jax.Array, jax.Array]:
+        """What the identity encoder sees: texture and geometry image [B, T, T, 3], normalised."""
+        texture = (neutral_texture.astype(jnp.float32) - self.texture_mean[...]) / self.texture_std[...]
+        return texture, self.geometry_image((neutral_vertices - self.vertices_mean[...]) / self.vertices_std[...])
+
+    @jax.named_scope("inputs")
+    def expression_images(
+        self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """What the expression encoder sees: the differences to the neutral [B, T, T, 3], in deviations."""
+        # Means cancel in a difference; only the deviations act.
+        texture = (texture.astype(jnp.float32) - neutral_texture.astype(jnp.float32)) / self.texture_std[...]
+        return texture, self.geometry_image((vertices - neutral_vertices) / self.vertices_std[...])
+
+    def geometry_image(self, vertices: Array) -> jax.Array:
+        """Vertices [B, V, 3] on the chart at the texture's size: [B, T, T, 3], in the vertices' unit."""
+        image = interpolate(jnp.asarray(vertices), self.uv_index[...], self.uv_weights[...])
+        # Written as it is: fused with the laying out for a convolution in bfloat16, the look-up took an H200 ten times as long.
+        return lax.optimization_barrier(image) if self.dtype == jnp.bfloat16 else image
+
+
+def _moved_aside(position: Array, noise: float, key: jax.Array) -> Array:
+    """Camera positions [B, 3] whose unit direction from the head's centre moved by noise of this deviation; at 0 as they are.
+
+    Few cameras see training; what colour makes of a direction between them is otherwise left to chance.
+    """
+    if not noise:
+        return position
+    distance = jnp.linalg.norm(position, axis=-1, keepdims=True)
+    return position + noise * distance * jax.random.normal(key, position.shape, position.dtype)
+
+
+def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
+    if config.warmup_steps < 1:
+        raise ValueError(
+            f"config.model.warmup_steps must be at least 1, as the primitives' scale is measured in these; got {config.warmup_steps}."
+        )
+    if not config.initial_density > 0 or config.view_noise < 0:
+        raise ValueError(
+            "config.model.initial_density must be positive and view_noise at least 0; "
+            f"got {config.initial_density} and {config.view_noise}."
+        )
+    if config.background_share not in appearance.SHARES:
+        allowed = ", ".join(f"{share:g}" for share in appearance.SHARES)
+        raise ValueError(f"config.model.background_share must be one of {allowed}; got {config.background_share}.")
+    shape, needed = assets.arrays["texture_mean"].shape, (sizes.texture, sizes.texture, 3)
+    if shape != needed:
+        raise ValueError(f"AvatarCodec: assets.arrays['texture_mean'] must be {needed}, as config.model.texture_size says; got {shape}.")
+    for name in ("cameras", "identities"):
+        if not assets.names[name]:
+            raise ValueError(f"AvatarCodec: assets.names[{name!r}] is empty; at least one is needed.")

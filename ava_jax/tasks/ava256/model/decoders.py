@@ -1,0 +1,176 @@
+"""Decoders of geometry and colour. Source: Codec Avatar Studio, 2024, section 4 and its supplement."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+from ava_jax.core.variables import Constant
+from ava_jax.nn.layers import WNConvUp, WNDense, leaky_relu
+from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
+from ava_jax.tasks.ava256.kernels import voxels
+from ava_jax.tasks.ava256.kernels.voxels import COLOUR_OFFSET, COLOUR_SCALE, LOG_OPACITY_SCALE, Slab
+from ava_jax.tasks.ava256.model.encoders import IdentityCode
+from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, Sizes
+
+# Channels by the resolution that a layer writes; the slab's own layer writes its d or 3 d.
+_LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
+_HEAD = 64
+_VIEW_HIDDEN, _VIEW_CHANNELS = 16, 8
+_MOTION_SCALE = 0.01
+
+
+class Geometry(NamedTuple):
+    """What the geometry decoder says.
+
+    Attributes:
+      log_opacity: [B, S, S, d], the slab of opacities' logarithms; or a `Slab`, of ten times these.
+      vertices: [B, V, 3], normalised.
+      position: [B, K, 3], residual, volume radii.
+      rotation: [B, K, 3], residual, rotation vector, radians.
+      scale: [B, K, 3], residual, a factor.
+    """
+
+    log_opacity: jax.Array | Slab
+    vertices: jax.Array
+    position: jax.Array
+    rotation: jax.Array
+    scale: jax.Array
+
+
+class Ladder(nnx.Module):
+    """Transposed convolutions from 4 x 4 to the slab, meeting the identity's map at each resolution.
+
+    `branch_sides` names the resolutions whose features another head reads. Where the slab's own is among them, the last layer writes
+    features for that head beside the slab, so that the slab's logits need not serve as features too.
+    """
+
+    def __init__(self, d_in: int, d_out: int, sizes: Sizes, *, branch_sides: tuple[int, ...] = (), rngs: nnx.Rngs):
+        hidden = {side: sizes.channels(c) for side, c in _LADDER.items()}
+        widths = [d_in] + [hidden[side] for side in _LADDER if side < sizes.slab]
+        self.doublings = nnx.List([WNConvUp(i, o, dtype=sizes.dtype, rngs=rngs) for i, o in zip(widths, widths[1:])])
+        extra = hidden[sizes.slab] if sizes.slab in branch_sides else 0
+        self.last = WNConvUp(widths[-1], d_out + extra, activate=False, dtype=sizes.dtype, rngs=rngs)
+        self.d_out = d_out
+        self.slab = sizes.slab, sizes.depth
+        self.branch_sides = branch_sides
+        self.branch_widths = {side: hidden[side] for side in branch_sides}
+
+    def __call__(self, x: jax.Array, maps: tuple[jax.Array, ...], texels: jax.Array) -> tuple[jax.Array | Slab, dict[int, jax.Array]]:
+        """[B, 4, 4, C], maps and what is added to each texel, [S, S, d_out], to the slab and the features at `branch_sides`.
+
+        The slab is float32 [B, S, S, d_out], or, where a kernel makes the voxels, what it makes them of.
+        """
+        maps = {m.shape[1]: m for m in maps}
+        branches = {}
+        for double in self.doublings:
+            x = _meet(double(x), maps)
+            if x.shape[1] in self.branch_sides:
+                branches[x.shape[1]] = x
+        if self.kernels(len(x)):
+            return Slab(self.last.blocks(x), self.last.bias[...], texels), branches
+        x = self.last(x)
+        if x.shape[1] in self.branch_sides:
+            branches[x.shape[1]] = _meet(leaky_relu(x[..., self.d_out :]), maps)
+        return add_texels(x[..., : self.d_out], texels), branches
+
+    def kernels(self, frames: int) -> bool:
+        """Whether kernels make the voxels of so many frames."""
+        side, depth = self.slab
+        return side not in self.branch_sides and voxels.applies(self.last.dtype, frames, side, depth)
+
+
+def _meet(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:
+    """Adds the identity's map of the same resolution and channels, if there is one."""
+    identity = maps.get(x.shape[1])
+    if identity is None or identity.shape[-1] != x.shape[-1]:
+        return x
+    return (x + identity) / math.sqrt(2.0)
+
+
+class GeometryDecoder(nnx.Module):
+    """Codes to vertices, motion of the primitives, and their opacity."""
+
+    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, initial_density: float = 1.0, rngs: nnx.Rngs):
+        """Fresh layers.
+
+        Args:
+          vertex_uvs: [V, 2] in 0..1, where each vertex is read.
+          initial_density: about what every voxel starts with, a volume radius.
+        """
+        motion_side, vertex_side = sizes.per_side, sizes.vertex_map
+        self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
+        self.ladder = Ladder(2 * CODE_CHANNELS, sizes.depth, sizes, branch_sides=(motion_side, vertex_side), rngs=rngs)
+        head = sizes.channels(_HEAD)
+        widths = self.ladder.branch_widths
+        self.motion = nnx.List([WNDense(widths[motion_side], head, rngs=rngs), WNDense(head, 9, activate=False, rngs=rngs)])
+        self.vertices = nnx.List([WNDense(widths[vertex_side], head, rngs=rngs), WNDense(head, 3, activate=False, rngs=rngs)])
+        log_opacity = math.log(initial_density) / LOG_OPACITY_SCALE
+        self.bias = nnx.Param(jnp.full((sizes.slab, sizes.slab, sizes.depth), log_opacity))
+        # v is not flipped: this map lies upside down against the geometry image, as in the published weights.
+        self.points = Constant(2.0 * jnp.asarray(vertex_uvs) - 1.0)
+        self.sides = (motion_side, vertex_side)
+
+    def __call__(self, z: jax.Array, identity: IdentityCode) -> Geometry:
+        x = jnp.concatenate([self.code(z), identity.z_geo], axis=-1)
+        slab, branches = self.ladder(x, identity.maps_geo, self.bias[...])
+        motion_side, vertex_side = self.sides
+        first, second = self.motion
+        motion = second(first(branches[motion_side])).reshape(x.shape[0], -1, 9) * _MOTION_SCALE
+        first, second = self.vertices
+        vertex_map = second(first(branches[vertex_side]))
+        return Geometry(
+            log_opacity=slab if isinstance(slab, Slab) else LOG_OPACITY_SCALE * slab,
+            vertices=sample_bilinear(vertex_map, self.points[...]),
+            position=motion[..., 0:3],
+            rotation=motion[..., 3:6],
+            scale=jnp.exp(motion[..., 6:9]),
+        )
+
+
+class ColourDecoder(nnx.Module):
+    """Codes and view direction to the slab of colours."""
+
+    def __init__(self, sizes: Sizes, *, initial_texture: jax.Array | None = None, rngs: nnx.Rngs):
+        """`initial_texture`: [T, T, 3], 0-255, what the slab shows before training at all its depths; None: grey."""
+        view_channels = sizes.channels(_VIEW_CHANNELS)
+        hidden = sizes.channels(_VIEW_HIDDEN)
+        self.view = nnx.List([WNDense(3, hidden, rngs=rngs), WNDense(hidden, view_channels * CODE_SIDE**2, rngs=rngs)])
+        self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
+        self.ladder = Ladder(view_channels + 2 * CODE_CHANNELS, 3 * sizes.depth, sizes, rngs=rngs)
+        bias = jnp.zeros((sizes.slab, sizes.slab, 3))
+        if initial_texture is not None:
+            bias = (resize_bilinear(initial_texture, sizes.slab, sizes.slab) - COLOUR_OFFSET) / COLOUR_SCALE
+        self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
+
+    def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array | Slab:
+        """`camera_position`: [B, 3], any unit. Returns [B, S, S, 3 d], channels (depth, colour), or a `Slab` of these."""
+        view = camera_position / jnp.linalg.norm(camera_position, axis=-1, keepdims=True)
+        for layer in self.view:
+            view = layer(view)
+        view = view.reshape(z.shape[0], -1, CODE_SIDE, CODE_SIDE).transpose(0, 2, 3, 1)  # the published weights' order
+        x = jnp.concatenate([view, self.code(z), identity.z_tex], axis=-1)
+        slab, _ = self.ladder(x, identity.maps_tex, self.bias[...])
+        return slab
+
+
+@jax.custom_vjp
+def add_texels(slab: jax.Array, bias: jax.Array) -> jax.Array:
+    """A slab [B, S, S, C] plus a float32 value for each of its texels [S, S, C], in float32."""
+    return slab.astype(jnp.float32) + bias
+
+
+def _texels_forward(slab, bias):
+    return add_texels(slab, bias), jnp.zeros(0, slab.dtype)
+
+
+def _texels_backward(like, cotangent):
+    # Written once: otherwise each of its readers gathers it anew from the primitives' voxels.
+    d_slab = lax.optimization_barrier(cotangent.astype(like.dtype))
+    return d_slab, jnp.sum(d_slab.astype(jnp.float32), axis=0)
+
+
+add_texels.defvjp(_texels_forward, _texels_backward)

@@ -1,0 +1,395 @@
+"""Reading captures: samples, splits, gaps and damage."""
+
+import json
+import pathlib
+import re
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from ava_jax.captures import ava256
+from ava_jax.core import zbuffer
+from ava_jax.core.sampling import Sampling, UnreadableData
+from ava_jax.core.types import Cameras
+from ava_jax.data import archive, images, mesh_files, pipeline, zip_directory
+from ava_jax.tasks.ava256.data import source
+
+
+def make_config(root, **changes) -> ConfigDict:
+    """The part of a config that reading looks at."""
+    config = ConfigDict()
+    config.data = ConfigDict({"root": str(root), "ids": "", "topology": "", "cameras": (), "downsample": 64})
+    config.data.update(read_threads=2, max_unreadable=0.05, shuffle=ConfigDict({"cameras_per_visit": 2, "window": 3}))
+    config.data.held_out = ConfigDict({"segments": ("EXP_free_face",), "last_frames": 0, "cameras": ()})
+    config.model = ConfigDict({"texture_size": 32})
+    config.eval = ConfigDict({"max_samples": 0, "unseen_camera_frames": ()})
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.fixture
+def own(tiny_capture, tmp_path):
+    """A copy that a test may damage."""
+    return pathlib.Path(shutil.copytree(tiny_capture, tmp_path / "captures"))
+
+
+def decoders(root):
+    return sorted(root.glob("*/decoder"))
+
+
+def views(samples):
+    """(identity, camera, frame) of all samples that can be read."""
+    read = [samples[i] for i in range(len(samples))]
+    return [(int(s["identity"]), int(s["camera_id"]), int(s["frame"])) for s in read if s is not None]
+
+
+def test_a_sample_has_the_promised_arrays(tiny_capture):
+    config = make_config(tiny_capture)
+    assets = source.prepare(config)
+    sample = source.source(config, "train", assets)[0]
+    vertices = len(assets.arrays["vertices_mean"])
+    expected = {
+        "image": ((64, 41, 3), "uint8"), "texture": ((32, 32, 3), "uint8"), "neutral_texture": ((32, 32, 3), "uint8"),
+        "vertices": ((vertices, 3), "float32"), "neutral_vertices": ((vertices, 3), "float32"),
+        "camera_rotation": ((3, 3), "float32"), "camera_position": ((3,), "float32"),
+        "focal": ((2,), "float32"), "principal": ((2,), "float32"),
+        **{name: ((), "int32") for name in ("camera", "identity", "segment", "camera_id", "frame")},
+    }  # fmt: skip
+    assert {name: (value.shape, value.dtype.name) for name, value in sample.items()} == expected
+    evaluated = source.source(config, "unseen_frames", assets)[0]
+    assert evaluated["segmentation"].shape == (64, 41) and evaluated["segmentation"].dtype == np.uint8
+
+
+def test_the_mesh_projects_onto_the_segmentation(tiny_capture):
+    config = make_config(tiny_capture)
+    assets = source.prepare(config)
+    samples = source.source(config, "unseen_frames", assets)
+    for index in range(len(samples)):
+        sample = samples[index]
+        camera = Cameras(*(sample[name] for name in ("camera_rotation", "camera_position", "focal", "principal")))
+        triangle, _ = zbuffer.rasterize(zbuffer.project(sample["vertices"], camera), assets.arrays["faces"], 64, 41)
+        assert np.mean((triangle >= 0) == (sample["segmentation"] > 0)) > 0.97
+
+
+def test_assets_name_what_there_is(tiny_capture):
+    assets = source.prepare(make_config(tiny_capture, **{"data.held_out.cameras": ("401168",)}))
+    assert assets.names["identities"] == ["20260101--0900--SYN001", "20260102--0901--SYN002"]
+    assert assets.names["cameras"] == ["400008", "400015", "400022"]  # of all captures, without the one held out
+    assert assets.names["segments"] == sorted(assets.names["segments"]) and "EXP_neutral_peak" in assets.names["segments"]
+    assert assets.arrays["texture_mean"].shape == (32, 32, 3) and assets.arrays["texture_mean"].dtype == np.float32
+    assert assets.arrays["texture_std"].shape == () and assets.arrays["faces"].dtype == np.int32
+
+
+def test_splits_share_nothing_and_lose_nothing(tiny_capture):
+    config = make_config(tiny_capture, **{"data.held_out.cameras": ("400022",), "data.held_out.last_frames": 2})
+    assets = source.prepare(config)
+    assert source.eval_splits(config) == ("unseen_frames", "unseen_cameras")
+    sources = {split: source.source(config, split, assets) for split in ("train", "unseen_frames", "unseen_cameras")}
+    seen = {split: set(views(samples)) for split, samples in sources.items()}
+    assert [len(samples) for samples in sources.values()] == [2 * 2 * 4, 2 * 2 * 2, 2 * 6]
+    assert len(set.union(*seen.values())) == sum(map(len, seen.values()))
+    assert sum(map(len, seen.values())) == 2 * 3 * 6 - 1  # one listed image is missing
+    assert {frame for _, _, frame in seen["unseen_frames"]} == {1012, 1015, 2012, 2015}
+    assert {camera for _, camera, _ in seen["unseen_cameras"]} == {400022}
+
+
+def test_the_held_out_segment_is_in_no_training_sample(tiny_capture):
+    config = make_config(tiny_capture)
+    assets = source.prepare(config)
+    samples = source.source(config, "train", assets)
+    free = assets.names["segments"].index("EXP_free_face")
+    assert free not in {int(s["segment"]) for s in map(samples.__getitem__, range(len(samples))) if s is not None}
+    assert source.eval_splits(config) == ("unseen_frames",)
+    assert source.eval_splits(make_config(tiny_capture, **{"data.held_out.segments": ()})) == ()
+
+
+def test_unseen_cameras_may_be_scored_on_some_frames(tiny_capture):
+    config = make_config(tiny_capture, **{"data.held_out.cameras": ("400022",), "eval.unseen_camera_frames": (0, 3, 99)})
+    samples = source.source(config, "unseen_cameras", source.prepare(config))
+    assert len(samples) == 4
+    assert [frame for _, _, frame in views(samples)] == [1000, 2000, 2009]  # 1009 is the listed image that is missing
+    assert samples[0]["camera"] == -1
+
+
+def test_thinning_is_even_and_repeatable(tiny_capture):
+    config = make_config(tiny_capture, **{"data.held_out.last_frames": 6, "eval.max_samples": 9})
+    assets = source.prepare(config)
+    samples = source.source(config, "unseen_frames", assets)
+    assert len(samples) == 9
+    everything = source.source(make_config(tiny_capture, **{"data.held_out.last_frames": 6}), "unseen_frames", assets)
+    chosen = views(samples)
+    assert set(chosen) <= set(views(everything))
+    assert len({identity for identity, _, _ in chosen}) == 2 and len({frame for _, _, frame in chosen}) > 4
+    assert views(source.source(config, "unseen_frames", assets)) == chosen
+
+
+def test_only_chosen_cameras_and_captures_are_read(tiny_capture, tmp_path):
+    (tmp_path / "ids.csv").write_text("mcd,sid,mct\n20260102,SYN002,0901\n")
+    config = make_config(tiny_capture, **{"data.ids": str(tmp_path / "ids.csv"), "data.cameras": ("401168", "400008")})
+    assets = source.prepare(config)
+    assert assets.names["identities"] == ["20260102--0901--SYN002"] and assets.names["cameras"] == ["401168"]
+    assert len(source.source(config, "train", assets)) == 5
+
+
+def test_strangers_have_index_minus_one(tiny_capture, own):
+    other = decoders(own)[1].parent
+    other.rename(own / "20270101--0000--NEW")
+    shutil.rmtree(decoders(own)[0].parent)
+    config = make_config(own)
+    samples = source.source(config, "train", source.prepare(make_config(tiny_capture, **{"data.cameras": ("401168", "400008")})))
+    assert samples[0]["identity"] == -1 and samples[0]["camera"] == -1 and samples[0]["camera_id"] == 400015
+    described = source.describe({k: np.stack([v]) for k, v in samples[0].items()}, source.prepare(make_config(tiny_capture)))
+    assert described == [{"identity": "unknown", "camera": "400015", "segment": "EXP_neutral_peak", "frame": 2000}]
+
+
+def test_missing_images_are_counted_and_passed_over(tiny_capture):
+    config = make_config(tiny_capture)
+    samples = source.source(config, "train", source.prepare(config))
+    assert samples.counts == {"listed": 30, "missing": 1, "unreadable": 0}  # known before any is read
+    batches = pipeline.iterator(samples, Sampling(5), seed=0, threads=2)
+    for _ in range(12):
+        assert next(batches)["image"].shape[0] == 5
+    assert samples.counts == {"listed": 30, "missing": 1, "unreadable": 0}
+
+
+@pytest.mark.parametrize("part", ["kinematic_tracking/registration_vertices.zip", "uv_image/color.zip", "head_pose/head_pose.zip"])
+def test_a_frame_without_surface_or_pose_is_passed_over(own, part):
+    path = decoders(own)[0] / part
+    with zipfile.ZipFile(path) as z:
+        members = [(name, z.read(name)) for name in z.namelist()]
+    archive.write(path, [member for member in members if "001006" not in member[0]])
+    config = make_config(own)
+    samples = source.source(config, "train", source.prepare(config))
+    assert {frame for identity, _, frame in views(samples) if identity == 0} == {1000, 1003, 1009, 1012}
+    assert samples.counts["missing"] == 3 + 1  # the frame in three cameras, and the image that was missing before
+
+
+def test_the_neutral_face_is_the_first_complete_frame_of_its_segment(own):
+    decoder = decoders(own)[0]
+    text = (decoder / "frame_list.csv").read_text().replace("EXP_jaw_open", "EXP_neutral_peak")
+    (decoder / "frame_list.csv").write_text(text)
+    path = decoder / "uv_image" / "color.zip"
+    with zipfile.ZipFile(path) as z:
+        members = [(name, z.read(name)) for name in z.namelist()]
+    archive.write(path, members[1:])  # 001000 has vertices and no texture
+    config = make_config(own)
+    samples = source.source(config, "train", source.prepare(config))
+    read = [s for s in map(samples.__getitem__, range(len(samples))) if s is not None and s["identity"] == 0]
+    own_frame = next(s for s in read if s["frame"] == 1003)
+    np.testing.assert_array_equal(read[-1]["neutral_vertices"], own_frame["vertices"])
+    np.testing.assert_array_equal(read[-1]["neutral_texture"], own_frame["texture"])
+    archive.write(path, members[2:])
+    with pytest.raises(ValueError, match="no frame of EXP_neutral_peak"):
+        source.source(config, "train", source.prepare(config))[3]
+
+
+def test_a_truncated_zip_is_an_error_at_once(own):
+    path = decoders(own)[1] / "image" / "cam401168.zip"
+    path.write_bytes(path.read_bytes()[:-40])
+    config = make_config(own)
+    with pytest.raises(ValueError, match=r"cam401168\.zip: not a whole zip"):
+        source.source(config, "train", source.prepare(config))
+
+
+def test_missing_segmentation_matters_to_evaluation_alone(own):
+    shutil.rmtree(decoders(own)[0] / "segmentation_parts")
+    config = make_config(own)
+    assets = source.prepare(config)
+    assert source.source(config, "train", assets)[0] is not None
+    with pytest.raises(ValueError, match=r"segmentation_parts.*no such file"):
+        source.source(config, "unseen_frames", assets)
+
+
+def _spoil_calibration(text):
+    return lambda root: (decoders(root)[0] / "camera_calibration.json").write_text(text)
+
+
+def _spoil_frame_list(text):
+    return lambda root: (decoders(root)[1] / "frame_list.csv").write_text(text)
+
+
+def _remove(name):
+    return lambda root: (decoders(root)[0] / name).unlink()
+
+
+_SPOILERS = {
+    "an empty root": (lambda root: [shutil.rmtree(d.parent) for d in decoders(root)], "no capture there"),
+    "no calibration": (_remove("camera_calibration.json"), r"camera_calibration\.json: cannot be read"),
+    "calibration that is no JSON": (_spoil_calibration("{"), r"camera_calibration\.json: must be"),
+    "calibration of another form": (_spoil_calibration('{"KRT": [{"cameraId": "4", "K": [1]}]}'), r"camera_calibration\.json: must be"),
+    "calibration of other cameras": (
+        _spoil_calibration(json.dumps({"KRT": [{"cameraId": "4", "K": np.eye(3).tolist(), "T": np.eye(4).tolist()}]})), "no camera to use",
+    ),
+    "no frame list": (_remove("frame_list.csv"), r"frame_list\.csv: cannot be read"),
+    "a frame list without frames": (_spoil_frame_list("seg_id,frame_id\n"), "columns seg_id,frame_id"),
+    "a frame that is no number": (_spoil_frame_list("seg_id,frame_id\nEXP_a,x\n"), "frame_id must be a whole number"),
+    "calibration without a rotation": (
+        _spoil_calibration(json.dumps({"KRT": [{"cameraId": "401168", "K": np.eye(3).tolist(), "T": np.ones((4, 4)).tolist()}]})),
+        "must begin with a rotation",
+    ),
+    "no topology": (lambda root: (root / "face_topology.obj").unlink(), r"face_topology\.obj: cannot be read"),
+    "a topology of another mesh": (
+        lambda root: (root / "face_topology.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nf 1/1 2/2 3/2\n"),
+        "of 7921 vertices",
+    ),
+    "statistics that are missing": (_remove("kinematic_tracking/registration_vertices_variance.txt"), r"variance\.txt: cannot be read"),
+}  # fmt: skip
+
+
+def test_a_frame_list_of_another_capture_is_an_error_at_once(own):
+    (decoders(own)[0] / "frame_list.csv").write_text("seg_id,frame_id\nEXP_neutral_peak,7\nEXP_jaw_open,8\n")
+    config = make_config(own)
+    with pytest.raises(ValueError, match="SYN001.*frame_list.csv does not match the zips: of the 6 images .* 0 are there"):
+        source.source(config, "train", source.prepare(config))
+
+
+@pytest.mark.parametrize("name", _SPOILERS)
+def test_what_is_wrong_is_said_in_one_line(own, name):
+    spoil, message = _SPOILERS[name]
+    spoil(own)
+    with pytest.raises(ValueError, match=message) as error:
+        source.prepare(make_config(own))
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_settings_are_said_in_one_line(tiny_capture):
+    with pytest.raises(ValueError, match="config.data.root must name"):
+        source.prepare(make_config(""))
+    with pytest.raises(ValueError, match="held_out.cameras: no capture has 12345"):
+        source.prepare(make_config(tiny_capture, **{"data.held_out.cameras": ("12345",)}))
+    with pytest.raises(ValueError, match="SYN001: no camera to use"):
+        source.prepare(make_config(tiny_capture, **{"data.cameras": ("400015",)}))
+    config = make_config(tiny_capture)
+    with pytest.raises(ValueError, match="split must be"):
+        source.source(config, "validation", source.prepare(config))
+
+
+def test_a_listed_capture_that_is_absent_is_named(tiny_capture, tmp_path):
+    (tmp_path / "ids.csv").write_text("mcd,sid,mct\n20260102,NOBODY,0901\n")
+    with pytest.raises(ValueError, match="20260102--0901--NOBODY: no capture there"):
+        source.prepare(make_config(tiny_capture, **{"data.ids": str(tmp_path / "ids.csv")}))
+
+
+def _rewrite(path, change):
+    """Rewrites a zip's members: `change` takes (position, content) and gives the new content."""
+    with zipfile.ZipFile(path) as z:
+        members = [(name, z.read(name)) for name in z.namelist()]
+    archive.write(path, [(name, change(i, content)) for i, (name, content) in enumerate(members)])
+
+
+_BROKEN = {
+    "an image": ("image/cam401168.zip", lambda data: data[:300], 1),
+    "an image of another kind": ("image/cam401168.zip", lambda data: b"<html>404</html>", 1),
+    "a texture": ("uv_image/color.zip", lambda data: data[:300], 3),
+    "a mesh": ("kinematic_tracking/registration_vertices.zip", lambda data: data[:-40], 3),
+    "a mesh of another size": ("kinematic_tracking/registration_vertices.zip", lambda data: mesh_files.write_vertices(np.zeros((5, 3))), 3),
+    "a mesh with NaN": ("kinematic_tracking/registration_vertices.zip", lambda data: data[:-4] + b"\xff\xff\xff\xff", 3),
+    "a head pose": ("head_pose/head_pose.zip", lambda data: b"1 0 0 0 0 1 0 0", 3),
+    "a head pose with NaN": ("head_pose/head_pose.zip", lambda data: data.replace(data.split()[0], b"nan", 1), 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", _BROKEN)
+def test_what_does_not_decode_is_named_counted_and_passed_over(own, kind, caplog):
+    name, spoil, lost = _BROKEN[kind]
+    path = decoders(own)[1] / name
+    _rewrite(path, lambda i, data: spoil(data) if i == 2 else data)
+    config = make_config(own)
+    samples = source.source(config, "train", source.prepare(config))
+    with caplog.at_level("WARNING"):
+        found, again = views(samples), views(samples)
+    assert len(found) == 29 - lost and found == again and not [view for view in found if view[0] == 1 and view[2] == 2006 and lost == 3]
+    assert samples.counts == {"listed": 30, "missing": 1, "unreadable": lost}
+    named = [r.getMessage() for r in caplog.records if r.getMessage().startswith(f"Passed over: {path}, frame 2006: ")]
+    assert len(named) == lost  # once a sample, not every epoch
+
+
+@pytest.mark.parametrize("most, stops", [(0.05, True), (0.2, False)])
+def test_past_a_share_of_the_data_damage_stops_the_run(own, most, stops):
+    for camera in ("400015", "401168"):
+        _rewrite(decoders(own)[1] / f"image/cam{camera}.zip", lambda i, data: data[:300] if i < 2 else data)  # 4 of 29
+    config = make_config(own, **{"data.max_unreadable": most})
+    samples = source.source(config, "train", source.prepare(config))
+    batches = pipeline.iterator(samples, Sampling(5, per_visit=2, window=3), seed=0, threads=2)
+    if not stops:
+        assert sum(len(next(batches)["image"]) for _ in range(60)) == 300
+        return
+    with pytest.raises(UnreadableData) as error:
+        for _ in range(60):
+            next(batches)
+    message = str(error.value)
+    assert re.match(r"data: \d+ of the 2\d\d samples read cannot be decoded, more than the share of 0\.05 .*max_unreadable", message)
+    assert message.count(".zip, frame 200") == 3 and "\n" not in message
+
+
+def test_a_damaged_neutral_face_is_named(own):
+    _rewrite(decoders(own)[0] / "uv_image/color.zip", lambda i, data: data[:300] if i == 0 else data)
+    config = make_config(own)
+    samples = source.source(config, "train", source.prepare(config))
+    assert {identity for identity, _, _ in views(samples)} == {1} and samples.counts["unreadable"] == 14
+
+
+def test_a_frame_is_decoded_once_for_its_views(tiny_capture, monkeypatch):
+    """Read in order from several threads: each texture once, though three cameras share it."""
+    config = make_config(tiny_capture)
+    samples, decode, textures = source.source(config, "train", source.prepare(config)), images.decode, []
+    monkeypatch.setattr(images, "decode", lambda data, size: (textures.append(data) if size == (32, 32) else 0) or decode(data, size))
+    order = Sampling(5, shuffle=False, epochs=1, drop_remainder=False)
+    assert sum(len(batch["image"]) for batch in pipeline.iterator(samples, order, seed=0, threads=4)) == 29
+    assert len(textures) == 10 + 2  # frames, and the neutral faces
+
+
+def test_visits_resume_exactly_and_processes_share_an_epoch(tiny_capture):
+    config = make_config(tiny_capture)
+    samples = source.source(config, "train", source.prepare(config))
+    seen = []
+    for process in range(2):
+        share = {"seed": 2, "threads": 2, "process_index": process, "process_count": 2}
+        order = Sampling(4, epochs=2, drop_remainder=False, per_visit=2, window=3)
+        whole = [batch["image"].sum() for batch in pipeline.iterator(samples, order, **share)]
+        first = pipeline.iterator(samples, order, **share)
+        next(first), next(first)
+        again = pipeline.iterator(samples, order, **share)
+        again.set_state(json.loads(json.dumps(first.get_state())))
+        assert [batch["image"].sum() for batch in again] == whole[2:]
+        for batch in pipeline.iterator(samples, order, **share):
+            seen += zip(batch["identity"].tolist(), batch["camera_id"].tolist(), batch["frame"].tolist(), strict=True)
+    assert sorted(seen) == sorted(2 * views(samples))
+
+
+def test_a_second_start_reads_no_directory_of_a_zip(own, monkeypatch):
+    config = make_config(own)
+    assets = source.prepare(config)
+    first = source.source(config, "train", assets)
+    monkeypatch.setattr(zip_directory, "read", lambda path: pytest.fail(f"{path} was read again"))
+    again = source.source(config, "train", assets)
+    assert again.counts == first.counts and again[0]["frame"] == 1000
+
+
+@pytest.mark.data
+def test_reads_the_reference_capture(test_data):
+    config = make_config(test_data / "capture", **{"data.held_out.cameras": ("400018", "400051"), "data.downsample": 8})
+    config.data.held_out.update(segments=(), last_frames=2)
+    config.eval.unseen_camera_frames = (0, 6, 12, 18, 19)
+    assets = source.prepare(config)
+    sources = {split: source.source(config, split, assets) for split in ("train", "unseen_frames", "unseen_cameras")}
+    assert {split: len(s) for split, s in sources.items()} == {"train": 864, "unseen_frames": 96, "unseen_cameras": 40}
+    train = sources["train"]
+    folder = ava256.load(test_data / "capture" / assets.names["identities"][2])
+    at = 2 * 18 * 12 + 7 * 12 + 5
+    sample, frame = train[at], int(folder.frames[7])
+    camera = assets.names["cameras"][5]
+    assert (sample["identity"], sample["camera"], sample["frame"]) == (2, 5, frame)
+    with zipfile.ZipFile(folder.image(camera)) as z, z.open(f"cam{camera}/{frame:06d}.avif") as file:
+        expected = np.asarray(Image.open(file).resize((2668 // 8, 4096 // 8)))
+    np.testing.assert_array_equal(sample["image"], expected)
+    with zipfile.ZipFile(folder.texture) as z:
+        np.testing.assert_array_equal(sample["texture"], images.decode(z.read(f"color/{frame:06d}.avif"), (32, 32)))
+    cameras = Cameras(*(sample[name] for name in ("camera_rotation", "camera_position", "focal", "principal")))
+    triangle, _ = zbuffer.rasterize(zbuffer.project(sample["vertices"], cameras), assets.arrays["faces"], 512, 333)
+    labels = images.decode_labels(archive.Archives().read(folder.segmentation(camera), frame), (512, 333))
+    assert np.mean((triangle >= 0) == (labels > 0)) > 0.99
