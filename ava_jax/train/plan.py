@@ -117,6 +117,7 @@ def _build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | 
         state, position = saved.restore_training(latest, state)
         _resume_data(iterator, position)
         recoveries = saved.recoveries(latest)
+    function = steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor)
     run = Run(
         config=config,
         task=task,
@@ -125,7 +126,7 @@ def _build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | 
         sampling=sampling,
         constants=constants,
         place=lambda batch: jax.tree.map(lambda share: jax.make_array_from_process_local_data(split, share), batch),
-        step=steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor),
+        step=steps.make_step(function, mesh),
         pictures=_picture_taker(config, task, assets, parts.graphdef, constants, source, sampling, everywhere),
         validation=Validation.of(config, task, assets, parts.graphdef, constants, everywhere),
     )
