@@ -6,6 +6,7 @@ import subprocess
 
 import jax
 import pytest
+from toy_task import Toy, toy_config
 
 from ava_jax.core.types import Assets
 from ava_jax.tasks.ava256.data import neutrals
@@ -22,14 +23,10 @@ def test_a_run_holds_config_command_versions_and_commit(small_run):
     assert set(start) == {"time", "step", "command", "folder", "host", "devices", "versions", "git"}
 
 
-class Plain:
-    """A task that keeps nothing."""
-
-
 def test_each_start_is_a_line(tmp_path, small_run):
     config = record.configs.from_json(json.loads((small_run / "config.json").read_text()))
     for first in (0, 30):
-        record.write(tmp_path / "run", config, Plain(), Assets({}, {}), first=first)
+        record.write(tmp_path / "run", config, Toy(toy_config()), Assets({}, {}), first=first)
         config.train.steps = 77
     assert [json.loads(line)["step"] for line in (tmp_path / "run" / "starts.jsonl").read_text().splitlines()] == [0, 30]
     assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["steps"] == 77, "as of the latest start"
