@@ -1,7 +1,7 @@
-"""ava-synth: writes captures of procedural heads in ava-256's format, for trying everything without a download.
+"""Writes captures of procedural heads in ava-256's format, for trying everything without a download.
 
-ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
-ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
+  ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
+  ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
 """
 
 import os
@@ -9,7 +9,6 @@ import pathlib
 
 from absl import flags
 
-from ava_jax.bin import _main
 from ava_jax.synth import ava256_layout
 
 _DEFAULT = ava256_layout.Request()
@@ -40,12 +39,3 @@ def main() -> None:
     written = ava256_layout.write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
     plural = "" if request.identities == 1 else "s"
     print(f"{out}: {request.identities} capture{plural}" + ("" if written else ", as they were"))
-
-
-def run() -> None:
-    """The command ava-synth."""
-    _main.run(main, doc=__doc__)
-
-
-if __name__ == "__main__":
-    run()
