@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -96,7 +95,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def naming_missing_keys(whose: str) -> Iterator[None]:
-    """Turns ml_collections' error over a key that a config lacks into a ValueError of one line.
+    """Turns the error over a key that a config lacks, looked up as an attribute, into a ValueError of one line.
 
     Args:
       whose: the config, as in "RUN/checkpoints/5: its config".
@@ -106,22 +105,7 @@ def naming_missing_keys(whose: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, AttributeError) as e:
-        key = missing_key(e)
-        if key is None:
+    except AttributeError as e:
+        if not isinstance(e.obj, ml_collections.ConfigDict):
             raise
-        raise ValueError(f"{whose} has no key {key}, which this version needs: it is older, or mistyped. Give it, as in configs/.") from e
-
-
-def missing_key(error: BaseException) -> str | None:
-    """The key over which ml_collections raised an error; None where it was not that."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or "ml_collections" not in trace.tb_frame.f_code.co_filename:
-        return None
-    reason: Any = error
-    while isinstance(reason, BaseException) and reason.args:  # one is wrapped in the other; str() would quote it each time
-        reason = reason.args[0]
-    found = re.search(r"'([^']+)'|\"([^\"]+)\"", str(reason).partition("\n")[0])
-    return repr((found.group(1) or found.group(2)) if found else str(reason))
+        raise ValueError(f"{whose} has no key {e.name!r}, which this version needs: it is older, or mistyped. Give it, as in configs/.") from e
