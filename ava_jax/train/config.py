@@ -108,4 +108,5 @@ def naming_missing_keys(whose: str) -> Iterator[None]:
     except AttributeError as e:
         if not isinstance(e.obj, ml_collections.ConfigDict):
             raise
-        raise ValueError(f"{whose} has no key {e.name!r}, which this version needs: it is older, or mistyped. Give it, as in configs/.") from e
+        lacks = f"{whose} has no key {e.name!r}, which this version needs"
+        raise ValueError(f"{lacks}: it is older, or mistyped. Give it, as in configs/.") from e

@@ -12,6 +12,7 @@ from flax import nnx
 
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
+from ava_jax.tasks.ava256 import examples
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals, source
 from ava_jax.tasks.ava256.evaluation import baseline, pictures, scores
@@ -83,3 +84,13 @@ class Ava256:
     def write_artefacts(self, compile_model: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The contact sheet (`run.evaluation.HasArtefacts`)."""
         return pictures.write(compile_model, self.config, assets, folder)
+
+    @classmethod
+    def synthesize(cls, folder: pathlib.Path, *, small: bool = False) -> dict[str, Any]:
+        """Captures of procedural heads."""
+        return examples.synthesize(folder, small=small)
+
+    @classmethod
+    def test_config(cls, config: ml_collections.ConfigDict) -> None:
+        """As little work as the avatar can do."""
+        examples.shrink(config)

@@ -1,7 +1,7 @@
 """Writes captures of procedural heads in ava-256's format, for trying everything without a download.
 
-  ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
-  ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
+ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
+ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
 """
 
 import os
@@ -9,9 +9,9 @@ import pathlib
 
 from absl import flags
 
-from ava_jax.synth import ava256_layout
+from ava_jax.synth.ava256_request import Request
 
-_DEFAULT = ava256_layout.Request()
+_DEFAULT = Request()
 _OUT = flags.DEFINE_string("out", None, "Folder to write; must not exist, or be empty.")
 _EXIST_OK = flags.DEFINE_bool("exist_ok", False, "Leave captures of the same request as they are, instead of refusing.")
 _IDENTITIES = flags.DEFINE_integer("identities", _DEFAULT.identities, "People.")
@@ -27,7 +27,9 @@ def main() -> None:
     """Writes captures, as the flags say."""
     if not _OUT.value:
         raise ValueError("--out=FOLDER must say where to write.")
-    request = ava256_layout.Request(
+    from ava_jax.synth import ava256_layout  # imports jax, without which --help is quick
+
+    request = Request(
         identities=_IDENTITIES.value,
         frames=_FRAMES.value,
         cameras=_CAMERAS.value,
