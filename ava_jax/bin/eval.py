@@ -32,17 +32,13 @@ def main() -> None:
     overrides = {name: value for name, value in overrides.items() if value is not None}
     config, assets, task, model, step = checkpoint.restore_model(_WORKDIR.value, _main.parse_step(_STEP.value), overrides=overrides)
     compile_model = inference.Inference(model).compile
-    reports = evaluation.evaluate(task, assets, compile_model, _SPLITS.value or task.eval_splits, threads=config.data.read_threads)
+    splits = _SPLITS.value or task.eval_splits(assets)
+    reports = evaluation.evaluate(task, assets, compile_model, splits, threads=config.data.read_threads)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))
     folder.mkdir(parents=True, exist_ok=True)
-    written = report.write(folder, step, reports)
-    if isinstance(task, evaluation.HasExamples):
-        for split, found in reports.items():
-            written.append(folder / f"best_and_worst_{split}.jpg")
-            task.write_examples(compile_model, found.best, found.worst, written[-1])
-    if isinstance(task, evaluation.HasArtefacts):
-        written += task.write_artefacts(compile_model, assets, folder)
-    print(f"\nstep {step}\n\n{report.tables(reports)}\n")
+    written = report.write(folder, step, task, assets, reports)
+    written += report.write_pictures(folder, task, assets, compile_model, reports)
+    print(f"\nstep {step}\n\n{report.tables(task, reports)}\n")
     print("\n".join(f"wrote {path}" for path in written))
 
 

@@ -16,7 +16,7 @@ from ava_jax.tasks.ava256.apps import driving, selection
 from ava_jax.tasks.ava256.data import source
 from ava_jax.tasks.ava256.evaluation.scores import face_mask
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
-from ava_jax.tasks.base import Example
+from ava_jax.tasks.base import Compile, Example
 from ava_jax.viz import colours, sheet
 
 MOST_IDENTITIES = 4  # rows of a contact sheet
@@ -71,7 +71,7 @@ def progress_sheet(panels: Mapping[str, Array], batch: Batch, assets: Assets) ->
     return sheet.compose(strips, columns=1)
 
 
-def best_and_worst(compile_model: driving.Compile, best: Sequence[Example], worst: Sequence[Example]) -> Image.Image:
+def best_and_worst(compile_model: Compile, best: Sequence[Example], worst: Sequence[Example]) -> Image.Image:
     """Samples beside what the model makes of them: the best to the left, the worst to the right; truth | render | error of each.
 
     Of a camera that was not seen in training, which has no background, the error is shown on the face alone, where it is scored.
@@ -109,7 +109,7 @@ def _subject(row: Mapping[str, Any]) -> str:
     return row["identity"].rpartition("--")[2]
 
 
-def contact_sheet(compile_model: driving.Compile, config: ConfigDict, assets: Assets, split: str) -> Image.Image:
+def contact_sheet(compile_model: Compile, config: ConfigDict, assets: Assets, split: str) -> Image.Image:
     """Held-out frames of several people: truth | render | error of each, then each with the next one's expression.
 
     Everyone is seen by the camera most in front of the face, in the frame furthest from neutral.
@@ -140,7 +140,7 @@ def contact_sheet(compile_model: driving.Compile, config: ConfigDict, assets: As
     return sheet.compose(strips, columns=2)
 
 
-def write(compile_model: driving.Compile, config: ConfigDict, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+def write(compile_model: Compile, config: ConfigDict, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
     """Writes `contact_sheet.jpg` of the first split that is held out into a folder, and returns its path in a list.
 
     Raises:
