@@ -92,7 +92,7 @@ def _training() -> ConfigDict:
     train.checkpoint_every = 2_000
     train.keep_checkpoints = 3  # the latest ...
     train.keep_best = 1  # ... and beside them those of the best score, of the steps that were validated
-    train.best_score = "face_psnr"  # of the validation; a minus before it where less is better. Nothing held out: the training loss
+    train.best_score = "face_psnr"  # of the validation; its direction is the task's. Nothing held out: the training loss
     train.validate_every = 1_000  # 0: never
     train.validate_samples = 16  # of the first split that is held out, evenly spaced
     train.spike_factor = 10.0  # a step whose loss is over this many times the median of the last 100 is not applied; 0: all are

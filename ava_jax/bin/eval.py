@@ -36,16 +36,16 @@ def main(context: Context) -> None:
     reports = evaluation.evaluate(task, assets, compile_model, splits, threads=threads)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))
     folder.mkdir(parents=True, exist_ok=True)
-    written = report.write(folder, step, reports, task, assets)
-    for split, found in reports.items():
-        path = folder / f"best_and_worst_{split}.jpg"
-        if task.write_examples(compile_model, found.best, found.worst, path):
-            written.append(path)
-    written += task.write_artefacts(compile_model, assets, folder)
+    written = report.write(folder, step, task, assets, reports)
+    written += report.write_pictures(folder, task, assets, compile_model, reports)
     for split in splits if _EXPORT.value else ():
         out = folder / "predictions" / split
         written += prediction.predict(task, assets, compile_model, split, out, threads=threads, max_samples=_MAX_SAMPLES.value or 0)
-    print(f"\nstep {step}\n\n{report.tables(reports)}\n")
+    print(f"
+step {step}
+
+{report.tables(task, reports)}
+")
     print("\n".join(f"wrote {path}" for path in written))
 
 

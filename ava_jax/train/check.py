@@ -64,7 +64,7 @@ def _two_steps(run: Run, start: Start, feed: Feed) -> tuple[TrainState, object]:
     began = time.perf_counter()
     compiled = run.step.lower(start.state, run.constants, fed.batch).compile()
     if run.validation is not None:
-        run.validation.check_score(start.state, run.config.train.best_score)
+        run.validation.check(start.state)
     _say("compiling", f"{time.perf_counter() - began:.1f} s")
     state, seconds, position = start.state, 0.0, fed.position
     for _ in range(2):

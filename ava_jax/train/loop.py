@@ -118,7 +118,7 @@ class _Loop:
             self.compiled = self.run.step.lower(self.state, self.run.constants, fed.batch).compile()
             self.terminal.say(f"compiling the step took {time.perf_counter() - start:.1f} s")
             if self.run.validation is not None:
-                self.run.validation.check_score(self.state, self.config.best_score)
+                self.run.validation.check(self.state)
         self.meter.clear()
         self.terminal.begin()
         return fed

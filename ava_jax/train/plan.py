@@ -14,7 +14,7 @@ from flax import nnx
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import HasCaptions, Task, load_task
+from ava_jax.tasks.base import Task, load_task
 from ava_jax.train import config as configs
 from ava_jax.train import processes
 from ava_jax.train import state as states
@@ -72,7 +72,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         if train.spike_factor and not train.spike_factor > 1:
             raise ValueError(f"config.train.spike_factor must be over 1, or 0 for never; got {train.spike_factor}.")
         if not train.best_score.removeprefix("-"):
-            raise ValueError("config.train.best_score must name a score, as in 'psnr', or '-l1' where less is better; got ''.")
+            raise ValueError("config.train.best_score must name a score of the task, as in 'psnr'; got ''.")
 
 
 def check_resumable(saved: ml_collections.ConfigDict, given: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -153,7 +153,7 @@ def _picture_taker(config, task, assets, graphdef, constants, source, sampling, 
         # Read anew each time: rare, and cheaper than keeping a batch on the device.
         batch = next(pipeline.iterator(source, one_pass, seed=config.seed, threads=0))
         drawn = draw(state.params, state.running, constants, steps.put(batch, sharding))
-        return task.draw_pictures(drawn, batch, assets) if isinstance(task, HasCaptions) else drawn
+        return task.draw_pictures(drawn, batch, assets)
 
     return take
 
@@ -194,8 +194,8 @@ def best_by(run: Run) -> str:
     """What the best checkpoints are chosen by, in words."""
     if run.validation is None:
         return "the training loss, the less the better"
-    name = run.config.train.best_score
-    return f"validation {name.removeprefix('-')}" + (", the less the better" if name.startswith("-") else "")
+    best = run.validation.best
+    return f"validation {best.name}" + ("" if best.higher_is_better else ", the less the better")
 
 
 def checkpoint_bytes(state: TrainState, assets: Assets) -> int:
@@ -213,9 +213,9 @@ def size(count: float) -> str:
 def score(run: Run, validated: Mapping[str, float] | None, mean_loss: float | None) -> float | None:
     """What the checkpoint of a step competes with for being kept, the higher the better; None where it does not."""
     if run.validation is not None:
-        name = run.config.train.best_score
-        value = None if validated is None else validated[name.removeprefix("-")]
-        value = -value if value is not None and name.startswith("-") else value
+        best = run.validation.best
+        value = None if validated is None else validated[best.name]
+        value = -value if value is not None and not best.higher_is_better else value
     else:
         value = None if mean_loss is None else -mean_loss
     return value if value is not None and math.isfinite(value) else None

@@ -14,13 +14,13 @@ from ml_collections import ConfigDict
 from ava_jax.core import cameras as geometry
 from ava_jax.core.mesh import Topology
 from ava_jax.core.types import Array, Assets, Cameras
-from ava_jax.tasks.ava256.apps.driving import Compile
 from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.tasks.ava256.data.neutrals import Neutral
 from ava_jax.tasks.ava256.model.appearance import composite
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, Decoded
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE
+from ava_jax.tasks.base import Compile
 
 RIG = "rig"  # the background that training learned
 _RIGS = 8  # pictures of it that an avatar keeps, 8 MB each at 1024 x 667: it is the same in all frames of a camera

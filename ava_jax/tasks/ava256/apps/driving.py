@@ -1,16 +1,11 @@
 """Avatars seen: a person's own expressions or another's, through a camera of the capture or one that orbits the head."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import numpy as np
 
 from ava_jax.core.types import Array, Batch, Cameras
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
-
-Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # `fn(model, *args)` to a compiled function of `args`
 
 
 def encode_identity(model: AvatarCodec, batch: Batch) -> IdentityCode:

@@ -214,12 +214,15 @@ class AvatarCodec(nnx.Module):
         behind = self.rig(*who, *alpha.shape[1:], wanted=(weights.loss > 0) & (alpha < 1.0), taught=weights.taught)
         return weights.loss[..., None] * terms.absolute_error(self.finish(rgba, *who, behind=behind), batch["image"])
 
-    def reconstruct(self, batch: Batch) -> jax.Array:
-        """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255."""
+    def reconstruct(self, batch: Batch, size: tuple[int, int] | None = None) -> jax.Array:
+        """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255.
+
+        `size` is (H, W); None: that of the photographs.
+        """
         identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
         mean, _ = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
         decoded = self.decode(identity, mean, batch["camera_position"])
-        height, width = batch["image"].shape[1:3]
+        height, width = size or batch["image"].shape[1:3]
         return self.finish(self.render(decoded.primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
 
     @jax.named_scope("inputs")
