@@ -9,11 +9,11 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
-from ava_jax.core.sampling import Source
+from ava_jax.core.names import nearest
+from ava_jax.core.sampling import Source, thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
 from ava_jax.tasks.base import Task
-from ava_jax.train import config as configs
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.packing import Packed
@@ -61,7 +61,7 @@ class Validation:
         split = task.eval_splits[0]
         source = task.source(split, assets)
         few = min(train.validate_samples, len(source))
-        chosen = _Few(source, tuple(int(i) for i in np.linspace(0, len(source) - 1, few).round()))
+        chosen = _Few(source, tuple(thin(len(source), few).tolist()))
 
         @jax.jit
         def scores(params: Packed, running: nnx.State, constants: nnx.State, batch: Batch):
@@ -85,7 +85,7 @@ class Validation:
         batch, _ = next(self._batches())
         known = jax.eval_shape(self.evaluate, state, batch)
         if name.removeprefix("-") not in known:
-            hint = configs.nearest(name.removeprefix("-"), known)
+            hint = nearest(name.removeprefix("-"), known)
             raise ValueError(f"config.train.best_score must be a score of the task, {', '.join(known)}; got {name!r}.{hint}")
 
     def scores(self, state: TrainState) -> dict[str, float]:
