@@ -1,6 +1,7 @@
 """What an evaluation hands over: JSON of means, a CSV with a row an image, tables for the terminal."""
 
 import csv
+import io
 import json
 import pathlib
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ava_jax.data import files
 from ava_jax.metrics import table
 from ava_jax.run.evaluation import SplitReport
 
@@ -21,13 +23,14 @@ def write(folder: pathlib.Path, step: int, reports: Mapping[str, SplitReport]) -
     """Writes `scores.json` and `scores.csv` into a folder that exists, and names them."""
     result = {"step": step, "confidence": table.CONFIDENCE, "splits": {split: summary(report) for split, report in reports.items()}}
     summaries, rows = folder / "scores.json", folder / "scores.csv"
-    summaries.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    with open(rows, "w", newline="") as file:
-        names = dict.fromkeys(name for report in reports.values() for name in report.rows[0])
-        writer = csv.DictWriter(file, ["split", *names], lineterminator="\n")
-        writer.writeheader()
-        for split, report in reports.items():
-            writer.writerows({"split": split} | {name: _cell(value) for name, value in row.items()} for row in report.rows)
+    files.replace(summaries, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    names = dict.fromkeys(name for report in reports.values() for name in report.rows[0])
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["split", *names], lineterminator="\n")
+    writer.writeheader()
+    for split, report in reports.items():
+        writer.writerows({"split": split} | {name: _cell(value) for name, value in row.items()} for row in report.rows)
+    files.replace(rows, text.getvalue())
     return [summaries, rows]
 
 
