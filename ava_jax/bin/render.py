@@ -48,10 +48,11 @@ def main() -> None:
 
     given = {"data.root": _CAPTURES.value, "data.downsample": _DOWNSAMPLE.value}
     overrides = {name: value for name, value in given.items() if value is not None}
-    config, assets, _, model, step = checkpoint.restore_model(_WORKDIR.value, _main.parse_step(_STEP.value), overrides=overrides)
+    config, assets, task, model, step = checkpoint.restore_model(_WORKDIR.value, _main.parse_step(_STEP.value), overrides=overrides)
     if _TURNTABLE.value and _DOWNSAMPLE.value is None:
         config.data.downsample = min(config.data.downsample, 16)  # no photographs beside it: it may be finer than they were
-    shot = selection.find(config, assets, *(flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA)), most=_MAX_FRAMES.value)
+    names = (flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA))
+    shot = selection.find(task.captures, config, assets, *names, most=_MAX_FRAMES.value)
     compile_model = inference.Inference(model).compile
     out = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "render" / str(step))
     if _TURNTABLE.value:

@@ -1,5 +1,6 @@
 """The ava256 task: what the loop sees of the universal avatar codec. Each method is a line; the work is in its siblings."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256.apps.avatar import Avatar
@@ -26,11 +28,16 @@ class Ava256:
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
 
+    @functools.cached_property
+    def captures(self) -> CaptureSet:
+        """The captures that the config names: parsed when first asked for, and once for everything that reads them."""
+        return source.load_captures(self.config)
+
     def prepare(self) -> Assets:
-        return source.prepare(self.config)
+        return source.prepare(self.captures, self.config)
 
     def source(self, split: str, assets: Assets) -> source.CaptureSource:
-        return source.source(self.config, split, assets)
+        return source.source(self.captures, self.config, split, assets)
 
     def sampling(self, split: str) -> Sampling:
         if split == source.TRAIN:
@@ -38,9 +45,8 @@ class Ava256:
             return Sampling(self.config.train.batch_size, per_visit=shuffle.cameras_per_visit, window=shuffle.window)
         return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
 
-    @property
-    def eval_splits(self) -> Sequence[str]:
-        return source.eval_splits(self.config)
+    def eval_splits(self, assets: Assets) -> Sequence[str]:
+        return source.eval_splits(self.captures, self.config)
 
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> AvatarCodec:
         return AvatarCodec(self.config.model, assets, rngs=rngs)
@@ -62,11 +68,11 @@ class Ava256:
 
     def baseline(self, assets: Assets) -> Callable[[Batch], dict[str, np.ndarray]]:
         """Scores of the mean heads (`run.evaluation.HasBaseline`)."""
-        return baseline.load(self.config, assets).scores
+        return baseline.load(self.captures, self.config, assets).scores
 
     def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
         """The neutral faces (`train.record.HasReferences`)."""
-        neutrals.write(self.config, assets, folder)
+        neutrals.write(self.captures, assets, folder)
 
     def library(self, compile_model: Callable, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
         """The avatar for programs (`run.library.HasLibrary`)."""
@@ -82,4 +88,4 @@ class Ava256:
 
     def write_artefacts(self, compile_model: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The contact sheet (`run.evaluation.HasArtefacts`)."""
-        return pictures.write(compile_model, self.config, assets, folder)
+        return pictures.write(self.captures, compile_model, self.config, assets, folder)
