@@ -41,11 +41,7 @@ def main(context: Context) -> None:
     for split in splits if _EXPORT.value else ():
         out = folder / "predictions" / split
         written += prediction.predict(task, assets, compile_model, split, out, threads=threads, max_samples=_MAX_SAMPLES.value or 0)
-    print(f"
-step {step}
-
-{report.tables(task, reports)}
-")
+    print(f"\nstep {step}\n\n{report.tables(task, reports)}\n")
     print("\n".join(f"wrote {path}" for path in written))
 
 

@@ -3,8 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
 from ava_jax.core.sampling import Source
 from ava_jax.core.types import Batch
 
@@ -29,10 +27,3 @@ class Subset:
     def counts(self) -> dict[str, int]:
         """The source's, `listed` being its own length."""
         return {**self.source.counts, "listed": len(self)}
-
-
-def evenly_spaced(count: int, most: int) -> tuple[int, ...]:
-    """Indices below `count`: `most` of them, from the first to the last; all where `most` is 0 or not less than `count`."""
-    if not 0 < most < count:
-        return tuple(range(count))
-    return tuple(int(i) for i in np.linspace(0, count - 1, most).round())

@@ -15,10 +15,10 @@ import numpy as np
 import tqdm
 from flax import nnx
 
-from ava_jax.core.sampling import Source
+from ava_jax.core.sampling import Source, thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.data.subset import Subset, evenly_spaced
+from ava_jax.data.subset import Subset
 from ava_jax.metrics import table
 from ava_jax.run.export import Exporter, check, one_of
 from ava_jax.tasks.base import Compile, Prediction, Task
@@ -87,7 +87,7 @@ def predict(
     """
     check(task)
     source = task.source(split, assets)
-    numbers = evenly_spaced(len(source), max_samples)
+    numbers = thin(len(source), max_samples).tolist()
     about = {"split": split, "samples": len(source), "model": _fingerprint(compile_model), "config": _config(task)}
     index = _Index(folder / INDEX, about)
     exporter = Exporter(task, assets, folder, written={name: number for number, names in index.files.items() for name in names})

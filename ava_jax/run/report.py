@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import io
 import json
 import math
 import pathlib
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ava_jax.core.types import Assets
+from ava_jax.data import files
 from ava_jax.metrics import table
 from ava_jax.run.evaluation import GAIN, SPLIT, SplitReport
 from ava_jax.tasks.base import Compile, Row, Score, Task
@@ -29,13 +31,14 @@ def write(folder: pathlib.Path, step: int, task: Task, assets: Assets, reports: 
         "splits": {split: summary(task, report) for split, report in reports.items()},
     }
     summaries, rows = folder / "scores.json", folder / "scores.csv"
-    summaries.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    with open(rows, "w", newline="") as file:
-        names = dict.fromkeys(name for report in reports.values() for row in report.rows for name in row)
-        writer = csv.DictWriter(file, [SPLIT, *names], lineterminator="\n")
-        writer.writeheader()
-        for split, report in reports.items():
-            writer.writerows({SPLIT: split} | {name: _cell(value) for name, value in row.items()} for row in report.rows)
+    files.replace(summaries, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    names = dict.fromkeys(name for report in reports.values() for row in report.rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [SPLIT, *names], lineterminator="\n")
+    writer.writeheader()
+    for split, report in reports.items():
+        writer.writerows({SPLIT: split} | {name: _cell(value) for name, value in row.items()} for row in report.rows)
+    files.replace(rows, text.getvalue())
     return [summaries, rows, *task.summarize({split: report.rows for split, report in reports.items()}, assets, folder)]
 
 

@@ -1,12 +1,13 @@
 """Configs as checkpoints keep them: flattened, compared, read back from JSON. Imports no jax: `--help` uses it too."""
 
-import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import ml_collections
+
+from ava_jax.core.names import nearest
 
 # What may differ between a run and its resumption: how long, how often, where from; not what is learned.
 RESUMABLE = (
@@ -81,16 +82,6 @@ def override(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> No
                     raise ValueError(f"the config has no key {name!r}.{nearest(name, flatten(config))}")
                 node = node[part]
             node[last] = value
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean ...?' of the known dotted name nearest to one that is not; '' where none is near."""
-    known = list(known)
-    last = name.rpartition(".")[2]
-    same = [key for key in known if key.rpartition(".")[2] == last]  # right but for where it stands
-    if "." in name or not same:
-        same = difflib.get_close_matches(name, same, n=1, cutoff=0.0) or difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {' or '.join(same)}?" if same else ""
 
 
 @contextmanager

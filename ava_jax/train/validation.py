@@ -9,9 +9,10 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
+from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.data.subset import Subset, evenly_spaced
+from ava_jax.data.subset import Subset
 from ava_jax.tasks.base import Prediction, Score, Task
 from ava_jax.train import scores
 from ava_jax.train import state as states
@@ -55,7 +56,7 @@ class Validation:
         best = scores.named(task, train.best_score)
         split = splits[0]
         source = task.source(split, assets)
-        few = Subset(source, evenly_spaced(len(source), train.validate_samples))
+        few = Subset(source, tuple(thin(len(source), train.validate_samples).tolist()))
 
         @jax.jit
         def predict(params: Any, running: nnx.State, constants: nnx.State, batch: Batch) -> Prediction:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ava_jax.data.subset import Subset, evenly_spaced
+from ava_jax.core.sampling import thin
+from ava_jax.data.subset import Subset
 
 
 class Numbers:
@@ -28,10 +29,10 @@ def test_a_subset_is_a_source_of_its_own():
     ("most", "chosen"), [(3, (0, 4, 9)), (1, (0,)), (0, tuple(range(10))), (10, tuple(range(10))), (20, tuple(range(10)))]
 )
 def test_samples_are_evenly_spaced_from_the_first_to_the_last(most, chosen):
-    assert evenly_spaced(10, most) == chosen
+    assert tuple(thin(10, most)) == chosen
 
 
 def test_no_sample_is_chosen_twice():
     for count in range(1, 40):
         for most in range(1, count + 1):
-            assert len(set(evenly_spaced(count, most))) == most
+            assert len(set(thin(count, most).tolist())) == most

@@ -1,5 +1,6 @@
 """The ava256 task: what the rest of the package sees of the universal avatar codec. Each method is a line; the work is in its siblings."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import optax
 from flax import nnx
 
 from ava_jax.captures import ava256 as layout
+from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples
@@ -31,13 +33,18 @@ class Ava256(Task):
     cluster_by = ("identity", "segment", "frame")  # images of one frame show one expression
     sample_name = "image"
 
+    @functools.cached_property
+    def captures(self) -> CaptureSet:
+        """The captures that the config names: parsed when first asked for, and once for everything that reads them."""
+        return source.load_captures(self.config)
+
     def prepare(self) -> Assets:
         """Statistics, topology and names of the captures."""
-        return source.prepare(self.config)
+        return source.prepare(self.captures, self.config)
 
     def source(self, split: str, assets: Assets) -> source.CaptureSource:
         """Frames of captures, each seen by one camera."""
-        return source.source(self.config, split, assets)
+        return source.source(self.captures, self.config, split, assets)
 
     def sampling(self, split: str) -> Sampling:
         """Training draws several views of a frame near each other."""
@@ -48,7 +55,7 @@ class Ava256(Task):
 
     def eval_splits(self, assets: Assets) -> Sequence[str]:
         """Unseen frames and unseen cameras, of which there are any."""
-        return source.eval_splits(self.config)
+        return source.eval_splits(self.captures, self.config)
 
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> AvatarCodec:
         """The codec."""
@@ -77,7 +84,7 @@ class Ava256(Task):
 
     def baselines(self, assets: Assets) -> Mapping[str, Callable[[Batch], dict[str, np.ndarray]]]:
         """The mean heads; their scores are [B] each."""
-        return {"baseline": baseline.load(self.config, assets).scores}
+        return {"baseline": baseline.load(self.captures, self.config, assets).scores}
 
     def export(self, prediction: dict[str, Any], sample: Batch, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The picture as a PNG."""
@@ -98,11 +105,11 @@ class Ava256(Task):
 
     def write_artefacts(self, compile_model: Compile, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The contact sheet."""
-        return pictures.write(compile_model, self.config, assets, folder)
+        return pictures.write(self.captures, compile_model, self.config, assets, folder)
 
     def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
         """The neutral faces."""
-        neutrals.write(self.config, assets, folder)
+        neutrals.write(self.captures, assets, folder)
 
     def library(self, compile_model: Compile, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
         """The avatar."""

@@ -1,6 +1,5 @@
 """A trained avatar as a library: encode, decode, render on arrays. `ava_jax.load` makes one."""
 
-import difflib
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ava_jax.core import cameras as geometry
+from ava_jax.core import names as naming
 from ava_jax.core.mesh import Topology
 from ava_jax.core.types import Array, Assets, Cameras
 from ava_jax.tasks.ava256.data import neutrals
@@ -281,8 +281,8 @@ class Avatar:
         subjects = [one.rpartition("--")[2] for one in known]
         if subjects.count(name) == 1:
             return subjects.index(name)
-        near = difflib.get_close_matches(name, [*known, *subjects], n=3, cutoff=0.4) or known[:3]
-        raise ValueError(f"Avatar: there is no {what} {name!r}; of {len(known)}, the nearest are {', '.join(dict.fromkeys(near))}.")
+        near = naming.near(name, [*known, *subjects])
+        raise ValueError(f"Avatar: there is no {what} {name!r}; of {len(known)}, the nearest are {', '.join(near)}.")
 
 
 def _check(who: str, name: str, array: Array, shape: tuple[str | int, ...], hint: str = "") -> None:

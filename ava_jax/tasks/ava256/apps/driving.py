@@ -76,9 +76,3 @@ def _rotation_about(axis: np.ndarray, angle: float) -> np.ndarray:
     x, y, z = axis
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-
-
-def frontality(position: Array) -> np.ndarray:
-    """How far in front of the face cameras stand: the cosine of the angle to the head's forward axis, +z. [..., 3] -> [...]."""
-    position = np.asarray(position, np.float64)
-    return position[..., 2] / np.linalg.norm(position, axis=-1)
