@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 import optax
 from flax import nnx
