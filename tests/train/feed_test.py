@@ -24,22 +24,27 @@ class Counting:
     def get_state(self):
         return self.given
 
+    def set_state(self, state):
+        self.given = state
 
-def place(batch):
-    return {name: values + 100 for name, values in batch.items()}
+
+def put(batches):
+    """One step's batch plus 100; those of several, stacked."""
+    return {name: np.stack([batch[name] for batch in batches]).squeeze(0 if len(batches) == 1 else ()) + 100 for name in batches[0]}
 
 
 def test_batches_come_in_order_each_with_the_position_after_it():
-    with Feed(Counting(4, StopIteration()), place) as feed:
+    with Feed(Counting(4, StopIteration()), put) as feed:
         fed = [feed.take() for _ in range(5)]
     assert fed[4] is None
     for n, item in enumerate(fed[:4]):
-        assert (item.host["number"][0], item.batch["number"][0], item.position) == (n, n + 100, n + 1)
+        assert item.steps == 1
+        assert (item.read[0]["number"][0], item.arrays["number"][0], item.positions) == (n, n + 100, (n + 1,))
 
 
 def test_an_error_of_the_iterator_is_the_readers():
-    with Feed(Counting(1, ValueError("unreadable")), place) as feed:
-        assert feed.take().position == 1
+    with Feed(Counting(1, ValueError("unreadable")), put) as feed:
+        assert feed.take().positions == (1,)
         with pytest.raises(ValueError, match="unreadable"):
             feed.take()
 
@@ -55,10 +60,10 @@ def test_what_is_released_is_freed_in_the_thread_that_reads():
         threads.append(threading.current_thread())
         done.set()
 
-    with Feed(Counting(1000, StopIteration()), place) as feed:
+    with Feed(Counting(1000, StopIteration()), put) as feed:
         spent = Freed()
         weakref.finalize(spent, note)
-        feed.release(spent)
+        feed.free(spent)
         del spent
         while not done.is_set() and feed.take() is not None:
             pass

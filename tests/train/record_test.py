@@ -9,6 +9,7 @@ import pytest
 
 from ava_jax.core.types import Assets
 from ava_jax.tasks.ava256.data import neutrals
+from ava_jax.tasks.base import Task
 from ava_jax.train import record
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -24,6 +25,8 @@ def test_a_run_holds_config_command_versions_and_commit(small_run):
 
 class Plain:
     """A task that keeps nothing."""
+
+    write_references = Task.write_references
 
 
 def test_each_start_is_a_line(tmp_path, small_run):
