@@ -174,7 +174,8 @@ def main() -> None:
     optimizer = task.optimizer(config.train.steps, max(1, train.count // config.train.batch_size))
     state = steps.put(states.initial_state(parts, optimizer, config.seed), steps.replicated(mesh))
     constants = steps.put(parts.constants, steps.replicated(mesh))
-    step = steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor)
+    function = steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor)
+    step = steps.make_step(function, mesh)
     scores = Scores(task, parts.graphdef, constants, splits)
 
     def batches():

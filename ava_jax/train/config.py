@@ -12,6 +12,8 @@ from ava_jax.core.names import nearest
 # What may differ between a run and its resumption: how long, how often, where from; not what is learned.
 RESUMABLE = (
     "train.steps",
+    "train.epochs",
+    "train.steps_per_call",
     "train.log_every",
     "train.picture_every",
     "train.checkpoint_every",
@@ -26,6 +28,7 @@ RESUMABLE = (
     "data.root",
     "data.topology",
     "data.read_threads",
+    "data.on_device",
     "data.max_unreadable",
     "eval.",
 )

@@ -10,6 +10,7 @@ import pytest
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.types import Assets
 from ava_jax.tasks.ava256.data import neutrals, source
+from ava_jax.tasks.base import Task
 from ava_jax.train import record
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -25,6 +26,8 @@ def test_a_run_holds_config_command_versions_and_commit(small_run):
 
 class Plain:
     """A task that keeps nothing."""
+
+    write_references = Task.write_references
 
 
 def test_each_start_is_a_line(tmp_path, small_run):

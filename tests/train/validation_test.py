@@ -30,7 +30,7 @@ def test_validation_is_logged_and_the_best_checkpoint_is_kept(tmp_path, capsys, 
     assert "validation on 5 samples of unseen every 3" in out
     assert "the last 1 kept and the best 1 by validation distance, the less the better" in out
     assert "step 6/12  validation distance 2" in out
-    assert "; best by validation distance, the less the better: step 6 (2)" in out
+    assert f"; best by validation distance, the less the better: step 6 ({Toy.scores[0].format(2.0)})" in out
     assert b"validation/distance" in b"".join(p.read_bytes() for p in tmp_path.glob("events*"))
 
 
