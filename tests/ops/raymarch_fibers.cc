@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "../../ffi/raymarch/cuda/cuda.h"
-#include "../../ffi/raymarch/cuda/limits.h"
+#include "../../ffi/raymarch/cuda/common/limits.h"
 #include "raymarch_checks.h"
 
 namespace {

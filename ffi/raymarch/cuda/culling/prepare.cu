@@ -1,8 +1,8 @@
 // Poses and bounding spheres of primitives, and the cones around the rays of tiles and blocks.
+#include "../common/device.cuh"
 #include "cones.cuh"
-#include "device.cuh"
 
-#include "../bounding.h"
+#include "../../bounding.h"
 
 namespace ava {
 namespace raymarch {

@@ -4,7 +4,7 @@
 // belong to one lane, whatever the sample.
 #pragma once
 
-#include "sample.cuh"
+#include "../common/sample.cuh"
 
 namespace ava {
 namespace raymarch {

@@ -1,8 +1,8 @@
 // Which primitives a tile's rays may meet, and at which steps.
 #pragma once
 
+#include "../common/device.cuh"
 #include "cones.cuh"
-#include "device.cuh"
 
 namespace ava {
 namespace raymarch {

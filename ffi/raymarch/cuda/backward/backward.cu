@@ -3,9 +3,9 @@
 // nothing is added atomically and the same bits come out of every run. cells.cu does templates of side 8 without a warp field.
 #include <type_traits>
 
+#include "../common/sample.cuh"
 #include "backward.cuh"
 #include "order.cuh"
-#include "sample.cuh"
 #include "spread.cuh"
 #include "stage.cuh"
 

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "candidates.cuh"
-#include "cuda.h"
-#include "device.cuh"
+#include "../common/device.cuh"
+#include "../common/sample.cuh"
+#include "../cuda.h"
+#include "../culling/candidates.cuh"
 #include "image.cuh"
 #include "queue.cuh"
-#include "sample.cuh"
 #include "window.cuh"
 
 namespace ava {

@@ -1,7 +1,7 @@
 // Writing what the forward pass found.
 #pragma once
 
-#include "device.cuh"
+#include "../common/device.cuh"
 
 namespace ava {
 namespace raymarch {

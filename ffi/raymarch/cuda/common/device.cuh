@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../params.h"
+#include "../../params.h"
 #include "limits.h"
 #include "portable.cuh"
 
@@ -22,7 +22,7 @@ __device__ __forceinline__ float Truncate(float x) { return truncf(x); }
 }  // namespace raymarch
 }  // namespace ava
 
-#include "../march.h"
+#include "../../march.h"
 
 namespace ava {
 namespace raymarch {
