@@ -260,7 +260,7 @@ def random_scene(pixels: int, primitives: int, side: int, depth: float) -> None:
 
 _USUAL = {"pixels": 512, "primitives": 4096, "side": 8, "depth": 4.0}
 _SIZES = {"pixels": (128, 256, 512, 1024), "depth": (1.0, 4.0, 16.0), "primitives": (256, 1024, 4096, 16384), "side": (4, 8, 16)}
-_AXES = {"pixels": "pixels", "depth": "boxes deep", "primitives": "primitives", "side": "voxels a side"}
+_AXES = {"pixels": "pixels", "depth": "boxes deep", "primitives": "primitives", "side": "voxels per side"}
 
 
 def panel(axis: str, x: list, results: list[dict], law: float | None) -> dict:

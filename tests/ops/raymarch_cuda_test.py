@@ -333,7 +333,7 @@ def test_shard_map():
 @pytest.mark.gpu
 @on_gpu
 def test_too_large_a_side():
-    with pytest.raises(Exception, match="at most 64 voxels a side; got 65"):
+    with pytest.raises(Exception, match="at most 64 voxels per side; got 65"):
         jax.block_until_ready(raymarch(make_rays(), make_prims(primitives=1, side=65), step_size=STEP, implementation="native"))
 
 
