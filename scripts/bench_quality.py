@@ -1,6 +1,6 @@
-"""Learning curves: trains a config and scores it on what it holds out as it goes, with all samples decoded beforehand.
+r"""Learning curves: trains a config and scores it on what it holds out as it goes, with all samples decoded beforehand.
 
-  python scripts/bench_quality.py --config=ava256 --config.data.root=CAPTURES --config.data.held_out.last_frames=2 \\
+  python scripts/bench_quality.py --config=ava256 --config.data.root=CAPTURES --config.data.held_out.last_frames=2 \
       --config.data.held_out.cameras="('400018', '400051')" --score_at=500,1000,2500 --out=CURVE.json [--picture=SHEET.png]
 
 The step, the order of samples and the scores are ava-train's and ava-eval's own; only reading is left out: all samples of a small set of
