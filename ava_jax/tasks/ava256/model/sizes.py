@@ -1,7 +1,7 @@
 """Sizes of the networks and the precision they compute in, from the model's config.
 
-The published networks have one ladder of resolutions, 4 to 1024, with channels tied to the resolution. Smaller textures or slabs drop the
-finest rungs.
+The published networks have one ladder of resolutions, 4 to 1024, with a number of channels for each. Smaller textures or slabs leave out
+the finest resolutions.
 """
 
 import dataclasses
