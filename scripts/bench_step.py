@@ -177,9 +177,9 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         Part("raymarch", march, (), (primitives,), (cameras,)),
     ]
     if model.background is not None:
-        counted = pixel_weights(rgba[..., 3] <= 0, model.background_share, jax.random.key(0))
+        counted = pixel_weights(rgba[..., 3] <= 0, model.background_fraction, jax.random.key(0))
         mask = (counted.loss > 0) & (rgba[..., 3] < 1.0)
-        hidden = *who, mask, None if model.background_share == 1 else counted.gradient
+        hidden = *who, mask, None if model.background_fraction == 1 else counted.gradient
         learned = _run(background, (model.background,), (), hidden)
         listed.append(Part("background", background, (model.background,), (), hidden, chunks(mask)))
         listed.append(Part("calibration, composite", _calibrate_and_composite, (model.calibration,), (rgba, learned), who))
@@ -225,14 +225,14 @@ def operations(jaxpr: Any, trips: int) -> float:
 
 
 def profile(model: AvatarCodec, batch: Batch, rates: dict[str, float], precision: str) -> list[dict[str, Any]]:
-    rows, rate = [], "bfloat16" if precision == "fast" else "float32"
+    rows = []
     for part in parts_of(model, batch):
         row: dict[str, Any] = {"part": part.name}
         for label in ("forward", "forward + backward"):
             if label != "forward" and part.name == "inputs":
                 continue
             call, cost = compiled_part(part, label != "forward")
-            floor = max(cost["flops"] / rates[rate], cost["bytes"] / rates["bytes"])
+            floor = max(cost["flops"] / rates[precision], cost["bytes"] / rates["bytes"])
             row[label] = {"ms": 1e3 * timed(call).p50, "floor_ms": 1e3 * floor, **cost}
         rows.append(row)
     return rows

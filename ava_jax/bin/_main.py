@@ -126,16 +126,44 @@ def _parse_flags(argv: list[str]) -> list[str]:
         keys = _keys(argv)
         given = [arg.lstrip("-").removeprefix("config.").partition("=")[0] for arg in argv[1:] if arg.lstrip("-").startswith("config.")]
         wrong = next(name for name in given if not any(key == name or key.startswith(f"{name}.") for key in keys))
-        sys.exit(_fail(f"the config has no key {wrong!r}.{nearest(wrong, keys)}"))
+        sys.exit(_fail(f"the config has no key {wrong!r}.{_renamed(wrong, argv) or nearest(wrong, keys)}"))
 
 
 def _keys(argv: list[str]) -> list[str]:
     """Dotted names of the config that a command line names; none where it names none."""
+    config = _named_config(argv)
+    return [] if config is None else list(flatten(config))
+
+
+def _named_config(argv: list[str]) -> ml_collections.ConfigDict | None:
+    """The config that a command line names, without its overrides."""
     for i, arg in enumerate(argv):
         if arg.lstrip("-").startswith("config=") or arg in ("--config", "-config"):
             path, _, variant = (arg.partition("=")[2] or argv[i + 1]).partition(":")
-            return list(flatten(runpy.run_path(path)["get_config"](*filter(None, [variant]))))
-    return []
+            return runpy.run_path(path)["get_config"](*filter(None, [variant]))
+    return None
+
+
+def _renamed(key: str, argv: list[str]) -> str:
+    """' Did you mean ...?' of what the config's task calls now a key that older versions had; '' of any other key."""
+    from ava_jax.tasks.base import task_class  # imports jax
+
+    config = _named_config(argv)
+    if config is None or "task" not in config:
+        return ""
+    old = ml_collections.ConfigDict()
+    group = old
+    *path, last = key.split(".")
+    for part in path:
+        group[part] = ml_collections.ConfigDict()
+        group = group[part]
+    group[last] = None
+    try:
+        task_class(config).migrate(old)
+    except ValueError as e:  # the config names no task that there is
+        sys.exit(_fail(str(e)))
+    (now,) = flatten(old)
+    return f" Did you mean {now}?" if now != key else ""
 
 
 def config_folders() -> list[pathlib.Path]:

@@ -12,6 +12,7 @@ from flax import nnx
 
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
+from ava_jax.tasks.ava256 import migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals, source
 from ava_jax.tasks.ava256.evaluation import baseline, pictures, scores
@@ -25,6 +26,11 @@ class Ava256:
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
+
+    @classmethod
+    def migrate(cls, config: ml_collections.ConfigDict) -> None:
+        """Brings a config that an older version saved up to date, in place."""
+        migration.migrate(config)
 
     def prepare(self) -> Assets:
         return source.prepare(self.config)

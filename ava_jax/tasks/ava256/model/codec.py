@@ -75,7 +75,7 @@ class AvatarCodec(nnx.Module):
         cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
         self.calibration = ColourCalibration(cameras, identities)
         self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
-        self.background_share = config.background_share
+        self.background_fraction = config.background_fraction
         index, weights = chart.uv_map(sizes.texture)
         self.uv_index, self.uv_weights = Constant(jnp.asarray(index)), Constant(jnp.asarray(weights))
         for name in ("texture_mean", "texture_std", "vertices_mean", "vertices_std"):
@@ -83,7 +83,7 @@ class AvatarCodec(nnx.Module):
         self.dtype = sizes.dtype
         self.volume_radius = config.volume_radius
         self.step_size = config.step_size
-        self.warmup_steps = config.warmup_steps
+        self.guided_steps = config.guided_steps
         self.view_noise = config.view_noise
 
     def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
@@ -186,10 +186,10 @@ class AvatarCodec(nnx.Module):
     def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
         """Loss terms, unreduced, by the names of `config.loss_weights`.
 
-        Moves the running scale while `step < warmup_steps`.
+        Moves the running scale while `step < guided_steps`.
 
         Returns:
-          image [B, H, W, 3], 0-255, which with `config.background_share` below 1 is weighted by `background.pixel_weights` (of the same
+          image [B, H, W, 3], 0-255, which with `config.background_fraction` below 1 is weighted by `background.pixel_weights` (of the same
           mean, in expectation); vertices [B, V, 3], mm; kl [B, 4, 16]; volume [B], volume radii cubed. No masks.
         """
         identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
@@ -199,7 +199,7 @@ class AvatarCodec(nnx.Module):
             reparameterise(mean, logstd, key),
             _with_view_noise(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 2)),
             guide_vertices=batch["vertices"],
-            guided=step < self.warmup_steps,
+            guided=step < self.guided_steps,
         )
         height, width = batch["image"].shape[1:3]
         rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
@@ -212,11 +212,11 @@ class AvatarCodec(nnx.Module):
 
     def _image_error(self, rgba: jax.Array, batch: Batch, key: jax.Array) -> jax.Array:
         """Absolute error of the calibrated, composited pictures [B, H, W, 3]."""
-        if self.background is None or self.background_share == 1:
+        if self.background is None or self.background_fraction == 1:
             return terms.absolute_error(self.calibrate_and_composite(rgba, batch["camera"], batch["identity"]), batch["image"])
         # The background learns from far fewer pixels than show it. Where nothing covers it, only it and the offsets learn.
         alpha, indices = rgba[..., 3], (batch["camera"], batch["identity"])
-        weights = pixel_weights(alpha <= 0, self.background_share, jax.random.fold_in(key, 1))
+        weights = pixel_weights(alpha <= 0, self.background_fraction, jax.random.fold_in(key, 1))
         mask = (weights.loss > 0) & (alpha < 1.0)
         background = self.background_image(*indices, *alpha.shape[1:], mask=mask, gradient_weight=weights.gradient)
         loss_weight = weights.loss[..., None]
@@ -265,18 +265,18 @@ def _with_view_noise(position: Array, noise: float, key: jax.Array) -> Array:
 
 
 def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
-    if config.warmup_steps < 1:
+    if config.guided_steps < 1:
         raise ValueError(
-            f"config.model.warmup_steps must be at least 1, as the primitives' scale is measured in these steps; got {config.warmup_steps}."
+            f"config.model.guided_steps must be at least 1, as the primitives' scale is measured in these steps; got {config.guided_steps}."
         )
     if not config.initial_density > 0 or config.view_noise < 0:
         raise ValueError(
             "config.model.initial_density must be positive and view_noise at least 0; "
             f"got {config.initial_density} and {config.view_noise}."
         )
-    if config.background_share not in FRACTIONS:
+    if config.background_fraction not in FRACTIONS:
         allowed = ", ".join(f"{fraction:g}" for fraction in FRACTIONS)
-        raise ValueError(f"config.model.background_share must be one of {allowed}; got {config.background_share}.")
+        raise ValueError(f"config.model.background_fraction must be one of {allowed}; got {config.background_fraction}.")
     shape, needed = assets.arrays["texture_mean"].shape, (sizes.texture, sizes.texture, 3)
     if shape != needed:
         raise ValueError(f"AvatarCodec: assets.arrays['texture_mean'] must be {needed}, as config.model.texture_size says; got {shape}.")

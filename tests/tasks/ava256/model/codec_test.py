@@ -99,11 +99,12 @@ def test_shapes_at_other_sizes(changes):
         (dict(primitives_per_side=4, primitive_side=64), "at least 8"),
         (dict(primitives_per_side=128, primitive_side=2), "at least 4"),
         (dict(width=0.0), "width must be positive"),
-        (dict(warmup_steps=0), "warmup_steps must be at least 1"),
-        (dict(background_share=0.5), "background_share must be one of 1, 0.25, 0.0625; got 0.5"),
+        (dict(guided_steps=0), "guided_steps must be at least 1"),
+        (dict(background_fraction=0.5), "background_fraction must be one of 1, 0.25, 0.0625; got 0.5"),
         (dict(texture_size=512), "texture_mean"),
         (dict(initial_density=0.0), "initial_density must be positive"),
         (dict(view_noise=-0.1), "view_noise at least 0"),
+        (dict(precision="fast"), "precision must be one of float32, bfloat16; got 'fast'"),
         (dict(template_dtype="float16"), "template_dtype must be one of float32, bfloat16; got 'float16'"),
     ],
 )
@@ -165,7 +166,7 @@ def test_a_fraction_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
     def run(fraction):
         def image(parameters, key):
             model = nnx.merge(graph, parameters, others, copy=True)
-            model.background_share = fraction
+            model.background_fraction = fraction
             return model.training_loss_terms(sample, step=3, key=key)["image"][0]
 
         def values_and_gradient(key, cotangent):
