@@ -15,7 +15,7 @@ from ava_jax.captures import ava256 as layout
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.tasks.ava256 import examples
+from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals, source
 from ava_jax.tasks.ava256.evaluation import baseline, files, pictures, scores
@@ -38,6 +38,11 @@ class Ava256(Task):
     def captures(self) -> CaptureSet:
         """The captures that the config names: parsed when first asked for, and once for everything that reads them."""
         return source.load_captures(self.config)
+
+    @classmethod
+    def migrate(cls, config: ml_collections.ConfigDict) -> None:
+        """Brings a config that an older version saved up to date, in place."""
+        migration.migrate(config)
 
     def prepare(self) -> Assets:
         """Statistics, topology and names of the captures."""

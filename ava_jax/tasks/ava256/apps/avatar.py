@@ -16,7 +16,7 @@ from ava_jax.core.mesh import Topology
 from ava_jax.core.types import Array, Assets, Cameras
 from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.tasks.ava256.data.neutrals import Neutral
-from ava_jax.tasks.ava256.model.appearance import composite
+from ava_jax.tasks.ava256.model.background import composite
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, Decoded
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE
@@ -241,7 +241,7 @@ class Avatar:
         def draw(model: AvatarCodec, primitives, cameras, camera, identity, behind=None):
             rgba = model.render(primitives, cameras, height, width)
             if rig:
-                image = model.finish(rgba, camera, identity, behind=behind)
+                image = model.calibrate_and_composite(rgba, camera, identity, background=behind)
                 return jnp.concatenate([image, jnp.ones_like(image[..., :1])], axis=-1)
             alpha = rgba[..., 3:]
             offset = model.calibration(jnp.zeros_like(rgba[:, :1, :1, :3]), camera, identity)
@@ -259,7 +259,7 @@ class Avatar:
             return self._rig_drawer(height, width)(np.array([camera], np.int32), np.array([identity], np.int32))
 
     def _make_rig_drawer(self, height: int, width: int) -> Callable[..., jax.Array]:
-        return self._compile(lambda model, camera, identity: model.rig(camera, identity, height, width))
+        return self._compile(lambda model, camera, identity: model.background_image(camera, identity, height, width))
 
     def _face(self, who: str, **arrays: Array) -> dict[str, jax.Array]:
         """A texture and vertices, checked."""

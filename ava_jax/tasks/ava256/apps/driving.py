@@ -33,12 +33,12 @@ def drive(model: AvatarCodec, code: IdentityCode, identity: Array, driver: Batch
     height, width = driver["image"].shape[1:3]
     decoded = model.decode(code, encode_expression(model, driver), driver["camera_position"])
     rgba = model.render(decoded.primitives, cameras_of(driver), height, width)
-    return model.finish(rgba, driver["camera"], identity, behind=behind)
+    return model.calibrate_and_composite(rgba, driver["camera"], identity, background=behind)
 
 
 def background(model: AvatarCodec, identity: Array, driver: Batch) -> jax.Array:
     """What stands behind people [B] in the driver's pictures: [B, H, W, 3], 0-255."""
-    return model.rig(driver["camera"], identity, *driver["image"].shape[1:3])
+    return model.background_image(driver["camera"], identity, *driver["image"].shape[1:3])
 
 
 def orbit(camera: Cameras, center: Array, angles: Array, height: int, width: int) -> Cameras:

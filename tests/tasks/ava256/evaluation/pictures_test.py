@@ -32,7 +32,7 @@ class Painter:
     def render(self, primitives, cameras, height, width):
         return np.broadcast_to(np.asarray(primitives)[:, None, None], (len(primitives), height, width, 3))
 
-    def finish(self, rgba, camera, identity, *, behind=None):
+    def calibrate_and_composite(self, rgba, camera, identity, *, background=None):
         return rgba + identity[:, None, None, None]
 
     def reconstruct(self, batch, size=None):

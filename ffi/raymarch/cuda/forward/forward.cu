@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "candidates.cuh"
-#include "cuda.h"
-#include "device.cuh"
+#include "../common/device.cuh"
+#include "../common/sample.cuh"
+#include "../cuda.h"
+#include "../culling/candidates.cuh"
 #include "image.cuh"
 #include "queue.cuh"
-#include "sample.cuh"
 #include "window.cuh"
 
 namespace ava {
@@ -20,7 +20,7 @@ namespace {
 // Slots of a tile. Room that tiles do not need is better left to the L1; a tile that needs more goes by in shorter windows, and the march
 // waits for the longest. How many a tile meets goes with the primitives for each of its 32 pixels.
 constexpr int kFewSlots = 32, kManySlots = Limit(64, 40);
-// Of a thread block, of which a multiprocessor holds one: 96 registers a thread, or 128.
+// Of a thread block, of which a multiprocessor holds one: 96 registers per thread, or 128.
 template <int kTileSlots>
 constexpr int kMarchWarps = kTileSlots == kFewSlots ? 20 : 16;
 constexpr float kFewPrimitives = 1.5f;  // for 32 pixels of all views
@@ -94,12 +94,12 @@ __device__ __forceinline__ void ReadSample(const Scene& scene, const Voxel* fram
     const int64_t at = first_primitive + primitive;
     const Voxel* voxels = frame + primitive * VoxelsEach<kSide>(scene);
     if constexpr (!kHasWarp) {
-      sample->voxel[0] = ReadCell(voxels, side, PlaceInside(y, side));
+      sample->voxel[0] = ReadCell(voxels, side, CellInside(y, side));
     } else {
-      const int e = scene.shape.warp_side;
+      const int warp_side = scene.shape.warp_side;
       float u[3];
-      ReadWarp(scene.warp + at * (3 * e * e * e), e, PlaceInside(y, e), u);
-      sample->voxel[0] = ReadCell(voxels, side, PlaceAnywhere(u, side));
+      ReadWarp(scene.warp + at * (3 * warp_side * warp_side * warp_side), warp_side, CellInside(y, warp_side), u);
+      sample->voxel[0] = ReadCell(voxels, side, CellAnywhere(u, side));
     }
   }
 }
@@ -113,14 +113,14 @@ struct Walk {
 };
 
 // Where a sample lies in its primitive's box.
-struct Place {
+struct SamplePoint {
   float y[3];
   int step, primitive;
 };
 
 // The walk's next sample; false if there is none.
 template <int kTileSlots>
-__device__ __forceinline__ bool NextSample(int lane, const WindowScratch<kTileSlots>& own, Walk* walk, Place* place) {
+__device__ __forceinline__ bool NextSample(int lane, const WindowScratch<kTileSlots>& own, Walk* walk, SamplePoint* point) {
   while ((walk->steps | walk->left) != 0) {
     if (walk->left == 0) {
       const int next = FirstLane(walk->steps);
@@ -136,9 +136,9 @@ __device__ __forceinline__ bool NextSample(int lane, const WindowScratch<kTileSl
     const float at[3] = {walk->start[0] + along * walk->by[0], walk->start[1] + along * walk->by[1],
                          walk->start[2] + along * walk->by[2]};
 #pragma unroll
-    for (int i = 0; i < 3; ++i) place->y[i] = Along(own.row[slot][i], at);
-    place->step = walk->step, place->primitive = own.primitive[slot];
-    if (InsideBox(place->y)) return true;
+    for (int i = 0; i < 3; ++i) point->y[i] = Along(own.row[slot][i], at);
+    point->step = walk->step, point->primitive = own.primitive[slot];
+    if (InsideBox(point->y)) return true;
   }
   return false;
 }
@@ -183,18 +183,18 @@ __device__ __forceinline__ bool MarchWindow(const Scene& scene, const Image& ima
   }
   walk.inside = walk.left = 0;
   walk.step = -2;
-  Place place;
+  SamplePoint point;
   const Voxel* frame = Templates<Voxel>(scene) + first_primitive * VoxelsEach<kSide>(scene);
 #ifdef __CUDACC__
   asm("" : "+l"(frame));  // not to be computed anew for each sample
 #endif
   // The next sample is looked for while a sample's voxels are on their way.
-  for (bool more = NextSample(lane, *own, &walk, &place); more;) {
+  for (bool more = NextSample(lane, *own, &walk, &point); more;) {
     Sample<kSide, Voxel> sample;
-    ReadSample<kSide, kHasWarp>(scene, frame, first_primitive, place.primitive, place.y, &sample);
-    sample.opacity = Fade(place.y) * scene.step_size;
-    sample.step = place.step, sample.primitive = place.primitive;
-    more = NextSample(lane, *own, &walk, &place);
+    ReadSample<kSide, kHasWarp>(scene, frame, first_primitive, point.primitive, point.y, &sample);
+    sample.opacity = Fade(point.y) * scene.step_size;
+    sample.step = point.step, sample.primitive = point.primitive;
+    more = NextSample(lane, *own, &walk, &point);
     if (Composite(image, sample, window.base, ray)) break;
   }
   __syncwarp();

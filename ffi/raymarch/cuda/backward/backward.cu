@@ -3,9 +3,9 @@
 // nothing is added atomically and the same bits come out of every run. cells.cu does templates of side 8 without a warp field.
 #include <type_traits>
 
+#include "../common/sample.cuh"
 #include "backward.cuh"
 #include "order.cuh"
-#include "sample.cuh"
 #include "spread.cuh"
 #include "stage.cuh"
 
@@ -43,16 +43,16 @@ __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, co
                                               float* log_fade) {
   const int side = scene.shape.side;
   const Voxel* voxels = Templates<Voxel>(scene) + at * (side * side * side);
-  const int e = scene.shape.warp_side;
-  const float* warp = scene.warp + at * (3 * e * e * e);
+  const int warp_side = scene.shape.warp_side;
+  const float* warp = scene.warp + at * (3 * warp_side * warp_side * warp_side);
   Cell field, cell;
   if (kHasWarp) {
-    field = PlaceInside(y, e);
+    field = CellInside(y, warp_side);
     float u[3];
-    ReadWarp(warp, e, field, u);
-    cell = PlaceAnywhere(u, side);
+    ReadWarp(warp, warp_side, field, u);
+    cell = CellAnywhere(u, side);
   } else {
-    cell = PlaceInside(y, side);
+    cell = CellInside(y, side);
   }
   const float4 g = SampleCotangent(ray, step, ReadCell(voxels, side, cell), opacity, log_fade);
   float du[3] = {0.0f, 0.0f, 0.0f};
@@ -62,9 +62,9 @@ __device__ __forceinline__ void ReadAndRecord(const Scene& scene, int64_t at, co
   });
   if (kHasWarp) {
     dy[0] = dy[1] = dy[2] = 0.0f;
-    ForEachVoxel(field, e, [&](int voxel, float, const float* slopes) {
+    ForEachVoxel(field, warp_side, [&](int voxel, float, const float* slopes) {
       const float* w = warp + 3 * voxel;
-      const float along = (__ldg(w) * du[0] + __ldg(w + 1) * du[1] + __ldg(w + 2) * du[2]) * (0.5f * static_cast<float>(e - 1));
+      const float along = (__ldg(w) * du[0] + __ldg(w + 1) * du[1] + __ldg(w + 2) * du[2]) * (0.5f * static_cast<float>(warp_side - 1));
       for (int i = 0; i < 3; ++i) dy[i] += slopes[i] * along;
     });
   } else {
@@ -83,7 +83,7 @@ struct WarpShared {
   SpreadBatch spread;
 };
 
-// The staged samples from `begin` on, one a lane: evaluates them and records how their gradients spread.
+// The staged samples from `begin` on, one per lane: evaluates them and records how their gradients spread.
 template <class Voxel, bool kHasWarp, bool kToField>
 __device__ __forceinline__ void EvaluateBatch(const Scene& scene, int64_t at, const Target& target, int slab_begin, const Pose& pose,
                                               int lane, int begin, const Staged& staged, WarpShared* shared, float sums[kPoseSums]) {

@@ -1,8 +1,8 @@
 // What the kernels of the backward pass share.
 #pragma once
 
-#include "cuda.h"
-#include "device.cuh"
+#include "../common/device.cuh"
+#include "../cuda.h"
 
 namespace ava {
 namespace raymarch {

@@ -3,7 +3,7 @@
 
 #include <climits>
 
-#include "device.cuh"
+#include "../common/device.cuh"
 
 namespace ava {
 namespace raymarch {

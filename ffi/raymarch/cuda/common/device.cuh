@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../params.h"
+#include "../../params.h"
 #include "limits.h"
 #include "portable.cuh"
 
@@ -22,7 +22,7 @@ __device__ __forceinline__ float Truncate(float x) { return truncf(x); }
 }  // namespace raymarch
 }  // namespace ava
 
-#include "../march.h"
+#include "../../march.h"
 
 namespace ava {
 namespace raymarch {
@@ -228,13 +228,13 @@ __device__ __forceinline__ bool TouchesBox(const Cone& cone, const Pose& pose, f
 __device__ __forceinline__ int TileColumn(int tile) { return (tile & 1) | (tile >> 1 & 2); }
 __device__ __forceinline__ int TileRow(int tile) { return (tile >> 1 & 1) | (tile >> 2 & 6); }
 
-// Where a block of pixels begins: in which view of its frame, at which row and column.
-struct BlockPlace {
+// The first pixel of a block: in which view of its frame, at which row and column.
+struct BlockCorner {
   unsigned view;
   int row, column;
 };
 
-__device__ __forceinline__ BlockPlace PlaceBlock(const Grid& g, unsigned block) {
+__device__ __forceinline__ BlockCorner CornerOfBlock(const Grid& g, unsigned block) {
   const unsigned region = block / kRegionBlockCount;
   const int in_region = block % kRegionBlockCount;
   const unsigned across = static_cast<unsigned>(g.regions_x), down = static_cast<unsigned>(g.regions_y);
@@ -252,11 +252,11 @@ __device__ __forceinline__ int64_t ViewPixel(const Shape& s, int64_t frame, unsi
 
 // Pixel of a tile's lane; its index in [F, N, H, W], or -1 outside of the image. The tile is one of the frame's.
 __device__ __forceinline__ int64_t PixelIndex(const Shape& s, const Grid& g, int64_t frame, unsigned tile, int lane) {
-  const BlockPlace block = PlaceBlock(g, tile / kBlockTileCount);
+  const BlockCorner corner = CornerOfBlock(g, tile / kBlockTileCount);
   const int in_block = tile % kBlockTileCount;
-  const int row = block.row + TileRow(in_block) * kTileHeight + lane / kTileWidth;
-  const int column = block.column + TileColumn(in_block) * kTileWidth + lane % kTileWidth;
-  return ViewPixel(s, frame, block.view, row, column);
+  const int row = corner.row + TileRow(in_block) * kTileHeight + lane / kTileWidth;
+  const int column = corner.column + TileColumn(in_block) * kTileWidth + lane % kTileWidth;
+  return ViewPixel(s, frame, corner.view, row, column);
 }
 
 // A ray as it is marched: sample n, 0 <= n < count, lies at start + n step.

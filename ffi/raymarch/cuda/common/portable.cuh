@@ -1,4 +1,4 @@
-// What the kernels use that only nvcc compiles: launches, dynamic shared memory, PTX. Each has a twin in C++: the tests also build the
+// What the kernels use that only nvcc compiles: launches, dynamic shared memory, PTX. Each is written in C++ too: the tests also build the
 // kernels for a CPU, where tests/ops/fibers/cuda_runtime.h stands in for the rest of CUDA.
 #pragma once
 

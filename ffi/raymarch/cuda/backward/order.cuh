@@ -2,8 +2,8 @@
 // probably take longest come first, since the end of the launch waits for the one that ends last.
 #pragma once
 
+#include "../culling/cones.cuh"
 #include "backward.cuh"
-#include "cones.cuh"
 
 namespace ava {
 namespace raymarch {

@@ -1,8 +1,8 @@
 // Poses and bounding spheres of primitives, and the cones around the rays of tiles and blocks.
+#include "../common/device.cuh"
 #include "cones.cuh"
-#include "device.cuh"
 
-#include "../bounding.h"
+#include "../../bounding.h"
 
 namespace ava {
 namespace raymarch {
@@ -113,14 +113,14 @@ __device__ void BoundBlock(const Scene& scene, const Scratch& scratch, const Gri
   __shared__ Extent extents[kWarps];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t frame = block / grid.blocks;
-  const BlockPlace place = PlaceBlock(grid, static_cast<unsigned>(block % grid.blocks));
+  const BlockCorner corner = CornerOfBlock(grid, static_cast<unsigned>(block % grid.blocks));
   SceneRay rays[kRows];
   bool has[kRows];
   unsigned lanes[kRows];
   // All are on their way before one is looked at.
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
-    const int64_t own = ViewPixel(scene.shape, frame, place.view, place.row + warp * kRows + i, place.column + lane);
+    const int64_t own = ViewPixel(scene.shape, frame, corner.view, corner.row + warp * kRows + i, corner.column + lane);
     const int64_t pixel = max(own, int64_t{0});
     has[i] = own >= 0;
     rays[i] = LoadSceneRay(scene, pixel);

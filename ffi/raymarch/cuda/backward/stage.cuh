@@ -1,7 +1,7 @@
 // Which rays meet a primitive, and which of them a warp of the backward pass takes next.
 #pragma once
 
-#include "device.cuh"
+#include "../common/device.cuh"
 
 namespace ava {
 namespace raymarch {

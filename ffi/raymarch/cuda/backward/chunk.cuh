@@ -2,8 +2,8 @@
 // order in every run.
 #pragma once
 
+#include "../common/sample.cuh"
 #include "backward.cuh"
-#include "sample.cuh"
 #include "stage.cuh"
 
 namespace ava {

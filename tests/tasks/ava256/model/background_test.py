@@ -1,4 +1,4 @@
-"""Calibration and background, alone and in `AvatarCodec.finish`."""
+"""The background, alone and in `AvatarCodec.calibrate_and_composite`."""
 
 import functools
 
@@ -10,41 +10,19 @@ from flax import nnx
 from small_head import assets, config
 
 from ava_jax.tasks.ava256.kernels import pixel_network
-from ava_jax.tasks.ava256.model.appearance import Background, ColourCalibration
-from ava_jax.tasks.ava256.model.codec import AvatarCodec, appearance
+from ava_jax.tasks.ava256.model import background as backgrounds
+from ava_jax.tasks.ava256.model.background import Background, pixel_weights
+from ava_jax.tasks.ava256.model.codec import AvatarCodec
 from ava_jax.tasks.ava256.model.sizes import Sizes
 
 SIZES = Sizes(per_side=32, depth=8, texture=256, width=0.125, precision="float32")
 
 
-def test_calibration_adds_gains_and_offsets_and_takes_means_for_the_unseen():
-    calibration = ColourCalibration(3, 2)
-    rng = np.random.default_rng(0)
-    tables = [rng.standard_normal(x.shape).astype(np.float32) for x in (calibration.camera_gain, calibration.camera_offset)]
-    tables += [rng.standard_normal((2, 3)).astype(np.float32) for _ in range(2)]
-    for variable, table in zip(
-        (calibration.camera_gain, calibration.camera_offset, calibration.identity_gain, calibration.identity_offset), tables
-    ):
-        variable[...] = table
-    image = rng.uniform(0, 255, (3, 2, 2, 3)).astype(np.float32)
-    ours = calibration(image, np.array([1, -1, 2]), np.array([0, 1, -1]))
-    gain, offset, identity_gain, identity_offset = tables
-    gains = gain[1] + identity_gain[0], gain.mean(0) + identity_gain[1], gain[2] + identity_gain.mean(0)
-    offsets = offset[1] + identity_offset[0], offset.mean(0) + identity_offset[1], offset[2] + identity_offset.mean(0)
-    for b in range(3):
-        np.testing.assert_allclose(ours[b], image[b] * gains[b] + offsets[b], rtol=1e-5, atol=1e-3)
-
-
-def test_calibration_starts_as_the_identity():
-    image = np.random.default_rng(0).uniform(0, 255, (1, 2, 2, 3)).astype(np.float32)
-    np.testing.assert_allclose(ColourCalibration(3, 2)(image, np.array([0]), np.array([1])), image, rtol=1e-6)
-
-
 def position_encoding(height, width):
     """[H, W, 40]: for sine, then cosine, for each octave, x and y."""
     x, y = (np.linspace(-1, 1, n) for n in (width, height))
-    place = np.stack(np.meshgrid(x, y), -1)
-    waves = [f(2**i * np.pi * place) for f in (np.sin, np.cos) for i in range(10)]
+    position = np.stack(np.meshgrid(x, y), -1)
+    waves = [f(2**i * np.pi * position) for f in (np.sin, np.cos) for i in range(10)]
     return np.concatenate(waves, -1)
 
 
@@ -62,49 +40,49 @@ def test_the_background_is_its_layers_applied_to_the_concatenated_input():
     x = np.concatenate([np.broadcast_to(np.concatenate(parts), (4, 3, 16)), position_encoding(4, 3)], -1)
     for layer in background.layers:
         x = dense(layer, x)
-    wanted = 25 * dense(background.last, x, activated=False) + 100
-    np.testing.assert_allclose(background(jnp.array([2]), jnp.array([1]), 4, 3)[0], wanted, rtol=1e-4, atol=1e-3)
+    expected = 25 * dense(background.last, x, activated=False) + 100
+    np.testing.assert_allclose(background(jnp.array([2]), jnp.array([1]), 4, 3)[0], expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of 8 pixels at most, so that a small picture takes several."""
-    monkeypatch.setattr(appearance, "_MULTIPLE", 4)
-    monkeypatch.setattr(appearance, "_CHUNK", 8)
+    monkeypatch.setattr(backgrounds, "_MULTIPLE", 4)
+    monkeypatch.setattr(backgrounds, "_CHUNK", 8)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_pixels_that_are_not_wanted_are_zero_and_give_no_gradient(small_chunks, share):
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
+def test_pixels_outside_of_the_mask_are_zero_and_give_no_gradient(small_chunks, fraction):
     background = Background(3, 2, SIZES, rngs=nnx.Rngs(0))
     graph, state = nnx.split(background)
     rng = np.random.default_rng(0)
-    wanted = rng.random((2, 7, 5)) < share
+    mask = rng.random((2, 7, 5)) < fraction
     cotangent = rng.standard_normal((2, 7, 5, 3)).astype(np.float32)
 
-    def picture(state, wanted):
-        return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 7, 5, wanted=wanted)
+    def picture(state, mask):
+        return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 7, 5, mask=mask)
 
     all_of_it, transpose = jax.vjp(lambda s: picture(s, None), state)
-    some, transpose_some = jax.vjp(lambda s: picture(s, wanted), state)
-    np.testing.assert_allclose(some, np.where(wanted[..., None], all_of_it, 0), rtol=1e-5, atol=1e-4)
-    expected = transpose(np.where(wanted[..., None], cotangent, 0))[0]
+    some, transpose_some = jax.vjp(lambda s: picture(s, mask), state)
+    np.testing.assert_allclose(some, np.where(mask[..., None], all_of_it, 0), rtol=1e-5, atol=1e-4)
+    expected = transpose(np.where(mask[..., None], cotangent, 0))[0]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), transpose_some(cotangent)[0], expected)
 
 
-def test_a_pixels_gradient_counts_as_often_as_said(small_chunks):
+def test_a_pixels_gradient_is_multiplied_by_its_weight(small_chunks):
     graph, state = nnx.split(Background(3, 2, SIZES, rngs=nnx.Rngs(0)))
     rng = np.random.default_rng(0)
-    wanted, taught = rng.random((2, 7, 5)) < 0.7, rng.choice(np.float32([0, 0, 1, 4]), (2, 7, 5))
+    mask, weight = rng.random((2, 7, 5)) < 0.7, rng.choice(np.float32([0, 0, 1, 4]), (2, 7, 5))
     cotangent = rng.standard_normal((2, 7, 5, 3)).astype(np.float32)
 
-    def of_weights(taught, cotangent):
+    def of_weights(weight, cotangent):
         def picture(state):
-            return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 7, 5, wanted=wanted, taught=taught)
+            return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 7, 5, mask=mask, gradient_weight=weight)
 
         colours, transpose = jax.vjp(picture, state)
         return colours, transpose(cotangent)[0]
 
-    (ours, gradient), (plain, expected) = of_weights(taught, cotangent), of_weights(None, taught[..., None] * cotangent)
+    (ours, gradient), (plain, expected) = of_weights(weight, cotangent), of_weights(None, weight[..., None] * cotangent)
     np.testing.assert_array_equal(ours, plain)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), gradient, expected)
 
@@ -128,34 +106,34 @@ def test_its_gradient_is_that_of_the_layers_written_out(small_chunks):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max()), ours, expected)
 
 
-@pytest.mark.parametrize("share, n", [(1.0, 1), (0.25, 2), (1 / 16, 4)])
-def test_one_pixel_of_each_square_stands_for_all_of_its_empty_ones(share, n):
+@pytest.mark.parametrize("fraction, n", [(1.0, 1), (0.25, 2), (1 / 16, 4)])
+def test_one_pixel_of_each_square_counts_for_all_of_its_empty_ones(fraction, n):
     rng = np.random.default_rng(0)
     empty = rng.random((2, 4 * n, 3 * n)) < 0.5
-    weights, taught = (np.asarray(w) for w in appearance.pixel_weights(empty, share, jax.random.key(1)))
+    weights, gradient = (np.asarray(w) for w in pixel_weights(empty, fraction, jax.random.key(1)))
     np.testing.assert_array_equal(weights[~empty], 1)
-    everything = np.asarray(appearance.pixel_weights(np.ones_like(empty), share, jax.random.key(1)).loss)
+    everything = np.asarray(pixel_weights(np.ones_like(empty), fraction, jax.random.key(1)).loss)
     np.testing.assert_array_equal(weights[empty], everything[empty])  # the choice does not depend on what is empty
-    np.testing.assert_array_equal(weights * taught, everything)  # what the background's gradient counts: the drawn pixels alone
+    np.testing.assert_array_equal(weights * gradient, everything)  # what the background's gradient counts: the drawn pixels alone
     squares = everything.reshape(2, 4, n, 3, n).transpose(0, 1, 3, 2, 4).reshape(-1, n * n)
     np.testing.assert_array_equal(np.sort(squares, axis=1), np.tile([0.0] * (n * n - 1) + [n * n], (24, 1)))
 
 
 def test_each_pixel_weighs_one_in_expectation_at_the_border_too():
-    """A square that reaches over the border draws places beyond it as well, so that those within are not favoured."""
+    """A square that reaches over the border draws pixels beyond it as well, so that those within are not favoured."""
     empty, draws = np.ones((1, 3, 5), bool), 4000
-    weights = jax.vmap(lambda key: appearance.pixel_weights(empty, 0.25, key).loss)(jax.random.split(jax.random.key(0), draws))
+    weights = jax.vmap(lambda key: pixel_weights(empty, 0.25, key).loss)(jax.random.split(jax.random.key(0), draws))
     deviation = np.sqrt(3.0 / draws)  # of the mean of a weight that is 4 with probability 1/4
     np.testing.assert_allclose(np.mean(weights, axis=0), 1.0, atol=5 * deviation)
-    assert np.unique(np.asarray(weights), axis=0).shape[0] > 100  # places of different squares are drawn apart
+    assert np.unique(np.asarray(weights), axis=0).shape[0] > 100  # squares draw independently
 
 
 @pytest.fixture
 def interpreted_kernels(monkeypatch):
-    """The GPU's kernels in place of plain JAX, wherever the test runs."""
+    """The GPU's kernels instead of plain JAX, wherever the test runs."""
     for name in ("forward", "backward"):
         monkeypatch.setattr(pixel_network, name, functools.partial(getattr(pixel_network, name), interpret=True))
-    return lambda used: monkeypatch.setattr(pixel_network, "supported", lambda channels, dtype: used)
+    return lambda used: monkeypatch.setattr(pixel_network, "is_supported", lambda channels, dtype: used)
 
 
 @pytest.mark.skipif(jax.default_backend() == "gpu", reason="kernels are interpreted on a CPU; a GPU takes minutes")
@@ -163,15 +141,15 @@ def test_the_kernels_background_is_that_of_plain_jax(interpreted_kernels):
     sizes = Sizes(per_side=32, depth=8, texture=256, width=0.5, precision="float32")
     graph, state = nnx.split(Background(3, 2, sizes, rngs=nnx.Rngs(0)))
     rng = np.random.default_rng(0)
-    wanted = rng.random((2, 13, 15)) < 0.5
-    taught = rng.choice(np.float32([0, 1, 4]), wanted.shape)
+    mask = rng.random((2, 13, 15)) < 0.5
+    weight = rng.choice(np.float32([0, 1, 4]), mask.shape)
     cotangent = rng.standard_normal((2, 13, 15, 3)).astype(np.float32)
 
     def both(used):
         interpreted_kernels(used)
 
         def picture(state):
-            return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 13, 15, wanted=wanted, taught=taught)
+            return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 13, 15, mask=mask, gradient_weight=weight)
 
         colours, transpose = jax.vjp(picture, state)
         return colours, transpose(cotangent)[0]
@@ -186,19 +164,19 @@ def model():
     return AvatarCodec(config(), assets(), rngs=nnx.Rngs(0))
 
 
-def test_finish_puts_the_background_behind_what_is_known(model):
+def test_composite_uses_the_background_of_known_indices(model):
     camera, identity = np.array([1, 1, -1, 0]), np.array([0, 0, 0, -1])
     rgba = np.zeros((4, 5, 6, 4), np.float32)
     rgba[1] = [10, 20, 30, 0.25]
     rgba[2:] = [10, 20, 30, 0.25]
-    image = np.asarray(model.finish(rgba, camera, identity))
-    behind = np.asarray(model.background(camera[:1], identity[:1], 5, 6))[0]
-    np.testing.assert_allclose(image[0], behind, rtol=1e-5)
-    np.testing.assert_allclose(image[1], np.array([10, 20, 30]) + 0.75 * behind, rtol=1e-5)
+    image = np.asarray(model.calibrate_and_composite(rgba, camera, identity))
+    learned = np.asarray(model.background(camera[:1], identity[:1], 5, 6))[0]
+    np.testing.assert_allclose(image[0], learned, rtol=1e-5)
+    np.testing.assert_allclose(image[1], np.array([10, 20, 30]) + 0.75 * learned, rtol=1e-5)
     np.testing.assert_allclose(image[2:], np.broadcast_to([10, 20, 30], (2, 5, 6, 3)), rtol=1e-5)
 
 
-def test_without_a_background_the_image_stands_over_black():
+def test_without_a_background_the_image_is_over_black():
     model = AvatarCodec(config(background=False), assets(), rngs=nnx.Rngs(0))
     rgba = np.full((1, 2, 2, 4), 0.5, np.float32)
-    np.testing.assert_allclose(model.finish(rgba, np.array([0]), np.array([0])), rgba[..., :3], rtol=1e-6)
+    np.testing.assert_allclose(model.calibrate_and_composite(rgba, np.array([0]), np.array([0])), rgba[..., :3], rtol=1e-6)

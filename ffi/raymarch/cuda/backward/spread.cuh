@@ -4,7 +4,7 @@
 // belong to one lane, whatever the sample.
 #pragma once
 
-#include "sample.cuh"
+#include "../common/sample.cuh"
 
 namespace ava {
 namespace raymarch {
@@ -69,7 +69,7 @@ struct Owner {
     for (int i = 0; i < 3; ++i) odd[i] = lane / 4 >> i & 1;
   }
 
-  __device__ __forceinline__ void Find(const SpreadBatch& spread, int slot, const Target& target, float** place,
+  __device__ __forceinline__ void Find(const SpreadBatch& spread, int slot, const Target& target, float** gradient,
                                        float* weight) const {
     const float4 even = spread.even[slot], odds = spread.odd[slot];
     const int more = __float_as_int(odds.x);
@@ -77,7 +77,7 @@ struct Owner {
     index += (!odd[0] && more & 1) ? 1 : 0;
     index += (!odd[1] && more & 2) ? target.half : 0;
     index += (!odd[2] && more & 4) ? target.half * target.half : 0;
-    *place = own + index * kWarp;
+    *gradient = own + index * kWarp;
     *weight = (odd[0] ? odds.y : even.y) * (odd[1] ? odds.z : even.z) * (odd[2] ? odds.w : even.w);
   }
 

@@ -1,7 +1,7 @@
 // Writing what the forward pass found.
 #pragma once
 
-#include "device.cuh"
+#include "../common/device.cuh"
 
 namespace ava {
 namespace raymarch {
@@ -22,8 +22,8 @@ __device__ __forceinline__ void StoreEmpty(const Scene& scene, const Image& imag
 #pragma unroll 1
   for (int i = begin; i < end; ++i) {
     const unsigned block = scratch.order[first + i / kCudaBlockSide], frame = block / static_cast<unsigned>(grid.blocks);
-    const BlockPlace place = PlaceBlock(grid, block - frame * static_cast<unsigned>(grid.blocks));
-    const int64_t pixel = ViewPixel(scene.shape, frame, place.view, place.row + i % kCudaBlockSide, place.column + lane);
+    const BlockCorner corner = CornerOfBlock(grid, block - frame * static_cast<unsigned>(grid.blocks));
+    const int64_t pixel = ViewPixel(scene.shape, frame, corner.view, corner.row + i % kCudaBlockSide, corner.column + lane);
     Store(image, pixel, make_float4(0.0f, 0.0f, 0.0f, 0.0f), false);
   }
 }

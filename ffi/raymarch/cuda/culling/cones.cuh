@@ -1,7 +1,7 @@
 // Cones around a tile's rays, and around other cones; by a warp, the same result in all lanes.
 #pragma once
 
-#include "device.cuh"
+#include "../common/device.cuh"
 
 namespace ava {
 namespace raymarch {

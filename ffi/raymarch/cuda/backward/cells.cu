@@ -10,7 +10,7 @@ namespace {
 
 // So many chunks' sums of a lane are added in float32, then in float64.
 constexpr int kChunksBetweenCollections = 4;
-constexpr int kWarpsAMultiprocessor = 16;  // that registers must allow
+constexpr int kWarpsPerMultiprocessor = 16;  // that registers must allow
 
 __host__ __device__ constexpr int Corner(int i) { return (i >> 2) * 64 + (i >> 1 & 1) * 8 + (i & 1); }
 
@@ -51,7 +51,7 @@ __device__ __forceinline__ Between Interpolate(const float at[8], const float f[
   return {lower + (upper - lower) * f[2], {x, y0 + (y1 - y0) * f[2], upper - lower}};
 }
 
-// Adds the gradient of one sample of the cell to those of its voxels and of the pose. `shift` is 3.5 less the cell's place.
+// Adds the gradient of one sample of the cell to those of its voxels and of the pose. `shift` is 3.5 less the cell's index.
 __device__ __forceinline__ void AddSample(const SampleRay& ray, const Pose& pose, float step_size, const float shift[3],
                                           const float4 voxels[8], float4 gradient[8], float sums[kPoseSums]) {
   const float v[3] = {ray.start.x + ray.n * ray.step.x, ray.start.y + ray.n * ray.step.y, ray.start.z + ray.n * ray.step.z};
@@ -64,15 +64,15 @@ __device__ __forceinline__ void AddSample(const SampleRay& ray, const Pose& pose
   const float opacity = Fade(y) * step_size;
   const float w11 = f[2] * f[1], w10 = f[2] - w11, w01 = f[1] - w11, w00 = 1.0f - f[2] - w01;
   const float rows[4] = {w00, w01, w10, w11};
-  // Of a voxel only two numbers matter: its density, and its colour's share in the cotangent.
+  // Of a voxel only two numbers matter: its density, and its colour times the cotangent's.
   const float4& c = ray.cotangent;
-  float density[8], share[8];
+  float density[8], product[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     density[i] = voxels[i].w;
-    share[i] = voxels[i].x * c.x + voxels[i].y * c.y + voxels[i].z * c.z;
+    product[i] = voxels[i].x * c.x + voxels[i].y * c.y + voxels[i].z * c.z;
   }
-  const Between colour = Interpolate(share, f, rows), dense = Interpolate(density, f, rows);
+  const Between colour = Interpolate(product, f, rows), dense = Interpolate(density, f, rows);
   // What a sample that saturates adds is what the others left, whatever its density.
   const float alpha = dense.value * opacity, d_alpha = colour.value + c.w;
   const float counted = ray.saturates ? ray.step.w : alpha, d_density = ray.saturates ? 0.0f : d_alpha * opacity;
@@ -208,7 +208,7 @@ __device__ __forceinline__ void WriteGradient(const Scratch& scratch, unsigned a
 
 // Of `kWarps` warps each takes one tile in so many, and has a copy of the gradient.
 template <int kWarps, class Voxel>
-__global__ void __launch_bounds__(kWarps* kWarp, kWarpsAMultiprocessor / kWarps)
+__global__ void __launch_bounds__(kWarps* kWarp, kWarpsPerMultiprocessor / kWarps)
     DifferentiateSide8(Scene scene, Scratch scratch, Grid grid, Voxel* gradients) {
   AVA_DYNAMIC_SHARED(cell_memory);
   const int lane = threadIdx.x % kWarp, warp = kWarps == 1 ? 0 : threadIdx.x / kWarp;

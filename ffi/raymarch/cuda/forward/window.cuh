@@ -1,8 +1,8 @@
 // Windows of steps, and which of a tile's primitives its rays meet in one.
 #pragma once
 
-#include "candidates.cuh"
-#include "device.cuh"
+#include "../common/device.cuh"
+#include "../culling/candidates.cuh"
 
 namespace ava {
 namespace raymarch {

@@ -1,6 +1,6 @@
 // Lists of the primitives that the rays of a block of 32 x 32 pixels may meet.
+#include "../common/device.cuh"
 #include "cones.cuh"
-#include "device.cuh"
 
 namespace ava {
 namespace raymarch {

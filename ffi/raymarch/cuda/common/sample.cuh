@@ -7,14 +7,14 @@
 namespace ava {
 namespace raymarch {
 
-// Trilinear reading of a template [side, side, side] of voxels. With a warp field it is read at any place, zero outside.
+// Trilinear reading of a template [side, side, side] of voxels. With a warp field it is read anywhere, zero outside.
 struct Cell {
   int at[3];  // lower voxel
   float fraction[3];
   bool touches;  // some voxel has weight
 };
 
-__device__ __forceinline__ Cell PlaceInside(const float y[3], int side) {
+__device__ __forceinline__ Cell CellInside(const float y[3], int side) {
   Cell cell;
   cell.touches = true;
   for (int i = 0; i < 3; ++i) {
@@ -49,7 +49,7 @@ __device__ __forceinline__ Cell8 PlaceInside8(const float y[3]) {
   return cell;
 }
 
-__device__ __forceinline__ Cell PlaceAnywhere(const float u[3], int side) {
+__device__ __forceinline__ Cell CellAnywhere(const float u[3], int side) {
   Cell cell;
   cell.touches = true;
   float at[3];

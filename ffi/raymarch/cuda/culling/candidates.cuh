@@ -1,8 +1,8 @@
 // Which primitives a tile's rays may meet, and at which steps.
 #pragma once
 
+#include "../common/device.cuh"
 #include "cones.cuh"
-#include "device.cuh"
 
 namespace ava {
 namespace raymarch {
@@ -40,7 +40,7 @@ __device__ __forceinline__ Entry TestCandidate(const Scratch& scratch, const Sou
   if (!Touches(cone, scratch.spheres[at], &nearest, &farthest)) return out;
   if (!TouchesBox<true>(cone, rays, LoadPose(scratch, at), &nearest, &farthest)) return out;
   const float first = (nearest - cone.base_max) / cone.step_max, last = (farthest - cone.base_min) / cone.step_min;
-  constexpr float kSlack = 0.02f, kRounding = 4e-6f;  // in steps; of what was divided, and in a step's place
+  constexpr float kSlack = 0.02f, kRounding = 4e-6f;  // in steps; of what was divided, and in a step's position
   // A NaN bounds nothing.
   out.first = static_cast<int>(fminf(fmaxf(first - fabsf(first) * kRounding + (1.0f - kSlack), 0.0f), static_cast<float>(kMaxSteps)));
   out.last = static_cast<int>(fmaxf(fminf(last + fabsf(last) * kRounding + (1.0f + kSlack), static_cast<float>(kMaxSteps)), 0.0f));
