@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ava_jax.core.names import nearest
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.base import Prediction, Score, Task
-from ava_jax.train.config import nearest
 
 
 def named(task: Task, name: str) -> Score:
