@@ -53,7 +53,7 @@ class Capture:
 
     def image_size(self, downsample: int) -> tuple[int, int]:
         """(height, width) of its images at `downsample`."""
-        return self.sensor[0] // downsample, self.sensor[1] // downsample
+        return image_size(downsample, self.sensor)
 
     @property
     def head_pose(self) -> pathlib.Path:
@@ -138,6 +138,11 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = ()) -> Capture:
         frames=frames,
         segments=np.array([sys.intern(segment) for segment in segments], object),
     )
+
+
+def image_size(downsample: int, sensor: tuple[int, int] = SENSOR) -> tuple[int, int]:
+    """(height, width) of images at `downsample` of a sensor's."""
+    return sensor[0] // downsample, sensor[1] // downsample
 
 
 def _columns(path: pathlib.Path, names: tuple[str, ...]) -> list[list[str]]:
