@@ -4,7 +4,7 @@
 
 The scene: the published model's mesh and texture in the assets folder beside DIR, seen by DIR's `bench_cameras.npz`, with 80 cameras
 and 4 identities to choose from, targets of noise. `fresh`: weights as they start. `trained`: densities as a trained model gives them,
-so that rays saturate: the geometry decoder's map of biases is such that the density is exp(4 + standard normal) a voxel, and the last
+so that rays saturate: the geometry decoder's map of biases is such that the density is exp(4 + standard normal) per voxel, and the last
 layers of motion and vertices are silent, so that decoding gives the mean mesh. Steps are taken within the warm-up, where the batch's mesh
 carries the primitives (the cost is the same after it).
 
@@ -42,7 +42,7 @@ from ava_jax.train import state as states
 _CONFIG = _main.define_config()
 _GOLDEN = flags.DEFINE_string("golden", None, "Folder of golden vectors; the assets folder stands beside it.", required=True)
 _SIZES = flags.DEFINE_list("sizes", ["512x333", "1024x667"], "Heights x widths.")
-_BATCH = flags.DEFINE_integer("batch", 4, "Samples a step.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 4, "Samples per step.", lower_bound=1)
 _REGIMES = flags.DEFINE_list("regimes", ["fresh", "trained"], "Which of fresh and trained.")
 _PARTS = flags.DEFINE_bool("parts", True, "Profile the parts of the first size.")
 _REPEATS = flags.DEFINE_integer("repeats", 12, "Timed rounds.", lower_bound=3)
@@ -78,7 +78,7 @@ class Timing(NamedTuple):
 
 
 def timed(call: Callable[[], Any]) -> Timing:
-    """Seconds a call, several in flight."""
+    """Seconds per call, several in flight."""
     jax.block_until_ready(call())
     seconds = []
     for _ in range(_REPEATS.value + 1):
