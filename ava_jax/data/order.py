@@ -30,10 +30,10 @@ _FOR_EVER = sys.maxsize // 2
 
 
 def groups_held(per_visit: int, window: int) -> int:
-    """How many groups, those used last, a reader must hold to make what a visit shares once.
+    """How many groups, those used last, a reader must hold to make what a visit has in common once.
 
-    Between two samples of a visit come window x per_visit others, and one short of that many it would make each anew; one more tick
-    leaves room for readers side by side.
+    Between two samples of a visit come window x per_visit others, and one short of that many it would make each anew; one tick more
+    leaves room for several readers at a time.
     """
     return per_visit * (window + 1)
 
@@ -73,7 +73,7 @@ class VisitOrder(Sequence):
         process_count: int = 1,
         name: str = NAME,
     ) -> None:
-        """One process's part.
+        """The order of one process.
 
         Args:
           groups: as `core.sampling.Grouped`.

@@ -118,10 +118,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
             raise ValueError(f"config.train.steps_per_call must be at least 1; got {per_call(config)}.")
         for least, keys in _AT_LEAST.items():
             for key in keys:
-                if train[key] < least:
-                    raise ValueError(f"config.train.{key} must be at least {least}; got {train[key]}.")
+                if getattr(train, key) < least:
+                    raise ValueError(f"config.train.{key} must be at least {least}; got {getattr(train, key)}.")
         if train.spike_factor and not train.spike_factor > 1:
             raise ValueError(f"config.train.spike_factor must be over 1, or 0 for never; got {train.spike_factor}.")
+        if not train.best_score.removeprefix("-"):
+            raise ValueError("config.train.best_score must name a score of the task, as in 'psnr'; got ''.")
 
 
 def _validate_length(train: ml_collections.ConfigDict) -> None:
