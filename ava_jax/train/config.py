@@ -12,6 +12,8 @@ import ml_collections
 # What may differ between a run and its resumption: how long, how often, where from; not what is learned.
 RESUMABLE = (
     "train.steps",
+    "train.epochs",
+    "train.steps_per_call",
     "train.log_every",
     "train.picture_every",
     "train.checkpoint_every",
@@ -26,9 +28,28 @@ RESUMABLE = (
     "data.root",
     "data.topology",
     "data.read_threads",
+    "data.on_device",
     "data.max_unreadable",
     "eval.",
 )
+
+# Keys of the loop that a config of an older version lacks, with what that version did.
+_ADDED = {
+    "train.epochs": 0,
+    "train.steps_per_call": 1,
+    "train.split": "train",
+    "train.trainable": (),
+    "train.init_from": "",
+    "train.init_filter": (),
+    "train.spike_window": 100,
+    "data.on_device": False,
+}
+
+
+def migrate(config: ml_collections.ConfigDict) -> None:
+    """Gives a config of an older version the keys that the loop has had since, in place. What its task has had since: `Task.migrate`."""
+    flat = flatten(config)
+    override(config, {name: value for name, value in _ADDED.items() if name not in flat and name.partition(".")[0] in config})
 
 
 def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:

@@ -14,19 +14,20 @@ from flax import nnx
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import HasCaptions, Task, load_task
+from ava_jax.tasks.base import TRAIN, Task, load_task
 from ava_jax.train import config as configs
 from ava_jax.train import processes
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
-from ava_jax.train.checkpoint import Checkpoints
-from ava_jax.train.packing import Packed
+from ava_jax.train.checkpoint import Checkpoints, restore_model
+from ava_jax.train.initialization import start_from
+from ava_jax.train.optimization import Parameters
 from ava_jax.train.state import Split, TrainState
 from ava_jax.train.validation import Validation
 
 _PICTURE_SAMPLES = 4
 _AT_LEAST = {
-    1: ("steps", "batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_steps"),
+    1: ("steps", "batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_window", "spike_steps"),
     0: ("keep_best", "validate_every", "validate_samples", "max_recoveries"),
 }
 
@@ -58,12 +59,13 @@ class Start:
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
-    """Checks what the loop itself reads of a config.
+    """Checks what the loop itself reads of a config, after giving it the keys that it lacks as it is of an older version.
 
     Raises:
       ValueError: a key is missing or its value makes no sense.
     """
     with configs.naming_missing_keys("the config"):
+        configs.migrate(config)
         train = config.train
         for least, keys in _AT_LEAST.items():
             for key in keys:
@@ -101,17 +103,22 @@ def build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | N
 
 
 def _build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | None) -> tuple[Run, Start]:
-    task = load_task(config)
+    task = load_task(config, restore=restore_model)
     assets = task.prepare() if latest is None else saved.assets(latest)
-    source, sampling = task.source("train", assets), task.sampling("train")
+    # Another split is learned from as this one is: in a new order every epoch, without end.
+    source, sampling = task.source(config.train.split, assets), task.sampling(TRAIN)
     share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     iterator = pipeline.iterator(source, sampling, seed=config.seed, threads=config.data.read_threads, **share)
     mesh = steps.device_mesh(sampling.batch_size)
     everywhere, split = steps.replicated(mesh), steps.sharded(mesh)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
+    if latest is None and config.train.init_from:
+        parts, taken = start_from(parts, config.train.init_from, config.train.init_filter)
+        print(taken, flush=True)
     constants = steps.put(parts.constants, everywhere)
     optimizer = task.optimizer(config.train.steps, max(1, len(source) // sampling.batch_size))
-    state = steps.put(states.initial_state(parts, optimizer, config.seed), everywhere)
+    how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window}
+    state = steps.put(states.initial_state(parts, optimizer, config.seed, **how), everywhere)
     recoveries: list[dict[str, Any]] = []
     if latest is not None:
         state, position = saved.restore_training(latest, state)
@@ -147,14 +154,14 @@ def _picture_taker(config, task, assets, graphdef, constants, source, sampling, 
     one_pass = dataclasses.replace(sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)
 
     @jax.jit
-    def draw(params: Packed, running: nnx.State, constants: nnx.State, batch: Batch):
+    def draw(params: Parameters, running: nnx.State, constants: nnx.State, batch: Batch):
         return task.pictures(states.merge(Split(graphdef, params.tree(), running, constants)), batch)
 
     def take(state: TrainState) -> dict[str, jax.Array]:
         # Read anew each time: rare, and cheaper than keeping a batch on the device.
         batch = next(pipeline.iterator(source, one_pass, seed=config.seed, threads=0))
         drawn = draw(state.params, state.running, constants, steps.put(batch, sharding))
-        return task.draw_pictures(drawn, batch, assets) if isinstance(task, HasCaptions) else drawn
+        return task.draw_pictures(drawn, batch, assets)
 
     return take
 
@@ -162,22 +169,35 @@ def _picture_taker(config, task, assets, graphdef, constants, source, sampling, 
 def summary(run: Run, start: Start) -> str:
     """Model, data and plan, a line each."""
     config, source, batch = run.config, run.source, run.sampling.batch_size
-    devices, first = jax.devices(), int(start.state.step)
+    first = int(start.state.step)
     names = ", ".join(f"{len(values)} {name}" for name, values in run.assets.names.items())
-    params = jax.eval_shape(lambda packed: packed.tree(), start.state.params)
+    params = jax.eval_shape(Parameters.tree, start.state.params)
     largest = sorted(((states.count(part), name) for name, part in params.items()), reverse=True)
     parts = ", ".join(f"{name} {count:,}" for count, name in largest)
     epochs = config.train.steps * batch / len(source)
     lines = {
         "task": config.task,
-        "model": f"{states.count(start.state.params):,} parameters ({parts})",
+        "model": f"{states.count(start.state.params):,} parameters ({parts})" + _frozen(start.state.params),
         "data": f"{len(source):,} samples ({names})",
         "steps": f"{config.train.steps:,} of {batch} samples ({epochs:.1f} epochs)"
         + (f", resuming after {first:,}" if start.resumed else ""),
         "plan": _plan(run, start.state),
-        "devices": f"{len(devices)} x {devices[0].device_kind}" + (f", of {jax.process_count()} processes" if processes.several() else ""),
+        "devices": _devices(start.state, batch),
     }
     return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
+
+
+def _frozen(params: Parameters) -> str:
+    count = states.count(params.frozen)
+    return f", of which {count:,} do not learn" if count else ""
+
+
+def _devices(state: TrainState, batch: int) -> str:
+    devices, used = jax.devices(), len(state.step.sharding.device_set)
+    processes_ = f", of {jax.process_count()} processes" if processes.several() else ""
+    if used == len(devices):
+        return f"{used} x {devices[0].device_kind}{processes_}"
+    return f"{used} of {len(devices)} x {devices[0].device_kind}: as many as divide a batch of {batch}; the others stay idle"
 
 
 def _plan(run: Run, state: TrainState) -> str:

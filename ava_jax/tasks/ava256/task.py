@@ -1,13 +1,12 @@
 """The ava256 task: what the loop sees of the universal avatar codec. Each method is a line; the work is in its siblings."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
-import optax
 from flax import nnx
 
 from ava_jax.core.sampling import Sampling
@@ -15,13 +14,15 @@ from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals, source
 from ava_jax.tasks.ava256.evaluation import baseline, pictures, scores
-from ava_jax.tasks.ava256.model.codec import AvatarCodec
+from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
-from ava_jax.tasks.base import LossTerm
+from ava_jax.tasks.base import LossTerm, Optimizer
 
 
 class Ava256:
     """Implements `tasks.base.Task`. The batch is described in `source`, the assets in CONVENTIONS and `source.prepare`."""
+
+    loss_terms = LOSS_TERMS
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
@@ -45,10 +46,10 @@ class Ava256:
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> AvatarCodec:
         return AvatarCodec(self.config.model, assets, rngs=rngs)
 
-    def loss(self, model: AvatarCodec, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, LossTerm]:
-        return model.training_loss_terms(batch, step=step, key=key)
+    def loss(self, model: AvatarCodec, batch: Batch, *, step: jax.Array, key: jax.Array, terms: Collection[str]) -> dict[str, LossTerm]:
+        return model.training_loss_terms(batch, step=step, key=key, terms=terms)
 
-    def optimizer(self, steps: int, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+    def optimizer(self, steps: int, steps_per_epoch: int) -> Optimizer:
         return optimizer(self.config.optimizer)
 
     def evaluate(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:

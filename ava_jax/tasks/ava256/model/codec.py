@@ -1,6 +1,6 @@
 """The universal avatar codec. Source: Codec Avatar Studio, NeurIPS 2024, section 4."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ from jax import lax
 
 from ava_jax.core.types import Array, Assets, Batch, Cameras, Primitives
 from ava_jax.core.variables import Constant
-from ava_jax.losses import terms
+from ava_jax.losses import terms as losses
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
 from ava_jax.ops import camera_rays, raymarch
 from ava_jax.tasks.ava256.model import appearance
@@ -20,6 +20,8 @@ from ava_jax.tasks.ava256.model.decoders import ColourDecoder, GeometryDecoder
 from ava_jax.tasks.ava256.model.encoders import ExpressionEncoder, IdentityCode, IdentityEncoder
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
 from ava_jax.tasks.ava256.model.uv import ChartLookup, UvMap, interpolate
+
+LOSS_TERMS = ("image", "vertices", "kl", "volume")
 
 
 class Decoded(NamedTuple):
@@ -177,8 +179,10 @@ class AvatarCodec(nnx.Module):
             behind = self.rig(camera, identity, *rgba.shape[1:3], wanted=rgba[..., 3] < 1.0)
         return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), behind)
 
-    def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
-        """Loss terms, unreduced, by the names of `config.loss_weights`.
+    def training_loss_terms(
+        self, batch: Batch, *, step: jax.Array, key: jax.Array, terms: Collection[str] = LOSS_TERMS
+    ) -> dict[str, tuple[Array, None]]:
+        """Loss terms, unreduced, by the names of `config.loss_weights`: those asked for. Without "image" nothing is drawn.
 
         Moves the running scale while `step < warmup_steps`.
 
@@ -195,24 +199,24 @@ class AvatarCodec(nnx.Module):
             guide_vertices=batch["vertices"],
             warmup=step < self.warmup_steps,
         )
-        height, width = batch["image"].shape[1:3]
-        rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
-        return {
-            "image": (self._image_error(rgba, batch, key), None),
-            "vertices": (terms.absolute_error(decoded.vertices, batch["vertices"]), None),
-            "kl": (terms.kl_to_standard_normal(mean, logstd), None),
-            "volume": (terms.primitive_volume(decoded.primitives), None),
+        found = {
+            "image": lambda: self._image_error(decoded.primitives, batch, key),
+            "vertices": lambda: losses.absolute_error(decoded.vertices, batch["vertices"]),
+            "kl": lambda: losses.kl_to_standard_normal(mean, logstd),
+            "volume": lambda: losses.primitive_volume(decoded.primitives),
         }
+        return {name: (found[name](), None) for name in terms}
 
-    def _image_error(self, rgba: jax.Array, batch: Batch, key: jax.Array) -> jax.Array:
+    def _image_error(self, primitives: Primitives, batch: Batch, key: jax.Array) -> jax.Array:
         """Absolute error of the finished pictures [B, H, W, 3]."""
+        rgba = self.render(primitives, cameras_of(batch), *batch["image"].shape[1:3])
         if self.background is None or self.background_share == 1:
-            return terms.absolute_error(self.finish(rgba, batch["camera"], batch["identity"]), batch["image"])
+            return losses.absolute_error(self.finish(rgba, batch["camera"], batch["identity"]), batch["image"])
         # The background learns from far fewer pixels than show it. Where nothing stands before it, nothing else does but offsets.
         alpha, who = rgba[..., 3], (batch["camera"], batch["identity"])
         weights = appearance.pixel_weights(alpha <= 0, self.background_share, jax.random.fold_in(key, 1))
         behind = self.rig(*who, *alpha.shape[1:], wanted=(weights.loss > 0) & (alpha < 1.0), taught=weights.taught)
-        return weights.loss[..., None] * terms.absolute_error(self.finish(rgba, *who, behind=behind), batch["image"])
+        return weights.loss[..., None] * losses.absolute_error(self.finish(rgba, *who, behind=behind), batch["image"])
 
     def reconstruct(self, batch: Batch) -> jax.Array:
         """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255."""
