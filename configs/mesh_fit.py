@@ -36,10 +36,10 @@ def _sbs() -> ConfigDict:
     data.root = ""  # folder of NAME_sbs, NAME_target, NAME_joints, each with obj/*.obj, paired by sorted name
     data.sequences = ()  # only these NAMEs; () = all
     data.max_frames = 0  # of each sequence, the first ones; 0 = all
-    data.cache = ""  # folder of what was read from OBJs; "" = the user's cache folder
+    data.cache = ""  # folder of what was read from OBJs; "" = .ava_jax_cache in the root
     data.shuffle = False  # published: meshes in order
     data.on_device = True  # 798 meshes of 32,731 vertices with three frames each take 1.3 GB; a step then waits for no copy
-    data.read_threads = 8
+    data.read_threads = 2  # a mesh is a copy out of a mapped file
     data.held_out = ConfigDict()
     data.held_out.last_frames = 2  # published: 00799 and 00800
     data.held_out.sequences = ()  # whole motions that are never trained on
@@ -78,12 +78,13 @@ def _sbs() -> ConfigDict:
 
 def _training() -> ConfigDict:
     train = ConfigDict()
+    train.split = "train"
     train.epochs = 2  # published; its best model had 20
     train.steps = 0  # instead of epochs
     train.batch_size = 1  # meshes; each is a batch of its vertices
-    train.steps_per_call = 8  # in one dispatch: a step of 1 ms is shorter than what the host does for it
-    train.init_from = ""  # a run whose weights this one starts with
-    train.init_filter = ""  # regular expression of the parameters that are taken from it; "" = all
+    train.steps_per_call = 10  # in one dispatch: a step of 1 ms is shorter than what the host does for it
+    train.init_from = ""  # a run whose weights this one starts with: RUN, RUN:STEP or RUN:best
+    train.init_filter = ()  # regular expressions of the parameters that are taken from it; () = all
     train.trainable = ()  # regular expressions of the parameters that learn; () = all
     train.log_every = 50
     train.picture_every = 1_000
@@ -103,7 +104,6 @@ def _training() -> ConfigDict:
 def _shrink_to_tiny(config: ConfigDict) -> None:
     """For meshes of about 2,000 vertices: minutes on two cores."""
     config.data.shuffle = True  # in order, a large learning rate follows the motion instead of learning it
-    config.data.read_threads = 2
     config.model.hidden = 64
     config.model.latent = 16
     config.model.experts = 4
