@@ -49,9 +49,15 @@ class Case:
             yield key, gradient[:, ::8, ::8] if key == "decoder.w1" else gradient
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
-def case(request, test_data) -> Case:
-    return Case(Golden(test_data / "golden"), request.param)
+@pytest.fixture(scope="module")
+def cases(test_data) -> dict[str, Case]:
+    golden = Golden(test_data / "golden")
+    return {variant: Case(golden, variant) for variant in VARIANTS}
+
+
+@pytest.fixture(params=("sbs", "joints"))  # the third variant's network is that of the first
+def case(request, cases) -> Case:
+    return cases[request.param]
 
 
 def assert_close(found, expected, name):
@@ -60,29 +66,30 @@ def assert_close(found, expected, name):
     assert found.shape == expected.shape and error < BOUND, f"{name}: {error:.1e} of the largest value"
 
 
-def test_as_many_parameters_as_published(case):
-    count = sum(variable.size for variable in case.parameters.values())
-    assert count == case.golden.described[case.variant]["parameters"]
-    assert count == (751_960 if case.variant == "joints" else 608_536)
+def test_as_many_parameters_as_published(cases):
+    counts = {variant: sum(variable.size for variable in case.parameters.values()) for variant, case in cases.items()}
+    assert counts == {"sbs": 608_536, "joints": 751_960, "laplacian": 608_536}
+    assert counts == {variant: case.golden.described[variant]["parameters"] for variant, case in cases.items()}
 
 
 def test_outputs(case):
-    if case.variant == "laplacian":
-        pytest.skip("its network is that of sbs")
-    model = case.model
-    given = coordinates_of(rows_of_frames(case.source), case.joints)
-    encoding = model.encoder.encoding(model.arithmetic, given)
-    assert_close(encoding.mean[:64], case.expected("mu"), "mu")
-    assert_close(encoding.logvar[:64], case.expected("logvar"), "logvar")
-    code = model.encoder.code(model.arithmetic, given)
-    assert_close(code, encoding.mean + encoding.logvar, "code")
-    assert_close(model.decoder.gate(model.arithmetic, given, code)[:64], case.expected("gate"), "gate")
-    assert_close(model(case.source, case.joints)[0], case.expected("prediction"), "prediction")
+    @jax.jit
+    def parts(model):
+        given = coordinates_of(rows_of_frames(case.source), case.joints)
+        encoding, code = model.encoder.encoding(model.arithmetic, given), model.encoder.code(model.arithmetic, given)
+        return *encoding, code, model.decoder.gate(model.arithmetic, given, code), model(case.source, case.joints)
+
+    mean, logvar, code, gate, prediction = parts(case.model)
+    assert_close(mean[:64], case.expected("mu"), "mu")
+    assert_close(logvar[:64], case.expected("logvar"), "logvar")
+    assert_close(code, mean + logvar, "code")
+    assert_close(gate[:64], case.expected("gate"), "gate")
+    assert_close(prediction[0], case.expected("prediction"), "prediction")
+    target = 0.5 * case.golden.random("target", (64, 3))
+    assert_close(jnp.mean(jnp.square(prediction[0] - target)), case.expected("l2"), "l2")
 
 
 def test_gradients(case):
-    if case.variant == "laplacian":
-        pytest.skip("its network is that of sbs")
     cotangent = case.golden.random("cotangent", (64, 3))
     gradients = dict(case.gradients(lambda found, _: jnp.sum(found * cotangent)))
     named = [name.partition(":")[2] for name in case.golden.arrays if name.startswith(f"{case.variant}.grad:")]
@@ -91,17 +98,18 @@ def test_gradients(case):
         assert_close(gradients[key], case.expected(f"grad:{key}"), key)
 
 
-def test_losses(case):
+def test_the_laplacian_and_the_gradients_of_both_losses(cases):
+    case = cases["laplacian"]
     target = 0.5 * case.golden.random("target", (64, 3))
-    found = case.model(case.source, case.joints)
-    assert_close(jnp.mean(jnp.square(found[0] - target)), case.expected("l2"), "l2")
-    if case.variant == "laplacian":
-        assert_close(laplacian.roughness(case.model.neighbours, found)[0], case.expected("laplacian"), "laplacian")
-        gradients = case.gradients(
-            lambda found, neighbours: jnp.mean(jnp.square(found - target)) + laplacian.roughness(neighbours, found[None])[0]
-        )
-        expected = {n.partition(":")[2]: array for n, array in case.golden.arrays.items() if n.startswith("laplacian.gradloss:")}
-        assert len(expected) == 2
-        for key, gradient in gradients:
-            if key in expected:
-                assert_close(gradient, expected[key], key)
+
+    def losses(found, neighbours):
+        return jnp.mean(jnp.square(found - target)), laplacian.roughness(neighbours, found[None])[0]
+
+    l2, length = jax.jit(lambda model: losses(model(case.source)[0], model.neighbours))(case.model)
+    assert_close(l2, case.expected("l2"), "l2")
+    assert_close(length, case.expected("laplacian"), "laplacian")
+    gradients = dict(case.gradients(lambda found, neighbours: sum(losses(found, neighbours))))
+    named = [name.partition(":")[2] for name in case.golden.arrays if name.startswith("laplacian.gradloss:")]
+    assert len(named) == 2
+    for key in named:
+        assert_close(gradients[key], case.expected(f"gradloss:{key}"), key)

@@ -1,5 +1,7 @@
 """The network by hand on tiny cases: rows, gate, blending, offsets, precisions, batches that are not full."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,11 @@ from ava_jax.tasks.mesh_fit.rows import rows_of_frames, rows_of_neighbours
 
 FLOAT32, BFLOAT16 = Arithmetic.of("float32"), Arithmetic.of("bfloat16")
 SIZES = {"hidden": 16, "latent": 4, "experts": 3}
+
+
+@functools.partial(jax.jit, static_argnames="arithmetic")  # else each operation is compiled by itself
+def predict(model, source, joints=None, arithmetic=None):
+    return model(source, joints, arithmetic=arithmetic)
 
 
 def fresh(**changes) -> MeshFitter:
@@ -45,14 +52,16 @@ def test_a_row_of_neighbours_ends_with_the_vertex_that_it_stands_for():
 def test_conditioned_on_vertices_the_first_ones_are_the_sources():
     model = fresh(condition_on="vertex")
     (source,) = randoms(0, (2, 1, 7, 3))
-    assert model.fit(source).shape == (2, 5, 3)
-    found = model(source)
+    fitted = jax.jit(lambda model, source: model.fit(source))(model, source)
+    assert fitted.shape == (2, 5, 3)
+    found = predict(model, source)
     np.testing.assert_array_equal(found[:, :2], source[:, 0, :2])
-    np.testing.assert_array_equal(found[:, 2:], model.fit(source))
+    np.testing.assert_array_equal(found[:, 2:], fitted)
     # Row 0 stands for vertex 2: it depends on vertices 0 to 2 and on none after.
     moved = source.at[:, :, 3:].add(1.0)
-    np.testing.assert_allclose(model(moved)[:, 2], found[:, 2], atol=1e-6)
-    assert np.abs(model(moved)[:, 3] - found[:, 3]).max() > 1e-6
+    other = predict(model, moved)
+    np.testing.assert_allclose(other[:, 2], found[:, 2], atol=1e-6)
+    assert np.abs(other[:, 3] - found[:, 3]).max() > 1e-6
 
 
 def mixed_weights(model, rows, joints=None):
@@ -97,7 +106,7 @@ def test_experts_blended_are_weights_mixed(joints):
     source, skeleton = randoms(2, (1, 3, 5, 3), (1, 2, 3))
     skeleton = skeleton if joints else None
     expected = mixed_weights(model, rows_of_frames(source)[0], skeleton)
-    np.testing.assert_allclose(model(source, skeleton)[0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(predict(model, source, skeleton)[0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_the_gate_by_hand():
@@ -107,7 +116,9 @@ def test_the_gate_by_hand():
         layer.weight[...] = jnp.zeros_like(layer.weight[...])
     model.decoder.gates[2].bias[...] = jnp.log(jnp.array([1.0, 3.0]))
     source, code = randoms(0, (1, 3, 4, 3), (128, 4))
-    gate = model.decoder.gate(FLOAT32, coordinates_of(rows_of_frames(source), None), code)
+    gate = jax.jit(lambda model, source, code: model.decoder.gate(FLOAT32, coordinates_of(rows_of_frames(source), None), code))(
+        model, source, code
+    )
     np.testing.assert_allclose(gate, np.tile([0.25, 0.75], (128, 1)), rtol=1e-6)
 
 
@@ -141,8 +152,12 @@ def test_layers_and_their_gradients_are_those_of_the_plain_equation(parts, arith
     (cotangent,) = randoms(9, (10, 5))
     moving = (gate, code, before, weight, weight_fixed)
 
-    def graded(function, *moving):
-        return jnp.sum(function(*moving) * cotangent)
+    def values_and_gradients(function, *moving):
+        def transposed(*moving):
+            value, transpose = jax.vjp(function, *moving)
+            return value, transpose(cotangent)
+
+        return jax.jit(transposed)(*moving)
 
     def compare(found, expected):
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -152,15 +167,13 @@ def test_layers_and_their_gradients_are_those_of_the_plain_equation(parts, arith
         lambda gate, code, before, weight, weight_fixed: blended(arithmetic, gate, code, before, fixed, weight, weight_fixed),
         lambda gate, code, before, weight, weight_fixed: plain(gate, code, before, fixed, weight, weight_fixed),
     )
-    for function in (lambda f: f(*moving), lambda f: jax.grad(graded, argnums=range(1, 6), allow_int=True)(f, *moving)):
-        compare(function(ours), function(theirs))
+    compare(*(values_and_gradients(f, *moving) for f in (ours, theirs)))
     one = (code, before, weight[0], weight_fixed[0])
     ours, theirs = (
         lambda code, before, weight, weight_fixed: affine(arithmetic, jnp.float32, code, before, fixed, weight, weight_fixed),
         lambda code, before, weight, weight_fixed: plain(jnp.ones((10, 1)), code, before, fixed, weight[None], weight_fixed[None]),
     )
-    for function in (lambda f: f(*one), lambda f: jax.grad(graded, argnums=range(1, 5))(f, *one)):
-        compare(function(ours), function(theirs))
+    compare(*(values_and_gradients(f, *one) for f in (ours, theirs)))
 
 
 def test_no_gradient_flows_to_what_a_layer_is_given():
@@ -190,7 +203,7 @@ def test_rounding_is_not_compiled_away(compiled):
 def test_bfloat16_predicts_about_what_float32_does():
     model = enlarged(fresh())
     (source,) = randoms(3, (1, 3, 50, 3))
-    exact, short = (model(source, arithmetic=a) for a in (FLOAT32, BFLOAT16))
+    exact, short = (predict(model, source, arithmetic=a) for a in (FLOAT32, BFLOAT16))
     assert 0 < np.abs(exact - short).max() < 0.03 * np.abs(exact).max()
 
 
@@ -198,18 +211,18 @@ def test_bfloat16_predicts_about_what_float32_does():
 def test_meshes_of_any_size_and_batches_of_any_size_alike(vertices):
     model = fresh(joints=2)
     source, joints = randoms(4, (3, 3, vertices, 3), (3, 2, 3))
-    whole = model(source, joints)
+    whole = predict(model, source, joints)
     assert whole.shape == (3, vertices, 3)
     for i in range(3):
-        np.testing.assert_allclose(model(source[i : i + 1], joints[i : i + 1])[0], whole[i], atol=1e-6)
+        np.testing.assert_allclose(predict(model, source[i : i + 1], joints[i : i + 1])[0], whole[i], atol=1e-6)
 
 
 def test_offsets_are_from_the_newest_frame():
     position, offset = fresh(), fresh(output="offset")
     (source,) = randoms(5, (1, 3, 6, 3))
-    np.testing.assert_allclose(offset(source), position(source) + source[:, -1], atol=1e-6)
+    np.testing.assert_allclose(predict(offset, source), predict(position, source) + source[:, -1], atol=1e-6)
     neighbours = fresh(output="offset", condition_on="vertex"), fresh(condition_on="vertex")
-    found, plain_ = (model(source[:, :1]) for model in neighbours)
+    found, plain_ = (predict(model, source[:, :1]) for model in neighbours)
     np.testing.assert_allclose(found[:, 2:], plain_[:, 2:] + source[:, 0, 2:], atol=1e-6)
 
 
