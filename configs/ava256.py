@@ -5,7 +5,7 @@
   ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN     # 1,024 primitives, minutes on a laptop
 
 Recipe of `full`: Codec Avatar Studio (NeurIPS 2024), section 4 and its released training code's defaults. `quick` on four people, 863
-images, H200: after 1,000 steps 33.0 to 33.7 dB on unseen frames and 30.6 to 30.9 dB on the faces of unseen cameras (docs/performance.md).
+images, H200: after 1,000 steps 33.0 to 33.7 dB on unseen frames and 30.6 to 30.9 dB on the faces of unseen cameras (docs/design/training_step.md).
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,7 @@
 """How fast samples come from captures, beside what decoding alone costs.
 
   taskset -c 0 python scripts/bench_loader.py --captures=CAPTURES --threads=1
-  python scripts/bench_loader.py --captures=CAPTURES --threads=1,2,4,8,16 --views=1,2,4,8 --out=loader.json --chart=docs/charts/loader.json
+  python scripts/bench_loader.py --captures=CAPTURES --threads=1,2,4,8,16 --views=1,2,4,8 --out=loader.json --chart=docs/log/data/loader.json
 
 Every sample is read as if for the first time: nothing is kept but what the views of one visit share, and neutral faces. The *floor* of
 a sample is the CPU time of decoding and resizing its image, plus its share of decoding a texture; `ratio` is the time a sample takes

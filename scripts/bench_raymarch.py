@@ -1,7 +1,7 @@
 """Times `ops.raymarch` on the head of the golden vectors, on the platform at hand.
 
   python scripts/bench_raymarch.py --golden=DIR [--views=1] [--downsample=2]
-  python scripts/bench_raymarch.py --golden=DIR --table      the scenes of docs/raymarch.md
+  python scripts/bench_raymarch.py --golden=DIR --table      the scenes of docs/design/raymarch_gpu.md
   python scripts/bench_raymarch.py --golden=DIR --growth     cost by pixels, primitives, side and depth
   python scripts/bench_raymarch.py --golden=DIR --cores=1,2  cost by CPU cores
   python scripts/bench_raymarch.py --golden=DIR --template=bfloat16   with any of these
@@ -41,7 +41,7 @@ _GOLDEN = flags.DEFINE_string("golden", None, "Folder of golden vectors.", requi
 _ASSETS = flags.DEFINE_string("assets", None, "Folder of 021924_avgtex.png; by default the one beside --golden.")
 _VIEWS = flags.DEFINE_integer("views", 1, "Frames of one view each, 1 to 4.", lower_bound=1, upper_bound=4)
 _DOWNSAMPLE = flags.DEFINE_float("downsample", 2.0, "Divides 1024 x 667.", lower_bound=0.25)
-_TABLE = flags.DEFINE_bool("table", False, "Times the scenes of docs/raymarch.md.")
+_TABLE = flags.DEFINE_bool("table", False, "Times the scenes of docs/design/raymarch_gpu.md.")
 _GROWTH = flags.DEFINE_bool("growth", False, "Times scenes that differ in one size at a time.")
 _CORES = flags.DEFINE_list("cores", [], "Times the head on each of these numbers of CPU cores.")
 _JSON = flags.DEFINE_string("json", None, "File for the results.")

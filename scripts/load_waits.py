@@ -6,7 +6,7 @@
 Loads that belong together should be on their way together. nvcc's assembler gives a load one of six counters, which it raises until the load is
 back, and may make an instruction wait until a counter is zero: for what it needs, but also for an older load that no path leads to. Where that
 falls between loads of one group on the same counter, the first are waited for before the others start. In the raymarcher's loop over samples it
-cost a fifth of the time (docs/raymarch.md). Prints a line for each such load, and exits 1 if there is one. FILEs are kernels' sources, such as
+cost a fifth of the time (docs/design/raymarch_gpu.md). Prints a line for each such load, and exits 1 if there is one. FILEs are kernels' sources, such as
 list.cu; all where none is named. Needs nvcc, no GPU.
 
 The counters stand in bits 105 to 125 of an instruction of 128 (sm_70 and later; not documented by NVIDIA): which one it raises when its result is

@@ -1,7 +1,7 @@
 """Charts the training step's time by version, from what `bench_step.py --out` wrote: a JSON for chart.py.
 
-  python scripts/step_chart.py docs/step/*.json --out=docs/charts/step.json
-  python scripts/chart.py docs/charts/step.json --out=docs/images
+  python scripts/step_chart.py docs/log/data/step_*.json --out=docs/log/data/step.json
+  python scripts/chart.py docs/log/data/step.json --out=docs/images
 
 Versions stand in the order of their commits, so the sources' history is needed. Batches of 4 alone.
 """
@@ -14,7 +14,7 @@ import sys
 
 from absl import app, flags
 
-_OUT = flags.DEFINE_string("out", "docs/charts/step.json", "JSON to write.")
+_OUT = flags.DEFINE_string("out", "docs/log/data/step.json", "JSON to write.")
 
 _AIMS = {(512, 333): 15, (1024, 667): 32}  # ms
 
@@ -59,7 +59,7 @@ def _series(name: str, points: list[tuple[int, float]]) -> dict:
 
 def main(arguments: list[str]) -> None:
     if len(arguments) < 2:
-        sys.exit("step_chart.py: name one JSON file or more, as in docs/step/*.json")
+        sys.exit("step_chart.py: name one JSON file or more, as in docs/log/data/step_*.json")
     try:
         files = [json.loads(pathlib.Path(name).read_text()) for name in arguments[1:]]
     except (OSError, ValueError) as error:

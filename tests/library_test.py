@@ -48,7 +48,7 @@ def test_the_readme_runs(small_run, tmp_path, monkeypatch):
 
 def test_the_page_runs(small_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run_blocks("docs/library.md", small_run, least=8)
+    names = run_blocks("docs/guide/python.md", small_run, least=8)
     picture = np.asarray(Image.open("avatar.png"))
     assert picture.shape == (256, 192, 4) and picture[..., 3].max() > 0 and picture[0, 0, 3] == 0, "something, on nothing"
     assert names["driven"].vertices.shape == (1, *names["vertices"].shape[1:])

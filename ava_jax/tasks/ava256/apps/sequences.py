@@ -10,8 +10,8 @@ from ava_jax.core.types import Batch, Cameras
 from ava_jax.tasks.ava256.apps import driving
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.apps.selection import RenderSelection
-from ava_jax.tasks.ava256.evaluation import pictures
 from ava_jax.tasks.ava256.model.codec import cameras_of
+from ava_jax.viz import sheet
 
 PATHS = ("swing", "circle", "still")
 
@@ -30,8 +30,8 @@ def beside_truth(compile_model: driving.Compile, shot: RenderSelection) -> Itera
     for sample in shot.samples:
         batch = _batch_of_one(sample)
         row = [sample["image"], *(_to_picture(drive(code, identity, batch, behind)) for code, identity, behind in known)]
-        strip = pictures.Strip(f"{shot.driver}, frame {sample['frame']}, camera {shot.camera}", tuple(zip(captions, row, strict=False)))
-        yield np.asarray(pictures.compose([strip], columns=1, height=max(pictures.PANEL_HEIGHT, len(sample["image"]))))
+        strip = sheet.Strip(f"{shot.driver}, frame {sample['frame']}, camera {shot.camera}", tuple(zip(captions, row, strict=False)))
+        yield np.asarray(sheet.compose([strip], columns=1, height=max(sheet.PANEL_HEIGHT, len(sample["image"]))))
 
 
 def camera_path(name: str, count: int, degrees: float) -> np.ndarray:
