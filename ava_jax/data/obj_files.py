@@ -73,15 +73,40 @@ def with_vertices(data: bytes, vertices: np.ndarray, *, decimals: int = 6) -> by
     Raises:
       ValueError: the file has another number of vertices.
     """
+    block = _vertex_block(data)
+    if block is not None and len(vertices) == data.count(b"\n", *block):
+        _require_count(vertices, len(vertices))
+        text = _vertex_lines(vertices, decimals).encode()
+        if data[block[1] - 2 : block[1]] == b"\r\n":
+            text = text.replace(b"\n", b"\r\n")
+        return data[: block[0]] + text + data[block[1] :]
     lines = _VERTEX_LINE.findall(data)
-    if np.shape(vertices) != (len(lines), 3):
-        raise ValueError(f"with_vertices: vertices must be [{len(lines)}, 3] as in the file; got {list(np.shape(vertices))}.")
+    _require_count(vertices, len(lines))
     between = _VERTEX_LINE.split(data)
     moved = _vertex_lines(vertices, decimals).encode().splitlines()
     for i, line in enumerate(lines):
         if extra := line.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").split()[4:]:
             moved[i] = b" ".join((moved[i], *extra))
     return b"".join(part for pair in zip(between, [*moved, b""], strict=True) for part in pair)
+
+
+def _require_count(vertices: np.ndarray, count: int) -> None:
+    if np.shape(vertices) != (count, 3):
+        raise ValueError(f"with_vertices: vertices must be [{count}, 3] as in the file; got {list(np.shape(vertices))}.")
+
+
+def _vertex_block(data: bytes) -> tuple[int, int] | None:
+    """Where lines `v x y z` begin and end that are all vertices of the file, without gap; None where they are not so."""
+    if b"\\" in data or not (first := _VERTEX_LINE.search(data)):
+        return None
+    start, last = first.start(), data.rfind(b"\nv ")
+    end = data.find(b"\n", last + 1) + 1
+    if last < start or not end or _VERTEX_LINE.search(data, end):
+        return None
+    shapes = data[start:end].translate(None, _DIGITS + b".-+eE")
+    line = shapes[: shapes.index(b"\n") + 1]
+    regular = line in (b"v   \n", b"v   \r\n") and shapes == line * shapes.count(b"\n")
+    return (start, end) if regular else None
 
 
 def write(path: pathlib.Path, vertices: np.ndarray, faces: np.ndarray | None = None, *, decimals: int = 6) -> None:

@@ -178,3 +178,16 @@ def test_vertices_move_and_all_else_stays():
     assert moved == expected
     with pytest.raises(ValueError, match=r"vertices must be \[3, 3\] as in the file; got \[2, 3\]"):
         obj_files.with_vertices(data, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("head", ["# head\n", "", "vt 0 0\n"])
+def test_a_block_of_vertices_is_moved_at_once(head, end):
+    """As the way for all files moves it, which is told apart by a backslash."""
+    text = (head + SQUARE + TRIANGLES).replace("\n", end)
+    moved = obj_files.with_vertices(text.encode(), np.arange(12).reshape(4, 3))
+    assert moved + b"#\\" == obj_files.with_vertices(text.encode() + b"#\\", np.arange(12).reshape(4, 3))
+    assert moved.decode().startswith((head + "v 0.000000 1.000000 2.000000\n").replace("\n", end))
+    assert moved.decode().endswith(TRIANGLES.replace("\n", end))
+    with pytest.raises(ValueError, match=r"vertices must be \[4, 3\] as in the file; got \[3, 3\]"):
+        obj_files.with_vertices(text.encode(), np.zeros((3, 3)))
