@@ -9,7 +9,7 @@ A sample is one frame (arrays without the batch axis), lengths in metres:
 """
 
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -40,7 +40,7 @@ def prepare(config: ConfigDict) -> Assets:
         raise ValueError(
             f"config.data.held_out.sequences: there is no {absent[0]!r} to hold out; {config.data.root} has {', '.join(names)}."
         )
-    if not any(_frames(config, TRAIN, sequence) for sequence in loaded):
+    if not any(frames_of(config, TRAIN, sequence) for sequence in loaded):
         raise ValueError(f"{config.data.root}: config.data.held_out leaves no frame of {', '.join(names)} to train on.")
     if not len(faces):
         raise ValueError(f"{config.data.root}: the meshes must have faces; those of {names[0]} have none.")
@@ -58,12 +58,11 @@ def source(config: ConfigDict, split: str, assets: Assets) -> "MeshSource":
     loaded, faces = load(config, targets=split != PREDICT)
     if not np.array_equal(faces, assets.arrays["faces"]):
         raise ValueError(f"{config.data.root}: must hold meshes of the topology that was trained on; their faces differ.")
-    chosen = [(sequence, frame) for sequence in loaded for frame in _frames(config, split, sequence)]
+    chosen = [(sequence, frame) for sequence in loaded for frame in frames_of(config, split, sequence)]
     most = config.eval.max_samples if split in (UNSEEN_FRAMES, UNSEEN_SEQUENCES) else 0
     if 0 < most < len(chosen):
         chosen = [chosen[i * len(chosen) // most] for i in range(most)]
-    history = 1 if config.model.condition_on == VERTEX else config.model.condition_frames
-    return MeshSource(chosen, assets.names["sequences"], history)
+    return MeshSource(chosen, assets.names["sequences"], _history(config))
 
 
 def eval_splits(config: ConfigDict, assets: Assets) -> tuple[str, ...]:
@@ -108,7 +107,7 @@ def source_file(config: ConfigDict, sequence: str, frame: str) -> pathlib.Path:
     return lower if lower.is_file() else place / f"{frame}.OBJ"
 
 
-def _frames(config: ConfigDict, split: str, sequence: MeshSequence) -> range:
+def frames_of(config: ConfigDict, split: str, sequence: MeshSequence) -> range:
     """Frames of a sequence that belong to a split."""
     count = len(sequence.frames)
     if split == PREDICT:
@@ -118,6 +117,47 @@ def _frames(config: ConfigDict, split: str, sequence: MeshSequence) -> range:
         return range(count) if split == UNSEEN_SEQUENCES else range(0)
     end = max(count - held.last_frames, 0)
     return {TRAIN: range(end), UNSEEN_FRAMES: range(end, count)}.get(split, range(0))
+
+
+class Stretch(NamedTuple):
+    """Frames of one sequence in a row, the scored ones and two before them, for what is measured over time.
+
+    Attributes:
+      sequence: its name.
+      split: that the last frames are of.
+      scored: how many of the last frames are of that split.
+      samples: one per frame, in order.
+    """
+
+    sequence: str
+    split: str
+    scored: int
+    samples: "MeshSource"
+
+
+def stretches(config: ConfigDict, assets: Assets, *, most: int) -> list[Stretch]:
+    """Of every sequence that has frames held out: these, and the two frames before them where there are.
+
+    Args:
+      config: the task's.
+      assets: the task's.
+      most: scored frames of a sequence, the first ones.
+    """
+    loaded, _ = load(config, targets=True)
+    found = []
+    for split in eval_splits(config, assets):
+        for sequence in loaded:
+            frames = frames_of(config, split, sequence)[:most]
+            if frames:
+                chosen = [(sequence, frame) for frame in range(max(frames[0] - 2, 0), frames[-1] + 1)]
+                samples = MeshSource(chosen, assets.names["sequences"], _history(config))
+                found.append(Stretch(sequence.name, split, len(frames), samples))
+    return found
+
+
+def _history(config: ConfigDict) -> int:
+    """Meshes per sample."""
+    return 1 if config.model.condition_on == VERTEX else config.model.condition_frames
 
 
 class MeshSource:
@@ -137,9 +177,7 @@ class MeshSource:
         self._chosen, self._known, self._history = chosen, known, history
         self._names = [f"{sequence.name}/{sequence.frames[frame]}".encode() for sequence, frame in chosen]
         if long := [name for name in self._names if len(name) > NAME_BYTES]:
-            raise ValueError(
-                f"mesh_fit: names of a sequence and its frame must have {NAME_BYTES} bytes at most; got {long[0].decode()!r}."
-            )
+            raise ValueError(f"mesh_fit: names of a sequence and its frame must have {NAME_BYTES} bytes at most; got {long[0].decode()!r}.")
 
     def __len__(self) -> int:
         return len(self._chosen)
