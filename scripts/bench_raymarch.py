@@ -49,7 +49,7 @@ _CALLS = flags.DEFINE_integer("calls", 0, "Calls on their way at once, timed tog
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Timed calls of each function.", lower_bound=3)
 _TEMPLATE = flags.DEFINE_enum("template", "float32", ["float32", "bfloat16"], "Type of the voxels.")
 _COUNT = flags.DEFINE_bool("count", True, "Counts samples, for the floor: seconds a scene on a CPU core.")
-_IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "twin"; by default the best there is.')
+_IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "jax"; by default the best there is.')
 
 _RADIUS, _STEP = 256.0, 1.0 / 256.0  # of the published model: mm; volume radii
 
@@ -191,9 +191,9 @@ def print_rounding(name: str, rays: Rays, prims: Primitives) -> None:
     noise = jax.random.uniform(jax.random.key(2), prims.rgba.shape, minval=-0.5, maxval=0.5) * jnp.array([1.0, 1.0, 1.0, 0.1])
     wide = prims._replace(rgba=jnp.maximum(prims.rgba + noise, 0.0))
     cotangent = jax.random.normal(jax.random.key(1), (*rays.bounds.shape[:-1], 4))
-    wanted, *gradients = differentiate(rays, wide, cotangent)
+    unrounded, *gradients = differentiate(rays, wide, cotangent)
     ours, *rounded = differentiate(rays, wide._replace(rgba=wide.rgba.astype(jnp.bfloat16)), cotangent)
-    off = jnp.abs(ours - wanted)[..., :3]
+    off = jnp.abs(ours - unrounded)[..., :3]
     psnr = 20 * jnp.log10(255 / jnp.sqrt(jnp.mean(off**2)))
     line = f"{name:24} rounded to bfloat16: colour off by {off.max():.3f} of 255 at most, {off.mean():.4f} on average, "
     line += f"PSNR {psnr:.1f} dB; gradients"
@@ -260,7 +260,7 @@ def random_scene(pixels: int, primitives: int, side: int, depth: float) -> None:
 
 _USUAL = {"pixels": 512, "primitives": 4096, "side": 8, "depth": 4.0}
 _SIZES = {"pixels": (128, 256, 512, 1024), "depth": (1.0, 4.0, 16.0), "primitives": (256, 1024, 4096, 16384), "side": (4, 8, 16)}
-_AXES = {"pixels": "pixels", "depth": "boxes deep", "primitives": "primitives", "side": "voxels a side"}
+_AXES = {"pixels": "pixels", "depth": "boxes deep", "primitives": "primitives", "side": "voxels per side"}
 
 
 def panel(axis: str, x: list, results: list[dict], law: float | None) -> dict:

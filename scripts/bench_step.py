@@ -33,8 +33,9 @@ from ava_jax.bin import _main
 from ava_jax.core.types import Batch
 from ava_jax.losses import terms
 from ava_jax.ops import camera_rays, raymarch
-from ava_jax.tasks.ava256.model.appearance import composite
-from ava_jax.tasks.ava256.model.codec import AvatarCodec, appearance, cameras_of
+from ava_jax.tasks.ava256.losses import kl_with_absolute_logstd
+from ava_jax.tasks.ava256.model.background import chunks, composite, pixel_weights
+from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
 from ava_jax.train import packing
 from ava_jax.train import state as states
 
@@ -123,19 +124,19 @@ def _decode(m, moving, fixed):
 
 
 def _assemble(m, moving, fixed):
-    return m[0](*moving, *fixed, warmup=jnp.array(True))
+    return m[0](*moving, *fixed, guided=jnp.array(True))
 
 
-def _finish(m, moving, fixed):
-    rgba, behind = moving
+def _calibrate_and_composite(m, moving, fixed):
+    rgba, learned = moving
     image = jnp.concatenate([m[0](rgba[..., :3], *fixed), rgba[..., 3:]], -1)
-    return composite(image, behind)
+    return composite(image, learned)
 
 
 def _losses(_, moving, fixed):
     image, vertices, (mean, logstd), primitives = moving
     found = terms.absolute_error(image, fixed[0]), terms.absolute_error(vertices, fixed[1])
-    found += terms.kl_to_standard_normal(mean, logstd), terms.primitive_volume(primitives)
+    found += kl_with_absolute_logstd(mean, logstd), terms.primitive_volume(primitives)
     return sum(jnp.mean(x) for x in found)
 
 
@@ -155,8 +156,8 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         return raymarch(rays, moving[0], step_size=model.step_size)[:, 0]
 
     def background(m, _, fixed):
-        *who, wanted, taught = fixed
-        return m[0](*who, height, width, wanted=wanted, taught=taught)
+        *who, mask, gradient_weight = fixed
+        return m[0](*who, height, width, mask=mask, gradient_weight=gradient_weight)
 
     identity_images, expression_images = _run(_inputs, (model,), (), (batch,))
     identity = _run(_encode_identity, (model.identity_encoder,), (), identity_images)
@@ -176,12 +177,12 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         Part("raymarch", march, (), (primitives,), (cameras,)),
     ]
     if model.background is not None:
-        counted = appearance.pixel_weights(rgba[..., 3] <= 0, model.background_share, jax.random.key(0))
-        wanted = (counted.loss > 0) & (rgba[..., 3] < 1.0)
-        hidden = *who, wanted, None if model.background_share == 1 else counted.taught
-        behind = _run(background, (model.background,), (), hidden)
-        listed.append(Part("background", background, (model.background,), (), hidden, appearance.chunks(wanted)))
-        listed.append(Part("calibration, composite", _finish, (model.calibration,), (rgba, behind), who))
+        counted = pixel_weights(rgba[..., 3] <= 0, model.background_fraction, jax.random.key(0))
+        mask = (counted.loss > 0) & (rgba[..., 3] < 1.0)
+        hidden = *who, mask, None if model.background_fraction == 1 else counted.gradient
+        learned = _run(background, (model.background,), (), hidden)
+        listed.append(Part("background", background, (model.background,), (), hidden, chunks(mask)))
+        listed.append(Part("calibration, composite", _calibrate_and_composite, (model.calibration,), (rgba, learned), who))
     vertices = geometry.vertices * 5.0
     listed.append(Part("losses", _losses, (), (rgba[..., :3], vertices, code, primitives), (batch["image"], batch["vertices"])))
     return listed
@@ -224,14 +225,14 @@ def operations(jaxpr: Any, trips: int) -> float:
 
 
 def profile(model: AvatarCodec, batch: Batch, rates: dict[str, float], precision: str) -> list[dict[str, Any]]:
-    rows, rate = [], "bfloat16" if precision == "fast" else "float32"
+    rows = []
     for part in parts_of(model, batch):
         row: dict[str, Any] = {"part": part.name}
         for label in ("forward", "forward + backward"):
             if label != "forward" and part.name == "inputs":
                 continue
             call, cost = compiled_part(part, label != "forward")
-            floor = max(cost["flops"] / rates[rate], cost["bytes"] / rates["bytes"])
+            floor = max(cost["flops"] / rates[precision], cost["bytes"] / rates["bytes"])
             row[label] = {"ms": 1e3 * timed(call).p50, "floor_ms": 1e3 * floor, **cost}
         rows.append(row)
     return rows
@@ -311,7 +312,7 @@ def bench_decoding(model: AvatarCodec, batch: Batch, height: int, width: int) ->
     def draw(state, codes, batch):
         model = nnx.merge(graph, state)
         primitives = model.decode(*codes, batch["camera_position"]).primitives
-        return model.finish(model.render(primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
+        return model.calibrate_and_composite(model.render(primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
 
     codes = encode(state, batch)
     figures = {"decode_ms": timed(lambda: decode(state, codes, batch["camera_position"])).p50}

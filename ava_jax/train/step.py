@@ -64,7 +64,12 @@ def sharded(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(BATCH_AXIS))
 
 
-def make_step(
+def make_step(function: StepFn, mesh: Mesh) -> StepFn:
+    """`step_function`'s step, compiled on first use. The state given is donated: do not use it again."""
+    return jax.jit(function, donate_argnums=0, compiler_options=compiler_options(mesh))
+
+
+def step_function(
     task: Task,
     optimizer: optax.GradientTransformationExtraArgs,
     graphdef: nnx.GraphDef,
@@ -73,7 +78,7 @@ def make_step(
     *,
     spike_factor: float = 0.0,
 ) -> StepFn:
-    """Compiles on first use: (state, constants, batch) -> (state, metrics). The state given is donated: do not use it again.
+    """One step as a pure function to be traced: (state, constants, batch) -> (state, metrics). Several may be scanned over.
 
     A step whose loss is NaN, infinite or a spike is counted but not applied: parameters, running variables and optimiser stay.
 
@@ -119,10 +124,10 @@ def make_step(
         params = dataclasses.replace(state.params, arrays=params)
         return TrainState(state.step + 1, params, running, opt_state, state.key, guard), metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=_compiler_options(mesh))
+    return step
 
 
-def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
+def compiler_options(mesh: Mesh) -> dict[str, str] | None:
     """On a GPU, loops and branches go into XLA's command buffers too: by default each of them breaks the step's thousands of launches
     apart, and the host waits for its condition at every turn. The user's own XLA_FLAGS go first.
     """

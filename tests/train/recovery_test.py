@@ -88,7 +88,8 @@ def _step_once(config, scale):
     mesh = steps.device_mesh(4)
     state = states.initial_state(parts, task.optimizer(1, 1), 0)
     state = state._replace(guard=state.guard._replace(recent=jnp.ones_like(state.guard.recent), count=jnp.int32(7)))
-    step = steps.make_step(task, task.optimizer(1, 1), parts.graphdef, config.loss_weights, mesh, spike_factor=10.0)
+    function = steps.step_function(task, task.optimizer(1, 1), parts.graphdef, config.loss_weights, mesh, spike_factor=10.0)
+    step = steps.make_step(function, mesh)
     samples = [task.source("train", assets)[i] for i in (0, 1, 2, 4)]
     batch = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
     batch["y"], batch["mask"] = batch["y"] * scale, batch["mask"] * 0 + 1

@@ -24,7 +24,7 @@ def _start(config):
     optimizer = task.optimizer(10, 1)
     mesh = steps.device_mesh(config.train.batch_size)
     state = jax.device_put(states.initial_state(parts, optimizer, 0), steps.replicated(mesh))
-    step = steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh)
+    step = steps.make_step(steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh), mesh)
     return task, assets, parts, state, step, mesh
 
 
@@ -158,10 +158,10 @@ def test_only_a_gpu_gets_command_buffers_and_the_users_own_flags_go_first(monkey
         return types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
 
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    assert steps._compiler_options(mesh("cpu")) is None
-    options = steps._compiler_options(mesh("gpu"))
+    assert steps.compiler_options(mesh("cpu")) is None
+    options = steps.compiler_options(mesh("gpu"))
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1.0) == 2.0  # this XLA knows the option and its values
     with pytest.raises(Exception, match="not a valid"):
         jax.jit(lambda x: x + 2, compiler_options={name: "LOOP" for name in options})(1.0)
     monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_command_buffer=FUSION")
-    assert steps._compiler_options(mesh("gpu")) is None
+    assert steps.compiler_options(mesh("gpu")) is None

@@ -11,12 +11,13 @@ from ava_jax.tasks.ava256.apps import driving
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.apps.selection import RenderSelection
 from ava_jax.tasks.ava256.model.codec import cameras_of
+from ava_jax.tasks.base import Compile
 from ava_jax.viz import sheet
 
 PATHS = ("swing", "circle", "still")
 
 
-def beside_truth(compile_model: driving.Compile, shot: RenderSelection) -> Iterator[np.ndarray]:
+def beside_truth(compile_model: Compile, shot: RenderSelection) -> Iterator[np.ndarray]:
     """The driver as he was, as his avatar shows him and, where another identity is shown, that one's avatar with his expressions.
 
     Returns:

@@ -10,13 +10,15 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from ava_jax.captures import ava256 as layout
+from ava_jax.captures.capture_set import CaptureSet
+from ava_jax.captures.front import front_camera
+from ava_jax.core.sampling import thin
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256.apps import driving, selection
 from ava_jax.tasks.ava256.data import source
 from ava_jax.tasks.ava256.evaluation.scores import face_mask
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
-from ava_jax.tasks.base import Example
+from ava_jax.tasks.base import Compile, Example
 from ava_jax.viz import colours, sheet
 
 MOST_IDENTITIES = 4  # rows of a contact sheet
@@ -71,7 +73,7 @@ def progress_sheet(panels: Mapping[str, Array], batch: Batch, assets: Assets) ->
     return sheet.compose(strips, columns=1)
 
 
-def best_and_worst(compile_model: driving.Compile, best: Sequence[Example], worst: Sequence[Example]) -> Image.Image:
+def best_and_worst(compile_model: Compile, best: Sequence[Example], worst: Sequence[Example]) -> Image.Image:
     """Samples beside what the model makes of them: the best to the left, the worst to the right; truth | render | error of each.
 
     Of a camera that was not seen in training, which has no background, the error is shown on the face alone, where it is scored.
@@ -109,7 +111,7 @@ def _subject(row: Mapping[str, Any]) -> str:
     return row["identity"].rpartition("--")[2]
 
 
-def contact_sheet(compile_model: driving.Compile, config: ConfigDict, assets: Assets, split: str) -> Image.Image:
+def contact_sheet(captures: CaptureSet, compile_model: Compile, config: ConfigDict, assets: Assets, split: str) -> Image.Image:
     """Held-out frames of several people: truth | render | error of each, then each with the next one's expression.
 
     Everyone is seen by the camera most in front of the face, in the frame furthest from neutral.
@@ -120,7 +122,7 @@ def contact_sheet(compile_model: driving.Compile, config: ConfigDict, assets: As
     Raises:
       ValueError: the split has no frame that can be read.
     """
-    samples = _sheet_samples(config, assets, split)
+    samples = _sheet_samples(captures, config, assets, split)
     batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
     order = np.roll(np.arange(len(samples)), -1)  # the person driven by sample i is that of the next row
     encode, drive = compile_model(driving.encode_identity), compile_model(driving.drive)
@@ -140,32 +142,30 @@ def contact_sheet(compile_model: driving.Compile, config: ConfigDict, assets: As
     return sheet.compose(strips, columns=2)
 
 
-def write(compile_model: driving.Compile, config: ConfigDict, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+def write(captures: CaptureSet, compile_model: Compile, config: ConfigDict, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
     """Writes `contact_sheet.jpg` of the first split that is held out into a folder, and returns its path in a list.
 
     Raises:
       ValueError: as `contact_sheet`, or the config holds nothing out.
     """
-    splits = source.eval_splits(config)
+    splits = source.eval_splits(captures, config)
     if not splits:
         raise ValueError("contact sheet: the config holds nothing out of training (config.data.held_out), so nothing is unseen.")
     path = folder / "contact_sheet.jpg"
-    sheet.save(contact_sheet(compile_model, config, assets, splits[0]), path)
+    sheet.save(contact_sheet(captures, compile_model, config, assets, splits[0]), path)
     return [path]
 
 
-def _sheet_samples(config: ConfigDict, assets: Assets, split: str) -> list[Batch]:
-    """One sample a person."""
+def _sheet_samples(captures: CaptureSet, config: ConfigDict, assets: Assets, split: str) -> list[Batch]:
+    """One sample per person."""
     samples = []
-    folders = layout.find(config.data.root, config.data.ids)
-    for folder in folders[:: max(1, len(folders) // MOST_IDENTITIES)][:MOST_IDENTITIES]:
-        capture = layout.load(folder, tuple(config.data.cameras))
-        chosen = source.select(config, split, capture)
-        if not len(chosen.cameras) or not len(chosen.frames):
+    for capture in captures.captures[:: max(1, len(captures) // MOST_IDENTITIES)][:MOST_IDENTITIES]:
+        chosen = source.held_out(config).select(capture, split)
+        if not chosen.count:
             continue
-        cameras = [capture.cameras[i] for i in chosen.cameras]
-        frames = chosen.frames[np.unique(np.linspace(0, len(chosen.frames) - 1, MOST_FRAMES).round().astype(int))]
-        readable = selection.read(config, assets, capture, [selection.front_camera(config, assets, capture, cameras)], frames)
+        camera = front_camera(captures.archives, capture, [capture.cameras[i] for i in chosen.cameras])
+        frames = chosen.frames[thin(len(chosen.frames), MOST_FRAMES)]
+        readable = selection.read(captures, config, assets, capture, [camera], frames)
         if readable:
             samples.append(max(readable, key=lambda s: np.square(s["vertices"] - s["neutral_vertices"]).mean()))
     if not samples:

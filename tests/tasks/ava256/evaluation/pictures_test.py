@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import pytest
 
@@ -33,10 +32,10 @@ class Painter:
     def render(self, primitives, cameras, height, width):
         return np.broadcast_to(np.asarray(primitives)[:, None, None], (len(primitives), height, width, 3))
 
-    def finish(self, rgba, camera, identity, *, behind=None):
+    def calibrate_and_composite(self, rgba, camera, identity, *, background=None):
         return rgba + identity[:, None, None, None]
 
-    def reconstruct(self, batch):
+    def reconstruct(self, batch, size=None):
         return batch["image"] + np.float32(10.0)
 
 
@@ -115,7 +114,7 @@ def test_best_and_worst_stand_beside_each_other(monkeypatch):
 def test_a_camera_never_seen_is_scored_on_the_face_alone():
     samples = batch()
     samples["segmentation"][2] = 3  # nobody but a chair
-    found = jax.tree.map(np.asarray, scores.scores(Painter(), samples))
+    found = scores.on_host(scores.predict(Painter(), samples, (H, W)))
     assert set(found) == {"psnr", "ssim", "l1", "face_psnr", "face_ssim", "face_l1"}
     np.testing.assert_allclose(found["l1"], [10, np.nan, 10], rtol=1e-5)
     np.testing.assert_allclose(found["face_l1"], [10, 10, np.nan], rtol=1e-5)
