@@ -105,10 +105,14 @@ def test_the_summary_has_a_line_per_sequence_beside_the_floors(tmp_path):
     assert text[0].count("|") == text[1].count("|") == text[2].count("|")
 
 
-def skin_of(scale, sources, joints=None):
-    """A model that moves the newest mesh by a part of its last step."""
-    sources = np.asarray(sources)
-    return sources[:, -1] + scale * (sources[:, -1] - sources[:, -2])
+def predict(model, batch):
+    """Moves the newest mesh by a part of its last step."""
+    sources = np.asarray(batch["source"])
+    return {"vertices": sources[:, -1] + model * (sources[:, -1] - sources[:, -2])}
+
+
+def compile_model(fn):
+    return functools.partial(fn, 0.5)
 
 
 def test_jitter_is_that_of_frames_in_a_row(root, tmp_path):
@@ -116,7 +120,7 @@ def test_jitter_is_that_of_frames_in_a_row(root, tmp_path):
     settings.data.read_threads = 1
     settings.eval.batch_size = 2  # which does not divide the frames
     assets = source.prepare(settings)
-    recordings = motion.record(lambda fn: functools.partial(fn, functools.partial(skin_of, 0.5)), settings, assets, keep=3)
+    recordings = motion.record(compile_model, predict, settings, assets, keep=3)
     assert [(r.sequence, r.split, r.frames) for r in recordings] == [
         ("dyna", "unseen_frames", ["00004", "00005"]),
         ("rom", "unseen_sequences", ["00001", "00002", "00003"]),
@@ -140,9 +144,7 @@ def test_jitter_of_too_few_frames_is_not_told(tmp_path):
     root = write(tmp_path, {"dyna": 2, "rom": 3})
     settings = config(root, data__held_out__sequences=("dyna",))
     settings.data.read_threads = 1
-    recordings = motion.record(
-        lambda fn: functools.partial(fn, functools.partial(skin_of, 0.5)), settings, source.prepare(settings), keep=9
-    )
+    recordings = motion.record(compile_model, predict, settings, source.prepare(settings), keep=9)
     assert np.isnan(recordings[1].jitter["target"]) and recordings[1].sequence == "dyna"
     table, markdown = motion.write_jitter(recordings, tmp_path)
     assert table.read_text().splitlines()[2] == "unseen_sequences,dyna,,,"

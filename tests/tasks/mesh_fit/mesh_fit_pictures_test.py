@@ -25,9 +25,13 @@ def settings(tmp_path_factory):
     return found
 
 
-def lagging(sources, joints=None):
+def lagging(sources):
     sources = np.asarray(sources)
     return sources[:, -1] - 0.5 * (sources[:, -1] - sources[:, -2])
+
+
+def predict(model, batch):
+    return {"vertices": model(batch["source"])}
 
 
 def compile_model(fn):
@@ -112,13 +116,13 @@ def test_progress_shows_every_sample(settings):
 def test_best_and_worst(settings, tmp_path):
     sample = source.source(settings, "unseen_sequences", source.prepare(settings))[2]
     example = Example("best, mse 1.00e-06", {"sequence": "dance", "frame": "00003"}, sample)
-    assert pictures.write_examples(compile_model, settings, [example], [example], tmp_path / "x.jpg")
+    assert pictures.write_examples(compile_model, predict, settings, [example], [example], tmp_path / "x.jpg")
     assert Image.open(tmp_path / "x.jpg").width > 8 * pictures.PANEL[1]
-    assert not pictures.write_examples(compile_model, settings, [], [], tmp_path / "none.jpg")
+    assert not pictures.write_examples(compile_model, predict, settings, [], [], tmp_path / "none.jpg")
 
 
 def test_artefacts(settings, tmp_path):
-    written = pictures.write_artefacts(compile_model, settings, source.prepare(settings), tmp_path)
+    written = pictures.write_artefacts(compile_model, predict, settings, source.prepare(settings), tmp_path)
     assert [path.name for path in written] == ["jitter.csv", "jitter.md", "motion.jpg", "motion.mp4", "motion"]
     assert all(path.exists() for path in written)
     with imageio.get_reader(tmp_path / "motion.mp4") as video:
@@ -128,4 +132,4 @@ def test_artefacts(settings, tmp_path):
     assert first.shape[1] == 4 * pictures.PANEL[1]
     settings = settings.copy_and_resolve_references()
     settings.data.held_out.last_frames, settings.data.held_out.sequences = 0, ()
-    assert pictures.write_artefacts(compile_model, settings, source.prepare(settings), tmp_path) == []
+    assert pictures.write_artefacts(compile_model, predict, settings, source.prepare(settings), tmp_path) == []

@@ -30,7 +30,7 @@ def test_splits(root):
     assert len(split["predict"]) == 12
     assert source.eval_splits(config(root, data__held_out__last_frames=0), assets) == ()
     thinned = source.source(config(root, eval__max_samples=2), "unseen_frames", assets)
-    assert names(thinned) == [("dyna", "00005"), ("rom", "00004")]
+    assert names(thinned) == [("dyna", "00005"), ("walk", "00003")]
     assert len(source.source(config(root, eval__max_samples=2), "train", assets)) == 9
     with pytest.raises(ValueError, match="split must be one of train, unseen_frames, unseen_sequences, predict; got 'test'"):
         source.source(settings, "test", assets)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.tasks.base import PREDICT, TRAIN
 from ava_jax.tasks.mesh_fit.data import folders, sequences
@@ -60,8 +61,7 @@ def source(config: ConfigDict, split: str, assets: Assets) -> "MeshSource":
         raise ValueError(f"{config.data.root}: must hold meshes of the topology that was trained on; their faces differ.")
     chosen = [(sequence, frame) for sequence in loaded for frame in frames_of(config, split, sequence)]
     most = config.eval.max_samples if split in (UNSEEN_FRAMES, UNSEEN_SEQUENCES) else 0
-    if 0 < most < len(chosen):
-        chosen = [chosen[i * len(chosen) // most] for i in range(most)]
+    chosen = [chosen[i] for i in thin(len(chosen), most)]
     return MeshSource(chosen, assets.names["sequences"], _history(config))
 
 

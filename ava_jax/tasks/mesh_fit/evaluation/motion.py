@@ -7,7 +7,7 @@ Smooth motion and noise both add to it: a prediction should come near the scan's
 
 import csv
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,8 @@ from ava_jax.tasks.mesh_fit.evaluation.summary import markdown_table
 
 NAME = "jitter"
 _MOST_FRAMES = 300  # of a sequence
+
+Predict = Callable[[Any, Batch], dict[str, jax.Array]]  # `Task.predict`
 
 
 class Recording(NamedTuple):
@@ -43,21 +45,12 @@ class Recording(NamedTuple):
     jitter: dict[str, float]
 
 
-def predict(model: Any, batch: Batch) -> jax.Array:
-    """The model's vertices [B, V, 3] of `inputs` of a batch."""
-    return model(batch["source"], batch.get("joints"))
-
-
-def inputs(batch: Batch) -> Batch:
-    """Of a batch what `predict` reads."""
-    return {name: batch[name] for name in ("source", "joints") if name in batch}
-
-
-def record(compile_model: Compile, config: ConfigDict, assets: Assets, *, keep: int) -> list[Recording]:
+def record(compile_model: Compile, predict: Predict, config: ConfigDict, assets: Assets, *, keep: int) -> list[Recording]:
     """Predicts every stretch of frames that was held out, up to `_MOST_FRAMES` of a sequence.
 
     Args:
       compile_model: of the trained model.
+      predict: of the task.
       config: of the task.
       assets: of the task.
       keep: frames of a recording to keep, for pictures.
@@ -66,7 +59,7 @@ def record(compile_model: Compile, config: ConfigDict, assets: Assets, *, keep: 
     return [_record(compiled, config, stretch, keep) for stretch in source.stretches(config, assets, most=_MOST_FRAMES)]
 
 
-def _record(compiled: Any, config: ConfigDict, stretch: source.Stretch, keep: int) -> Recording:
+def _record(compiled: Callable[[Batch], Any], config: ConfigDict, stretch: source.Stretch, keep: int) -> Recording:
     kinds = ("source", "prediction", "target")
     window: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}  # the last three frames
     kept: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
@@ -75,7 +68,7 @@ def _record(compiled: Any, config: ConfigDict, stretch: source.Stretch, keep: in
     first = len(stretch.samples) - stretch.scored
     position = 0
     for batch, count in pipeline.read_in_order(stretch.samples, config.eval.batch_size, threads=config.data.read_threads):
-        found = {"source": batch["source"][:, -1], "prediction": np.asarray(compiled(inputs(batch))), "target": batch["target"]}
+        found = {"source": batch["source"][:, -1], "prediction": np.asarray(compiled(batch)["vertices"]), "target": batch["target"]}
         for i in range(count):
             for kind in kinds:
                 window[kind] = [*window[kind][-2:], np.asarray(found[kind][i])]

@@ -60,18 +60,26 @@ def progress(pictures: dict[str, Array], batch: Batch, assets: Assets) -> dict[s
 
 
 def write_examples(
-    compile_model: Compile, config: ConfigDict, best: Sequence[Example], worst: Sequence[Example], path: pathlib.Path
+    compile_model: Compile,
+    predict: motion.Predict,
+    config: ConfigDict,
+    best: Sequence[Example],
+    worst: Sequence[Example],
+    path: pathlib.Path,
 ) -> bool:
-    """Draws samples beside what the model makes of them into a JPEG: the best to the left, the worst to the right."""
+    """Draws samples beside what the model makes of them into a JPEG: the best to the left, the worst to the right.
+
+    `predict` is the task's.
+    """
     examples = [example for pair in zip(best, worst, strict=True) for example in pair]
     if not examples:
         return False
-    predict = compile_model(motion.predict)
+    compiled = compile_model(predict)
     _, faces = source.load(config, targets=False)
     strips = []
     for label, row, sample in examples:
         batch = {name: value[None] for name, value in sample.items()}
-        vertices = np.asarray(predict(motion.inputs(batch)))[0]
+        vertices = np.asarray(compiled(batch)["vertices"])[0]
         skin, target = sample["source"][-1], sample["target"]
         view = View.around(np.concatenate([skin, target]), *PANEL)
         strips.append(sheet.Strip(f"{_title(row)}: {label}", panels(view, faces, skin, vertices, target)))
@@ -79,9 +87,19 @@ def write_examples(
     return True
 
 
-def write_artefacts(compile_model: Compile, config: ConfigDict, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Writes what an evaluation shows of motions: jitter as a table, and a sheet and a video of the longest stretch that was held out."""
-    recordings = motion.record(compile_model, config, assets, keep=_MOST_FRAMES)
+def write_artefacts(
+    compile_model: Compile, predict: motion.Predict, config: ConfigDict, assets: Assets, folder: pathlib.Path
+) -> list[pathlib.Path]:
+    """Writes what an evaluation shows of motions: jitter as a table, and a sheet and a video of the longest stretch that was held out.
+
+    Args:
+      compile_model: of the trained model.
+      predict: of the task.
+      config: of the task.
+      assets: of the task.
+      folder: that exists.
+    """
+    recordings = motion.record(compile_model, predict, config, assets, keep=_MOST_FRAMES)
     if not recordings:
         return []
     written = motion.write_jitter(recordings, folder)
