@@ -9,7 +9,6 @@ that was stopped goes on. The first variant and the best are trained conditioned
 curves.png, comparison.jpg.
 """
 
-import json
 import pathlib
 import subprocess
 import sys
@@ -34,68 +33,22 @@ def main() -> None:
             raise ValueError(f"--{flag.name} is missing, as in {example}.")
     if not _VARIANTS.value:
         raise ValueError("--variants must name one at least, as in --variants=sbs,joints.")
-    from ava_jax.tasks.mesh_fit.evaluation import comparison  # jax is imported here, so that --help stays quick
+    from ava_jax.tasks.mesh_fit.evaluation.experiment import Experiment  # jax is imported here, so that --help stays quick
 
-    out = pathlib.Path(_OUT.value).expanduser()
-    _require_same_settings(out)
-    runs = comparison.plan(_VARIANTS.value, _EPOCHS.value, vertex=_VERTEX.value)
-    results = [_carry_out(run, out) for run in runs]
-    if _BEST_EPOCHS.value:
-        best = min((result for result in results if result.run.condition_on == "time"), key=lambda result: result.best_by).run
-        print(f"\nthe best after {_EPOCHS.value} epochs is {best.variant}: it is trained for {_BEST_EPOCHS.value}")
-        again = [comparison.Run(best.variant, on, _BEST_EPOCHS.value) for on in ("time", *(["vertex"] if _VERTEX.value else []))]
-        results += [_carry_out(run, out) for run in again if run not in runs]
-    written = [*comparison.write_table(results, out), *comparison.write_curves(results, out)]
-    if _PICTURES.value:
-        predicted = {result.run.name: _predict(result.run, out) for result in results}
-        written += comparison.write_pictures(predicted, pathlib.Path(_DATA.value).expanduser(), out)
-    print(f"\n{(out / 'comparison.md').read_text()}")
+    experiment = Experiment(
+        data=pathlib.Path(_DATA.value).expanduser(),
+        out=pathlib.Path(_OUT.value).expanduser(),
+        unseen=tuple(_UNSEEN.value),
+        variants=tuple(_VARIANTS.value),
+        epochs=_EPOCHS.value,
+        best_epochs=_BEST_EPOCHS.value,
+        vertex=_VERTEX.value,
+        pictures=_PICTURES.value,
+        values=tuple(_SET.value),
+    )
+    written = experiment.carry_out(_ava)
+    print(f"\n{(experiment.out / 'comparison.md').read_text()}")
     print("\n".join(f"wrote {path}" for path in written))
-
-
-def _require_same_settings(out: pathlib.Path) -> None:
-    """What makes runs comparable is written down with the first one.
-
-    Raises:
-      ValueError: the folder holds runs of other data or other settings.
-    """
-    settings = {"data": str(pathlib.Path(_DATA.value).expanduser().resolve()), "unseen": _UNSEEN.value, "set": _SET.value}
-    path = out / "settings.json"
-    if not path.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings, indent=1))
-    elif (before := json.loads(path.read_text())) != settings:
-        other = next(name for name in settings if before.get(name) != settings[name])
-        raise ValueError(f"{out}: holds runs of --{other} {before.get(other)}, not {settings[other]}; choose another --out.")
-
-
-def _carry_out(run, out: pathlib.Path):
-    """Trains and evaluates a run, unless that is done: its result."""
-    from ava_jax.tasks.mesh_fit.evaluation import comparison
-
-    workdir = out / run.name
-    if comparison.evaluated(workdir) is None:
-        values = {
-            "data.root": _DATA.value,
-            "data.held_out.sequences": repr(tuple(_UNSEEN.value)),
-            "model.condition_on": run.condition_on,
-            "train.epochs": run.epochs,
-        }
-        values = [*(f"{key}={value}" for key, value in values.items()), *_SET.value]
-        _ava("train", f"--config=mesh_fit:{run.variant}", *(f"--config.{value}" for value in values), f"--workdir={workdir}")
-        _ava("eval", f"--workdir={workdir}")
-    else:
-        print(f"\n{run.name}: done already")
-    return comparison.Result(run, workdir)
-
-
-def _predict(run, out: pathlib.Path) -> pathlib.Path:
-    """Predicts frames that were held out, of motions never seen where there are, unless that is done: the folder of OBJ files."""
-    split = "unseen_sequences" if _UNSEEN.value else "unseen_frames"
-    folder = out / "predictions" / run.name
-    if not list(folder.glob("*/*.obj")):
-        _ava("predict", f"--workdir={out / run.name}", f"--split={split}", f"--max_samples={_PICTURES.value}", f"--out={folder}")
-    return folder
 
 
 def _ava(*words: str) -> None:

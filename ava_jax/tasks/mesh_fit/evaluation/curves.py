@@ -19,7 +19,7 @@ _COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 1
 def read_scalars(workdir: pathlib.Path, tag: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values, f64 [N] each, of a tag in a run's events. What a resumed run took back is left out."""
     points: dict[int, float] = {}
-    for path in sorted((workdir / "events").glob("*tfevents*")):
+    for path in sorted(workdir.glob("events*tfevents*")):
         for event in _events(path.read_bytes()):
             if event.session_log.status == event_pb2.SessionLog.START:
                 points = {step: value for step, value in points.items() if step < event.step}
