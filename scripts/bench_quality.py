@@ -1,6 +1,6 @@
-"""Learning curves: trains a config and scores it on what it holds out as it goes, with all samples decoded beforehand.
+r"""Learning curves: trains a config and scores it on what it holds out as it goes, with all samples decoded beforehand.
 
-  python scripts/bench_quality.py --config=ava256 --config.data.root=CAPTURES --config.data.held_out.last_frames=2 \\
+  python scripts/bench_quality.py --config=ava256 --config.data.root=CAPTURES --config.data.held_out.last_frames=2 \
       --config.data.held_out.cameras="('400018', '400051')" --score_at=500,1000,2500 --out=CURVE.json [--picture=SHEET.png]
 
 The step, the order of samples and the scores are ava-train's and ava-eval's own; only reading is left out: all samples of a small set of
@@ -122,7 +122,7 @@ class Scores:
         @jax.jit
         def scores(params, running, constants, batch):
             model = states.merge(Split(graphdef, params.tree(), running, constants))
-            return task.evaluate(model, batch) | _explain(model, batch)
+            return task.predict(model, batch)["scores"] | _explain(model, batch)
 
         @jax.jit
         def render(params, running, constants, batch):
@@ -167,7 +167,7 @@ def main() -> None:
     assets = task.prepare()
     threads = config.data.read_threads
     train = Samples(task.source("train", assets), threads)
-    splits = {split: Samples(task.source(split, assets), threads) for split in task.eval_splits}
+    splits = {split: Samples(task.source(split, assets), threads) for split in task.eval_splits(assets)}
     order = pipeline.iterator(train.source, task.sampling("train"), seed=config.seed, threads=0)
     mesh = steps.device_mesh(config.train.batch_size)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))

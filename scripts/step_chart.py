@@ -1,7 +1,7 @@
 """Charts the training step's time by version, from what `bench_step.py --out` wrote: a JSON for chart.py.
 
-  python scripts/step_chart.py docs/step/*.json --out=docs/charts/step.json
-  python scripts/chart.py docs/charts/step.json --out=docs/images
+  python scripts/step_chart.py docs/log/data/step_*.json --out=docs/log/data/step.json
+  python scripts/chart.py docs/log/data/step.json --out=docs/images
 
 Versions stand in the order of their commits, so the sources' history is needed. Batches of 4 alone.
 """
@@ -14,7 +14,10 @@ import sys
 
 from absl import app, flags
 
-_OUT = flags.DEFINE_string("out", "docs/charts/step.json", "JSON to write.")
+from ava_jax.tasks.ava256.migration import migrate
+from ava_jax.train import config as configs
+
+_OUT = flags.DEFINE_string("out", "docs/log/data/step.json", "JSON to write.")
 
 _AIMS = {(512, 333): 15, (1024, 667): 32}  # ms
 
@@ -27,9 +30,11 @@ def commits_before(commit: str) -> int:
 
 def lines_of(report: dict) -> dict[tuple, float]:
     """(height, width, name of the line) -> ms."""
-    model = json.loads(report["config"])["model"] if "config" in report else {"precision": report["precision"]}
-    share = model.get("background_share", 1.0)
-    name = model["precision"] if share == 1 else f"{model['precision']}, {share:g}"
+    config = json.loads(report["config"]) if "config" in report else {"model": {"precision": report["precision"]}}
+    config = configs.from_json(config)
+    migrate(config)
+    fraction = config.model.get("background_fraction", 1.0)
+    name = config.model.precision if fraction == 1 else f"{config.model.precision}, {fraction:g}"
     rows = [row for row in report["rows"] if row["batch"] == 4]
     return {(row["height"], row["width"], f"{name}, {row['regime']}"): row["step_ms"] for row in rows}
 
@@ -45,10 +50,10 @@ def chart(reports: list[dict]) -> dict:
     for (height, width), aim in _AIMS.items():
         series = [_series(name, sorted(points)) for (*size, name), points in sorted(lines.items()) if size == [height, width]]
         aims = {"name": "aim, trained", "x": [1, len(commits)], "y": [aim, aim], "dashed": True}
-        panels.append({"title": f"4 x {height} x {width}", "x": "version", "y": "ms a step", "series": [*series, aims]})
+        panels.append({"title": f"4 x {height} x {width}", "x": "version", "y": "ms per step", "series": [*series, aims]})
     devices = ", ".join(sorted({report["device"] for report in reports}))
     versions = ", ".join(f"{i} {commit}" for i, commit in enumerate(commits, 1))
-    note = f"{devices}; scripts/bench_step.py, docs/step. Versions: {versions}. A number after the precision: model.background_share."
+    note = f"{devices}; scripts/bench_step.py, docs/step. Versions: {versions}. A number after the precision: model.background_fraction."
     return {"title": "The training step by version", "note": note, "panels": panels}
 
 
@@ -59,7 +64,7 @@ def _series(name: str, points: list[tuple[int, float]]) -> dict:
 
 def main(arguments: list[str]) -> None:
     if len(arguments) < 2:
-        sys.exit("step_chart.py: name one JSON file or more, as in docs/step/*.json")
+        sys.exit("step_chart.py: name one JSON file or more, as in docs/log/data/step_*.json")
     try:
         files = [json.loads(pathlib.Path(name).read_text()) for name in arguments[1:]]
     except (OSError, ValueError) as error:

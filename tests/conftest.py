@@ -3,12 +3,26 @@
 import os
 import pathlib
 import runpy
+import shutil
 
 import jax
 import pytest
 
 # The bounds of tests are those of float32; a GPU's products would round to TF32 unasked.
 jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option `--slow`."""
+    parser.addoption("--slow", action="store_true", help="run the tests marked `slow` too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips what is slow and rarely breaks, unless it is asked for."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,10 +49,10 @@ def tiny_capture(tmp_path_factory) -> pathlib.Path:
 
     A test that changes files copies it first.
     """
-    from ava_jax.synth import ava256_layout
+    from ava_jax.tasks.ava256.task import Ava256
 
     folder = tmp_path_factory.mktemp("tiny") / "captures"
-    ava256_layout.write(folder, ava256_layout.Request(identities=2, frames=6, cameras=4, height=64, texture_size=64), jobs=1)
+    Ava256.synthesize(folder, small=True)
     return folder
 
 
@@ -52,13 +66,13 @@ def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
     import jax.numpy as jnp
     import numpy as np
 
+    from ava_jax.bin._context import Context
     from ava_jax.tasks.base import load_task
-    from ava_jax.train import record
     from ava_jax.train import state as states
-    from ava_jax.train.checkpoint import Checkpoints
 
     config = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "configs" / "ava256.py"))["get_config"]("tiny")
-    config.data.root = str(tiny_capture)
+    folder = tmp_path_factory.mktemp("run")
+    config.data.root = str(shutil.copytree(tiny_capture, folder / "captures"))
     config.data.downsample = 128
     config.model.width = 0.125
     config.model.step_size = 1 / 32
@@ -67,16 +81,13 @@ def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
     config.data.held_out.cameras = (every.names["cameras"][0],)
     task = load_task(config)
     assets = task.prepare()
-    state = states.initial_state(states.split(task.model(assets, rngs=states.model_rngs(0))), task.optimizer(10, 5), seed=0)
     # Primitives of the size that warm-up would have measured, so that they do not fill the volume; noise, so that they differ.
     rng = np.random.default_rng(0)
-    state = state._replace(
-        running=jax.tree.map(lambda x: jnp.full_like(x, 40.0), state.running),
-        params=jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape).astype(x.dtype), state.params),
+    parts = states.split(task.model(assets, rngs=states.model_rngs(0)))
+    parts = parts._replace(
+        running=jax.tree.map(lambda x: jnp.full_like(x, 40.0), parts.running),
+        params=jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape).astype(x.dtype), parts.params),
     )
-    workdir = tmp_path_factory.mktemp("run")
-    record.write(workdir, config, task, assets, first=0)
-    config.data.root = str(tiny_capture / "moved")
-    with Checkpoints(workdir, write=True) as checkpoints:
-        checkpoints.save(state, {}, assets, config)
+    workdir = Context().write_run(config, assets, states.merge(parts), folder / "run")
+    shutil.rmtree(folder / "captures")
     return workdir

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)])
 SOURCES = sorted((ROOT / "ava_jax").rglob("*.py"))
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _ARRAYS = ("Array", "ndarray")

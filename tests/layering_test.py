@@ -1,48 +1,57 @@
-"""Imports point down only, and the compiled module, NNX splitting and configs stay where they belong.
-
-The rule (README, "How the code is laid out"): bin -> run -> train -> tasks.base; a task -> {data, nn, ops, losses, metrics} -> core.
-"""
+"""Imports point down only (contracts of `pyproject.toml`); the compiled module, NNX splitting and configs stay where they belong."""
 
 import ast
+import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "ava_jax"
-
-_MECHANISMS = {"data", "nn", "ops", "losses", "metrics", "captures", "synth", "viz"}
-# Layer -> the layers that it may import. A task's own folder is added below; a task never imports another.
-ALLOWED = {
-    "core": {"core"},
-    **{name: {name, "core"} for name in _MECHANISMS},
-    "captures": {"captures", "data", "core"},
-    "synth": {"synth", "captures", "data", "core"},
-    "tasks.base": {"core"},
-    "train": {"train", "data", "core", "tasks.base"},
-    "run": {"run", "train", "data", "metrics", "core", "tasks.base"},
-}
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "ava_jax"
 NATIVE = ("ava_jax._ffi", "ava_jax._ffi_cpu", "ava_jax._ffi_cuda", "ava_jax._native")
 SPLITTERS = {("nnx", "split"), ("nnx", "merge"), ("nnx", "jit")}
-
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def layer(module: str) -> str:
-    """'ava_jax.tasks.ava256.model.codec' -> 'tasks.ava256'; 'ava_jax.core.types' -> 'core'."""
-    parts = module.split(".")[1:]
-    if not parts:
-        return ""
-    return ".".join(parts[:2]) if parts[0] == "tasks" else parts[0]
+def lint_imports(folder: pathlib.Path, *options: str) -> subprocess.CompletedProcess:
+    """Runs import-linter on the package that lies in `folder`."""
+    command = [sys.executable, "-c", "import sys; from importlinter.cli import lint_imports_command as run; sys.exit(run())", "--no-cache"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run([*command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def module_name(path: pathlib.Path) -> str:
-    parts = ("ava_jax", *path.relative_to(PACKAGE).with_suffix("").parts)
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def test_imports_point_down():
+    pytest.importorskip("importlinter", reason="import-linter comes with the extra `test`")
+    found = lint_imports(ROOT)
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
+    assert "3 kept, 0 broken" in found.stdout
 
 
-def is_module(name: str) -> bool:
-    path = PACKAGE.parent.joinpath(*name.split("."))
-    return path.with_suffix(".py").is_file() or path.is_dir()
+@pytest.mark.parametrize(
+    "place, line, contract",
+    [
+        ("core/planted.py", "from ava_jax.train import loop\n", "Layers"),
+        ("train/planted.py", "def f():\n    from ava_jax.tasks.ava256 import task\n", "The loop knows tasks by tasks.base alone"),
+        ("tasks/other/planted.py", "from ava_jax.tasks.ava256 import task\n", "Tasks do not import tasks"),
+    ],
+)
+def test_the_contracts_see_a_violation(tmp_path, place, line, contract):
+    """They are not blind: an import that points up, planted into empty modules of the same names, is found, inside functions too."""
+    pytest.importorskip("importlinter", reason="import-linter comes with the extra `test`")
+    for path in FILES:
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text("")
+    planted = tmp_path / "ava_jax" / place
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    (planted.parent / "__init__.py").write_text("")
+    planted.write_text(line)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    found = lint_imports(tmp_path)
+    assert found.returncode == 1, found.stdout[-2000:] + found.stderr[-2000:]
+    assert f"{contract} BROKEN" in found.stdout
 
 
 def imports(tree: ast.AST):
@@ -52,41 +61,21 @@ def imports(tree: ast.AST):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the layer"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield full if is_module(full) or node.module == "ava_jax" else node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(PACKAGE)) for p in FILES])
-def test_imports_point_down(path):
-    module = module_name(path)
-    own = layer(module)
-    tree = ast.parse(path.read_text())
-    for name in imports(tree):
-        top = name.split(".")[0]
-        assert top != "configs", f"{module} imports a config: nothing does"
-        if top != "ava_jax":
-            continue
-        if name.startswith(NATIVE):
-            assert own == "ops", f"{module} imports the compiled module: ops alone does"
-            continue
-        target = layer(name)
-        if own in ("bin", "") or target == "":
-            continue  # commands and the package's front door may use everything
-        allowed = ALLOWED.get(own, _MECHANISMS | {"core", "tasks.base", own})  # own: a task's folder
-        assert target in allowed, f"{module} ({own}) imports {name} ({target}): imports point down only"
+def test_the_compiled_module_and_configs_are_imported_where_they_belong(path):
+    room = path.relative_to(PACKAGE).parts[0]
+    for name in imports(ast.parse(path.read_text())):
+        assert name.split(".")[0] != "configs", f"{path} imports a config: nothing does"
+        assert room == "ops" or not name.startswith(NATIVE), f"{path} imports the compiled module: ops alone does"
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(PACKAGE)) for p in FILES])
 def test_models_are_split_in_train_and_run_alone(path):
-    if layer(module_name(path)) in ("train", "run"):
+    if path.relative_to(PACKAGE).parts[0] in ("train", "run"):
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert (node.value.id, node.attr) not in SPLITTERS, f"{path.name}:{node.lineno}: nnx.{node.attr} outside train/ and run/"
-
-
-def test_the_rule_sees_a_violation():
-    """The scan itself is not blind: an upward import is found in a planted source."""
-    names = list(imports(ast.parse("def f():\n    from ava_jax.train import loop\n")))
-    assert [layer(n) for n in names] == ["train"] and "train" not in ALLOWED["core"]

@@ -1,10 +1,10 @@
 """Scores a trained model on what was held out of its training; prints tables, writes JSON, CSV and pictures.
 
   ava-eval --workdir=RUN
+  ava-eval --workdir=RUN --data=ELSEWHERE --max_samples=100 --export
 
-A checkpoint and the captures are all that is needed. Results go to RUN/eval/<step>: scores.json (means with 95% intervals: over all,
-by identity, camera and segment), scores.csv (a row an image), best_and_worst_<split>.jpg and what the task adds (ava256:
-contact_sheet.jpg).
+A checkpoint and the data are all that is needed. Results go to RUN/eval/<step>: scores.json (means with 95% intervals, over all and by
+the task's groups), scores.csv (a row per sample), best_and_worst_<split>.jpg, what the task adds, and with --export predictions/<split>.
 """
 
 import pathlib
@@ -12,37 +12,34 @@ import pathlib
 from absl import flags
 
 from ava_jax.bin import _main
+from ava_jax.tasks.command import Context, define_data, define_step, define_workdir
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, as given to ava-train.")
-_CAPTURES = flags.DEFINE_string("captures", None, "Folder of captures; by default the one that was trained on.")
+_WORKDIR = define_workdir()
+_DATA = define_data()
+flags.DEFINE_alias("captures", "data")
 _SPLITS = flags.DEFINE_list("splits", None, "Which splits, with commas between; by default all that the run holds out.")
-_MAX_SAMPLES = flags.DEFINE_integer("max_samples", None, "At most so many images a split, evenly spaced; 0: all.", lower_bound=0)
-_STEP = _main.define_step()
+_MAX_SAMPLES = flags.DEFINE_integer("max_samples", None, "At most so many samples per split, evenly spaced; 0: all.", lower_bound=0)
+_EXPORT = flags.DEFINE_bool("export", False, "Write the predictions too, as ava predict does.")
+_STEP = define_step()
 _OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/eval/<step>.")
 
 
-def main() -> None:
+def main(context: Context) -> None:
     """Scores, prints and writes, as the flags say."""
-    if not _WORKDIR.value:
-        raise ValueError("--workdir is missing: the folder of a trained run, as in --workdir=runs/first.")
-    from ava_jax.run import evaluation, inference, report  # jax is imported here, so that --help stays quick
-    from ava_jax.train import checkpoint
+    overrides = {"data.root": _DATA.value, "eval.max_samples": _MAX_SAMPLES.value}
+    config, assets, task, model, step = context.restore(_WORKDIR.value, _STEP.value, overrides=overrides)
+    from ava_jax.run import evaluation, report  # jax is imported here, so that --help stays quick
 
-    overrides = {"data.root": _CAPTURES.value, "eval.max_samples": _MAX_SAMPLES.value}
-    overrides = {name: value for name, value in overrides.items() if value is not None}
-    config, assets, task, model, step = checkpoint.restore_model(_WORKDIR.value, _main.parse_step(_STEP.value), overrides=overrides)
-    compile_model = inference.Inference(model).compile
-    reports = evaluation.evaluate(task, assets, compile_model, _SPLITS.value or task.eval_splits, threads=config.data.read_threads)
+    compile_model = context.compile(model)
+    splits = _SPLITS.value or task.eval_splits(assets)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))
+    export_to = folder / "predictions" if _EXPORT.value else None
+    reports = evaluation.evaluate(task, assets, compile_model, splits, threads=config.data.read_threads, export_to=export_to)
     folder.mkdir(parents=True, exist_ok=True)
-    written = report.write(folder, step, reports)
-    if isinstance(task, evaluation.HasExamples):
-        for split, found in reports.items():
-            written.append(folder / f"best_and_worst_{split}.jpg")
-            task.write_examples(compile_model, found.best, found.worst, written[-1])
-    if isinstance(task, evaluation.HasArtefacts):
-        written += task.write_artefacts(compile_model, assets, folder)
-    print(f"\nstep {step}\n\n{report.tables(reports)}\n")
+    written = report.write(folder, step, task, assets, reports)
+    written += report.write_pictures(folder, task, assets, compile_model, reports)
+    written += [export_to / split for split in splits] if export_to else []
+    print(f"\nstep {step}\n\n{report.tables(task, reports)}\n")
     print("\n".join(f"wrote {path}" for path in written))
 
 

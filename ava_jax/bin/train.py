@@ -9,9 +9,10 @@ import sys
 
 from absl import flags
 
-from ava_jax.bin import _main
+from ava_jax.bin import _configs, _main
+from ava_jax.tasks.command import define_config
 
-_CONFIG = _main.define_config()
+_CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, TensorBoard events, pictures.")
 _CHECK = flags.DEFINE_bool(
     "check", False, "Try one step, one save and one restore, print sizes, times, memory and disk, leave nothing behind, and stop."
@@ -26,7 +27,8 @@ _PROCESS_INDEX = flags.DEFINE_integer("process_index", None, "Which of them this
 def main() -> None:
     """Trains, as the flags say."""
     if _CONFIG.value is None:
-        raise ValueError("--config is missing: which experiment? For example --config=ava256:tiny.")
+        known = " or ".join(f"--config={name}" for name in _configs.installed())
+        raise ValueError(f"--config is missing: which experiment? As in {known}, or a Python file.")
     if not _WORKDIR.value:
         raise ValueError("--workdir is missing: a folder for checkpoints, logs and pictures, as in --workdir=runs/first.")
     from ava_jax.train import check, loop, processes  # jax is imported here, so that --help stays quick

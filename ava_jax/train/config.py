@@ -1,13 +1,13 @@
 """Configs as checkpoints keep them: flattened, compared, read back from JSON. Imports no jax: `--help` uses it too."""
 
-import difflib
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import ml_collections
+
+from ava_jax.core.names import nearest
 
 # What may differ between a run and its resumption: how long, how often, where from; not what is learned.
 RESUMABLE = (
@@ -105,19 +105,9 @@ def override(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> No
             node[last] = value
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean ...?' of the known dotted name nearest to one that is not; '' where none is near."""
-    known = list(known)
-    last = name.rpartition(".")[2]
-    same = [key for key in known if key.rpartition(".")[2] == last]  # right but for where it stands
-    if "." in name or not same:
-        same = difflib.get_close_matches(name, same, n=1, cutoff=0.0) or difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {' or '.join(same)}?" if same else ""
-
-
 @contextmanager
 def naming_missing_keys(whose: str) -> Iterator[None]:
-    """Turns ml_collections' error over a key that a config lacks into a ValueError of one line.
+    """Turns the error over a key that a config lacks, looked up as an attribute, into a ValueError of one line.
 
     Args:
       whose: the config, as in "RUN/checkpoints/5: its config".
@@ -127,22 +117,8 @@ def naming_missing_keys(whose: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, AttributeError) as e:
-        key = missing_key(e)
-        if key is None:
+    except AttributeError as e:
+        if not isinstance(e.obj, ml_collections.ConfigDict):
             raise
-        raise ValueError(f"{whose} has no key {key}, which this version needs: it is older, or mistyped. Give it, as in configs/.") from e
-
-
-def missing_key(error: BaseException) -> str | None:
-    """The key over which ml_collections raised an error; None where it was not that."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or "ml_collections" not in trace.tb_frame.f_code.co_filename:
-        return None
-    reason: Any = error
-    while isinstance(reason, BaseException) and reason.args:  # one is wrapped in the other; str() would quote it each time
-        reason = reason.args[0]
-    found = re.search(r"'([^']+)'|\"([^\"]+)\"", str(reason).partition("\n")[0])
-    return repr((found.group(1) or found.group(2)) if found else str(reason))
+        lacks = f"{whose} has no key {e.name!r}, which this version needs"
+        raise ValueError(f"{lacks}: it is older, or mistyped. Give it, as in configs/.") from e

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+COMMANDS = {"eval": ("-m", "ava_jax.bin.eval"), "render": ("-c", "from ava_jax.bin.ava import render; render()")}  # as installed
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def run(small_run) -> pathlib.Path:
 
 def command(name: str, *args, cwd: pathlib.Path) -> subprocess.CompletedProcess:
     env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(cwd / "cache")}
-    line = [sys.executable, "-m", f"ava_jax.bin.{name}", *map(str, args)]
+    line = [sys.executable, *COMMANDS[name], *map(str, args)]
     return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+INSTALLED = ", ".join(sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py")))
 
 
 def _ava_train(*args, cwd, path=()):
@@ -23,6 +24,8 @@ def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):
     assert done.returncode == 0
     for text in ("--workdir", "--config.KEY=value", "model.primitives_per_side = 32", "train.steps = "):
         assert text in done.stdout
+    plain = _ava_train("--help", cwd=tmp_path)
+    assert plain.returncode == 0 and all(name in plain.stdout.partition("Installed configs")[2] for name in INSTALLED.split(", "))
     program = "import sys; sys.argv=['x', '--help']\ntry:\n  from ava_jax.bin import train; train.run()\nexcept SystemExit: pass\n"
     check = "assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", program + check], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, timeout=60)
@@ -31,12 +34,19 @@ def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--config=ava257:tiny"], "no such file and no installed config of that name (ava256). Did you mean 'ava256'?"),
+        (["--config=ava257:tiny"], f"no such file and no installed config of that name ({INSTALLED}). Did you mean 'ava256'?"),
         (["--config=ava256:tinny"], "variant must be 'full', 'quick' or 'tiny'; got 'tinny'"),
         (["--config=ava256:tiny", "--config.train.stps=3"], "the config has no key 'train.stps'. Did you mean train.steps?"),
         (["--config=ava256:tiny", "--config.trian.steps=3"], "the config has no key 'trian.steps'. Did you mean train.steps?"),
         (["--config", "ava256:tiny", "--config.batch_size=3"], "no key 'batch_size'. Did you mean eval.batch_size or train."),
+        (
+            ["--config=ava256:tiny", "--config.model.background_share=1"],
+            "key 'model.background_share'. Did you mean model.background_fraction?",
+        ),
+        (["--config=ava256:tiny", "--config.optimizer.ramp_steps=9"], "'optimizer.ramp_steps'. Did you mean optimizer.lr_warmup_steps?"),
+        (["--config=ava256:tiny", "--config.model.warmup_steps=9"], "key 'model.warmup_steps'. Did you mean model.guided_steps?"),
         (["--config=ava256:tiny", "--config.qqq=3"], "the config has no key 'qqq'."),
+        (["--config=ava256:tiny", "--config.data.cameras[0]=3"], "no key 'data.cameras[0]'. Did you mean data.cameras?"),
         (["--config=ava256:tiny", "--steps=3"], "flag 'steps'. The config's values are given as --config.KEY=value. Did you mean train.st"),
         (["--config=ava256:tiny", "--config.train.batch_size=0", "--workdir=x"], "config.train.batch_size must be at least 1; got 0"),
         (["--config=ava256:tiny", "--config.train.spike_factor=0.5", "--workdir=x"], "spike_factor must be over 1, or 0 for never"),

@@ -99,7 +99,7 @@ class ToyModel(nnx.Module):
 
 class Toy(Task):
     loss_terms = ("fit", "size")
-    scores = (Score("distance", higher_is_better=False), Score("undefined", higher_is_better=False))
+    scores = (Score("distance", higher_is_better=False), Score("undefined", higher_is_better=True))
 
     def prepare(self):
         ballast = np.random.default_rng(0).random(1 + self.config.data.ballast)  # makes checkpoints take time
@@ -130,7 +130,7 @@ class Toy(Task):
         return model(batch["x"])
 
     def score(self, prediction, batch, assets):
-        error = np.linalg.norm(prediction - batch["y"], axis=-1)
+        error = np.linalg.norm(np.asarray(prediction) - batch["y"], axis=-1)
         return {"distance": error, "undefined": np.full_like(error, np.nan)}
 
     def describe(self, batch, assets):

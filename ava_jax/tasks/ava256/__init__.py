@@ -1,0 +1,8 @@
+"""The universal avatar codec of ava-256. Its commands are listed here; nothing else is imported."""
+
+from ava_jax.tasks.command import Command
+
+COMMANDS = (
+    Command("render", "Renders an avatar: a segment beside the truth, or a turntable.", "ava_jax.tasks.ava256.commands.render", "render"),
+    Command("synthesize", "Writes captures of procedural heads.", "ava_jax.tasks.ava256.commands.synthesize", "synth"),
+)

@@ -20,12 +20,12 @@ def optimizer(config: ml_collections.ConfigDict) -> Optimizer:
     Gradients that are not finite are taken as zero before they come here (`train.step`).
 
     Args:
-      config: `config.optimizer`: `clip_norm`; `texel_gain`, which multiplies the updates of the texel maps; and see `learning_rate`.
+      config: `config.optimizer`: `clip_norm`; `texel_lr_gain`, which multiplies the updates of the texel maps; and see `learning_rate`.
 
     Source: Codec Avatar Studio, NeurIPS 2024, and its training code's defaults.
     """
     adam = _adam(learning_rate(config))
-    texels = ParameterGroup("texels", optax.chain(adam, optax.scale(config.texel_gain)), _TEXEL_MAPS)
+    texels = ParameterGroup("texels", optax.chain(adam, optax.scale(config.texel_lr_gain)), _TEXEL_MAPS)
     return Optimizer((texels, ParameterGroup("weights", adam)), clip_norm=config.clip_norm)
 
 
@@ -55,15 +55,15 @@ def learning_rate(config: ml_collections.ConfigDict) -> optax.Schedule:
     """Step -> learning rate.
 
     Args:
-      config: `learning_rate`; `boost`, which multiplies it from step `boost_step` on (published: 1.4 at 10,000); `ramp_steps`, over which
-        it rises linearly; `final_fraction`, to which part of itself it falls along a cosine by step `fall_steps`, and stays. The published
-        recipe has neither ramp nor fall.
+      config: `learning_rate`; `lr_boost`, which multiplies it from step `lr_boost_step` on (published: 1.4 at 10,000); `lr_warmup_steps`,
+        over which it rises linearly; `lr_final_fraction`, to which fraction of itself it falls along a cosine by step `lr_decay_steps`, and
+        stays. The published recipe has neither warm-up nor decay.
     """
-    boosted = optax.piecewise_constant_schedule(config.learning_rate, {config.boost_step: config.boost})
-    fall = optax.cosine_decay_schedule(1.0, max(config.fall_steps, 1), alpha=config.final_fraction)
+    boosted = optax.piecewise_constant_schedule(config.learning_rate, {config.lr_boost_step: config.lr_boost})
+    fall = optax.cosine_decay_schedule(1.0, max(config.lr_decay_steps, 1), alpha=config.lr_final_fraction)
 
     def schedule(step):
-        ramp = jnp.minimum((step + 1) / max(config.ramp_steps, 1), 1.0)
+        ramp = jnp.minimum((step + 1) / max(config.lr_warmup_steps, 1), 1.0)
         return boosted(step) * ramp * fall(step)
 
     return schedule

@@ -29,8 +29,8 @@ def _adam(gradients, rate, boost, boost_step, clip_norm):
 
 
 def _config(**changes):
-    config = ml_collections.ConfigDict({"learning_rate": 2e-3, "boost": 1.4, "boost_step": 3, "clip_norm": 1.0})
-    config.update(**({"texel_gain": 1.0, "ramp_steps": 0, "final_fraction": 1.0, "fall_steps": 0} | changes))
+    config = ml_collections.ConfigDict({"learning_rate": 2e-3, "lr_boost": 1.4, "lr_boost_step": 3, "clip_norm": 1.0})
+    config.update(**({"texel_lr_gain": 1.0, "lr_warmup_steps": 0, "lr_final_fraction": 1.0, "lr_decay_steps": 0} | changes))
     return config
 
 
@@ -74,7 +74,7 @@ def test_adam_with_clipping_and_one_boost():
 
 def test_groups_move_as_the_recipe_did_on_one_tree():
     """The recipe as it was before there were groups, in plain optax on the plain tree: clipped, Adam, texel maps scaled."""
-    config = _config(fall_steps=20, final_fraction=0.1, texel_gain=30.0, ramp_steps=3)
+    config = _config(lr_decay_steps=20, lr_final_fraction=0.1, texel_lr_gain=30.0, lr_warmup_steps=3)
     decoder = {"bias": jnp.zeros((64, 64, 8)), "code": {"bias": jnp.zeros(5), "weight": jnp.zeros((7, 5))}}
     encoder = {"warp": jnp.zeros((16, 16, 2)), "weight": jnp.zeros((4, 4, 90, 100))}  # the last is too large to be packed
     params = {"geometry_decoder": decoder, "colour_decoder": {"bias": jnp.zeros((64, 64, 24))}, "identity_encoder": encoder}
@@ -102,8 +102,8 @@ def test_groups_move_as_the_recipe_did_on_one_tree():
 
 def test_short_runs_ramp_up_and_fall_along_a_cosine():
     config = ml_collections.ConfigDict(
-        {"learning_rate": 4e-3, "boost": 1.0, "boost_step": 10_000, "clip_norm": 1.0}
-        | {"ramp_steps": 4, "fall_steps": 20, "final_fraction": 0.1}
+        {"learning_rate": 4e-3, "lr_boost": 1.0, "lr_boost_step": 10_000, "clip_norm": 1.0}
+        | {"lr_warmup_steps": 4, "lr_decay_steps": 20, "lr_final_fraction": 0.1}
     )
     rates = np.array([float(recipes.learning_rate(config)(step)) for step in range(21)])
     step = np.arange(21)
@@ -114,7 +114,7 @@ def test_short_runs_ramp_up_and_fall_along_a_cosine():
 
 def test_texel_maps_learn_faster_and_nothing_else_does():
     config = _config(clip_norm=1e9)
-    config.texel_gain, config.learning_rate = 10.0, 1e-3
+    config.texel_lr_gain, config.learning_rate = 10.0, 1e-3
     params = {decoder: {"bias": jnp.zeros(3), "code": {"bias": jnp.zeros(3)}} for decoder in ("geometry_decoder", "colour_decoder")}
     (found,), _ = _steps(config, params, [jax.tree.map(jnp.ones_like, params)])
     for decoder in found.values():

@@ -1,0 +1,108 @@
+"""`ava`: every command by one name. `ava COMMAND` is of all tasks, `ava TASK COMMAND` of one; `ava --help` lists them.
+
+Tasks are found by their folders and list their commands in their `__init__.py` (`tasks.command`); no task is named here.
+"""
+
+import importlib
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+from ava_jax import tasks
+from ava_jax.tasks.command import Command
+
+GENERAL = (
+    Command("train", "Trains what a config names; run again with the same --workdir, it resumes.", "ava_jax.bin.train"),
+    Command("eval", "Scores a trained model on what was held out of its training.", "ava_jax.bin.eval"),
+    Command("predict", "Writes a trained model's predictions, of data that need no targets.", "ava_jax.bin.predict"),
+)
+_HELP = ("--help", "-h", "-help")
+
+
+def commands() -> dict[str, Command]:
+    """Every command by what is typed after `ava`; imports the `__init__.py` of each task's folder, and nothing else of it.
+
+    Raises:
+      ValueError: two commands have one name.
+    """
+    found = {command.name: command for command in GENERAL}
+    for task in sorted(path.parent.name for path in pathlib.Path(tasks.__file__).parent.glob("*/__init__.py")):
+        for command in getattr(importlib.import_module(f"{tasks.__name__}.{task}"), "COMMANDS", ()):
+            for name in (f"{task} {command.name}", command.short):
+                if name in found:
+                    raise ValueError(f"ava_jax/tasks/{task}/__init__.py: {found[name].module} is called {name!r} already.")
+                found |= {name: command} if name else {}
+    return found
+
+
+def overview(known: Mapping[str, Command]) -> str:
+    """Commands, a line each: those of every task first."""
+    full = {command: name for name, command in known.items() if " " in name}
+    width = max(map(len, known))
+    parts: dict[str, list[str]] = {"Of every task:": [], "Of one task:": []}
+    for name, command in known.items():
+        text = command.summary if full.get(command, name) == name else f"Short for ava {full[command]}."
+        parts["Of one task:" if " " in name else "Of every task:"].append(f"  ava {name:{width}}  {text}")
+    blocks = ["\n".join([title, *lines]) for title, lines in parts.items() if lines]
+    return "\n\n".join([*blocks, "What a command does, and its flags: ava COMMAND --help"])
+
+
+def find(words: Sequence[str], known: Mapping[str, Command]) -> tuple[Command, int]:
+    """The command that is meant, and how many of the words name it.
+
+    Args:
+      words: of the command line, after `ava`; one or more.
+      known: all commands.
+
+    Raises:
+      ValueError: there is none of that name; the message gives the nearest.
+    """
+    for count in (2, 1):
+        if (name := " ".join(words[:count])) in known:
+            return known[name], count
+    from ava_jax.train.config import nearest
+
+    tasks_ = {name.partition(" ")[0] for name in known if " " in name}
+    typed = " ".join(words[:2]) if words[0] in tasks_ else words[0]
+    near = nearest(typed.replace(" ", "."), [name.replace(" ", ".") for name in [*known, *tasks_]]).replace(".", " ")
+    raise ValueError(f"there is no command {typed!r}.{near} All there are: ava --help")
+
+
+def run() -> None:
+    """The command ava."""
+    words, known = sys.argv[1:], commands()
+    if not words or words[0] in _HELP:
+        print(overview(known))
+        return
+    of_task = {name: command for name, command in known.items() if name.startswith(f"{words[0]} ")}
+    if of_task and (len(words) == 1 or words[1] in _HELP):
+        print(overview(of_task))
+        return
+    try:
+        command, count = find(words, known)
+    except ValueError as e:
+        print(f"ava: {e}", file=sys.stderr)
+        sys.exit(2)
+    _start(command, 1 + count)
+
+
+def render() -> None:
+    """The command ava-render, an older name of `ava render`."""
+    _start(commands()["render"], 1)
+
+
+def synth() -> None:
+    """The command ava-synth, an older name of `ava synth`."""
+    _start(commands()["synth"], 1)
+
+
+def _start(command: Command, words: int) -> None:
+    """Runs a command, which the process's first words name."""
+    from ava_jax.bin import _main
+
+    module = importlib.import_module(command.module)
+    _main.run(module.main, doc=module.__doc__, words=words)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,44 @@
+"""A run that begins with a model which was not trained here."""
+
+import pathlib
+
+import ml_collections
+from flax import nnx
+
+from ava_jax.core.types import Assets
+from ava_jax.tasks.base import load_task
+from ava_jax.train import record
+from ava_jax.train import state as states
+from ava_jax.train.checkpoint import Checkpoints
+
+
+def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Module, workdir: str | pathlib.Path) -> pathlib.Path:
+    """Writes the checkpoint of step 0 of a new run, and the record of its start.
+
+    The run is evaluated like any other, and `ava train` with the same config and folder goes on from it: with a fresh optimizer, from
+    the start of its data.
+
+    Args:
+      config: the whole experiment's; names the task.
+      assets: the task's, as its `prepare` gives them.
+      model: as the task's `model` makes it, with values of its own.
+      workdir: a folder that is new, or holds no run.
+
+    Returns:
+      The run's folder.
+
+    Raises:
+      ValueError: it holds a run already.
+      OSError: it cannot be written.
+    """
+    workdir = pathlib.Path(workdir)
+    with Checkpoints(workdir) as there:
+        if there.steps():
+            raise ValueError(f"{workdir} holds a run already; take another --workdir.")
+    task = load_task(config)
+    # How many samples there are is not known; what an optimizer begins with does not depend on it.
+    state = states.initial_state(states.split(model), task.optimizer(config.train.steps, 1), config.seed)
+    record.write(workdir, config, task, assets, first=0)
+    with Checkpoints(workdir, write=True) as checkpoints:
+        checkpoints.save(state, None, assets, config)
+    return workdir
