@@ -93,6 +93,7 @@ def draw(
             pen.ellipse([at[0] - 3, at[1] - 3, at[0] + 3, at[1] + 3], fill=colour)
         pen.line([(far + 16, top + 10 + 22 * i), (far + 38, top + 10 + 22 * i)], fill=colour, width=3)
         pen.text((far + 46, top + 10 + 22 * i), name, fill=_INK, font=font, anchor="lm")
+    taken: list[float] = []
     for j, (name, value) in enumerate(lines.items()):
         _, y = place(0, value)
         for x in range(left, far, 12):
@@ -101,7 +102,9 @@ def draw(
         for x in (far + 16, far + 28):
             pen.line([(x, row), (x + 8, row)], fill=_FAINT)
         pen.text((far + 46, row), f"{name}, {value:.1e}", fill=_INK, font=font, anchor="lm")
-        pen.text((far - 4, y - 2), name, fill=_FAINT, font=font, anchor="rb")
+        beside = far - 4 - 100 * sum(abs(y - other) < 14 for other in taken)  # of lines that lie close, names stand side by side
+        pen.text((beside, y - 2), name, fill=_FAINT, font=font, anchor="rb")
+        taken.append(y)
     pen.rectangle([left, top, far, bottom], outline=_FAINT)
     return np.asarray(picture)
 
