@@ -36,6 +36,7 @@ def _full() -> ConfigDict:
     data.cameras = ()  # only these; () = all
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
     data.read_threads = 8
+    data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps
     data.max_unreadable = 0.01  # fraction of the samples read that may fail to decode before the run stops; missing images do not count
     data.shuffle = ConfigDict()
     data.shuffle.cameras_per_visit = 4  # views for which a frame's texture and mesh are decoded once; 1 = for every sample
@@ -87,6 +88,8 @@ def _full() -> ConfigDict:
 def _training() -> ConfigDict:
     train = ConfigDict()
     train.steps = 200_000
+    train.epochs = 0  # instead of steps, which is 0 then: so many times the training samples // batch_size steps
+    train.steps_per_call = 1  # steps in one dispatch; more where a step is shorter than the host's work for it, a millisecond or so
     train.batch_size = 4
     train.log_every = 50
     train.picture_every = 1_000

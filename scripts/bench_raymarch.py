@@ -8,8 +8,8 @@
 
 The scene: 16,384 primitives of 8^3, the rig's cameras of `bench_cameras.npz`, at 1024 x 667 over `downsample`; `init`: density 1,
 as when training starts; `trained`: dense, so that rays saturate. Each view is a frame with primitives of its own, as in training.
-Prints milliseconds a call (p50, p90) of the forward pass, the backward pass and both, samples inside primitives up to saturation,
-samples a second and, where the device's rates are known, the floor and the ratio to it. `--json=FILE` writes the same as JSON, with
+Prints milliseconds per call (p50, p90) of the forward pass, the backward pass and both, samples inside primitives up to saturation,
+samples per second and, where the device's rates are known, the floor and the ratio to it. `--json=FILE` writes the same as JSON, with
 the machine, commit and command; after --growth and --cores it is a chart for chart.py too. `--template=bfloat16` also prints by how much
 images and gradients of the head change with that rounding.
 
@@ -56,7 +56,7 @@ _RADIUS, _STEP = 256.0, 1.0 / 256.0  # of the published model: mm; volume radii
 
 _TABLE_SCENES = (("init", 4, 1.0), ("init", 1, 0.5), ("init", 4, 2.0), ("trained", 4, 1.0), ("trained", 4, 2.0), ("trained", 1, 1.0))
 
-# Bytes a second of device memory (copied) and of the nearest caches together, by kind of device.
+# Bytes per second of device memory (copied) and of the nearest caches together, by kind of device.
 _RATES = {"NVIDIA H200": (4.3e12, 132 * 128 * 1.98e9)}
 
 _FLOPS = (140, 340)  # of a sample on a CPU: forward, backward
@@ -149,7 +149,7 @@ def cpu_rates() -> tuple[float, float]:
 
 
 def time_calls(function, *args) -> tuple[float, float]:
-    """p50 and p90 of the seconds a call, after two rounds to warm up."""
+    """p50 and p90 of the seconds per call, after two rounds to warm up."""
     calls = _CALLS.value or (10 if jax.default_backend() == "gpu" else 1)
     seconds = []
     for _ in range(_REPEATS.value + 2):
@@ -318,7 +318,7 @@ def write_json(panels: list[dict]) -> None:
     if panels:
         named = ", ".join(f"{key} {value}" for key, value in where.items() if key not in ("options", "device") and value)
         note = f"scripts/bench_raymarch.py {' '.join(where['options'])}: {where['device']}, {named}; dashed: proportional"
-        out |= {"title": "Raymarcher, milliseconds a call (p50)", "note": note, "panels": panels}
+        out |= {"title": "Raymarcher, milliseconds per call (p50)", "note": note, "panels": panels}
     pathlib.Path(_JSON.value).write_text(json.dumps(out, indent=1) + "\n")
 
 

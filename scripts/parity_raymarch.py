@@ -78,7 +78,7 @@ def head_primitives(data, texture: pathlib.Path, variant: str) -> Primitives:
     if not texture.is_file():
         raise FileNotFoundError(f"{texture}: the head scene takes its colour from this texture (see --assets).")
     side = 8
-    across = Image.open(texture).width // side  # primitives a side
+    across = Image.open(texture).width // side  # primitives per side
     image = np.asarray(Image.open(texture).convert("RGB"), np.float32)
     tiles = image.reshape(across, side, across, side, 3).transpose(0, 2, 1, 3, 4).reshape(-1, 1, side, side, 3)
     rgba = np.empty((across * across, side, side, side, 4), np.float32)

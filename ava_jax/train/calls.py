@@ -105,8 +105,6 @@ def put_on_devices(mesh: Mesh) -> Callable[[Sequence[Any]], Any]:
     return put
 
 
-def rows(metrics: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """A call's metrics, on the host, arrays [K] of `count` steps or scalars of one: a tree of plain numbers per step."""
-    leaves, structure = jax.tree.flatten(metrics)
-    columns = [np.asarray(leaf).reshape(count).tolist() for leaf in leaves]
-    return [jax.tree.unflatten(structure, values) for values in zip(*columns)]
+def by_step(metrics: dict[str, Any], count: int) -> dict[str, Any]:
+    """A call's metrics, on the host, arrays [K] of `count` steps or scalars of one: all of them as arrays [count]."""
+    return jax.tree.map(lambda values: np.asarray(values).reshape(count), metrics)

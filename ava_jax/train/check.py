@@ -71,9 +71,10 @@ def _two_steps(run: Run, start: Start, feed: Feed) -> tuple[TrainState, object]:
     for _ in range(2):
         began = time.perf_counter()
         state, metrics = compiled(state, fed.arrays)
-        taken = calls.rows(jax.device_get(metrics), fed.steps)
-        metrics = next((one for one in taken if not one["applied"]), taken[-1])
+        metrics = calls.by_step(jax.device_get(metrics), fed.steps)
         seconds = (time.perf_counter() - began) / fed.steps
+        worst = int(np.argmin(metrics["applied"]))  # the first that was not applied
+        metrics = jax.tree.map(lambda values, i=worst: values[i], metrics)
         if not metrics["applied"]:
             terms = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics["losses"].items())
             raise ValueError(f"the first step's loss cannot be learned from: {terms}.")

@@ -33,6 +33,24 @@ RESUMABLE = (
     "eval.",
 )
 
+# Keys of the loop that a config of an older version lacks, with what that version did.
+_ADDED = {
+    "train.epochs": 0,
+    "train.steps_per_call": 1,
+    "train.split": "train",
+    "train.trainable": (),
+    "train.init_from": "",
+    "train.init_filter": (),
+    "train.spike_window": 100,
+    "data.on_device": False,
+}
+
+
+def migrate(config: ml_collections.ConfigDict) -> None:
+    """Gives a config of an older version the keys that the loop has had since, in place. What its task has had since: `Task.migrate`."""
+    flat = flatten(config)
+    override(config, {name: value for name, value in _ADDED.items() if name not in flat and name.partition(".")[0] in config})
+
 
 def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:
     """A config's leaves by dotted name."""

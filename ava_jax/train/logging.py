@@ -188,13 +188,18 @@ class Meter:
         self._sums: dict[str, float] = {}
         self.steps = self._added = 0
 
-    def add(self, values: Mapping[str, float] | None) -> None:
-        """One step more, with its values; None: it was not applied, and counts for the time alone."""
+    def add(self, values: Mapping[str, np.ndarray]) -> None:
+        """As many steps more as there are values by each name, [n]."""
+        count = 0
+        for name, of_steps in values.items():
+            count = len(of_steps)
+            self._sums[name] = self._sums.get(name, 0.0) + sum(of_steps.tolist())  # of one value, far quicker than NumPy's
+        self.steps += count
+        self._added += count
+
+    def add_not_applied(self) -> None:
+        """One step more that was not applied: it counts for the time alone."""
         self.steps += 1
-        if values is not None:
-            self._added += 1
-            for name, value in values.items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
 
     def sum(self, name: str) -> float:
         """Of a value over the steps taken in."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import ml_collections
+import numpy as np
 
 from ava_jax.tasks.base import Score
 from ava_jax.train import calls, plan, processes, record, recovery
@@ -118,8 +119,11 @@ class _Loop:
         if not scores:
             return ""
         best = max(scores, key=scores.get)
-        value = abs(scores[best])
-        shown = f"{value:.4g}" if self.run.validation is None else _shown_score(self.run.validation.best, value)
+        if self.run.validation is None:
+            shown = f"{-scores[best]:.4g}"  # of losses the less
+        else:
+            score = self.run.validation.best
+            shown = _shown_score(score, scores[best] if score.higher_is_better else -scores[best])
         return f"; best by {plan.best_by(self.run)}: step {best} ({shown})"
 
     def _begin(self) -> DeviceBatch | None:
@@ -196,28 +200,39 @@ class _Loop:
         """
         if pending is None:
             return
-        scalars: dict[str, float] = {}
-        for i, metrics in enumerate(calls.rows(jax.device_get(pending.metrics), len(pending.read))):
-            scalars = self._collect_step(pending.first + i, metrics, pending.read[i], pending.positions[i])
-        self.terminal.advance(pending.first + len(pending.read) - 1, len(pending.read), self._shown(scalars))
+        count = len(pending.read)
+        metrics = calls.by_step(jax.device_get(pending.metrics), count)
+        if metrics["applied"].all():
+            self._take_in(metrics, pending.positions[-1])
+        else:
+            for i in range(count):
+                one = jax.tree.map(lambda values, i=i: values[i : i + 1], metrics)
+                if one["applied"]:
+                    self._take_in(one, pending.positions[i])
+                else:
+                    self._judge(pending.first + i, one, pending.read[i], pending.positions[i])
+        self.terminal.advance(
+            pending.first + count - 1, count, {name: values[-1] for name, values in self._shown(_scalars(metrics)).items()}
+        )
 
-    def _collect_step(self, step: int, metrics: dict[str, Any], read: Any, position: Any) -> dict[str, float]:
+    def _take_in(self, metrics: dict[str, Any], position: Any) -> None:
+        """Metrics [n] of steps that were applied, and the data's position after the last one's batch."""
+        self.position_collected, self.spikes = position, 0
+        scalars = _scalars(metrics)
+        self.meter.add(scalars)
+        self.losses += scalars["loss"].tolist()
+
+    def _judge(self, step: int, metrics: dict[str, Any], read: Any, position: Any) -> None:
+        """A step that was not applied: metrics [1], what it took, and the data's position after that."""
         self.position_collected = position
+        metrics = jax.tree.map(lambda values: values.item(), metrics)
         recovery.judge(step, metrics, read, self.config.spike_steps)
         self.spikes = metrics["spikes"]
-        scalars = {"loss": metrics["loss"], **{f"loss/{name}": value for name, value in metrics["losses"].items()}}
-        scalars |= {"gradient/norm": metrics["norm"], "gradient/nonfinite": metrics["nonfinite"]}
-        scalars |= {"update/norm": metrics["update_norm"], "parameters/norm": metrics["parameter_norm"]}
-        scalars |= {name: value for name, value in metrics.items() if name.startswith("learning_rate")}
-        self.meter.add(scalars if metrics["applied"] else None)
-        if metrics["applied"]:
-            self.losses.append(scalars["loss"])
-        else:
-            limit = f"{self.config.spike_factor:g} x the median of the last losses, {metrics['median']:.4g}"
-            self.terminal.print_line(f"step {step}: the loss {scalars['loss']:.4g} is over {limit}: not applied")
-        return scalars
+        self.meter.add_not_applied()
+        limit = f"{self.config.spike_factor:g} x the median of the last losses, {metrics['median']:.4g}"
+        self.terminal.print_line(f"step {step}: the loss {metrics['loss']:.4g} is over {limit}: not applied")
 
-    def _shown(self, scalars: dict[str, float]) -> dict[str, float]:
+    def _shown(self, scalars: dict[str, Any]) -> dict[str, Any]:
         """The few values for the terminal: the weighted sum and the term of the largest weight."""
         return {name: scalars[key] for name, key in {"loss": "loss", self.main: f"loss/{self.main}"}.items() if key in scalars}
 
@@ -301,6 +316,15 @@ class _Loop:
         self.terminal.print_line(f"{what}: not applied; back to step {back} and on with the data after that batch ({count})")
         self.meter.clear()
         return self.feed.take()
+
+
+def _scalars(metrics: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What is logged of steps' metrics, by the names in the log: [n] each."""
+    named = {"loss": "loss", "gradient/norm": "norm", "gradient/nonfinite": "nonfinite"}
+    named |= {"update/norm": "update_norm", "parameters/norm": "parameter_norm"}
+    rates = {name: values for name, values in metrics.items() if name.startswith("learning_rate")}
+    losses = {f"loss/{name}": values for name, values in metrics["losses"].items()}
+    return {name: metrics[key] for name, key in named.items()} | losses | rates
 
 
 def _shown_score(score: Score, value: float) -> str:

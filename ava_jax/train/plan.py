@@ -20,17 +20,18 @@ from ava_jax.train import config as configs
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.calls import Cuts
-from ava_jax.train.checkpoint import Checkpoints
+from ava_jax.train.checkpoint import Checkpoints, restore_model
 from ava_jax.train.feed import DeviceBatch, Feed, ResumableIterator
+from ava_jax.train.initialization import start_from
 from ava_jax.train.logging import size
-from ava_jax.train.packing import Packed
+from ava_jax.train.optimization import Parameters
 from ava_jax.train.resident import Resident
 from ava_jax.train.state import Split, TrainState
 from ava_jax.train.validation import Validation
 
 _PICTURE_SAMPLES = 4
 _AT_LEAST = {
-    1: ("batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_steps"),
+    1: ("batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_window", "spike_steps"),
     0: ("keep_best", "validate_every", "validate_samples", "max_recoveries"),
 }
 
@@ -106,12 +107,13 @@ def feed(run: Run, start: Start) -> Feed:
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
-    """Checks what the loop itself reads of a config.
+    """Checks what the loop itself reads of a config, after giving it the keys that it lacks as it is of an older version.
 
     Raises:
       ValueError: a key is missing or its value makes no sense.
     """
     with configs.naming_missing_keys("the config"):
+        configs.migrate(config)
         train = config.train
         _validate_length(train)
         if per_call(config) < 1:
@@ -168,9 +170,10 @@ def open_data(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int
       FileNotFoundError: the data are not there.
     """
     with configs.naming_missing_keys("the config"):
-        task = load_task(config)
+        task = load_task(config, restore=restore_model)
         assets = task.prepare() if latest is None else saved.assets(latest)
-        source = task.source(TRAIN, assets)
+        # Another split is learned from as this one is: in a new order every epoch, without end.
+        source = task.source(config.train.split, assets)
         # A step is compiled for batches of one size.
         sampling = dataclasses.replace(task.sampling(TRAIN), drop_remainder=True)
         steps_per_epoch = max(1, len(source) // sampling.batch_size)
@@ -194,9 +197,13 @@ def _build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, St
     mesh = steps.device_mesh(found.sampling.batch_size)
     everywhere = steps.replicated(mesh)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
+    if latest is None and config.train.init_from:
+        parts, taken = start_from(parts, config.train.init_from, config.train.init_filter)
+        print(taken, flush=True)
     constants = steps.put(parts.constants, everywhere)
     optimizer = task.optimizer(found.steps, found.steps_per_epoch)
-    state = steps.put(states.initial_state(parts, optimizer, config.seed), everywhere)
+    how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window}
+    state = steps.put(states.initial_state(parts, optimizer, config.seed, **how), everywhere)
     recoveries: list[dict[str, Any]] = []
     position = None
     if latest is not None:
@@ -267,7 +274,7 @@ def _picture_taker(found: Data, graphdef, constants, sharding) -> Callable[[Trai
     one_pass = dataclasses.replace(found.sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)
 
     @jax.jit
-    def draw(params: Packed, running: nnx.State, constants: nnx.State, batch: Batch):
+    def draw(params: Parameters, running: nnx.State, constants: nnx.State, batch: Batch):
         return task.pictures(states.merge(Split(graphdef, params.tree(), running, constants)), batch)
 
     def take(state: TrainState) -> dict[str, Array]:
@@ -282,18 +289,18 @@ def _picture_taker(found: Data, graphdef, constants, sharding) -> Callable[[Trai
 def summary(run: Run, start: Start) -> str:
     """Model, data and plan, a line each."""
     config, source, batch = run.config, run.source, run.sampling.batch_size
-    devices, first = jax.devices(), int(start.state.step)
+    first = int(start.state.step)
     names = ", ".join(f"{len(values)} {name}" for name, values in run.assets.names.items())
-    params = jax.eval_shape(lambda packed: packed.tree(), start.state.params)
+    params = jax.eval_shape(Parameters.tree, start.state.params)
     largest = sorted(((states.count(part), name) for name, part in params.items()), reverse=True)
     parts = ", ".join(f"{name} {count:,}" for count, name in largest)
     lines = {
         "task": config.task,
-        "model": f"{states.count(start.state.params):,} parameters ({parts})",
+        "model": f"{states.count(start.state.params):,} parameters ({parts})" + _frozen(start.state.params),
         "data": f"{len(source):,} samples ({names})" + (", held on the device" if run.resident is not None else ""),
         "steps": f"{run.steps:,} of {batch} samples ({_epochs(run)})" + (f", resuming after {first:,}" if start.resumed else ""),
         "plan": _plan(run, start.state),
-        "devices": f"{len(devices)} x {devices[0].device_kind}" + (f", of {jax.process_count()} processes" if processes.several() else ""),
+        "devices": _devices(start.state, batch),
     }
     return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
 
@@ -303,6 +310,19 @@ def _epochs(run: Run) -> str:
     if given:
         return f"train.epochs = {given}, of {run.steps // given:,} steps each"
     return f"{run.steps * run.sampling.batch_size / len(run.source):.1f} epochs"
+
+
+def _frozen(params: Parameters) -> str:
+    count = states.count(params.frozen)
+    return f", of which {count:,} do not learn" if count else ""
+
+
+def _devices(state: TrainState, batch: int) -> str:
+    devices, used = jax.devices(), len(state.step.sharding.device_set)
+    processes_ = f", of {jax.process_count()} processes" if processes.several() else ""
+    if used == len(devices):
+        return f"{used} x {devices[0].device_kind}{processes_}"
+    return f"{used} of {len(devices)} x {devices[0].device_kind}: as many as divide a batch of {batch}; the others stay idle"
 
 
 def _plan(run: Run, state: TrainState) -> str:

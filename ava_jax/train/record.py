@@ -20,7 +20,7 @@ from ava_jax.core.types import Assets
 from ava_jax.tasks.base import Task
 from ava_jax.train import config as configs
 from ava_jax.train import manifest
-from ava_jax.train.checkpoint import versions
+from ava_jax.train.versions import versions
 
 CONFIG, STARTS = "config.json", "starts.jsonl"
 

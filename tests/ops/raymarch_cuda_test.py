@@ -147,7 +147,7 @@ def test_primitives_small_and_large(primitives, half, density, opaque, dtype):
 @pytest.mark.gpu
 @on_gpu
 def test_warps_that_share_a_primitive():
-    """A frame by itself (four warps a primitive) and among others (one)."""
+    """A frame by itself (four warps per primitive) and among others (one)."""
     rays, prims = make_rays(height=90, width=120), make_prims(primitives=300, density=2.0)
     cotangent = jnp.asarray(np.random.default_rng(9).standard_normal((*rays.origin.shape[:-1], 4)), jnp.float32)
     several = jax.tree.map(lambda x: jnp.concatenate([x] * 8), (rays, prims, cotangent))
@@ -259,7 +259,7 @@ def test_same_bits_from_run_to_run(dtype):
 @on_gpu
 @pytest.mark.parametrize("side", [8, 5])
 def test_bits_do_not_depend_on_primitives_elsewhere(side):
-    """Also where more primitives a pixel choose other constants for the march."""
+    """Also where more primitives per pixel choose other constants for the march."""
     rays, prims = make_rays(height=50, width=70), make_prims(primitives=40, side=side, density=30.0)
     more = make_prims(primitives=2000, side=side, seed=1)
     more = more._replace(position=more.position + 100.0)
@@ -339,7 +339,7 @@ def test_too_large_a_side():
 
 @pytest.mark.skipif(importlib.util.find_spec("ava_jax._ffi_cuda") is None, reason="the CUDA module is not built")
 def test_scratch_is_linear():
-    """Memory has no term in pixels x primitives beyond a list of bounded length a block. Runs without a GPU."""
+    """Memory has no term in pixels x primitives beyond a list of bounded length per block. Runs without a GPU."""
     from ava_jax import _ffi_cuda
 
     for i in range(2):

@@ -37,11 +37,10 @@ def test_as_few_calls_as_the_boundaries_allow():
     assert _walk(Cuts(64, (50,), 100)) == [0, 50, 100]  # no call is longer than what is between two log lines
 
 
-def test_metrics_come_apart_by_step():
-    metrics = {"loss": np.float32([1, np.nan]), "losses": {"fit": np.float32([3, 4])}, "applied": np.array([True, False])}
-    first, second = calls.rows(metrics, 2)
-    assert first == {"loss": 1.0, "losses": {"fit": 3.0}, "applied": True} and second["applied"] is False and np.isnan(second["loss"])
-    assert calls.rows({"loss": np.float32(2.5)}, 1) == [{"loss": 2.5}]
+def test_metrics_are_by_step_whether_of_one_or_of_several():
+    metrics = {"loss": np.float32([1, 2]), "losses": {"fit": np.float32([3, 4])}}
+    assert calls.by_step(metrics, 2) is not metrics and calls.by_step(metrics, 2)["losses"]["fit"].tolist() == [3, 4]
+    assert calls.by_step({"loss": np.float32(2.5)}, 1)["loss"].tolist() == [2.5]
 
 
 def _sick(**train):

@@ -58,7 +58,7 @@ def test_one_of_both_decides(tmp_path, train, message):
 def test_samples_may_be_trained_on_in_order_one_per_step(tmp_path, monkeypatch, held):
     seen = []
     monkeypatch.setattr(toy_task.Toy, "sampling", lambda self, split: toy_task.Sampling(1, shuffle=False))
-    monkeypatch.setattr(loop._Loop, "_collect_step", _noting(seen))
+    monkeypatch.setattr(loop._Loop, "_collect_metrics", _noting(seen))
     config = _epochs(2, batch_size=1, log_every=24, steps_per_call=6)
     config.data.update(missing=False)
     config.data.on_device = held
@@ -67,10 +67,11 @@ def test_samples_may_be_trained_on_in_order_one_per_step(tmp_path, monkeypatch, 
 
 
 def _noting(seen):
-    collect = loop._Loop._collect_step
+    collect = loop._Loop._collect_metrics
 
-    def noted(self, step, metrics, read, position):
-        seen.extend(int(i) for i in self.run.batch(read)["index"])
-        return collect(self, step, metrics, read, position)
+    def noted(self, pending):
+        if pending is not None:
+            seen.extend(int(i) for read in pending.read for i in self.run.batch(read)["index"])
+        collect(self, pending)
 
     return noted

@@ -60,8 +60,8 @@ def test_it_gives_up_with_a_report_and_a_whole_checkpoint(tmp_path):
 class _Exploding(Toy):
     """From step 120 on, three steps long, the loss is a million times itself; and once at step 110."""
 
-    def loss(self, model, batch, *, step, key):
-        fit, mask = super().loss(model, batch, step=step, key=key)["fit"]
+    def loss(self, model, batch, *, step, key, terms):
+        fit, mask = super().loss(model, batch, step=step, key=key, terms=terms)["fit"]
         large = jnp.where((step == 110) | ((step >= 120) & (step < 123)), 1e6, 1.0)
         return {"fit": (fit * large, mask), "size": (fit * 0, None)}
 

@@ -21,10 +21,25 @@ def toy_config() -> ml_collections.ConfigDict:
         {
             "task": "toy_task:Toy",
             "seed": 3,
-            "data": {"root": "", "read_threads": 2, "poison": -1, "held_out": False, "ballast": 0, "samples": 24, "missing": True},
+            "data": {
+                "root": "",
+                "read_threads": 2,
+                "poison": -1,
+                "held_out": False,
+                "ballast": 0,
+                "samples": 24,
+                "missing": True,
+                "on_device": False,
+            },
             "loss_weights": {"fit": 1.0, "size": 0.1},
             "train": {
                 "steps": 6,
+                "epochs": 0,
+                "steps_per_call": 1,
+                "split": "train",
+                "trainable": (),
+                "init_from": "",
+                "init_filter": (),
                 "batch_size": 4,
                 "log_every": 2,
                 "picture_every": 3,
@@ -35,6 +50,7 @@ def toy_config() -> ml_collections.ConfigDict:
                 "validate_every": 0,
                 "validate_samples": 5,
                 "spike_factor": 0.0,
+                "spike_window": 100,
                 "spike_steps": 3,
                 "max_recoveries": 0,
             },
@@ -103,11 +119,12 @@ class Toy(Task):
     def model(self, assets, *, rngs):
         return ToyModel(assets.arrays["shift"], rngs=rngs)
 
-    def loss(self, model, batch, *, step, key, terms=()):
+    def loss(self, model, batch, *, step, key, terms):
         y = model(batch["x"])
         model.largest[...] = jnp.maximum(model.largest[...], jnp.max(batch_max(jnp.abs(y))))
         noise = jax.random.normal(key, y.shape) * self.config.data.get("noise", 0.0)
-        return {"fit": ((y + noise - batch["y"]) ** 2, batch["mask"]), "size": (jnp.sum(y**2, -1), None)}
+        found = {"fit": ((y + noise - batch["y"]) ** 2, batch["mask"]), "size": (jnp.sum(y**2, -1), None)}
+        return {name: found[name] for name in terms}
 
     def predict(self, model, batch):
         return model(batch["x"])
@@ -120,7 +137,7 @@ class Toy(Task):
         return [{"index": int(index)} for index in batch["index"]]
 
     def optimizer(self, steps, steps_per_epoch):
-        return optax.with_extra_args_support(optax.inject_hyperparams(optax.adam)(self.config.optimizer.learning_rate))
+        return optax.inject_hyperparams(optax.adam)(self.config.optimizer.learning_rate)
 
     def pictures(self, model, batch):
         side = jnp.clip(jnp.abs(model(batch["x"])), 0, 255).astype(jnp.uint8)

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-import optax
 from flax import nnx
 
 from ava_jax.captures import ava256 as layout
@@ -19,7 +18,7 @@ from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals, source
 from ava_jax.tasks.ava256.evaluation import baseline, files, pictures, scores
-from ava_jax.tasks.ava256.model.codec import AvatarCodec
+from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
 from ava_jax.tasks.base import Compile, Example, LossTerm, Optimizer, Row, Task
 from ava_jax.viz import sheet
@@ -28,7 +27,7 @@ from ava_jax.viz import sheet
 class Ava256(Task):
     """The batch is described in `data.source`, the assets in CONVENTIONS and `source.prepare`, a prediction in `evaluation.scores`."""
 
-    loss_terms = ("image", "vertices", "kl", "volume")
+    loss_terms = LOSS_TERMS
     scores = scores.DECLARED
     group_by = ("identity", "camera", "segment")
     cluster_by = ("identity", "segment", "frame")  # images of one frame show one expression
@@ -69,10 +68,9 @@ class Ava256(Task):
 
     def loss(self, model: AvatarCodec, batch: Batch, *, step: jax.Array, key: jax.Array, terms: Collection[str]) -> dict[str, LossTerm]:
         """As `AvatarCodec.training_loss_terms`, values [B, ...]."""
-        found = model.training_loss_terms(batch, step=step, key=key)
-        return {name: found[name] for name in terms}
+        return model.training_loss_terms(batch, step=step, key=key, terms=terms)
 
-    def optimizer(self, steps: int, steps_per_epoch: int) -> Optimizer | optax.GradientTransformation:
+    def optimizer(self, steps: int, steps_per_epoch: int) -> Optimizer:
         """The published recipe."""
         return optimizer(self.config.optimizer)
 

@@ -1,6 +1,6 @@
 """The universal avatar codec. Source: Codec Avatar Studio, NeurIPS 2024, section 4."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ from jax import lax
 
 from ava_jax.core.types import Array, Assets, Batch, Cameras, Primitives
 from ava_jax.core.variables import Constant
-from ava_jax.losses import terms
+from ava_jax.losses import terms as errors
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
 from ava_jax.ops import camera_rays, raymarch
 from ava_jax.tasks.ava256 import losses
@@ -21,6 +21,8 @@ from ava_jax.tasks.ava256.model.decoders import ColourDecoder, GeometryDecoder
 from ava_jax.tasks.ava256.model.encoders import ExpressionEncoder, IdentityCode, IdentityEncoder
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
 from ava_jax.tasks.ava256.model.uv import ChartLookup, UvMap, interpolate
+
+LOSS_TERMS = ("image", "vertices", "kl", "volume")
 
 
 class Decoded(NamedTuple):
@@ -183,8 +185,10 @@ class AvatarCodec(nnx.Module):
             background = self.background_image(camera, identity, *rgba.shape[1:3], mask=rgba[..., 3] < 1.0)
         return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), background)
 
-    def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
-        """Loss terms, unreduced, by the names of `config.loss_weights`.
+    def training_loss_terms(
+        self, batch: Batch, *, step: jax.Array, key: jax.Array, terms: Collection[str] = LOSS_TERMS
+    ) -> dict[str, tuple[Array, None]]:
+        """Loss terms, unreduced, by the names of `config.loss_weights`: those asked for. Without "image" nothing is drawn.
 
         Moves the running scale while `step < guided_steps`.
 
@@ -201,26 +205,26 @@ class AvatarCodec(nnx.Module):
             guide_vertices=batch["vertices"],
             guided=step < self.guided_steps,
         )
-        height, width = batch["image"].shape[1:3]
-        rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
-        return {
-            "image": (self._image_error(rgba, batch, key), None),
-            "vertices": (terms.absolute_error(decoded.vertices, batch["vertices"]), None),
-            "kl": (losses.kl_with_absolute_logstd(mean, logstd), None),
-            "volume": (terms.primitive_volume(decoded.primitives), None),
+        found = {
+            "image": lambda: self._image_error(decoded.primitives, batch, key),
+            "vertices": lambda: errors.absolute_error(decoded.vertices, batch["vertices"]),
+            "kl": lambda: losses.kl_with_absolute_logstd(mean, logstd),
+            "volume": lambda: errors.primitive_volume(decoded.primitives),
         }
+        return {name: (found[name](), None) for name in terms}
 
-    def _image_error(self, rgba: jax.Array, batch: Batch, key: jax.Array) -> jax.Array:
+    def _image_error(self, primitives: Primitives, batch: Batch, key: jax.Array) -> jax.Array:
         """Absolute error of the calibrated, composited pictures [B, H, W, 3]."""
+        rgba = self.render(primitives, cameras_of(batch), *batch["image"].shape[1:3])
         if self.background is None or self.background_fraction == 1:
-            return terms.absolute_error(self.calibrate_and_composite(rgba, batch["camera"], batch["identity"]), batch["image"])
+            return errors.absolute_error(self.calibrate_and_composite(rgba, batch["camera"], batch["identity"]), batch["image"])
         # The background learns from far fewer pixels than show it. Where nothing covers it, only it and the offsets learn.
         alpha, indices = rgba[..., 3], (batch["camera"], batch["identity"])
         weights = pixel_weights(alpha <= 0, self.background_fraction, jax.random.fold_in(key, 1))
         mask = (weights.loss > 0) & (alpha < 1.0)
         background = self.background_image(*indices, *alpha.shape[1:], mask=mask, gradient_weight=weights.gradient)
         loss_weight = weights.loss[..., None]
-        return loss_weight * terms.absolute_error(self.calibrate_and_composite(rgba, *indices, background=background), batch["image"])
+        return loss_weight * errors.absolute_error(self.calibrate_and_composite(rgba, *indices, background=background), batch["image"])
 
     def reconstruct(self, batch: Batch, size: tuple[int, int] | None = None) -> jax.Array:
         """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255.

@@ -14,7 +14,7 @@ from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
 from ava_jax.tasks.ava256.kernels import voxels
 from ava_jax.tasks.ava256.kernels.voxels import COLOUR_OFFSET, COLOUR_SCALE, LOG_OPACITY_SCALE, Slab
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
-from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, Sizes
+from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, VERTEX_SIDE, Sizes
 
 # Channels by the resolution that a layer writes; the slab's own layer writes its d or 3 d.
 _LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
@@ -80,7 +80,8 @@ class Ladder(nnx.Module):
     def uses_kernels(self, frames: int) -> bool:
         """Whether kernels make the voxels of so many frames."""
         side, depth = self.slab
-        return side not in self.branch_sides and voxels.is_supported(self.last.dtype, frames, side, depth)
+        # A slab as small as the vertices' map: geometry's last layer has other channels too, and kernels take both slabs or none.
+        return side > VERTEX_SIDE and voxels.is_supported(self.last.dtype, frames, side, depth)
 
 
 def _add_skip(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:

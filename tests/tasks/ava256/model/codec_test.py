@@ -65,6 +65,8 @@ def test_the_published_size_has_its_parameter_count():
         dict(primitives_per_side=16, primitive_side=16),
         dict(primitives_per_side=16, primitive_side=32, texture_size=512, width=0.5),
         dict(primitives_per_side=64, primitive_side=4, template_dtype="bfloat16"),
+        dict(precision="bfloat16"),  # a slab of 256, which the vertices' head reads too
+        dict(primitives_per_side=64, precision="bfloat16", template_dtype="bfloat16"),  # whose voxels kernels make
     ],
 )
 def test_shapes_at_other_sizes(changes):
