@@ -167,11 +167,13 @@ def _build(place: pathlib.Path, record: dict[str, Any], files: Sequence[pathlib.
         del store
         _read_all(partial / "vertices.npy", files, _Shape.of(first), jobs, place.name)
         (partial / "record.json").write_text(json.dumps(record))
+        if _is_fresh(place, record):  # another process was quicker
+            return
         shutil.rmtree(place, ignore_errors=True)
         try:
             partial.rename(place)
         except OSError:
-            if not _is_fresh(place, record):  # another process was quicker
+            if not _is_fresh(place, record):
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # gone already when all went well
