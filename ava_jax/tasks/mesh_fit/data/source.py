@@ -106,9 +106,9 @@ def load(config: ConfigDict, *, everything: bool = False) -> tuple[list[MeshSequ
 
 def source_file(config: ConfigDict, sequence: str, frame: str) -> pathlib.Path:
     """The OBJ file of a frame's skin interpolation."""
-    place = folders.folder(pathlib.Path(config.data.root).expanduser(), sequence, folders.SBS)
-    lower = place / f"{frame}.obj"
-    return lower if lower.is_file() else place / f"{frame}.OBJ"
+    location = folders.folder(pathlib.Path(config.data.root).expanduser(), sequence, folders.SBS)
+    lower = location / f"{frame}.obj"
+    return lower if lower.is_file() else location / f"{frame}.OBJ"
 
 
 def frames_of(config: ConfigDict, split: str, sequence: MeshSequence) -> range:
