@@ -28,25 +28,18 @@ def main(context: Context) -> None:
     """Scores, prints and writes, as the flags say."""
     overrides = {"data.root": _DATA.value, "eval.max_samples": _MAX_SAMPLES.value}
     config, assets, task, model, step = context.restore(_WORKDIR.value, _STEP.value, overrides=overrides)
-    from ava_jax.run import evaluation, prediction, report  # jax is imported here, so that --help stays quick
+    from ava_jax.run import evaluation, report  # jax is imported here, so that --help stays quick
 
     compile_model = context.compile(model)
     splits = _SPLITS.value or task.eval_splits(assets)
-    threads = config.data.read_threads
-    reports = evaluation.evaluate(task, assets, compile_model, splits, threads=threads)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))
+    export_to = folder / "predictions" if _EXPORT.value else None
+    reports = evaluation.evaluate(task, assets, compile_model, splits, threads=config.data.read_threads, export_to=export_to)
     folder.mkdir(parents=True, exist_ok=True)
-    written = report.write(folder, step, reports, task, assets)
-    for split, found in reports.items():
-        path = folder / f"best_and_worst_{split}.jpg"
-        if task.write_examples(compile_model, found.best, found.worst, path):
-            written.append(path)
-    written += task.write_artefacts(compile_model, assets, folder)
-    for split in splits if _EXPORT.value else ():
-        out = folder / "predictions" / split
-        written += prediction.predict(task, assets, compile_model, split, out, threads=threads, max_samples=_MAX_SAMPLES.value or 0)
-    print(f"\nstep {step}\n\n{report.tables(reports)}\n")
-    print("\n".join(f"wrote {path}" for path in written))
+    written = report.write(folder, step, task, assets, reports)
+    written += report.write_pictures(folder, task, assets, compile_model, reports)
+    print(f"\nstep {step}\n\n{report.tables(task, reports)}\n")
+    print("\n".join(f"wrote {path}" for path in [*written, *([export_to] if export_to else [])]))
 
 
 def run() -> None:
