@@ -5,7 +5,8 @@
   ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN     # 1,024 primitives, minutes on a laptop
 
 Recipe of `full`: Codec Avatar Studio (NeurIPS 2024), section 4 and its released training code's defaults. `quick` on four people, 863
-images, H200: after 1,000 steps 33.0 to 33.7 dB on unseen frames and 30.6 to 30.9 dB on the faces of unseen cameras (docs/design/training_step.md).
+images, H200: after 1,000 steps 33.0 to 33.7 dB on unseen frames and 30.6 to 30.9 dB on the faces of unseen cameras
+(docs/design/training_step.md).
 """
 
 from ml_collections import ConfigDict
@@ -35,9 +36,10 @@ def _full() -> ConfigDict:
     data.cameras = ()  # only these; () = all
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
     data.read_threads = 8
-    data.max_unreadable = 0.01  # share of the samples read that may fail to decode before the run stops; missing images do not count
+    data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps
+    data.max_unreadable = 0.01  # fraction of the samples read that may fail to decode before the run stops; missing images do not count
     data.shuffle = ConfigDict()
-    data.shuffle.cameras_per_visit = 4  # views that share one decoding of a frame's texture and mesh; 1 = every sample by itself
+    data.shuffle.cameras_per_visit = 4  # views for which a frame's texture and mesh are decoded once; 1 = for every sample
     data.shuffle.window = 16  # frames begun between two views of one; texture memory is their product, 3 MB each at 1024
     data.held_out = ConfigDict()
     data.held_out.segments = ("EXP_free_face",)  # the segment that single-subject work validates on
@@ -50,35 +52,35 @@ def _full() -> ConfigDict:
     model.texture_size = 1024  # encoders' input: 256, 512 or 1024
     model.width = 1.0  # multiplies channel counts
     model.initial_code_gain = 1.0  # multiplies the expression code's mean before training, about 0.01 at 1 ...
-    model.initial_code_std = 1.0  # ... and this is the deviation of its noise then
-    model.initial_density = 1.0  # of every voxel before training, a volume radius; 1: published; 30: heads start opaque
+    model.initial_code_std = 1.0  # ... and this is the standard deviation of its noise then
+    model.initial_density = 1.0  # of every voxel before training, per volume radius; 1: published; 30: heads start opaque
     model.initial_texture = False  # colours start as the mean texture instead of grey
-    model.view_noise = 0.0  # deviation of the noise that training adds to the unit view direction, which colour depends on
+    model.view_noise = 0.0  # standard deviation of the noise that training adds to the unit view direction, which colour depends on
     model.background = True
-    model.background_share = 1.0  # of the pixels that show it, the share from which a step teaches it: 1, 0.25 or 0.0625
-    model.precision = "fast"  # activations and products in bfloat16, for GPUs of compute capability 8.0 and above; or "float32"
+    model.background_fraction = 1.0  # of the pixels that show it, the fraction that it learns from in each step: 1, 0.25 or 0.0625
+    model.precision = "bfloat16"  # of activations and products; for GPUs of compute capability 8.0 and above; or "float32"
     model.template_dtype = "float32"  # voxels in memory; bfloat16 halves what the raymarcher reads. Colours then have 8 digits of 255
     model.volume_radius = 256.0  # mm that one unit of the raymarcher's space stands for
     model.step_size = 1.0 / 256  # volume radii between samples along a ray
-    model.warmup_steps = 100  # steps in which ground-truth vertices place the primitives
+    model.guided_steps = 100  # at first, in which ground-truth vertices carry the primitives
 
     config.loss_weights = ConfigDict({"image": 1.0, "vertices": 0.1, "kl": 1e-3, "volume": 0.01})
 
     config.optimizer = optimizer = ConfigDict()
     optimizer.learning_rate = 2e-4
-    optimizer.texel_gain = 1.0  # the decoders' maps of one bias a texel learn this much faster than the rest
-    optimizer.ramp_steps = 0  # the learning rate rises linearly over these
-    optimizer.final_fraction = 1.0  # and falls along a cosine to this part of itself ...
-    optimizer.fall_steps = 0  # ... by this step, whatever train.steps is: a run that is extended goes on at the last rate
-    optimizer.boost = 1.4  # the learning rate is multiplied by this once ...
-    optimizer.boost_step = 10_000  # ... at this step
+    optimizer.texel_lr_gain = 1.0  # multiplies the learning rate of the decoders' maps of one bias per texel
+    optimizer.lr_warmup_steps = 0  # at first, over which the learning rate rises linearly
+    optimizer.lr_final_fraction = 1.0  # it falls along a cosine to this fraction of itself ...
+    optimizer.lr_decay_steps = 0  # ... by this step, whatever train.steps is: a run that is extended goes on at the last rate
+    optimizer.lr_boost = 1.4  # the learning rate is multiplied by this once ...
+    optimizer.lr_boost_step = 10_000  # ... at this step
     optimizer.clip_norm = 1.0
 
     config.train = _training()
 
     config.eval = evaluation = ConfigDict()
     evaluation.batch_size = 4
-    evaluation.max_samples = 0  # a split, evenly spaced; 0 = all
+    evaluation.max_samples = 0  # per split, evenly spaced; 0 = all
     evaluation.unseen_camera_frames = ()  # positions in each capture's frame list to score unseen cameras on; () = all
     return config
 
@@ -86,13 +88,15 @@ def _full() -> ConfigDict:
 def _training() -> ConfigDict:
     train = ConfigDict()
     train.steps = 200_000
+    train.epochs = 0  # instead of steps, which is 0 then: so many times the training samples // batch_size steps
+    train.steps_per_call = 1  # steps in one dispatch; more where a step is shorter than the host's work for it, a millisecond or so
     train.batch_size = 4
     train.log_every = 50
     train.picture_every = 1_000
     train.checkpoint_every = 2_000
     train.keep_checkpoints = 3  # the latest ...
     train.keep_best = 1  # ... and beside them those of the best score, of the steps that were validated
-    train.best_score = "face_psnr"  # of the validation; a minus before it where less is better. Nothing held out: the training loss
+    train.best_score = "face_psnr"  # of the validation; its direction is the task's. Nothing held out: the training loss
     train.validate_every = 1_000  # 0: never
     train.validate_samples = 16  # of the first split that is held out, evenly spaced
     train.spike_factor = 10.0  # a step whose loss is over this many times the median of the last 100 is not applied; 0: all are
@@ -102,17 +106,17 @@ def _training() -> ConfigDict:
 
 
 def _learn_in_a_thousand_steps(config: ConfigDict) -> None:
-    """Heads start opaque and in their mean colours. Published, they start as mist, which the background learns to fill in for as long."""
-    config.model.background_share = 0.25
+    """Heads start opaque and in their mean colours. Published, they start with a low density, and the background learns what is theirs."""
+    config.model.background_fraction = 0.25
     config.model.initial_density = 30.0  # about a centimetre of it is opaque
     config.model.initial_texture = True
     config.model.initial_code_gain = 100.0  # the published start lets noise hide the expression for thousands of steps
     config.model.initial_code_std = 0.05
     config.optimizer.learning_rate = 6e-4
-    config.optimizer.ramp_steps = 100
-    config.optimizer.final_fraction = 0.05
-    config.optimizer.fall_steps = 1000
-    config.optimizer.boost = 1.0
+    config.optimizer.lr_warmup_steps = 100
+    config.optimizer.lr_final_fraction = 0.05
+    config.optimizer.lr_decay_steps = 1000
+    config.optimizer.lr_boost = 1.0
     config.train.steps = 1000
     config.train.validate_every = 250
     config.train.checkpoint_every = 500
@@ -129,14 +133,14 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.model.initial_code_gain = 100.0  # the published start lets noise hide the expression for thousands of steps
     config.model.initial_code_std = 0.05
     config.model.step_size = 1.0 / 128
-    config.model.warmup_steps = 100
+    config.model.guided_steps = 100
     config.loss_weights.vertices = 3.0  # at 0.1 vertices stay millimetres off in so few steps, and faces do not move
     config.optimizer.learning_rate = 3e-3
-    config.optimizer.texel_gain = 30.0
-    config.optimizer.ramp_steps = 30  # without it this learning rate ends in NaN within 40 steps
-    config.optimizer.final_fraction = 0.05
-    config.optimizer.fall_steps = 1000
-    config.optimizer.boost = 1.0
+    config.optimizer.texel_lr_gain = 30.0
+    config.optimizer.lr_warmup_steps = 30  # without it this learning rate ends in NaN within 40 steps
+    config.optimizer.lr_final_fraction = 0.05
+    config.optimizer.lr_decay_steps = 1000
+    config.optimizer.lr_boost = 1.0
     config.train.steps = 1000
     config.train.batch_size = 2
     config.train.log_every = 20

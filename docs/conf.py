@@ -21,7 +21,11 @@ apidoc_modules = [
     {
         "path": "../ava_jax",
         "destination": "api",
-        "exclude_patterns": ["**/configs/**", "**/bin/**", "**/commands/**"],  # commands define flags of the same name; --help describes them
+        "exclude_patterns": [
+            "**/configs/**",
+            "**/bin/**",
+            "**/commands/**",
+        ],  # commands define flags of the same name; --help describes them
         "separate_modules": True,
         "automodule_options": ["members", "show-inheritance"],
         "module_first": True,

@@ -7,7 +7,8 @@ member, --capture's first of that kind. The first capture has such zips; the oth
 list and, in the cache folder, indexes of its own. So everything is read and decoded as it would be; only the disk holds less.
 
 Measured, each in a process of its own: preparing (statistics, topology), the first start, which reads all zips' directories, a start
-after that, which reads the kept indexes, and samples drawn from the shuffled order of all.
+after that, which reads the kept indexes, all that a run reads up to its first batch (names, statistics, the training split, the splits
+held out of it, neutral faces), the camera in front of a face, and samples drawn from the shuffled order of all.
 """
 
 import concurrent.futures
@@ -19,6 +20,7 @@ import resource
 import runpy
 import shutil
 import struct
+import tempfile
 import time
 import zipfile
 import zlib
@@ -28,7 +30,7 @@ import numpy as np
 from absl import app, flags
 
 _CAPTURE = flags.DEFINE_string("capture", None, "A capture to take calibration, mean texture and mean mesh from.", required=True)
-_FOLDER = flags.DEFINE_string("folder", None, "Where to write the simulated captures: 60 MB, and 160 KB a zip of indexes.", required=True)
+_FOLDER = flags.DEFINE_string("folder", None, "Where to write the simulated captures: 60 MB, and 160 KB of index per zip.", required=True)
 _CAPTURES = flags.DEFINE_integer("captures", 256, "Captures.")
 _FRAMES = flags.DEFINE_integer("frames", 10_000, "Frames each.")
 _CAMERAS = flags.DEFINE_integer("cameras", 80, "Cameras each.")
@@ -47,11 +49,12 @@ def main(argv: list[str]) -> None:
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     samples = _CAPTURES.value * _FRAMES.value * _CAMERAS.value
     report = {"captures": _CAPTURES.value, "frames": _FRAMES.value, "cameras": _CAMERAS.value, "samples": samples}
-    for name, stage in (("prepare", prepare), ("first start", start), ("next start", start), ("draw", draw)):
+    stages = {"prepare": prepare, "first start": start, "next start": start, "first batch": first_batch}
+    for name, stage in (stages | {"front camera": front_camera, "draw": draw}).items():
         report[name] = in_process(stage)
         print(f"{name:12}", "  ".join(f"{key} {value:,.6g}" for key, value in report[name].items()), flush=True)
     files = [path for path in (folder / "cache").rglob("*") if path.is_file()]
-    report["index"] = {"files": len(files), "bytes_a_sample": sum(path.stat().st_size for path in files) / samples}
+    report["index"] = {"files": len(files), "bytes_per_sample": sum(path.stat().st_size for path in files) / samples}
     print(f"{'index':12}", report["index"])
     if _OUT.value:
         pathlib.Path(_OUT.value).write_text(json.dumps(report, indent=1) + "\n")
@@ -70,9 +73,10 @@ def write_captures(model: pathlib.Path, root: pathlib.Path) -> None:
     first = root / names[0] / "decoder"
     for name in ("head_pose/head_pose", "kinematic_tracking/registration_vertices", "uv_image/color"):
         write_zip(first / f"{name}.zip", model / "decoder" / f"{name}.zip", frames)
-    image = model / "decoder" / "image" / f"cam{entry['cameraId']}.zip"
     for camera in cameras:
-        write_zip(first / "image" / f"cam{camera}.zip", image, frames[rng.random(len(frames)) >= _MISSING])
+        for part in ("image", "segmentation_parts"):
+            zip_of_one = model / "decoder" / part / f"cam{entry['cameraId']}.zip"
+            write_zip(first / part / f"cam{camera}.zip", zip_of_one, frames[rng.random(len(frames)) >= _MISSING])
     for path in ("uv_image/color_mean.png", *(f"kinematic_tracking/registration_vertices_{x}" for x in ("mean.npy", "variance.txt"))):
         shutil.copyfile(model / "decoder" / path, first / path)
     shutil.copyfile(model.parent / "face_topology.obj", root / "face_topology.obj")
@@ -82,7 +86,7 @@ def write_captures(model: pathlib.Path, root: pathlib.Path) -> None:
         (decoder / "camera_calibration.json").write_text(calibration)
         (decoder / "frame_list.csv").write_text(rows)
         if decoder != first:
-            for part in ("image", "head_pose", "kinematic_tracking", "uv_image"):
+            for part in ("image", "segmentation_parts", "head_pose", "kinematic_tracking", "uv_image"):
                 (decoder / part).symlink_to((first / part).absolute())
 
 
@@ -117,6 +121,7 @@ def _config():
     config = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "configs" / "ava256.py"))["get_config"]()
     config.data.update(root=str(pathlib.Path(_FOLDER.value) / "captures"), read_threads=_THREADS.value)
     config.data.drawn = _DRAWN.value
+    config.data.held_out.last_frames = 100
     return config
 
 
@@ -124,27 +129,55 @@ def prepare(config) -> dict[str, float]:
     from ava_jax.tasks.ava256.data import source
 
     begin = time.perf_counter()
-    source.prepare(config)
+    source.prepare(source.load_captures(config), config)
     return {"seconds": time.perf_counter() - begin}
 
 
 def _source(config):
     """The training split, without the statistics, which a resumed run has from its checkpoint."""
-    from ava_jax.captures import ava256
     from ava_jax.core.types import Assets
     from ava_jax.tasks.ava256.data import source
 
-    first = ava256.load(ava256.find(config.data.root, "")[0])
-    folders = [folder.name for folder in ava256.find(config.data.root, "")]
-    names = {"cameras": list(first.cameras), "segments": sorted(set(first.segments)), "identities": folders}
-    assets = Assets({"vertices_mean": np.zeros((7306, 3), np.float32)}, names)
+    mean = next(pathlib.Path(config.data.root).glob("*/decoder/kinematic_tracking/registration_vertices_mean.npy"))
+    arrays = {"vertices_mean": np.load(mean)}
     begin = time.perf_counter()
-    return source.source(config, source.TRAIN, assets), time.perf_counter() - begin
+    captures = source.load_captures(config)
+    first = captures.captures[0]
+    names = {"cameras": list(first.cameras), "segments": sorted(set(first.segments)), "identities": list(captures.by_name)}
+    return source.source(captures, config, source.TRAIN, Assets(arrays, names)), time.perf_counter() - begin
 
 
 def start(config) -> dict[str, float]:
     samples, seconds = _source(config)
     return {"seconds": seconds, **{name: float(count) for name, count in samples.counts.items()}}
+
+
+def first_batch(config) -> dict[str, float]:
+    """Everything that training reads before its first step, through the task."""
+    from ava_jax.data import pipeline
+    from ava_jax.tasks.ava256.task import Ava256
+
+    config.train.batch_size = 4
+    begin = time.perf_counter()
+    task = Ava256(config)
+    assets = task.prepare()
+    samples = task.source("train", assets)
+    held_out = [task.source(split, assets) for split in task.eval_splits(assets)]
+    with tempfile.TemporaryDirectory() as folder:
+        task.write_references(assets, pathlib.Path(folder))
+    next(pipeline.iterator(samples, task.sampling("train"), seed=0, threads=config.data.read_threads))
+    return {"seconds": time.perf_counter() - begin, "held_out": float(sum(map(len, held_out)))}
+
+
+def front_camera(config) -> dict[str, float]:
+    """The camera most in front of one person's face."""
+    from ava_jax.captures import front
+    from ava_jax.tasks.ava256.task import Ava256
+
+    captures = Ava256(config).captures
+    begin = time.perf_counter()
+    front.front_camera(captures.archives, captures.captures[0], captures.captures[0].cameras)
+    return {"seconds": time.perf_counter() - begin}
 
 
 def draw(config) -> dict[str, float]:

@@ -41,15 +41,15 @@ def normal(seed: int, *shape: int, dtype: jnp.dtype = jnp.bfloat16) -> jax.Array
     return jax.random.normal(jax.random.key(seed), shape, dtype)
 
 
-def exchanges(batch: int) -> None:
+def combiners(batch: int) -> None:
     for side, c in ((512, 16), (256, 32)):
         p = batch * side * side
         layers = (normal(2, 8, c, c, dtype=jnp.float32) / np.sqrt(c)).astype(jnp.bfloat16), normal(3, 8, c, dtype=jnp.float32)
         args = normal(0, p, c), normal(1, p, c), *layers
-        show(f"exchange, {side}, {c} channels", args, kernel=fused_combiner.forward_kernel, written_out=fused_combiner._forward_plain)
+        show(f"combiner, {side}, {c} channels", args, kernel=fused_combiner.forward_kernel, written_out=fused_combiner._forward_plain)
         args += (normal(4, p, 2 * c),)
         show(
-            f"exchange, {side}, {c} channels, gradient",
+            f"combiner, {side}, {c} channels, gradient",
             args,
             kernel=fused_combiner.backward_kernel,
             written_out=fused_combiner._backward_plain,
@@ -59,7 +59,7 @@ def exchanges(batch: int) -> None:
 def convolutions(batch: int) -> None:
     for side, out in ((512, 16), (513, 32)):
         args = normal(0, batch, side + 1, side + 1, 16), normal(1, 2, 2, 16, out, dtype=jnp.float32), normal(2, out, dtype=jnp.float32)
-        show(f"convolution, {side}, 16 to {out} channels", args[:2], kernel=convolve.kernel, library=conv._convolve_within)
+        show(f"convolution, {side}, 16 to {out} channels", args[:2], kernel=convolve.kernel, library=conv._convolve_valid)
         show("... with bias and LeakyReLU", args, kernel=convolve.kernel, library=conv._activated_plain)
 
 
@@ -78,7 +78,7 @@ def templates(batch: int) -> None:
 def main(_) -> None:
     if jax.default_backend() != "gpu":
         raise app.UsageError("bench_kernels.py needs an NVIDIA GPU; the platform here is " + jax.default_backend() + ".")
-    for part in (exchanges, convolutions, templates):
+    for part in (combiners, convolutions, templates):
         part(_BATCH.value)
 
 

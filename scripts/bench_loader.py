@@ -1,7 +1,7 @@
 """How fast samples come from captures, beside what decoding alone costs.
 
   taskset -c 0 python scripts/bench_loader.py --captures=CAPTURES --threads=1
-  python scripts/bench_loader.py --captures=CAPTURES --threads=1,2,4,8,16 --views=1,2,4,8 --out=loader.json --chart=docs/log/data/loader.json
+  python scripts/bench_loader.py --captures=CAPTURES --threads=1,2,4,8,16 --views=1,2,4,8 --out=loader.json --chart=CHART.json
 
 Every sample is read as if for the first time: nothing is kept but what the views of one visit share, and neutral faces. The *floor* of
 a sample is the CPU time of decoding and resizing its image, plus its share of decoding a texture; `ratio` is the time a sample takes
@@ -25,7 +25,7 @@ from collections.abc import Callable
 import numpy as np
 from absl import app, flags
 
-from ava_jax.captures import ava256 as layout
+from ava_jax.captures import ava256
 from ava_jax.core.sampling import Sampling
 from ava_jax.data import archive, images, mesh_files, pipeline, zip_index
 from ava_jax.tasks.ava256.data import source
@@ -93,14 +93,14 @@ def _keep_memory() -> None:
 
 def measure_parts() -> dict[str, dict[str, float]]:
     """CPU milliseconds of each part of a sample, p50 and p90 over files spread over the captures."""
-    captures = [layout.load(folder) for folder in layout.find(_CAPTURES.value, "")]
+    captures = [ava256.load(folder) for folder in ava256.find(_CAPTURES.value, "")]
     archives = archive.Archives(zip_index.default_folder())
     for c in captures:
         archives.index([c.head_pose, c.vertices, c.texture, *map(c.image, c.cameras)], np.unique(c.frames))
     rng = np.random.default_rng(0)
     picks = [(c, int(rng.choice(c.frames)), str(rng.choice(c.cameras))) for c in captures for _ in range(-(-_PARTS // len(captures)))]
     picks = [(c, f, cam) for c, f, cam in picks if archives.has(c.image(cam), f)]
-    size, texture = layout.image_size(_DOWNSAMPLE.value), (_TEXTURE.value,) * 2
+    size, texture = captures[0].image_size(_DOWNSAMPLE.value), (_TEXTURE.value,) * 2
     images_read = [archives.read(c.image(cam), f) for c, f, cam in picks]
     textures = [archives.read(c.texture, f) for c, f, _ in picks]
     meshes = [archives.read(c.vertices, f) for c, f, _ in picks]
@@ -140,10 +140,13 @@ def measure(threads: int, views: int, parts: dict) -> dict[str, float]:
     config.data.shuffle.update(cameras_per_visit=views, window=_WINDOW.value)
     config.data.held_out.segments = ()
     config.model.texture_size = _TEXTURE.value
-    assets = source.prepare(config)
     start = time.perf_counter()
-    samples = _Timed(source.source(config, source.TRAIN, assets))
+    captures = source.load_captures(config)
     seconds_to_start = time.perf_counter() - start
+    assets = source.prepare(captures, config)
+    start = time.perf_counter()
+    samples = _Timed(source.source(captures, config, source.TRAIN, assets))
+    seconds_to_start += time.perf_counter() - start
     sampling = Sampling(_BATCH.value, per_visit=views, window=_WINDOW.value)
     batches = pipeline.iterator(samples, sampling, seed=0, threads=threads)
     # The first visits have no second view yet, and neutral faces are decoded.

@@ -1,6 +1,6 @@
-"""Learning curves: trains a config and scores it on what it holds out as it goes, with all samples decoded beforehand.
+r"""Learning curves: trains a config and scores it on what it holds out as it goes, with all samples decoded beforehand.
 
-  python scripts/bench_quality.py --config=ava256 --config.data.root=CAPTURES --config.data.held_out.last_frames=2 \\
+  python scripts/bench_quality.py --config=ava256 --config.data.root=CAPTURES --config.data.held_out.last_frames=2 \
       --config.data.held_out.cameras="('400018', '400051')" --score_at=500,1000,2500 --out=CURVE.json [--picture=SHEET.png]
 
 The step, the order of samples and the scores are ava-train's and ava-eval's own; only reading is left out: all samples of a small set of
@@ -122,7 +122,7 @@ class Scores:
         @jax.jit
         def scores(params, running, constants, batch):
             model = states.merge(Split(graphdef, params.tree(), running, constants))
-            return task.evaluate(model, batch) | _explain(model, batch)
+            return task.predict(model, batch)["scores"] | _explain(model, batch)
 
         @jax.jit
         def render(params, running, constants, batch):
@@ -167,14 +167,15 @@ def main() -> None:
     assets = task.prepare()
     threads = config.data.read_threads
     train = Samples(task.source("train", assets), threads)
-    splits = {split: Samples(task.source(split, assets), threads) for split in task.eval_splits}
+    splits = {split: Samples(task.source(split, assets), threads) for split in task.eval_splits(assets)}
     order = pipeline.iterator(train.source, task.sampling("train"), seed=config.seed, threads=0)
     mesh = steps.device_mesh(config.train.batch_size)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
     optimizer = task.optimizer(config.train.steps, max(1, train.count // config.train.batch_size))
     state = steps.put(states.initial_state(parts, optimizer, config.seed), steps.replicated(mesh))
     constants = steps.put(parts.constants, steps.replicated(mesh))
-    step = steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor)
+    function = steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor)
+    step = steps.make_step(function, mesh)
     scores = Scores(task, parts.graphdef, constants, splits)
 
     def batches():

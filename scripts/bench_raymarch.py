@@ -8,8 +8,8 @@
 
 The scene: 16,384 primitives of 8^3, the rig's cameras of `bench_cameras.npz`, at 1024 x 667 over `downsample`; `init`: density 1,
 as when training starts; `trained`: dense, so that rays saturate. Each view is a frame with primitives of its own, as in training.
-Prints milliseconds a call (p50, p90) of the forward pass, the backward pass and both, samples inside primitives up to saturation,
-samples a second and, where the device's rates are known, the floor and the ratio to it. `--json=FILE` writes the same as JSON, with
+Prints milliseconds per call (p50, p90) of the forward pass, the backward pass and both, samples inside primitives up to saturation,
+samples per second and, where the device's rates are known, the floor and the ratio to it. `--json=FILE` writes the same as JSON, with
 the machine, commit and command; after --growth and --cores it is a chart for chart.py too. `--template=bfloat16` also prints by how much
 images and gradients of the head change with that rounding.
 
@@ -49,14 +49,14 @@ _CALLS = flags.DEFINE_integer("calls", 0, "Calls on their way at once, timed tog
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Timed calls of each function.", lower_bound=3)
 _TEMPLATE = flags.DEFINE_enum("template", "float32", ["float32", "bfloat16"], "Type of the voxels.")
 _COUNT = flags.DEFINE_bool("count", True, "Counts samples, for the floor: seconds a scene on a CPU core.")
-_IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "twin"; by default the best there is.')
+_IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "jax"; by default the best there is.')
 
 _RADIUS, _STEP = 256.0, 1.0 / 256.0  # of the published model: mm; volume radii
 
 
 _TABLE_SCENES = (("init", 4, 1.0), ("init", 1, 0.5), ("init", 4, 2.0), ("trained", 4, 1.0), ("trained", 4, 2.0), ("trained", 1, 1.0))
 
-# Bytes a second of device memory (copied) and of the nearest caches together, by kind of device.
+# Bytes per second of device memory (copied) and of the nearest caches together, by kind of device.
 _RATES = {"NVIDIA H200": (4.3e12, 132 * 128 * 1.98e9)}
 
 _FLOPS = (140, 340)  # of a sample on a CPU: forward, backward
@@ -149,7 +149,7 @@ def cpu_rates() -> tuple[float, float]:
 
 
 def time_calls(function, *args) -> tuple[float, float]:
-    """p50 and p90 of the seconds a call, after two rounds to warm up."""
+    """p50 and p90 of the seconds per call, after two rounds to warm up."""
     calls = _CALLS.value or (10 if jax.default_backend() == "gpu" else 1)
     seconds = []
     for _ in range(_REPEATS.value + 2):
@@ -191,9 +191,9 @@ def print_rounding(name: str, rays: Rays, prims: Primitives) -> None:
     noise = jax.random.uniform(jax.random.key(2), prims.rgba.shape, minval=-0.5, maxval=0.5) * jnp.array([1.0, 1.0, 1.0, 0.1])
     wide = prims._replace(rgba=jnp.maximum(prims.rgba + noise, 0.0))
     cotangent = jax.random.normal(jax.random.key(1), (*rays.bounds.shape[:-1], 4))
-    wanted, *gradients = differentiate(rays, wide, cotangent)
+    unrounded, *gradients = differentiate(rays, wide, cotangent)
     ours, *rounded = differentiate(rays, wide._replace(rgba=wide.rgba.astype(jnp.bfloat16)), cotangent)
-    off = jnp.abs(ours - wanted)[..., :3]
+    off = jnp.abs(ours - unrounded)[..., :3]
     psnr = 20 * jnp.log10(255 / jnp.sqrt(jnp.mean(off**2)))
     line = f"{name:24} rounded to bfloat16: colour off by {off.max():.3f} of 255 at most, {off.mean():.4f} on average, "
     line += f"PSNR {psnr:.1f} dB; gradients"
@@ -260,7 +260,7 @@ def random_scene(pixels: int, primitives: int, side: int, depth: float) -> None:
 
 _USUAL = {"pixels": 512, "primitives": 4096, "side": 8, "depth": 4.0}
 _SIZES = {"pixels": (128, 256, 512, 1024), "depth": (1.0, 4.0, 16.0), "primitives": (256, 1024, 4096, 16384), "side": (4, 8, 16)}
-_AXES = {"pixels": "pixels", "depth": "boxes deep", "primitives": "primitives", "side": "voxels a side"}
+_AXES = {"pixels": "pixels", "depth": "boxes deep", "primitives": "primitives", "side": "voxels per side"}
 
 
 def panel(axis: str, x: list, results: list[dict], law: float | None) -> dict:
@@ -318,7 +318,7 @@ def write_json(panels: list[dict]) -> None:
     if panels:
         named = ", ".join(f"{key} {value}" for key, value in where.items() if key not in ("options", "device") and value)
         note = f"scripts/bench_raymarch.py {' '.join(where['options'])}: {where['device']}, {named}; dashed: proportional"
-        out |= {"title": "Raymarcher, milliseconds a call (p50)", "note": note, "panels": panels}
+        out |= {"title": "Raymarcher, milliseconds per call (p50)", "note": note, "panels": panels}
     pathlib.Path(_JSON.value).write_text(json.dumps(out, indent=1) + "\n")
 
 

@@ -42,7 +42,7 @@ def make_step(config: Any, golden: pathlib.Path, regime: str, batch_size: int, h
     mesh = steps.device_mesh(batch_size)
     batch = jax.device_put(batch, steps.sharded(mesh))
     constants, state = jax.device_put((parts.constants, states.initial_state(parts, optimizer, 0)), steps.replicated(mesh))
-    step = steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh)
+    step = steps.make_step(steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh), mesh)
     return Ready(step, state, constants, batch, parts.graphdef, optimizer)
 
 

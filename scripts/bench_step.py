@@ -4,7 +4,7 @@
 
 The scene: the published model's mesh and texture in the assets folder beside DIR, seen by DIR's `bench_cameras.npz`, with 80 cameras
 and 4 identities to choose from, targets of noise. `fresh`: weights as they start. `trained`: densities as a trained model gives them,
-so that rays saturate: the geometry decoder's map of biases is such that the density is exp(4 + standard normal) a voxel, and the last
+so that rays saturate: the geometry decoder's map of biases is such that the density is exp(4 + standard normal) per voxel, and the last
 layers of motion and vertices are silent, so that decoding gives the mean mesh. Steps are taken within the warm-up, where the batch's mesh
 carries the primitives (the cost is the same after it).
 
@@ -33,15 +33,17 @@ from ava_jax.bin import _main
 from ava_jax.core.types import Batch
 from ava_jax.losses import terms
 from ava_jax.ops import camera_rays, raymarch
-from ava_jax.tasks.ava256.model.appearance import composite
-from ava_jax.tasks.ava256.model.codec import AvatarCodec, appearance, cameras_of
-from ava_jax.train import packing
+from ava_jax.tasks.ava256.losses import kl_with_absolute_logstd
+from ava_jax.tasks.ava256.model.background import chunks, composite, pixel_weights
+from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
+from ava_jax.tasks.base import Optimizer
+from ava_jax.train import optimization
 from ava_jax.train import state as states
 
 _CONFIG = _main.define_config()
 _GOLDEN = flags.DEFINE_string("golden", None, "Folder of golden vectors; the assets folder stands beside it.", required=True)
 _SIZES = flags.DEFINE_list("sizes", ["512x333", "1024x667"], "Heights x widths.")
-_BATCH = flags.DEFINE_integer("batch", 4, "Samples a step.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 4, "Samples per step.", lower_bound=1)
 _REGIMES = flags.DEFINE_list("regimes", ["fresh", "trained"], "Which of fresh and trained.")
 _PARTS = flags.DEFINE_bool("parts", True, "Profile the parts of the first size.")
 _REPEATS = flags.DEFINE_integer("repeats", 12, "Timed rounds.", lower_bound=3)
@@ -77,7 +79,7 @@ class Timing(NamedTuple):
 
 
 def timed(call: Callable[[], Any]) -> Timing:
-    """Seconds a call, several in flight."""
+    """Seconds per call, several in flight."""
     jax.block_until_ready(call())
     seconds = []
     for _ in range(_REPEATS.value + 1):
@@ -123,19 +125,19 @@ def _decode(m, moving, fixed):
 
 
 def _assemble(m, moving, fixed):
-    return m[0](*moving, *fixed, warmup=jnp.array(True))
+    return m[0](*moving, *fixed, guided=jnp.array(True))
 
 
-def _finish(m, moving, fixed):
-    rgba, behind = moving
+def _calibrate_and_composite(m, moving, fixed):
+    rgba, learned = moving
     image = jnp.concatenate([m[0](rgba[..., :3], *fixed), rgba[..., 3:]], -1)
-    return composite(image, behind)
+    return composite(image, learned)
 
 
 def _losses(_, moving, fixed):
     image, vertices, (mean, logstd), primitives = moving
     found = terms.absolute_error(image, fixed[0]), terms.absolute_error(vertices, fixed[1])
-    found += terms.kl_to_standard_normal(mean, logstd), terms.primitive_volume(primitives)
+    found += kl_with_absolute_logstd(mean, logstd), terms.primitive_volume(primitives)
     return sum(jnp.mean(x) for x in found)
 
 
@@ -155,8 +157,8 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         return raymarch(rays, moving[0], step_size=model.step_size)[:, 0]
 
     def background(m, _, fixed):
-        *who, wanted, taught = fixed
-        return m[0](*who, height, width, wanted=wanted, taught=taught)
+        *who, mask, gradient_weight = fixed
+        return m[0](*who, height, width, mask=mask, gradient_weight=gradient_weight)
 
     identity_images, expression_images = _run(_inputs, (model,), (), (batch,))
     identity = _run(_encode_identity, (model.identity_encoder,), (), identity_images)
@@ -176,12 +178,12 @@ def parts_of(model: AvatarCodec, batch: Batch) -> list[Part]:
         Part("raymarch", march, (), (primitives,), (cameras,)),
     ]
     if model.background is not None:
-        counted = appearance.pixel_weights(rgba[..., 3] <= 0, model.background_share, jax.random.key(0))
-        wanted = (counted.loss > 0) & (rgba[..., 3] < 1.0)
-        hidden = *who, wanted, None if model.background_share == 1 else counted.taught
-        behind = _run(background, (model.background,), (), hidden)
-        listed.append(Part("background", background, (model.background,), (), hidden, appearance.chunks(wanted)))
-        listed.append(Part("calibration, composite", _finish, (model.calibration,), (rgba, behind), who))
+        counted = pixel_weights(rgba[..., 3] <= 0, model.background_fraction, jax.random.key(0))
+        mask = (counted.loss > 0) & (rgba[..., 3] < 1.0)
+        hidden = *who, mask, None if model.background_fraction == 1 else counted.gradient
+        learned = _run(background, (model.background,), (), hidden)
+        listed.append(Part("background", background, (model.background,), (), hidden, chunks(mask)))
+        listed.append(Part("calibration, composite", _calibrate_and_composite, (model.calibration,), (rgba, learned), who))
     vertices = geometry.vertices * 5.0
     listed.append(Part("losses", _losses, (), (rgba[..., :3], vertices, code, primitives), (batch["image"], batch["vertices"])))
     return listed
@@ -224,30 +226,42 @@ def operations(jaxpr: Any, trips: int) -> float:
 
 
 def profile(model: AvatarCodec, batch: Batch, rates: dict[str, float], precision: str) -> list[dict[str, Any]]:
-    rows, rate = [], "bfloat16" if precision == "fast" else "float32"
+    rows = []
     for part in parts_of(model, batch):
         row: dict[str, Any] = {"part": part.name}
         for label in ("forward", "forward + backward"):
             if label != "forward" and part.name == "inputs":
                 continue
             call, cost = compiled_part(part, label != "forward")
-            floor = max(cost["flops"] / rates[rate], cost["bytes"] / rates["bytes"])
+            floor = max(cost["flops"] / rates[precision], cost["bytes"] / rates["bytes"])
             row[label] = {"ms": 1e3 * timed(call).p50, "floor_ms": 1e3 * floor, **cost}
         rows.append(row)
     return rows
 
 
-def profile_optimizer(optimizer: optax.GradientTransformationExtraArgs, state: states.TrainState, rates: dict[str, float]) -> dict:
+def profile_optimizer(optimizer: Optimizer, state: states.TrainState, rates: dict[str, float]) -> dict:
     @jax.jit
     def run(gradients, opt_state, params):
-        updates, opt_state = optimizer.update(packing.pack(gradients).arrays, opt_state, params.arrays, loss=jnp.float32(1))
-        return optax.apply_updates(params.arrays, updates), opt_state
+        packed = params.pack(gradients)
+        updates, opt_state = optimization.update(optimizer, packed, optimization.joint_norm(packed), opt_state, params, jnp.float32(1))
+        return optax.apply_updates(params.groups, updates), opt_state
 
-    gradients = packing.unpacked(jax.tree.map(lambda x: 1e-3 * jnp.ones_like(x), state.params))
+    gradients = jax.jit(lambda params: jax.tree.map(lambda x: 1e-3 * jnp.ones_like(x), params.learning()))(state.params)
     args = (gradients, state.opt_state, state.params)
     size = 7 * sum(x.nbytes for x in jax.tree.leaves(state.params))  # gradient, two moments, parameter; all but the gradient written
     row = {"ms": 1e3 * timed(lambda: run(*args)).p50, "floor_ms": 1e3 * size / rates["bytes"], "bytes": float(size)}
     return {"part": "optimiser", "forward": row}
+
+
+def dispatch(take: Callable[[], Any]) -> float:
+    """Seconds that the host needs for a step's own call, the device being idle before it: the median of 40."""
+    seconds = []
+    for _ in range(40):
+        begin = time.perf_counter()
+        metrics = take()
+        seconds.append(time.perf_counter() - begin)
+        jax.block_until_ready(metrics)
+    return float(np.median(seconds))
 
 
 def compile_times(step: Callable, *args: Any) -> tuple[Any, float, float]:
@@ -279,13 +293,13 @@ def bench(config: Any, regime: str, height: int, width: int, *, with_parts: bool
     # Arguments stay during the step; results take the place of those donated.
     planned = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     row = {"regime": regime, "batch": _BATCH.value, "height": height, "width": width}
-    row |= {"step_ms": 1e3 * found.p50, "step_p90_ms": 1e3 * found.p90, "planned_gib": planned / 2**30}
+    row |= {"step_ms": 1e3 * found.p50, "step_p90_ms": 1e3 * found.p90, "dispatch_ms": 1e3 * dispatch(take), "planned_gib": planned / 2**30}
     row |= {"compile_s": cold, "compile_cached_s": warm}
     if not rates:  # nothing but steps has run so far, so the process's peak is theirs
         stats = jax.local_devices()[0].memory_stats() or {}
         row |= {"peak_gib": stats["peak_bytes_in_use"] / 2**30} if "peak_bytes_in_use" in stats else {}
         rates |= ceilings()
-    model = states.merge(states.Split(graphdef, packing.unpacked(holder[0].params), holder[0].running, constants))
+    model = states.merge(states.Split(graphdef, optimization.unpacked(holder[0].params), holder[0].running, constants))
     row |= bench_decoding(model, batch, height, width)
     if with_parts:
         row["parts"] = [*profile(model, batch, rates, config.model.precision), profile_optimizer(optimizer, holder[0], rates)]
@@ -311,7 +325,7 @@ def bench_decoding(model: AvatarCodec, batch: Batch, height: int, width: int) ->
     def draw(state, codes, batch):
         model = nnx.merge(graph, state)
         primitives = model.decode(*codes, batch["camera_position"]).primitives
-        return model.finish(model.render(primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
+        return model.calibrate_and_composite(model.render(primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
 
     codes = encode(state, batch)
     figures = {"decode_ms": timed(lambda: decode(state, codes, batch["camera_position"])).p50}
@@ -323,7 +337,17 @@ def show(row: dict[str, Any]) -> None:
     print(f"\n{row['regime']}, batch {row['batch']}, {row['height']} x {row['width']}; reference in brackets (H200, fresh weights)")
     known = row["batch"], row["height"]
     reference = dict(zip(("step_ms", "decode_ms", "decode_render_ms", "peak_gib"), _REFERENCE.get(known, ())))
-    for name in ("step_ms", "step_p90_ms", "decode_ms", "decode_render_ms", "peak_gib", "planned_gib", "compile_s", "compile_cached_s"):
+    for name in (
+        "step_ms",
+        "step_p90_ms",
+        "dispatch_ms",
+        "decode_ms",
+        "decode_render_ms",
+        "peak_gib",
+        "planned_gib",
+        "compile_s",
+        "compile_cached_s",
+    ):
         if name in row:
             beside = f"  ({reference[name]:g})" if name in reference else ""
             print(f"  {name:18}{row[name]:9.2f}{beside}")

@@ -92,7 +92,7 @@ for name in parity raymarch step; do
     raymarch)
       check raymarch_table "$PYTHON" "$ROOT/scripts/bench_raymarch.py" --golden="$GOLDEN" --table --json="$OUT/raymarch_table.json"
       check raymarch_growth "$PYTHON" "$ROOT/scripts/bench_raymarch.py" --golden="$GOLDEN" --growth --json="$OUT/raymarch_growth.json" ;;
-    step) check step "$PYTHON" "$ROOT/scripts/bench_step.py" --golden="$GOLDEN" --config=ava256 --config.model.background_share=0.25 --out="$OUT/step.json" ;;
+    step) check step "$PYTHON" "$ROOT/scripts/bench_step.py" --golden="$GOLDEN" --config=ava256 --config.model.background_fraction=0.25 --out="$OUT/step.json" ;;
   esac
 done
 

@@ -2,10 +2,10 @@
 
   python scripts/compile_for_gpu.py --golden=DIR --config=ava256 --target=h200.txtpb [--hlo=FOLDER]
 
-Needs jax's CUDA plugin (tried with jax 0.11.2, jax-cuda13-plugin, jax-cuda13-pjrt, nvidia-cuda-nvcc, on a machine without a GPU and cuDNN) and
-the GPU as a `stream_executor.GpuTargetConfigProto` in text; XLA's repository has one for each kind of GPU. A kernel is taken as 1.2 us
-and its operands and results at 3.3 TB/s, at least 1.8 us, as traced on an H200. Products are libraries' here, as choosing among Triton's needs
-the GPU. Networks are compiled forward + backward.
+Needs jax's CUDA plugin (tried with jax 0.11.2, jax-cuda13-plugin, jax-cuda13-pjrt, nvidia-cuda-nvcc, on a machine without a GPU and
+cuDNN) and the GPU as a `stream_executor.GpuTargetConfigProto` in text; XLA's repository has one for each kind of GPU. A kernel is taken as
+1.2 us and its operands and results at 3.3 TB/s, at least 1.8 us, as traced on an H200. Products are libraries' here, as choosing among
+Triton's needs the GPU. Networks are compiled forward + backward.
 """
 
 import collections

@@ -14,8 +14,9 @@ from PIL import Image
 
 from ava_jax.core.types import Assets, Primitives
 from ava_jax.data.mesh_files import read_topology
-from ava_jax.losses import terms
-from ava_jax.tasks.ava256.model.codec import AvatarCodec, weights
+from ava_jax.tasks.ava256.losses import kl_with_absolute_logstd
+from ava_jax.tasks.ava256.model import weights as published
+from ava_jax.tasks.ava256.model.codec import AvatarCodec
 
 _BOUND = 1e-4  # of the array's largest value
 _BOUNDS = {"kl": 1e-5, "primrot_s": 1e-3}
@@ -81,12 +82,12 @@ def _model(golden: pathlib.Path, assets: pathlib.Path, normals: _Normals) -> Ava
     cameras, identities = (layout[f"colorcal.{key}"]["shape"][0] for key in ("wcam", "wident"))
     names = dict(cameras=[f"{i}" for i in range(cameras)], identities=[f"{i}" for i in range(identities)])
     config = ml_collections.ConfigDict(
-        dict(primitives_per_side=128, primitive_side=8, texture_size=side, width=1.0, background=True, background_share=1.0)
-        | dict(volume_radius=256.0, step_size=1 / 256, warmup_steps=100, initial_code_gain=1.0, initial_code_std=1.0)
+        dict(primitives_per_side=128, primitive_side=8, texture_size=side, width=1.0, background=True, background_fraction=1.0)
+        | dict(volume_radius=256.0, step_size=1 / 256, guided_steps=100, initial_code_gain=1.0, initial_code_std=1.0)
         | dict(initial_density=1.0, initial_texture=False, view_noise=0.0, precision="float32", template_dtype="float32")
     )
     model = AvatarCodec(config, Assets(arrays, names), uv_maps={side: (uv_map[0].astype(np.int32), uv_map[1])}, rngs=nnx.Rngs(0))
-    weights.load_state_dict(model, filled_weights(layout, normals))
+    published.load_state_dict(model, filled_weights(layout, normals))
     return model
 
 
@@ -137,7 +138,7 @@ def _encoded(model: AvatarCodec, inputs: dict[str, jax.Array]) -> tuple[dict[str
     outputs |= {f"b_geo_{i}": _map_subset(x) for i, x in enumerate(identity.maps_geo)}
     outputs |= {f"b_tex_{i}": _map_subset(x) for i, x in enumerate(identity.maps_tex)}
     outputs |= dict(expr_features=_channels_first(features), expr_mu=_channels_first(mean), expr_logstd=_channels_first(logstd))
-    return outputs | dict(kl=_channels_first(terms.kl_to_standard_normal(mean, logstd))), (identity, mean)
+    return outputs | dict(kl=_channels_first(kl_with_absolute_logstd(mean, logstd))), (identity, mean)
 
 
 def _decoded(model: AvatarCodec, inputs: dict[str, jax.Array], identity, z) -> dict[str, jax.Array]:

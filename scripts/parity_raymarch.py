@@ -78,7 +78,7 @@ def head_primitives(data, texture: pathlib.Path, variant: str) -> Primitives:
     if not texture.is_file():
         raise FileNotFoundError(f"{texture}: the head scene takes its colour from this texture (see --assets).")
     side = 8
-    across = Image.open(texture).width // side  # primitives a side
+    across = Image.open(texture).width // side  # primitives per side
     image = np.asarray(Image.open(texture).convert("RGB"), np.float32)
     tiles = image.reshape(across, side, across, side, 3).transpose(0, 2, 1, 3, 4).reshape(-1, 1, side, side, 3)
     rgba = np.empty((across * across, side, side, side, 4), np.float32)
@@ -97,9 +97,9 @@ def _head_rows(data, texture: pathlib.Path, implementation) -> Iterator[Row]:
     # Marched along the reference's own: rays that differ in the last bit shift every sample, and where alpha reaches 1 within
     # 1e-5 another sample saturates.
     wanted_rays = _reference_rays(data, rays)
-    for name, ours, wanted in (("raydir", rays.direction, data["out_raydir"]), ("tminmax", rays.bounds, data["out_tminmax"])):
+    for name, ours, expected in (("raydir", rays.direction, data["out_raydir"]), ("tminmax", rays.bounds, data["out_tminmax"])):
         hit = np.asarray(rays.bounds[:, 0, ..., 0] < rays.bounds[:, 0, ..., 1])
-        yield _relative_row(f"head16384 {name}", np.asarray(ours[:, 0])[hit], wanted[hit], 1e-5)
+        yield _relative_row(f"head16384 {name}", np.asarray(ours[:, 0])[hit], expected[hit], 1e-5)
     shape = (2, height, width, 4)
     cotangent = np.random.default_rng(int(data[HEAD_SEED]) + 1).standard_normal(shape, np.float32)
     for variant in ("init", "trained"):
@@ -122,21 +122,21 @@ def _head_variant_rows(variant: str, ours, data) -> Iterator[Row]:
     yield from _image_rows(f"head16384 {variant}", ours[0], data[f"out_{variant}_rgba"])
     names = ("d_primpos", "d_primrot", "d_primscale", "d_template_primsum", "d_template_s")
     for name, gradient in zip(names, ours[1:]):
-        wanted = data[f"out_{variant}_{name}"]
-        yield _relative_row(f"head16384 {variant} {name}", gradient, wanted, HEAD_BOUND)
-        error = float(np.linalg.norm(gradient - wanted))
-        scale = float(np.linalg.norm(wanted))
+        expected = data[f"out_{variant}_{name}"]
+        yield _relative_row(f"head16384 {variant} {name}", gradient, expected, HEAD_BOUND)
+        error = float(np.linalg.norm(gradient - expected))
+        scale = float(np.linalg.norm(expected))
         yield Row(f"head16384 {variant} {name} L2", error, scale, HEAD_L2_BOUND, error <= HEAD_L2_BOUND * scale)
 
 
-def _image_rows(scene: str, rgba, wanted) -> Iterator[Row]:
+def _image_rows(scene: str, rgba, expected) -> Iterator[Row]:
     for name, channels, bound in (("colour", slice(0, 3), COLOUR_BOUND), ("alpha", slice(3, 4), ALPHA_BOUND)):
-        error = float(np.abs(np.asarray(rgba)[..., channels] - wanted[..., channels]).max())
+        error = float(np.abs(np.asarray(rgba)[..., channels] - expected[..., channels]).max())
         yield Row(f"{scene} {name}", error, 1.0, bound, error <= bound)
 
 
-def _relative_row(name: str, ours, wanted, bound: float) -> Row:
-    error, scale = float(np.abs(np.asarray(ours) - wanted).max()), float(np.abs(wanted).max())
+def _relative_row(name: str, ours, expected, bound: float) -> Row:
+    error, scale = float(np.abs(np.asarray(ours) - expected).max()), float(np.abs(expected).max())
     return Row(name, error, scale, bound, error <= bound * scale)
 
 
@@ -153,5 +153,5 @@ def main(argv):
 if __name__ == "__main__":
     _GOLDEN = flags.DEFINE_string("golden", None, "Folder of the golden vectors.", required=True)
     _ASSETS = flags.DEFINE_string("assets", None, "Folder of 021924_avgtex.png; by default the one beside --golden.")
-    _IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "twin"; by default the best there is.')
+    _IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "jax"; by default the best there is.')
     app.run(main)

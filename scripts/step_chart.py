@@ -14,6 +14,9 @@ import sys
 
 from absl import app, flags
 
+from ava_jax.tasks.ava256.migration import migrate
+from ava_jax.train import config as configs
+
 _OUT = flags.DEFINE_string("out", "docs/log/data/step.json", "JSON to write.")
 
 _AIMS = {(512, 333): 15, (1024, 667): 32}  # ms
@@ -27,9 +30,11 @@ def commits_before(commit: str) -> int:
 
 def lines_of(report: dict) -> dict[tuple, float]:
     """(height, width, name of the line) -> ms."""
-    model = json.loads(report["config"])["model"] if "config" in report else {"precision": report["precision"]}
-    share = model.get("background_share", 1.0)
-    name = model["precision"] if share == 1 else f"{model['precision']}, {share:g}"
+    config = json.loads(report["config"]) if "config" in report else {"model": {"precision": report["precision"]}}
+    config = configs.from_json(config)
+    migrate(config)
+    fraction = config.model.get("background_fraction", 1.0)
+    name = config.model.precision if fraction == 1 else f"{config.model.precision}, {fraction:g}"
     rows = [row for row in report["rows"] if row["batch"] == 4]
     return {(row["height"], row["width"], f"{name}, {row['regime']}"): row["step_ms"] for row in rows}
 
@@ -45,10 +50,10 @@ def chart(reports: list[dict]) -> dict:
     for (height, width), aim in _AIMS.items():
         series = [_series(name, sorted(points)) for (*size, name), points in sorted(lines.items()) if size == [height, width]]
         aims = {"name": "aim, trained", "x": [1, len(commits)], "y": [aim, aim], "dashed": True}
-        panels.append({"title": f"4 x {height} x {width}", "x": "version", "y": "ms a step", "series": [*series, aims]})
+        panels.append({"title": f"4 x {height} x {width}", "x": "version", "y": "ms per step", "series": [*series, aims]})
     devices = ", ".join(sorted({report["device"] for report in reports}))
     versions = ", ".join(f"{i} {commit}" for i, commit in enumerate(commits, 1))
-    note = f"{devices}; scripts/bench_step.py, docs/step. Versions: {versions}. A number after the precision: model.background_share."
+    note = f"{devices}; scripts/bench_step.py, docs/step. Versions: {versions}. A number after the precision: model.background_fraction."
     return {"title": "The training step by version", "note": note, "panels": panels}
 
 

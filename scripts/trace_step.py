@@ -3,7 +3,7 @@
   python scripts/trace_step.py --golden=DIR [--config=ava256] [--size=512x333] [--batch=4] [--regime=trained] [--out=FILE.json]
 
 The scene is that of bench_step.py. Command buffers are off, so that each kernel has its name: the step takes a little longer from end
-to end (its kernels do not). Prints for each part of the model, forward and backward, kernels a step, milliseconds on the device, and
+to end (its kernels do not). Prints for each part of the model, forward and backward, kernels per step, milliseconds on the device, and
 how much of both are kernels of under 4 us; then the largest kernels. A kernel that fuses operations of two parts counts for the one
 that its result belongs to.
 """
@@ -27,7 +27,7 @@ from ava_jax.bin import _main
 _CONFIG = _main.define_config()
 _GOLDEN = flags.DEFINE_string("golden", None, "Folder of golden vectors; the assets folder stands beside it.", required=True)
 _SIZE = flags.DEFINE_string("size", "512x333", "Height x width.")
-_BATCH = flags.DEFINE_integer("batch", 4, "Samples a step.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 4, "Samples per step.", lower_bound=1)
 _REGIME = flags.DEFINE_enum("regime", "trained", ["fresh", "trained"], "Weights as they start, or densities of a trained model.")
 _STEPS = flags.DEFINE_integer("steps", 3, "Steps to trace.", lower_bound=1)
 _LARGEST = flags.DEFINE_integer("largest", 40, "Kernels to list by themselves.", lower_bound=0)
@@ -43,7 +43,7 @@ _SMALL = 4.0  # us
 
 
 class Kernel(NamedTuple):
-    """A kernel, or copy, of the step: `us` and `launches` a step."""
+    """A kernel, or copy, of the step: `us` and `launches` per step."""
 
     part: str
     us: float
@@ -102,7 +102,7 @@ def traced() -> list[Kernel]:
 
 
 def by_part(kernels: list[Kernel]) -> dict[str, dict[str, float]]:
-    """Part -> kernels and us a step, and of these the small ones."""
+    """Part -> kernels and us per step, and of these the small ones."""
     parts: dict[str, dict[str, float]] = {}
     for kernel in kernels:
         row = parts.setdefault(kernel.part, {"kernels": 0, "us": 0.0, "small_kernels": 0, "small_us": 0.0})

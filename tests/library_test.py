@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import ava_jax
+from ava_jax.core import cameras as geometry
 from ava_jax.run.inference import Inference
-from ava_jax.tasks.ava256.apps import driving
 from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
 from ava_jax.train.checkpoint import restore_model
@@ -125,7 +125,7 @@ def test_a_portrait_looks_at_the_head_from_where_it_says(avatar):
     middle = np.asarray(avatar.portrait(100, 80, distance=0.001).position[0])
     away = (cameras.position - middle) / 500
     np.testing.assert_allclose(away, [[0, 0, 1], [1, 0, 0], [0, 0.5**0.5, 0.5**0.5]], atol=1e-4)
-    np.testing.assert_allclose(driving.frontality(away), [1, 0, 0.5**0.5], atol=1e-4)
+    np.testing.assert_allclose(geometry.frontality(away), [1, 0, 0.5**0.5], atol=1e-4)
     seen = np.einsum("bij,bj->bi", cameras.rotation, middle - cameras.position)
     np.testing.assert_allclose(seen, [[0, 0, 500]] * 3, atol=1e-2)
     np.testing.assert_allclose(cameras.rotation[0], np.diag([1, -1, -1]), atol=1e-6)

@@ -84,4 +84,21 @@ def check_overrides(argv: Sequence[str], config: ml_collections.ConfigDict) -> N
     for arg in argv:
         override = re.match(r"--?(?:no)?config\.([^=]+)", arg)
         if override and not any(key == override[1] or key.startswith(f"{override[1]}.") for key in keys):
-            raise ValueError(f"the config has no key {override[1]!r}.{nearest(override[1], keys)}")
+            raise ValueError(f"the config has no key {override[1]!r}.{_renamed(override[1], config) or nearest(override[1], keys)}")
+
+
+def _renamed(key: str, config: ml_collections.ConfigDict) -> str:
+    """' Did you mean ...?' of what the config's task calls now a key that older versions had; '' of any other key."""
+    from ava_jax.tasks.base import task_class  # imports jax
+
+    if "task" not in config:
+        return ""
+    *path, last = key.split(".")
+    group = old = ml_collections.ConfigDict()
+    for part in path:
+        group[part] = ml_collections.ConfigDict()
+        group = group[part]
+    group[last] = None
+    task_class(config).migrate(old)
+    (now,) = flatten(old)
+    return f" Did you mean {now}?" if now != key else ""

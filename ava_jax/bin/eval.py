@@ -38,8 +38,9 @@ def main(context: Context) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     written = report.write(folder, step, task, assets, reports)
     written += report.write_pictures(folder, task, assets, compile_model, reports)
+    written += [export_to / split for split in splits] if export_to else []
     print(f"\nstep {step}\n\n{report.tables(task, reports)}\n")
-    print("\n".join(f"wrote {path}" for path in [*written, *([export_to] if export_to else [])]))
+    print("\n".join(f"wrote {path}" for path in written))
 
 
 def run() -> None:

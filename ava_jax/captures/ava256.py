@@ -1,6 +1,8 @@
-"""A capture on disk: `<root>/<mcd>--<mct>--<sid>/decoder/...` (ava-256's layout), and what stands in its small files.
+"""The layout of ava-256's captures: `<root>/<mcd>--<mct>--<sid>/decoder/...`, and the reader of their small files.
 
-mcd is the date, mct the time, sid the subject's id. Images are read by `source`; here are folders, calibration, frame lists.
+mcd is the date, mct the time, sid the subject's id. Here are folders, calibration and frame lists; `reading` has images and meshes,
+`capture_set` what is parsed once for a run. The other modules use `Capture` alone: another layout needs a reader of its own that fills
+a `Capture`, or a subclass of it where the zips have other names.
 """
 
 import csv
@@ -13,8 +15,7 @@ import numpy as np
 
 SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to
 NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
-TOPOLOGY = "face_topology.obj"
-MOST_MISSING = 0.9  # of the images listed; where more are absent, list and zips do not belong together
+TOPOLOGY = "face_topology.obj"  # beside the captures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Capture:
       focal: f64 [C, 2]; principal: f64 [C, 2]; pixels of the full sensor.
       rotation: f64 [C, 3, 3], world to camera; translation: f64 [C, 3], mm.
       frames: int32 [N], frame ids in the order of the frame list.
-      segments: [N], segment of each frame: an object array, in which frames share their segment's string.
+      segments: [N], segment of each frame: an object array, in which equal names are one string.
+      sensor: height and width, pixels, that focal lengths and principal points refer to.
+      neutral_segment: the first complete frame of it is the neutral face.
     """
 
     name: str
@@ -40,28 +43,39 @@ class Capture:
     translation: np.ndarray
     frames: np.ndarray
     segments: np.ndarray
+    sensor: tuple[int, int] = SENSOR
+    neutral_segment: str = NEUTRAL
+
+    @property
+    def subject(self) -> str:
+        """The subject's id, the last part of the name."""
+        return self.name.rpartition("--")[2]
+
+    def image_size(self, downsample: int) -> tuple[int, int]:
+        """(height, width) of its images at `downsample`."""
+        return image_size(downsample, self.sensor)
 
     @property
     def head_pose(self) -> pathlib.Path:
-        """Zip of head poses, a text file a frame."""
+        """Zip of head poses, one text file per frame."""
         return self.decoder / "head_pose" / "head_pose.zip"
 
     @property
     def vertices(self) -> pathlib.Path:
-        """Zip of meshes, a PLY a frame."""
+        """Zip of meshes, one PLY per frame."""
         return self.decoder / "kinematic_tracking" / "registration_vertices.zip"
 
     @property
     def texture(self) -> pathlib.Path:
-        """Zip of textures, an AVIF a frame."""
+        """Zip of textures, one AVIF per frame."""
         return self.decoder / "uv_image" / "color.zip"
 
     def image(self, camera: str) -> pathlib.Path:
-        """Zip of a camera's images, an AVIF a frame."""
+        """Zip of a camera's images, one AVIF per frame."""
         return self.decoder / "image" / f"cam{camera}.zip"
 
     def segmentation(self, camera: str) -> pathlib.Path:
-        """Zip of a camera's label pictures, a PNG a frame."""
+        """Zip of a camera's label pictures, one PNG per frame."""
         return self.decoder / "segmentation_parts" / f"cam{camera}.zip"
 
 
@@ -126,9 +140,9 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = ()) -> Capture:
     )
 
 
-def image_size(downsample: int) -> tuple[int, int]:
-    """(height, width) of images at `downsample`."""
-    return SENSOR[0] // downsample, SENSOR[1] // downsample
+def image_size(downsample: int, sensor: tuple[int, int] = SENSOR) -> tuple[int, int]:
+    """(height, width) of images at `downsample` of a sensor's."""
+    return sensor[0] // downsample, sensor[1] // downsample
 
 
 def _columns(path: pathlib.Path, names: tuple[str, ...]) -> list[list[str]]:
@@ -137,9 +151,9 @@ def _columns(path: pathlib.Path, names: tuple[str, ...]) -> list[list[str]]:
         with open(path, newline="") as file:
             rows = csv.reader(file)
             header = next(rows, [])
-            at = [header.index(name) for name in names]
-            values = [row[i] for row in rows if row for i in at]
-        columns = [values[i :: len(at)] for i in range(len(at))]
+            indices = [header.index(name) for name in names]
+            values = [row[i] for row in rows if row for i in indices]
+        columns = [values[i :: len(indices)] for i in range(len(indices))]
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         raise ValueError(f"{path}: cannot be read ({e}).") from e
     except (ValueError, IndexError):  # a name that is not in the header, a row that is short

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ava_jax.captures import ava256 as layout
 from ava_jax.captures.ava256 import Capture
 from ava_jax.core import cameras
 from ava_jax.core.types import Batch
@@ -18,6 +17,7 @@ from ava_jax.data import images, mesh_files
 from ava_jax.data.archive import Archives
 from ava_jax.data.cache import Cache
 
+MOST_MISSING = 0.9  # of the images listed; where more are absent, list and zips do not belong together
 _NEUTRAL_BYTES = 1 << 30  # the neutral textures of 256 people at 1024 x 1024 fit
 _SURFACE = 3  # zips that a frame has besides its views: head pose, vertices, texture
 
@@ -34,47 +34,59 @@ class Frame(NamedTuple):
     pose: np.ndarray
 
 
-class Presence(NamedTuple):
-    """Which files of a capture there are.
-
-    Attributes:
-      views: bool [C, N]: camera's image of each frame of the list, with all that a sample of it needs.
-      neutral: id of the neutral frame.
-    """
-
-    views: np.ndarray
-    neutral: int
-
-
-def presence(archives: Archives, capture: Capture, used: Sequence[int], *, segmentation: bool, threads: int) -> Presence:
+def availability(archives: Archives, capture: Capture, used: Sequence[int], *, segmentation: bool, threads: int) -> np.ndarray:
     """Looks up which samples of a capture can be read.
 
     Args:
-      used: positions of the cameras that matter; others count as absent.
+      used: indices of the U cameras that matter.
       segmentation: whether a sample needs one.
       threads: that read zips' directories.
 
+    Returns:
+      bool [U, N]: whether a camera's image of a frame of the list is there, with all that a sample of it needs.
+
     Raises:
-      ValueError: a zip is missing or not whole, next to none of the listed frames are in them, or none can be the neutral face.
+      ValueError: a zip is missing or not whole, or next to none of the listed frames are in them.
     """
     names = [capture.cameras[i] for i in used]
     paths = [capture.head_pose, capture.vertices, capture.texture, *map(capture.image, names)]
     paths += map(capture.segmentation, names) if segmentation else ()
-    numbers, place = np.unique(capture.frames, return_inverse=True)
-    members = archives.index(paths, numbers, threads=threads)[:, place]
+    members = _members(archives, capture, paths, threads)
     surface = members[:_SURFACE].all(0)
-    views = members[_SURFACE:].reshape(1 + segmentation, len(used), len(place)).all(0) & surface
-    if views.size and views.mean() < 1 - layout.MOST_MISSING:
+    views = members[_SURFACE:].reshape(1 + segmentation, len(used), len(capture.frames)).all(0) & surface
+    if views.size and views.mean() < 1 - MOST_MISSING:
         raise ValueError(
             f"{capture.decoder}: frame_list.csv does not match the zips: of the {views.size} images it lists for {len(used)} cameras, "
             f"{int(views.sum())} are there with texture, mesh and head pose."
         )
-    possible = np.flatnonzero((capture.segments == layout.NEUTRAL) & members[1] & members[2])
+    return views
+
+
+def neutral_frame(archives: Archives, capture: Capture) -> int:
+    """Id of the frame that is a person's neutral face: the first of the neutral segment that has vertices and texture.
+
+    Raises:
+      ValueError: there is none, or a zip is missing or not whole.
+    """
+    complete = _members(archives, capture, [capture.vertices, capture.texture], threads=2).all(0)
+    possible = np.flatnonzero((capture.segments == capture.neutral_segment) & complete)
     if not len(possible):
-        raise ValueError(f"{capture.decoder}: no frame of {layout.NEUTRAL} has both vertices and texture, so there is no neutral face.")
-    everywhere = np.zeros((len(capture.cameras), len(capture.frames)), bool)
-    everywhere[list(used)] = views
-    return Presence(everywhere, int(capture.frames[possible[0]]))
+        raise ValueError(
+            f"{capture.decoder}: no frame of {capture.neutral_segment} has both vertices and texture, so there is no neutral face."
+        )
+    return int(capture.frames[possible[0]])
+
+
+def head_pose(archives: Archives, capture: Capture, frame: int) -> np.ndarray:
+    """Head to world, f64 [3, 4], mm.
+
+    Args:
+      frame: id.
+
+    Raises:
+      Unreadable: the file is missing or cannot be decoded; the message names it.
+    """
+    return _decoded(archives, capture.head_pose, frame, _parse_pose)
 
 
 class Reader:
@@ -98,21 +110,27 @@ class Reader:
         self._neutrals: Cache = Cache(_NEUTRAL_BYTES, lambda surface: sum(array.nbytes for array in surface))
 
     def read(self, capture: Capture, camera: int, frame: int, neutral: int) -> Batch:
-        """The arrays of a sample that come from files; see `source`.
+        """The arrays of a sample that come from files.
+
+        image u8 [H, W, 3]; segmentation u8 [H, W], where the reader has them; texture, neutral_texture u8 [T, T, 3]; vertices,
+        neutral_vertices f32 [V, 3], mm, head space; camera_rotation f32 [3, 3], head to camera; camera_position f32 [3], mm, head space;
+        focal, principal f32 [2], pixels of `image`.
 
         Args:
-          camera: position in the capture's cameras.
+          camera: index in the capture's cameras.
           frame: id.
           neutral: id of the capture's neutral frame.
 
         Raises:
           Unreadable: one of its files cannot be decoded; the message names it.
         """
-        name, size = capture.cameras[camera], layout.image_size(self._downsample)
+        name, size = capture.cameras[camera], capture.image_size(self._downsample)
         sample = {"image": self._decoded(capture.image(name), frame, lambda data: images.decode(data, size))}
         if self._segmentation:
             sample["segmentation"] = self._decoded(capture.segmentation(name), frame, lambda data: images.decode_labels(data, size))
-        shared = self._frames.get((capture.name, frame), lambda: Frame(*self._surface(capture, frame), self._pose(capture, frame)))
+        shared = self._frames.get(
+            (capture.name, frame), lambda: Frame(*self._surface(capture, frame), head_pose(self._archives, capture, frame))
+        )
         face = self._neutrals.get(capture.name, lambda: self._surface(capture, neutral))
         rotation, position = cameras.head_to_camera(capture.rotation[camera], capture.translation[camera], shared.pose)
         return sample | {
@@ -138,17 +156,24 @@ class Reader:
             raise ValueError(f"must have {self._vertices} vertices, as the assets, all finite; got {len(vertices)}")
         return vertices
 
-    def _pose(self, capture: Capture, frame: int) -> np.ndarray:
-        return self._decoded(capture.head_pose, frame, _parse_pose)
-
     def _decoded(self, path: pathlib.Path, frame: int, decode: Callable[[bytes], Any]) -> Any:
-        try:
-            data = self._archives.read(path, frame)
-            if data is None:
-                raise ValueError("it is no longer in the zip")
-            return decode(data)
-        except ValueError as e:
-            raise Unreadable(f"{path}, frame {frame}: {e}") from e
+        return _decoded(self._archives, path, frame, decode)
+
+
+def _members(archives: Archives, capture: Capture, paths: Sequence[pathlib.Path], threads: int) -> np.ndarray:
+    """Which of the listed frames each zip has, bool [len(paths), N]."""
+    numbers, index = np.unique(capture.frames, return_inverse=True)
+    return archives.index(paths, numbers, threads=threads)[:, index]
+
+
+def _decoded(archives: Archives, path: pathlib.Path, frame: int, decode: Callable[[bytes], Any]) -> Any:
+    try:
+        data = archives.read(path, frame)
+        if data is None:
+            raise ValueError("it is not in the zip")
+        return decode(data)
+    except ValueError as e:
+        raise Unreadable(f"{path}, frame {frame}: {e}") from e
 
 
 def _parse_pose(data: bytes) -> np.ndarray:

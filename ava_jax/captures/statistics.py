@@ -14,7 +14,8 @@ _AT_ONCE = 16  # textures held while their sum is taken
 
 
 class Statistics(NamedTuple):
-    """
+    """What a model's inputs and outputs are normalised by.
+
     Attributes:
       texture_mean: f32 [T, T, 3], 0-255.
       texture_std: f32 [], 0-255.

@@ -23,6 +23,19 @@ def head_to_camera(rotation: Array, translation: Array, head_pose: Array) -> tup
     return rotation @ head_rotation, position
 
 
+def frontality(position: Array) -> np.ndarray:
+    """How far in front of the face cameras stand: the cosine of the angle to the head's forward axis, +z.
+
+    Args:
+      position: of the cameras' centres, [..., 3], head space.
+
+    Returns:
+      f64 [...], -1 to 1.
+    """
+    position = np.asarray(position, np.float64)
+    return position[..., 2] / np.linalg.norm(position, axis=-1)
+
+
 def look_at(position: Array, target: Array, up: Array) -> np.ndarray:
     """Rotation [3, 3] (f64) of a camera at `position` that looks at `target`: rows are its axes right, down, forward."""
     forward = np.asarray(target, np.float64) - np.asarray(position, np.float64)

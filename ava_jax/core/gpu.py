@@ -17,6 +17,6 @@ def compute_capability() -> str:
 
 
 def takes_kernels() -> bool:
-    """Whether programs may hold kernels for NVIDIA GPUs: JAX compiles them, and the GPUs here, if any, are of compute capability 8.0 or later."""
+    """Whether programs may hold kernels for NVIDIA GPUs: JAX compiles them, and GPUs here, if any, have compute capability 8.0 or more."""
     major = compute_capability().split(".")[0]
     return HAS_COMPILER and (not major.isdigit() or int(major) >= _OLDEST)

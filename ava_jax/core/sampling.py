@@ -1,8 +1,10 @@
-"""What a task gives the data pipeline: samples by number, and how to draw them."""
+"""What a task gives the data pipeline: samples by number, and how to draw them; and how a few are taken of many."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from ava_jax.core.types import Batch
 
@@ -12,7 +14,7 @@ class Sampling:
     """How a split is read.
 
     Attributes:
-      batch_size: samples a step, over all devices of all processes.
+      batch_size: samples per step, over all devices of all processes.
       shuffle: a new order every epoch, repeatable from (seed, epoch); otherwise index order.
       epochs: passes over the split; None repeats for ever.
       drop_remainder: whether the last, smaller batch of a finite split is dropped.
@@ -48,11 +50,30 @@ class Source(Protocol):
 
 @runtime_checkable
 class Grouped(Protocol):
-    """A source whose samples share work in groups, as all views of a frame share its texture and mesh."""
+    """A source whose samples have work in common in groups, as all views of a frame have its texture and mesh."""
 
     @property
     def groups(self) -> Sequence[tuple[int, int]]:
         """Runs of groups of one size, in index order: (how many groups, samples of each); a group's samples are neighbours."""
+
+
+def thin(count: int, most: int, *, jitter: bool = False) -> np.ndarray:
+    """Indices of at most `most` of `count` samples, spread evenly over all.
+
+    Args:
+      most: 0 takes all.
+      jitter: takes a sample anywhere in each of `most` equal stretches, always the same one, instead of the first, the last and those
+        evenly between. Even steps keep time with what repeats in the order: where the views of a frame are neighbours, a step of about
+        as many shows each person from few cameras. A video needs even steps, a mean over samples is better without.
+
+    Returns:
+      int64 [min(count, most)], rising; [count] where `most` is 0.
+    """
+    if not 0 < most < count:
+        return np.arange(count)
+    if jitter:
+        return ((np.arange(most) + np.random.default_rng(0).random(most)) * (count / most)).astype(np.int64)
+    return np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
 class UnreadableData(ValueError):

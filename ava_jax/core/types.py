@@ -5,10 +5,11 @@ Axis letters, the same in every signature, Python and C++:
   B   samples of a batch (a sample = one frame seen by one camera)
   F   frames                     N   views of a frame
   H W pixels, rows and columns   K   volumetric primitives
-  D   samples along a primitive's side (its box is D x D x D); E the same of a warp field
+  D   voxels along a primitive's side (its box is D x D x D)
+  G   the same of a warp field
   V   mesh vertices              T   texture side, texels
-  S   slab side, texels: S = primitives a side x D
-  P   points
+  S   slab side, texels: S = primitives per side x D
+  P   points                     E   experts
 
 Channels come last. Images are 0-255. Two lengths are used: millimetres (meshes, cameras, data on disk) and *volume radii*
 (the raymarcher; 1.0 = 256 mm by default). A name or docstring says which.

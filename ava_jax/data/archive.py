@@ -7,12 +7,13 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tqdm
 from absl import logging
 
-from ava_jax.data import zip_directory, zip_index
+from ava_jax.data import files, zip_directory, zip_index
 from ava_jax.data.cache import Cache
 from ava_jax.data.files import OpenFiles
 from ava_jax.data.zip_directory import ABSENT, Directory
@@ -23,8 +24,29 @@ _STORED, _DEFLATED = 0, 8
 _SLOW_START = 2.0  # seconds of reading directories after which a bar shows the progress
 
 
+class _Index(NamedTuple):
+    """What was looked for in a zip: int32 [N] numbers, sorted; the key of its kept index; one bit per number, packed: it is there."""
+
+    numbers: np.ndarray
+    key: bytes
+    bits: np.ndarray
+
+    def unpacked(self) -> np.ndarray:
+        """Bool [N]."""
+        return np.unpackbits(self.bits, count=len(self.numbers)).astype(bool)
+
+    def find(self, number: int) -> int | None:
+        """Its index; None where the zip lacks it."""
+        at = int(np.searchsorted(self.numbers, number))
+        known = at < len(self.numbers) and self.numbers[at] == number
+        return at if known and self.bits[at // 8] & (128 >> at % 8) else None
+
+
 class Archives:
-    """Reads members of many zips, with a bounded number of open files and a bound on the memory for their directories."""
+    """Reads members of many zips, with a bounded number of open files and a bound on the memory for their directories.
+
+    Safe from several threads. One serves all that reads the same zips: what was looked up once is not read again.
+    """
 
     def __init__(self, folder: pathlib.Path | None = None, *, open_files: int = 64, directory_bytes: int = 1 << 28) -> None:
         """Opens nothing yet.
@@ -37,13 +59,13 @@ class Archives:
         self._folder = folder
         self._files = OpenFiles(open_files)
         self._directories = Cache(directory_bytes, lambda entries: entries.nbytes)
-        self._wanted: dict[pathlib.Path, tuple[np.ndarray, bytes]] = {}  # zip -> numbers of its index, and its key
+        self._indexed: dict[pathlib.Path, _Index] = {}
         self._warned = threading.Lock()  # taken by the first thread that cannot write to the folder, and kept
 
     def index(self, paths: Sequence[pathlib.Path], numbers: np.ndarray, *, threads: int = 8) -> np.ndarray:
         """Says which members there are, from the kept index or, where that doesn't fit the file as it is, from the zip's directory.
 
-        From here on the zips have these members alone.
+        From here on the zips have these members alone. Looked up again, a zip that has not changed costs no reading.
 
         Args:
           numbers: int32 [N], sorted, without doubles.
@@ -59,9 +81,14 @@ class Archives:
 
         def bits(path: pathlib.Path) -> np.ndarray:
             key = zip_index.key_of(path, digest)
-            self._wanted[path] = numbers, key
+            held = self._indexed.get(path)
+            if held is not None and held.key == key:
+                return held.unpacked()
             known = zip_index.load_bits(zip_index.location(self._folder, path), key, len(numbers)) if self._folder else None
-            return known if known is not None else self._build(path, numbers, key).offset != ABSENT
+            if known is None:
+                known = self._build(path, numbers, key).offset != ABSENT
+            self._indexed[path] = _Index(numbers, key, np.packbits(known))
+            return known
 
         with concurrent.futures.ThreadPoolExecutor(threads) as pool:
             found = pool.map(bits, paths)
@@ -70,7 +97,8 @@ class Archives:
 
     def has(self, path: pathlib.Path, number: int) -> bool:
         """Whether the zip has a member of that number. Raises as `read`."""
-        return self._entry(path, number) is not None
+        indexed = self._indexed.get(path)
+        return (_find(self._directory(path), number) if indexed is None else indexed.find(number)) is not None
 
     def read(self, path: pathlib.Path, number: int) -> bytes | None:
         """Content of a member, or None where the zip has none of that number.
@@ -80,7 +108,7 @@ class Archives:
         """
         entry = self._entry(path, number)
         content = self._content(path, number, entry) if entry else None
-        if content is None and path in self._wanted and (fresh := _find(self._directory(path), number)) != entry:
+        if content is None and path in self._indexed and (fresh := _find(self._directory(path), number)) != entry:
             # It was the index that is damaged, and it has been made anew.
             entry, content = fresh, self._content(path, number, fresh) if fresh else None
         if entry and content is None:
@@ -89,13 +117,13 @@ class Archives:
 
     def _entry(self, path: pathlib.Path, number: int) -> tuple[int, int, int] | None:
         """Offset, size and CRC of a member."""
-        if path not in self._wanted or not self._folder:
+        indexed = self._indexed.get(path)
+        if indexed is None or not self._folder:
             return _find(self._directory(path), number)
-        numbers, _ = self._wanted[path]
-        at = int(np.searchsorted(numbers, number))
-        if at == len(numbers) or numbers[at] != number:
+        at = indexed.find(number)
+        if at is None:
             return None
-        kept = zip_index.load_entry(self._files, zip_index.location(self._folder, path), len(numbers), at)
+        kept = zip_index.load_entry(self._files, zip_index.location(self._folder, path), len(indexed.numbers), at)
         if kept is None:
             return _find(self._directory(path), number)
         return kept if kept[0] != ABSENT else None
@@ -127,7 +155,8 @@ class Archives:
         return self._directories.get(path, lambda: self._load(path))
 
     def _load(self, path: pathlib.Path) -> Directory:
-        return self._build(path, *self._wanted[path]) if path in self._wanted else zip_directory.read(path)
+        indexed = self._indexed.get(path)
+        return zip_directory.read(path) if indexed is None else self._build(path, indexed.numbers, indexed.key)
 
     def _build(self, path: pathlib.Path, numbers: np.ndarray, key: bytes) -> Directory:
         entries = zip_directory.align(zip_directory.read(path), numbers)
@@ -141,9 +170,9 @@ class Archives:
 
 
 def write(path: pathlib.Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """Writes a stored zip. The same members give the same bytes: their time stamps are fixed."""
+    """Writes a stored zip, whole or not at all. The same members give the same bytes: their time stamps are fixed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with files.writing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members:
             archive.writestr(zipfile.ZipInfo(name), data)
 

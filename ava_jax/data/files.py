@@ -1,13 +1,53 @@
-"""Open files, few at a time, read from many threads."""
+"""Files: read at random from many threads, few of them open at a time; written whole or not at all."""
 
 import collections
+import contextlib
 import os
 import pathlib
+import secrets
 import threading
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Opens a file that comes to `path` whole or not at all: written under another name beside it, flushed to the disk, then renamed.
+
+    What the block raises is raised, and nothing is written. Several threads and processes may write the same file: the last one stays.
+
+    Args:
+      path: in a folder that exists.
+      durable: waits until the disk has the content, so that a power cut leaves the old file or the new one. False is for caches of
+        thousands of files, whose readers tell damage.
+
+    Raises:
+      OSError: the disk is full, or fails; what was at `path` before is still there.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(beside, "xb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def replace(path: pathlib.Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all, as `writing` does; text as UTF-8.
+
+    Raises:
+      OSError: the disk is full, or fails; what was at `path` before is still there.
+    """
+    with writing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 class OpenFiles:
-    """Reads at any place of many files; keeps at most `limit` open, and one more for each thread that is reading just then."""
+    """Reads at any offset of many files; keeps at most `limit` open, and one more for each thread that is reading just then."""
 
     def __init__(self, limit: int = 64) -> None:
         self.limit = limit
@@ -17,9 +57,9 @@ class OpenFiles:
     def __len__(self) -> int:
         return len(self._open)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # bound here: at the interpreter's end the module's names are gone
         for descriptor, *_ in self._open.values():
-            os.close(descriptor)
+            close(descriptor)
 
     def read(self, path: pathlib.Path, offset: int, count: int) -> bytes:
         """`count` bytes from `offset`; fewer where the file ends.

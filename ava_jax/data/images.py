@@ -14,7 +14,7 @@ else:  # Only then: the plugin replaces Pillow's decoder when imported, and hold
     import pillow_avif  # noqa: F401  pylint: disable=unused-import
 
 # Pillow gives a picture's memory back to the system by default, and gets it zeroed page by page for the next one: 3.6 of 8.0 ms at
-# 1024 x 667, 5.3 of 16.8 at 1024 x 1024. Kept, it is 4 MB a block.
+# 1024 x 667, 5.3 of 16.8 at 1024 x 1024. Kept, it is 4 MB per block.
 Image.core.set_blocks_max(32)
 
 

@@ -1,7 +1,6 @@
 """From a source of samples to batches: shuffled, prefetched, exactly resumable."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -11,26 +10,81 @@ from ava_jax.core.sampling import Grouped, Sampling, Source, UnreadableData
 from ava_jax.core.types import Batch
 from ava_jax.data import order
 
+_NEXT = "next_index"  # Grain's name for the position
+_LOOK_UP = 1024  # positions at once
+
 
 def iterator(
-    source: Source, sampling: Sampling, *, seed: int, threads: int, process_index: int = 0, process_count: int = 1
+    source: Source,
+    sampling: Sampling,
+    *,
+    seed: int,
+    threads: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    like: Mapping[str, Any] | None = None,
 ) -> "BatchIterator":
     """Batches of a source, stacked: name -> array [B, ...].
 
     The order follows from `seed` and the sampling alone, whatever the number of threads. Samples that the source returns as None are
-    passed over and the next in order take their places, so that batches stay full. Processes read disjoint samples, an equal share of
+    passed over and the next in order are taken instead, so that batches stay full. Processes read disjoint samples, an equal part of
     each batch; shuffled, a group's samples of one visit are one process's.
 
     Args:
+      source: of samples.
+      sampling: order and batch size, over all processes.
       seed: of the order; each epoch has one of its own.
       threads: readers; 0 reads in the caller's thread.
-      process_index: of this process among `process_count` that share the work.
+      process_index: of this process among `process_count` that divide the work.
+      process_count: see there.
+      like: a position that `get_state` gave, to be gone on from: an older version's shuffles as it did.
 
     Raises:
-      ValueError: the source is empty, or the batch cannot be shared evenly.
+      ValueError: the source is empty, or the batch cannot be divided evenly.
     """
-    share, rest = divmod(sampling.batch_size, process_count)
-    if rest or not share:
+    local_batch, positions, identity = _order(source, sampling, seed, process_index, process_count, like)
+    # Grain reads 500 samples ahead by default: 3 GB of full-size textures.
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * local_batch, 2 * threads, 1))
+    # A readable sample comes twice within two epochs and what their visits are apart: more failures in a row mean that there is none.
+    max_consecutive_failures = 2 * len(source) + sampling.per_visit**2 * sampling.window
+    samples = grain.MapDataset.source(_Ordered(source, positions, max_consecutive_failures)).to_iter_dataset(options)
+    return BatchIterator(iter(samples.batch(local_batch, drop_remainder=sampling.drop_remainder)), identity)
+
+
+def index_iterator(
+    source: Source,
+    sampling: Sampling,
+    *,
+    readable: np.ndarray,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    like: Mapping[str, Any] | None = None,
+) -> "IndexIterator":
+    """Which samples the batches of `iterator` are made of, without reading any: int32 [B].
+
+    Positions are those of `iterator`: each goes on where the other was.
+
+    Args:
+      source: of samples; only its length and groups are looked at.
+      sampling, seed, process_index, process_count, like: as of `iterator`.
+      readable: bool [samples], those that the source does not return as None.
+
+    Raises:
+      ValueError: as `iterator`; or no sample is readable.
+    """
+    local_batch, positions, identity = _order(source, sampling, seed, process_index, process_count, like)
+    if not readable.any():
+        raise ValueError(_none_readable(source))
+    return IndexIterator(positions, readable, local_batch, sampling.drop_remainder, identity)
+
+
+def _order(
+    source: Source, sampling: Sampling, seed: int, process_index: int, process_count: int, like: Mapping[str, Any] | None
+) -> tuple[int, order.IndexOrder | order.VisitOrder, dict[str, int | str]]:
+    """(this process's part of a batch, the order, what it follows from)."""
+    local_batch, rest = divmod(sampling.batch_size, process_count)
+    if rest or not local_batch:
         raise ValueError(f"pipeline: batch_size must be a multiple of the {process_count} processes; got {sampling.batch_size}.")
     if not 0 <= process_index < process_count <= max(len(source), 1):
         raise ValueError(f"pipeline: process_index must be in 0..{process_count - 1} and each process needs a sample; got {process_index}.")
@@ -39,31 +93,13 @@ def iterator(
     if min(sampling.per_visit, sampling.window) < 1:
         raise ValueError(f"pipeline: per_visit and window must be at least 1; got {sampling.per_visit} and {sampling.window}.")
     identity = {"seed": seed, "samples": len(source), "process_index": process_index, "process_count": process_count}
-    if sampling.shuffle:
-        identity |= {"order": order.NAME, "per_visit": sampling.per_visit, "window": sampling.window}
-        places = _shuffled(source, sampling, seed, process_index, process_count)
-    else:
-        identity |= {"order": "by index", "per_visit": 1, "window": 1}
-        epochs = sys.maxsize // len(source) - 1 if sampling.epochs is None else sampling.epochs
-        places = range(process_index, len(source) * epochs, process_count)
-    # Grain reads 500 samples ahead by default: 3 GB of full-size textures.
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * share, 2 * threads, 1))
-    # A readable sample comes twice within two epochs and what their visits are apart: more failures in a row mean that there is none.
-    patience = 2 * len(source) + sampling.per_visit**2 * sampling.window
-    samples = grain.MapDataset.source(_Ordered(source, places, patience)).to_iter_dataset(options)
-    return BatchIterator(iter(samples.batch(share, drop_remainder=sampling.drop_remainder)), identity)
-
-
-def _shuffled(source: Source, sampling: Sampling, seed: int, process_index: int, process_count: int) -> order.VisitOrder:
-    return order.VisitOrder(
-        source.groups if isinstance(source, Grouped) else [(len(source), 1)],
-        seed=seed,
-        per_visit=sampling.per_visit,
-        window=sampling.window,
-        epochs=sampling.epochs,
-        process_index=process_index,
-        process_count=process_count,
-    )
+    processes = {"epochs": sampling.epochs, "process_index": process_index, "process_count": process_count}
+    if not sampling.shuffle:
+        return local_batch, order.IndexOrder(len(source), **processes), identity | {"order": "by index", "per_visit": 1, "window": 1}
+    name = like["order"] if like is not None and like.get("order") in order.NAMES else order.NAME
+    visits = {"per_visit": sampling.per_visit, "window": sampling.window}
+    groups = source.groups if isinstance(source, Grouped) else [(len(source), 1)]
+    return local_batch, order.VisitOrder(groups, seed=seed, name=name, **visits, **processes), identity | {"order": name} | visits
 
 
 def read_in_order(source: Source, batch_size: int, *, threads: int) -> Iterator[tuple[Batch, int]]:
@@ -84,25 +120,21 @@ def read_in_order(source: Source, batch_size: int, *, threads: int) -> Iterator[
         yield {name: np.asarray(values)[index] for name, values in batch.items()}, count
 
 
-class BatchIterator(Iterator[Batch]):
-    """Iterates over batches; `get_state` and `set_state` hold its place, as a dict that JSON can carry.
+class _Resumable:
+    """An iterator's position as a dict that JSON can carry.
 
-    A place is good for any number of threads and any batch size, but only for the same samples, seed, order and processes.
+    It is good for any number of threads and any batch size, but only for the same samples, seed, order and processes.
     """
 
-    def __init__(self, batches: grain.DatasetIterator, identity: dict[str, int | str]) -> None:
-        self._batches = batches
+    def __init__(self, identity: dict[str, int | str]) -> None:
         self._identity = identity
-
-    def __next__(self) -> Batch:
-        return next(self._batches)
 
     def get_state(self) -> dict[str, Any]:
         """Where it is, for `set_state`; JSON can carry it."""
-        return {**self._identity, "position": self._batches.get_state()}
+        return {**self._identity, "position": self._position()}
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to the place that `get_state` returned.
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes to the position that `get_state` returned.
 
         Raises:
           ValueError: the state is of another order of samples, where it would mean something else.
@@ -112,32 +144,113 @@ class BatchIterator(Iterator[Batch]):
                 saved = state.get(name, "of an earlier version")
                 raise ValueError(
                     f"pipeline: resuming needs the {name} of the saved run, {saved}; got {mine}. "
-                    "Its place in the data means nothing here: start anew in another --workdir, or go on with what it was started with."
+                    "Its position in the data means nothing here: start anew in another --workdir, or go on with what it was started with."
                 )
-        self._batches.set_state(state["position"])
+        self._go_to(state["position"])
+
+    def _position(self) -> dict[str, int]:
+        raise NotImplementedError
+
+    def _go_to(self, position: Mapping[str, int]) -> None:
+        raise NotImplementedError
+
+
+class BatchIterator(_Resumable, Iterator[Batch]):
+    """Iterates over batches; see `iterator`."""
+
+    def __init__(self, batches: grain.DatasetIterator, identity: dict[str, int | str]) -> None:
+        super().__init__(identity)
+        self._batches = batches
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def _position(self) -> dict[str, int]:
+        return self._batches.get_state()
+
+    def _go_to(self, position: Mapping[str, int]) -> None:
+        self._batches.set_state(position)
+
+
+class IndexIterator(_Resumable, Iterator[np.ndarray]):
+    """Iterates over the indices of batches' samples, int32 [B]; see `index_iterator`."""
+
+    def __init__(
+        self,
+        positions: order.IndexOrder | order.VisitOrder,
+        readable: np.ndarray,
+        batch_size: int,
+        drop_remainder: bool,
+        identity: dict[str, int | str],
+    ) -> None:
+        """Of the samples that are `readable`, bool [samples], `batch_size` at a time."""
+        super().__init__(identity)
+        self._order, self._readable, self._batch_size, self._drop_remainder = positions, readable, batch_size, drop_remainder
+        self._go_to({_NEXT: 0})
+
+    def __next__(self) -> np.ndarray:
+        while len(self._indices) - self._used < self._batch_size and self._looked_up < len(self._order):
+            self._look_up()
+        taken = slice(self._used, min(self._used + self._batch_size, len(self._indices)))
+        count = taken.stop - taken.start
+        if not count or (self._drop_remainder and count < self._batch_size):
+            raise StopIteration
+        self._used = taken.stop
+        self._next = int(self._after[taken.stop - 1]) if count == self._batch_size else len(self._order)  # it was looked for to the end
+        return self._indices[taken]
+
+    def _look_up(self) -> None:
+        """Appends the indices of some more positions to those not used yet."""
+        stop = min(self._looked_up + max(_LOOK_UP, self._batch_size), len(self._order))
+        indices = self._order.indices(self._looked_up, stop)
+        drawn = (indices >= 0) & self._readable[indices]
+        after = np.arange(self._looked_up + 1, stop + 1)[drawn]
+        self._indices = np.concatenate([self._indices[self._used :], indices[drawn].astype(np.int32)])
+        self._after = np.concatenate([self._after[self._used :], after])
+        self._looked_up, self._used = stop, 0
+
+    def _position(self) -> dict[str, int]:
+        return {_NEXT: self._next}
+
+    def _go_to(self, position: Mapping[str, int]) -> None:
+        self._next = self._looked_up = position[_NEXT]
+        self._indices, self._after = np.zeros(0, np.int32), np.zeros(0, np.int64)  # of readable samples; the positions after them
+        self._used = 0
 
 
 class _Ordered(Sequence):
-    """A source in the order of `places`, which names the sample in its errors and gives up when no sample is left that can be read."""
+    """A source in an order, which names the sample in its errors and gives up when no sample is left that can be read."""
 
-    def __init__(self, source: Source, places: Sequence[int | None], patience: int) -> None:
-        self._source, self._places, self._patience = source, places, patience
+    def __init__(self, source: Source, positions: Sequence[int | None], max_consecutive_failures: int) -> None:
+        self._source, self._positions, self._max_consecutive_failures = source, positions, max_consecutive_failures
         self._failures = 0  # in a row; threads may miscount by a few
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
-    def __getitem__(self, place: int) -> Batch | None:
-        if (index := self._places[place]) is None:
+    def __getitem__(self, position: int) -> Batch | None:
+        if (index := self._positions[position]) is None:
             return None
-        index %= len(self._source)
-        try:
-            sample = self._source[index]
-        except UnreadableData:
-            raise
-        except Exception as e:
-            raise ValueError(f"sample {index} of {self._source!r}: {e}") from e
+        sample = read_sample(self._source, index)
         self._failures = 0 if sample is not None else self._failures + 1
-        if self._failures > self._patience:
-            raise ValueError(f"none of the {len(self._source)} samples of {self._source!r} can be read.")
+        if self._failures > self._max_consecutive_failures:
+            raise ValueError(_none_readable(self._source))
         return sample
+
+
+def read_sample(source: Source, index: int) -> Batch | None:
+    """One sample, as the source gives it: arrays of any shape, or None where it cannot be read.
+
+    Raises:
+      ValueError: reading failed; the message names the sample.
+    """
+    try:
+        return source[index]
+    except UnreadableData:
+        raise
+    except Exception as e:
+        raise ValueError(f"sample {index} of {source!r}: {e}") from e
+
+
+def _none_readable(source: Source) -> str:
+    return f"none of the {len(source)} samples of {source!r} can be read."

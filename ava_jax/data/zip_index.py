@@ -1,25 +1,25 @@
-"""What a zip holds of the numbers that are wanted of it, kept in a cache folder from run to run: 16 bytes a number.
+"""What a zip holds of the numbers that are looked for in it, kept in a cache folder from run to run: 16 bytes per number.
 
-One file a zip:
+One file per zip:
 
   header    magic, key, count of numbers, CRC of the bits, CRC of the header so far
-  bits      one a number: whether the zip has it; all that the start of a run reads
+  bits      one per number: whether the zip has it; all that the start of a run reads
   entries   offset, size and CRC of each member: `ENTRY`; read one at a time
 
 The key is a digest of the zip's path, size, time of change and of the numbers, so that a file for another state of any of them does not
-fit and is made anew, as is one whose header or bits are damaged. A damaged entry is found out by the member's own checksum. Files are
-written beside their place and moved there whole, so processes may share the folder. It may be deleted at any time.
+fit and is made anew, as is one whose header or bits are damaged. A damaged entry is found out by the member's own checksum. Files
+appear whole (`files.writing`), so several processes may use the folder. It may be deleted at any time.
 """
 
 import hashlib
 import os
 import pathlib
 import struct
-import tempfile
 import zlib
 
 import numpy as np
 
+from ava_jax.data import files
 from ava_jax.data.files import OpenFiles
 from ava_jax.data.zip_directory import ABSENT, Directory
 
@@ -58,10 +58,10 @@ def load_bits(file: pathlib.Path, key: bytes, count: int) -> np.ndarray | None:
     """Which of the `count` numbers the zip has, bool [count]; None where `file` is not there, of another state, or damaged."""
     try:
         with open(file, "rb", buffering=0) as opened:
-            data = opened.read(_place(count))
+            data = opened.read(_entries_start(count))
     except OSError:  # not there, or not to be read: it is made anew either way
         return None
-    if len(data) < _place(count):
+    if len(data) < _entries_start(count):
         return None
     header, bits = data[: _HEADER.size], data[_HEADER.size + 4 :]
     magic, found, length, crc = _HEADER.unpack(header)
@@ -71,10 +71,13 @@ def load_bits(file: pathlib.Path, key: bytes, count: int) -> np.ndarray | None:
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).astype(bool)
 
 
-def load_entry(files: OpenFiles, file: pathlib.Path, count: int, at: int) -> tuple[int, int, int] | None:
-    """Offset, size and CRC of the member of number `at` of `count`; None where `file` cannot be read. What it says is not checked."""
+def load_entry(opened: OpenFiles, file: pathlib.Path, count: int, index: int) -> tuple[int, int, int] | None:
+    """Offset, size and CRC of the member of the `index`-th of `count` numbers; None where `file` cannot be read.
+
+    What it says is not checked.
+    """
     try:
-        data = files.read(file, _place(count) + at * ENTRY.itemsize, ENTRY.itemsize)
+        data = opened.read(file, _entries_start(count) + index * ENTRY.itemsize, ENTRY.itemsize)
     except OSError:
         return None
     return tuple(np.frombuffer(data, ENTRY)[0].tolist()) if len(data) == ENTRY.itemsize else None
@@ -91,16 +94,10 @@ def save(file: pathlib.Path, key: bytes, directory: Directory) -> None:
     entries["offset"], entries["size"], entries["crc"] = directory.offset, directory.size, directory.crc
     header = _HEADER.pack(_MAGIC, key, len(entries), zlib.crc32(bits))
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=file.parent, prefix=".new-")
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(header + zlib.crc32(header).to_bytes(4, "little") + bits + entries.tobytes())
-        os.replace(beside, file)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with files.writing(file, durable=False) as out:
+        out.write(header + zlib.crc32(header).to_bytes(4, "little") + bits + entries.tobytes())
 
 
-def _place(count: int) -> int:
+def _entries_start(count: int) -> int:
     """Where the entries of `count` numbers begin."""
     return _HEADER.size + 4 + (count + 7) // 8

@@ -17,22 +17,6 @@ def absolute_error(prediction: Array, target: Array) -> jax.Array:
     return jnp.abs(prediction - target.astype(prediction.dtype))
 
 
-def kl_to_standard_normal(mean: Array, logstd: Array) -> jax.Array:
-    """Divergence of codes from the standard normal, averaged over the code's width.
-
-    With s = |logstd|: -1/2 + s + mean^2 / 2 + exp(-2 s) / 2, the divergence of N(mean, exp(-s)): deviations above 1 count as their
-    reciprocals. The published model is trained with this.
-
-    Args:
-      mean: [B, H, W, C]; logstd alike.
-
-    Returns:
-      [B, H, C].
-    """
-    s = jnp.abs(logstd)
-    return jnp.mean(-0.5 + s + 0.5 * mean**2 + 0.5 * jnp.exp(-2.0 * s), axis=2)
-
-
 def primitive_volume(primitives: Primitives) -> jax.Array:
     """Sum over primitives of the product of their half-extents: [F], volume radii cubed.
 

@@ -1,7 +1,7 @@
-"""Scores of single images grouped into means with confidence intervals, and the tables that show them.
+"""Scores of single samples grouped into means with confidence intervals, and the tables that show them.
 
-Images of one frame, seen by several cameras, are not independent: they share an expression and what the model makes of it. So intervals
-are clustered: with G clusters of images and e_g the sum of a cluster's deviations from the mean of all n images, the mean's variance is
+Images of one frame, seen by several cameras, are not independent: they show one expression and what the model makes of it. So intervals
+are clustered: with G clusters of samples and e_g the sum of a cluster's deviations from the mean of all n samples, the mean's variance is
 G / (G - 1) sum_g e_g^2 / n^2 (Liang and Zeger, 1986), and the interval is t(G - 1) standard errors to either side. It is exact
 arithmetic: no resampling, no seed. Unlike a bootstrap over as few clusters it does not come out too narrow
 (`tests/metrics/table_test.py` measures how often it covers the truth). With one cluster there is none.
@@ -20,28 +20,32 @@ CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """The mean of a score over images.
+    """The mean of a score over samples.
 
     Attributes:
-      value: mean over the images on which the score is defined; NaN where there is none.
-      half_width: of the CONFIDENCE interval around `value`; NaN where fewer than two clusters have the score.
-      images: how many those are.
+      value: mean over the samples for which the score is defined; NaN where there is none.
+      half_width: of the CONFIDENCE interval around `value`; NaN where fewer than two clusters have the score, or one is infinite.
+      samples: how many those are.
       clusters: of how many clusters they come.
-      ignored: on how many images it is not defined (NaN).
+      ignored: for how many samples it is not defined (NaN).
     """
 
     value: float
     half_width: float
-    images: int
+    samples: int
     clusters: int
     ignored: int
 
-    def to_json(self) -> dict[str, Any]:
-        """`mean` is null where no image has the score, `interval` where there is none: JSON knows no NaN."""
+    def to_json(self, samples: str = "samples") -> dict[str, Any]:
+        """What it is, by name; `samples` is what samples are called.
+
+        JSON knows no NaN and no infinity: `mean` is null where no sample has the score, `interval` where there is none.
+        """
+        interval = [self.value - self.half_width, self.value + self.half_width]
         return {
-            "mean": None if math.isnan(self.value) else self.value,
-            "interval": None if math.isnan(self.half_width) else [self.value - self.half_width, self.value + self.half_width],
-            "images": self.images,
+            "mean": self.value if math.isfinite(self.value) else None,
+            "interval": interval if math.isfinite(self.half_width) else None,
+            samples: self.samples,
             "clusters": self.clusters,
             "ignored": self.ignored,
         }
@@ -51,8 +55,8 @@ def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None) ->
     """Mean over the values that are not NaN, its confidence interval, and a count of both kinds.
 
     Args:
-      values: of n images.
-      clusters: n labels; images of one label are not independent. None: all are.
+      values: of n samples.
+      clusters: n labels; samples of one label are not independent. None: all are.
 
     Raises:
       ValueError: there are not as many labels as values.
@@ -69,32 +73,46 @@ def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None) ->
     member = np.array([number[label] for label, ok in zip(labels, defined, strict=True) if ok])
     kept = values[defined]
     value, count = float(kept.mean()), len(number)
-    if count < 2:
+    if count < 2 or not math.isfinite(value):
         return Mean(value, math.nan, len(kept), count, ignored)
     deviations = np.bincount(member, kept - value)
     error = math.sqrt(count / (count - 1) * float(np.square(deviations).sum())) / len(kept)
     return Mean(value, float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error, len(kept), count, ignored)
 
 
-def means(rows: Sequence[Mapping[str, Any]], scores: Sequence[str], alike: Sequence[str] = ()) -> dict[str, Mean]:
+def means(rows: Sequence[Mapping[str, Any]], scores: Sequence[str], cluster_by: Sequence[str] = ()) -> dict[str, Mean]:
     """Means of `scores` over rows.
 
     Args:
-      rows: one an image.
+      rows: one per sample.
       scores: names of columns.
-      alike: columns; rows that agree in all of them are one cluster. (): every row is its own.
+      cluster_by: columns; rows that agree in all of them are one cluster. (): every row is its own.
 
     Raises:
       ValueError: a row lacks a column.
     """
     for row in rows:
-        if missing := [name for name in (*alike, *scores) if name not in row]:
-            raise ValueError(f"means: every row needs {list(alike)} and the scores {list(scores)}; one lacks {missing}.")
-    clusters = [tuple(row[name] for name in alike) for row in rows] if alike else None
+        if missing := [name for name in (*cluster_by, *scores) if name not in row]:
+            raise ValueError(f"means: every row needs {list(cluster_by)} and the scores {list(scores)}; one lacks {missing}.")
+    clusters = [tuple(row[name] for name in cluster_by) for row in rows] if cluster_by else None
     return {name: mean([row[name] for row in rows], clusters) for name in scores}
 
 
-def group(rows: Sequence[Mapping[str, Any]], by: str, scores: Sequence[str], alike: Sequence[str] = ()) -> dict[str, dict[str, Mean]]:
+def members(rows: Sequence[Mapping[str, Any]], by: str) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows that agree in `by`: value -> rows, sorted by the value.
+
+    Raises:
+      ValueError: a row lacks `by`.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if by not in row:
+            raise ValueError(f"group: every row needs {by!r}; one has {list(row)}.")
+        found.setdefault(str(row[by]), []).append(row)
+    return {key: found[key] for key in sorted(found)}
+
+
+def group(rows: Sequence[Mapping[str, Any]], by: str, scores: Sequence[str], cluster_by: Sequence[str] = ()) -> dict[str, dict[str, Mean]]:
     """Means of `scores` over the rows that agree in `by`; other arguments as for `means`.
 
     Returns:
@@ -103,28 +121,43 @@ def group(rows: Sequence[Mapping[str, Any]], by: str, scores: Sequence[str], ali
     Raises:
       ValueError: a row lacks `by` or a score.
     """
-    members: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if by not in row:
-            raise ValueError(f"group: every row needs {by!r}; one has {list(row)}.")
-        members.setdefault(str(row[by]), []).append(row)
-    return {key: means(members[key], scores, alike) for key in sorted(members)}
+    return {key: means(found, scores, cluster_by) for key, found in members(rows, by).items()}
 
 
-def format_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def mean_of_means(means: Sequence[Mean]) -> Mean:
+    """The mean of groups' means, in which a small group counts as much as a large one; without an interval."""
+    values = [one.value for one in means if not math.isnan(one.value)]
+    counts = (sum(getattr(one, name) for one in means) for name in ("samples", "clusters", "ignored"))
+    return Mean(float(np.mean(values)) if values else math.nan, math.nan, *counts)
+
+
+def plural(word: str) -> str:
+    """Of a regular English noun: "image" -> "images", "mesh" -> "meshes", "body" -> "bodies"."""
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{word}es"
+    return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
+
+
+def format_table(header: Sequence[str], lines: Sequence[Sequence[str]], units: Sequence[str] = ()) -> str:
     """Columns aligned with two spaces between: the first to the left, the others to the right.
+
+    Args:
+      header: the columns' names.
+      lines: cells, as many each.
+      units: of the columns, below their names; (): none are shown.
 
     Raises:
       ValueError: a line has another number of cells than the header.
     """
-    for line in lines:
+    heads = [header, units] if any(units) else [header]
+    for line in (*heads, *lines):
         if len(line) != len(header):
             raise ValueError(f"format_table: every line needs {len(header)} cells as the header has; got {len(line)}: {list(line)}.")
-    widths = [max(len(line[i]) for line in (header, *lines)) for i in range(len(header))]
+    widths = [max(len(line[i]) for line in (*heads, *lines)) for i in range(len(header))]
     rule = ["-" * width for width in widths]
 
     def text(line: Sequence[str]) -> str:
         cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
         return "  ".join(cells).rstrip()
 
-    return "\n".join(text(line) for line in (header, rule, *lines))
+    return "\n".join(text(line) for line in (*heads, rule, *lines))

@@ -15,11 +15,11 @@ class GaussianBottleneck(nnx.Module):
     """Mean and logarithm of the standard deviation of a code; the mean starts near 0."""
 
     def __init__(self, d_in: int, d_latent: int, *, initial_gain: float = 1.0, initial_std: float = 1.0, rngs: nnx.Rngs):
-        """Fresh layers. With both at 1 the noise drowns the mean, about 0.01, until thousands of steps have raised it.
+        """Fresh layers. With both at 1 the noise hides the mean, about 0.01, until thousands of steps have raised it.
 
         Args:
           initial_gain: multiplies the mean before training.
-          initial_std: about the deviation that codes are drawn with before training.
+          initial_std: about the standard deviation that codes are drawn with before training.
         """
         self.mean = WNDense(d_in, d_latent, activate=False, rngs=rngs)
         self.mean.magnitude[...] *= initial_gain

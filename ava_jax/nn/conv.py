@@ -1,8 +1,9 @@
 """Stride-2 4 x 4 convolutions and their transposes, both as 2 x 2 convolutions.
 
-A 4 x 4 stride-2 convolution is a 2 x 2 convolution of 2 x 2 blocks of pixels (space to depth); its transpose is a 2 x 2 convolution to
-four phases, which are then interleaved (depth to space). Compilers run both well, unlike the dilated form of the transpose; the
-weight gradient is one matrix product over patches, as few channels on large images mislead their choice of algorithm.
+A 4 x 4 stride-2 convolution is a 2 x 2 convolution of 2 x 2 blocks of pixels (space to depth, or pixel unshuffle). Its transpose is a
+2 x 2 convolution to such blocks, which depth to space (pixel shuffle) makes an image again. Compilers run both well, unlike the dilated
+form of the transpose. The weight gradient is one matrix product over patches, as few channels on large images mislead compilers' choice
+of algorithm.
 """
 
 import jax
@@ -24,19 +25,19 @@ def convolve_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     A float32 kernel has a float32 gradient, also where x is bfloat16.
     """
-    if convolve.applies(x, kernel):
-        return lax.platform_dependent(x, kernel, cuda=convolve.kernel, default=_convolve_within)
-    return _convolve_within(x, kernel)
+    if convolve.is_supported(x, kernel):
+        return lax.platform_dependent(x, kernel, cuda=convolve.kernel, default=_convolve_valid)
+    return _convolve_valid(x, kernel)
 
 
 @jax.custom_vjp
 def convolve_2x2_activated(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """`convolve_2x2`, to which `convolve.applies`, plus bias f32 [C'], then LeakyReLU: of x's type, computed in float32."""
+    """`convolve_2x2` of what `convolve.is_supported`, plus bias f32 [C'], then LeakyReLU: of x's type, computed in float32."""
     return lax.platform_dependent(x, kernel, bias, cuda=convolve.kernel, default=_activated_plain)
 
 
 def _activated_plain(x, kernel, bias):
-    y = _convolve_within(x, kernel).astype(jnp.float32) + bias
+    y = _convolve_valid(x, kernel).astype(jnp.float32) + bias
     return jnp.where(y >= 0, y, convolve.SLOPE * y).astype(x.dtype)
 
 
@@ -55,7 +56,7 @@ def _activated_backward(residuals, cotangent):
 convolve_2x2_activated.defvjp(_activated_forward, _activated_backward)
 
 
-def _convolve_within(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _convolve_valid(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _convolve(x, kernel, 0)
 
 
@@ -65,12 +66,12 @@ def _forward(x, kernel):
 
 def _backward(residuals, cotangent):
     x, kernel = residuals
-    turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
-    if correlate.applies(x, cotangent):
+    flipped = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+    if correlate.is_supported(x, cotangent):
         d_kernel = lax.platform_dependent(x, cotangent, cuda=correlate.kernel, default=_correlate_patches)
     else:
         d_kernel = _correlate_patches(x, cotangent)
-    return _convolve(cotangent, turned, 1), d_kernel.astype(kernel.dtype)
+    return _convolve(cotangent, flipped, 1), d_kernel.astype(kernel.dtype)
 
 
 convolve_2x2.defvjp(_forward, _backward)
@@ -87,7 +88,7 @@ def _correlate(x: jax.Array, y: jax.Array) -> jax.Array:
     """Sum over pixels of x [B, H, W, P] times y [B, H, W, O]: [P, O], float32."""
     pixels, (width, p), o = x.size // x.shape[-1], x.shape[2:], y.shape[-1]
     if pixels % 512 and 4 * p * o < width * (p + o):
-        # Compilers split long sums over the chip, but copy both sides first to make the length a round one. A sum a row needs no copy.
+        # Compilers split long sums over the chip, but copy both sides first to make the length a round one. One sum per row needs no copy.
         return jnp.sum(jnp.einsum("bhwp,bhwo->bhpo", x, y, preferred_element_type=jnp.float32), axis=(0, 1))
     return jnp.einsum("bhwp,bhwo->po", x, y, preferred_element_type=jnp.float32)
 
@@ -104,32 +105,44 @@ def depth_to_space(x: jax.Array) -> jax.Array:
     return x.reshape(b, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, c // 4)
 
 
-def halve_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv_down_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """4 x 4 convolution of stride 2, one pixel of zeros around: [B, H, W, C] with [4, 4, C, C'] to [B, H / 2, W / 2, C']."""
     return convolve_2x2(*conv_as_blocks(x, kernel))
 
 
 def conv_as_blocks(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What `halve_4x4` convolves, blocks of pixels [B, H / 2 + 1, W / 2 + 1, 4 C], with what, [2, 2, 4 C, C']."""
-    # In bfloat16, libraries lay images of other than a multiple of 8 channels out anew before each product.
-    spare = kernel.shape[2] % 2 if x.dtype == jnp.bfloat16 else 0
-    blocks = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, spare))))
-    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, spare), (0, 0)))
+    """A 4 x 4 convolution of stride 2 as one of 2 x 2 blocks of pixels, for `convolve_2x2`.
+
+    Args:
+      x: [B, H, W, C].
+      kernel: [4, 4, C, C'].
+
+    Returns:
+      The blocks [B, H / 2 + 1, W / 2 + 1, 4 C], one pixel of zeros around the image, and their kernel [2, 2, 4 C, C']. In bfloat16 an odd C
+      has one channel of zeros more.
+    """
+    # In bfloat16, libraries copy images whose channels are no multiple of 8 before each product.
+    padding = kernel.shape[2] % 2 if x.dtype == jnp.bfloat16 else 0
+    blocks = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, padding))))
+    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, padding), (0, 0)))
     c, out = kernel.shape[2:]
     kernel = kernel.reshape(2, 2, 2, 2, c, out).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, out)
     return blocks, kernel
 
 
-def double_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv_up_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed 4 x 4 convolution of stride 2, padding 1: [B, H, W, C] with [4, 4, C, C'] to [B, 2 H, 2 W, C'].
 
     y[2 i - 1 + k] += x[i] kernel[k] along each axis.
     """
-    return pixel_shuffle_crop(double_blocks(x, kernel))
+    return pixel_shuffle_crop(conv_up_blocks(x, kernel))
 
 
-def double_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """What `double_4x4` interleaves: [B, H + 1, W + 1, 4 C'], a block's (row, column) outermost, the outermost pixels cut off later."""
+def conv_up_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`conv_up_4x4` before `pixel_shuffle_crop`: [B, H, W, C] with [4, 4, C, C'] to blocks of 2 x 2 pixels [B, H + 1, W + 1, 4 C'].
+
+    A block's (row, column) is outermost among its channels. The outermost pixels of all are no part of the result.
+    """
     # The block of outputs 2 j - 1, 2 j reads inputs j - 1 (taps 2, 3) and j (taps 0, 1).
     c, out = kernel.shape[2:]
     taps = kernel.reshape(2, 2, 2, 2, c, out)[::-1, :, ::-1]  # input row, phase row, input column, phase column
@@ -138,12 +151,12 @@ def double_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def pixel_shuffle_crop(blocks: jax.Array) -> jax.Array:
-    """Blocks [B, H + 1, W + 1, 4 C] to the image within, [B, 2 H, 2 W, C]."""
+    """Blocks of 2 x 2 pixels [B, H + 1, W + 1, 4 C] to the image [B, 2 H, 2 W, C]: depth to space, less the outermost pixels."""
     return depth_to_space(blocks)[:, 1:-1, 1:-1]
 
 
-def uninterleaved(image: jax.Array) -> jax.Array:
-    """The transpose of `interleaved`: [B, 2 H, 2 W, C] to [B, H + 1, W + 1, 4 C], zeros around."""
+def pixel_shuffle_crop_transpose(image: jax.Array) -> jax.Array:
+    """The transpose of `pixel_shuffle_crop`, as a linear map: [B, 2 H, 2 W, C] to [B, H + 1, W + 1, 4 C], with zeros around."""
     return space_to_depth(jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0))))
 
 

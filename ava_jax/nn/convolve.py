@@ -1,6 +1,7 @@
 """2 x 2 convolutions of large images of 16 channels, in bfloat16, as one kernel on NVIDIA GPUs.
 
-Such a convolution is bound by memory; libraries' kernels take three times as long as its bytes, and bias and LeakyReLU a pass of their own.
+Such a convolution is bound by memory. Libraries' kernels take three times as long as reading and writing the images would; bias and
+LeakyReLU then read and write the result again.
 """
 
 import jax
@@ -10,21 +11,21 @@ from jax import lax
 from ava_jax.core.gpu import takes_kernels
 
 SLOPE = 0.2  # of LeakyReLU
-_CHUNK = 128  # pixels a program
-_PIXELS = 1 << 18  # fewer are not worth a kernel
+_CHUNK = 128  # pixels per program
+_MIN_PIXELS = 1 << 18  # for fewer, a kernel of its own does not pay
 _D_IN = 16  # channels: of more, libraries' kernels are as good
 _D_OUT = (16, 32)
 
 
-def applies(x: jax.Array, kernel: jax.Array) -> bool:
+def is_supported(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether there is a kernel for x [B, H + 1, W + 1, C] and the layer's kernel [2, 2, C, C']."""
     fits = kernel.shape[2] == _D_IN and kernel.shape[3] in _D_OUT
-    large = len(x) * (x.shape[1] - 1) * (x.shape[2] - 1) >= _PIXELS
+    large = len(x) * (x.shape[1] - 1) * (x.shape[2] - 1) >= _MIN_PIXELS
     return x.dtype == jnp.bfloat16 and fits and large and takes_kernels()
 
 
 def kernel(x: jax.Array, weights: jax.Array, bias: jax.Array | None = None, *, interpret: bool = False) -> jax.Array:
-    """Convolution without padding to which `applies`: [B, H + 1, W + 1, C] with [2, 2, C, C'] to [B, H, W, C'].
+    """Convolution without padding, of what `is_supported`: [B, H + 1, W + 1, C] with [2, 2, C, C'] to [B, H, W, C'].
 
     With a bias, f32 [C'], it is followed by LeakyReLU. `interpret`: on any device, slowly.
     """
@@ -34,12 +35,12 @@ def kernel(x: jax.Array, weights: jax.Array, bias: jax.Array | None = None, *, i
     batch, height, width = x.shape[0], x.shape[1] - 1, x.shape[2] - 1
     d_in, d_out = weights.shape[2:]
     pixels = batch * height * width
-    spare = 1 if interpret else 0  # the interpreter writes what is masked, too: to a row of its own
+    extra = 1 if interpret else 0  # Pallas' interpreter writes what is masked, too: to a row added for it
 
     def body(x_ref, w_ref, *refs):
         *bias_ref, out_ref = refs
-        place = pl.program_id(0) * _CHUNK + jnp.arange(_CHUNK, dtype=jnp.int32)
-        at = jnp.minimum(place, pixels - 1)
+        pixel = pl.program_id(0) * _CHUNK + jnp.arange(_CHUNK, dtype=jnp.int32)
+        at = jnp.minimum(pixel, pixels - 1)
         # x has a column more in each row and a row more in each image.
         at = at + lax.div(at, width) + lax.div(at, height * width) * (width + 1)
         total = jnp.zeros((_CHUNK, d_out), jnp.float32)
@@ -49,8 +50,8 @@ def kernel(x: jax.Array, weights: jax.Array, bias: jax.Array | None = None, *, i
         if bias_ref:
             total += bias_ref[0][...][None]
             total = jnp.where(total >= 0, total, SLOPE * total)
-        inside = jnp.broadcast_to((place < pixels)[:, None], total.shape)
-        to = jnp.minimum(place, pixels) if interpret else place
+        inside = jnp.broadcast_to((pixel < pixels)[:, None], total.shape)
+        to = jnp.minimum(pixel, pixels) if interpret else pixel
         columns = jnp.arange(d_out, dtype=jnp.int32)[None]
         to, columns = jnp.broadcast_to(to[:, None], total.shape), jnp.broadcast_to(columns, total.shape)
         triton.store(out_ref.at[to, columns], total.astype(x.dtype), mask=inside)
@@ -61,7 +62,7 @@ def kernel(x: jax.Array, weights: jax.Array, bias: jax.Array | None = None, *, i
         grid=(pl.cdiv(pixels, _CHUNK),),
         in_specs=[pl.BlockSpec()] * len(args),
         out_specs=pl.BlockSpec(),
-        out_shape=jax.ShapeDtypeStruct((pixels + spare, d_out), x.dtype),
+        out_shape=jax.ShapeDtypeStruct((pixels + extra, d_out), x.dtype),
         compiler_params=triton.CompilerParams(num_warps=4, num_stages=1),
         interpret=interpret,
         name="convolve_2x2",

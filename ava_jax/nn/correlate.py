@@ -1,8 +1,7 @@
 """Weight gradients of 2 x 2 convolutions over large images with few channels, in bfloat16, as one kernel on NVIDIA GPUs.
 
 A sum over a million pixels of products of 64 by 32 channels is bound by memory: both images are to be read once. Libraries take it as a
-matrix product, for which the four shifted images must be cut out and laid beside each other first: three passes over four times the
-bytes.
+matrix product, for which the four shifted images must be copied into one first: three passes over four times the bytes.
 """
 
 import jax
@@ -12,21 +11,21 @@ from jax import lax
 from ava_jax.core.gpu import takes_kernels
 
 _CHUNK = 128  # pixels at a time
-_PROGRAMS = 132  # a shift and block of output channels: one a multiprocessor of an H200; their sums are added up afterwards
-_PIXELS = 1 << 14  # fewer are not worth a kernel
+_PROGRAMS = 132  # per shift and block of output channels: one per multiprocessor of an H200; their sums are added up afterwards
+_MIN_PIXELS = 1 << 14  # for fewer, a kernel of its own does not pay
 _CHANNELS = (16, 128)  # of x, a power of two: matrix units take no fewer, registers hold no more
 _BLOCK = 64  # output channels at most
 
 
-def applies(x: jax.Array, y: jax.Array) -> bool:
+def is_supported(x: jax.Array, y: jax.Array) -> bool:
     """Whether there is a kernel for images of these types and shapes: x [B, H + 1, W + 1, C] and y [B, H, W, C']."""
     d_in, d_out = x.shape[-1], y.shape[-1]
     fits = _CHANNELS[0] <= d_in <= _CHANNELS[1] and d_in & (d_in - 1) == 0 and d_out % 16 == 0
-    return x.dtype == y.dtype == jnp.bfloat16 and fits and y.size // d_out >= _PIXELS and takes_kernels()
+    return x.dtype == y.dtype == jnp.bfloat16 and fits and y.size // d_out >= _MIN_PIXELS and takes_kernels()
 
 
 def kernel(x: jax.Array, y: jax.Array, *, interpret: bool = False) -> jax.Array:
-    """Sum over pixels of x, shifted by 0 or 1 row and column, times y, of images to which `applies`: [2, 2, C, C'], float32.
+    """Sum over pixels of x, shifted by 0 or 1 row and column, times y, of images that `is_supported` takes: [2, 2, C, C'], float32.
 
     `interpret`: on any device, slowly.
     """
@@ -44,16 +43,16 @@ def kernel(x: jax.Array, y: jax.Array, *, interpret: bool = False) -> jax.Array:
         offset = shift // 2 * (width + 1) + shift % 2
 
         def add(i, total):
-            place = (first + i * programs) * _CHUNK + jnp.arange(_CHUNK)
-            at = jnp.minimum(place, pixels - 1)
+            pixel = (first + i * programs) * _CHUNK + jnp.arange(_CHUNK)
+            at = jnp.minimum(pixel, pixels - 1)
             # x has a column more in each row and a row more in each image.
             of_x = x_ref[at + at // width + at // (height * width) * (width + 1) + offset, :]
             of_y = y_ref[at, pl.ds(part * block, block)]
-            of_y = jnp.where((place < pixels)[:, None], of_y, 0) if pixels % _CHUNK else of_y
+            of_y = jnp.where((pixel < pixels)[:, None], of_y, 0) if pixels % _CHUNK else of_y
             return total + jnp.dot(of_x.T, of_y, preferred_element_type=jnp.float32)
 
-        turns = (chunks - first + programs - 1) // programs
-        out_ref[...] = lax.fori_loop(0, turns, add, jnp.zeros((d_in, block), jnp.float32))
+        count = (chunks - first + programs - 1) // programs
+        out_ref[...] = lax.fori_loop(0, count, add, jnp.zeros((d_in, block), jnp.float32))
 
     sums = pl.pallas_call(
         body,

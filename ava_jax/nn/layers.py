@@ -1,7 +1,7 @@
 """Weight-normalised layers, each followed by LeakyReLU(0.2) unless it is a network's last.
 
 y = f(x, weight * magnitude / ||weight||) + bias, with *one* norm over the whole tensor and a magnitude per output channel. (The usual
-weight normalisation takes a norm per channel.) Plain layers, without the normalisation, start alike.
+weight normalisation takes a norm per channel.) Plain layers, without the normalisation, start the same way.
 
 A layer's `dtype` is that of its products and of what it gives; weights, norms, biases and sums are float32.
 """
@@ -21,7 +21,7 @@ _PIECE = 1 << 16
 
 @jax.custom_vjp
 def leaky_relu(x: jax.Array) -> jax.Array:
-    """X where positive, else 0.2 x; any shape."""
+    """`x` where positive, else 0.2 x; any shape."""
     return jnp.where(x >= 0, x, SLOPE * x)
 
 
@@ -57,7 +57,7 @@ def xavier_uniform(key: jax.Array, shape: tuple[int, ...], area: float, activate
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def add_bias(y: jax.Array, bias: jax.Array, activate: bool) -> jax.Array:
-    """Y [..., C] plus float32 bias [C], then LeakyReLU or not: of y's type, computed in float32, as is the bias's gradient."""
+    """`y` [..., C] plus float32 bias [C], then LeakyReLU or not: of y's type, computed in float32, as is the bias's gradient."""
     x = y.astype(jnp.float32) + bias
     return (leaky_relu(x) if activate else x).astype(y.dtype)
 
@@ -77,7 +77,7 @@ add_bias.defvjp(_bias_forward, _bias_backward)
 
 
 class _WeightNormed(nnx.Module):
-    """The parameters of a weight-normalised layer; a subclass says what is done with them."""
+    """The parameters of a weight-normalised layer; a subclass applies them."""
 
     def __init__(self, weight: jax.Array, activate: bool, dtype: jnp.dtype):
         self.weight = nnx.Param(weight)  # [..., in, out]
@@ -96,7 +96,7 @@ class _WeightNormed(nnx.Module):
         return weight * (self.magnitude[...] / norm)
 
     def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
-        """`activate` stands in for the layer's own."""
+        """[..., in] to [..., out]. `activate`: instead of the layer's own."""
         y = self._apply(x.astype(self.dtype), self.effective_weight())
         return add_bias(y, self.bias[...], self.activate if activate is None else activate)
 
@@ -128,12 +128,13 @@ class WNConvDown(_WeightNormed):
         super().__init__(xavier_uniform(rngs.params(), (4, 4, d_in, d_out), 16, activate), activate, dtype)
 
     def _apply(self, x, weight):
-        return conv.halve_4x4(x, weight)
+        return conv.conv_down_4x4(x, weight)
 
     def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
+        """[B, H, W, C] to [B, H / 2, W / 2, C']. `activate`: instead of the layer's own."""
         activate = self.activate if activate is None else activate
         blocks, kernel = conv.conv_as_blocks(x.astype(self.dtype), self.effective_weight())
-        if activate and convolve.applies(blocks, kernel):
+        if activate and convolve.is_supported(blocks, kernel):
             return conv.convolve_2x2_activated(blocks, kernel, self.bias[...])
         return add_bias(conv.convolve_2x2(blocks, kernel), self.bias[...], activate)
 
@@ -141,7 +142,7 @@ class WNConvDown(_WeightNormed):
 class WNConvUp(_WeightNormed):
     """Transposed 4 x 4 convolution of stride 2: [B, H, W, C] to [B, 2 H, 2 W, C'].
 
-    Its four 2 x 2 phases start equal, so that the first outputs show no checkerboard.
+    Its four 2 x 2 phases, one for each pixel of a block, start equal, so that the first outputs show no checkerboard.
     """
 
     def __init__(self, d_in: int, d_out: int, *, activate: bool = True, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
@@ -149,11 +150,11 @@ class WNConvUp(_WeightNormed):
         super().__init__(jnp.broadcast_to(phase, (2, 2, 2, 2, d_in, d_out)).reshape(4, 4, d_in, d_out), activate, dtype)
 
     def _apply(self, x, weight):
-        return conv.double_4x4(x, weight)
+        return conv.conv_up_4x4(x, weight)
 
     def blocks(self, x: jax.Array) -> jax.Array:
-        """What the layer interleaves, before its bias, `conv.double_blocks`: [B, H, W, C] to [B, H + 1, W + 1, 4 C']."""
-        return conv.double_blocks(x.astype(self.dtype), self.effective_weight())
+        """`conv.conv_up_blocks`, without the bias: [B, H, W, C] to [B, H + 1, W + 1, 4 C']."""
+        return conv.conv_up_blocks(x.astype(self.dtype), self.effective_weight())
 
 
 class Dense(nnx.Module):
@@ -166,5 +167,6 @@ class Dense(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., in] to [..., out]."""
         x = x.astype(self.dtype)
         return add_bias(x @ self.weight[...].astype(x.dtype), self.bias[...], self.activate)

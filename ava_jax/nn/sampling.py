@@ -1,4 +1,4 @@
-"""Bilinear reads of images at points that all images of a batch share."""
+"""Bilinear reads of images, at the same points in all images of a batch."""
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +28,11 @@ def sample_bilinear(image: jax.Array, points: jax.Array) -> jax.Array:
 
 
 def _neighbours(at: jax.Array, side: int) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
-    """Of points `at` [P] in -1..1 along an axis of `side` pixels: each neighbour's place, clipped, its weight, whether it is inside."""
+    """Of points `at` [P] in -1..1 along an axis of `side` pixels: each neighbour's index, clipped, its weight, whether it is inside."""
     position = (at + 1.0) * (side / 2.0) - 0.5
     below = jnp.floor(position)
-    fraction, place = position - below, below.astype(jnp.int32)
-    pairs = (place, 1.0 - fraction), (place + 1, fraction)
+    fraction, index = position - below, below.astype(jnp.int32)
+    pairs = (index, 1.0 - fraction), (index + 1, fraction)
     return [(jnp.clip(i, 0, side - 1), weight, (i >= 0) & (i < side)) for i, weight in pairs]
 
 

@@ -42,7 +42,7 @@ def _register_cuda() -> bool:
     unserved = {i: capability for i, capability in module.devices() if held and not any(_serves(a, capability) for a in held)}
     if unserved:
         logging.warning(
-            "ava_jax: the CUDA raymarcher is built for CMAKE_CUDA_ARCHITECTURES=%s, nothing of which runs on %s; the pure-JAX twin serves. "
+            "ava_jax: the CUDA raymarcher is built for CMAKE_CUDA_ARCHITECTURES=%s, nothing of which runs on %s; plain JAX serves. "
             'To build it: pip install . -C cmake.define.CMAKE_CUDA_ARCHITECTURES="%s".',
             ";".join(held), ", ".join(f"device {i} (sm_{capability})" for i, capability in unserved.items()),
             ";".join(map(str, sorted(set(unserved.values())))),
@@ -54,7 +54,7 @@ BUILT = _register(_MODULE, "cpu")
 CUDA_BUILT = _register_cuda()
 
 if not BUILT:
-    logging.warning("ava_jax: the compiled raymarcher is not built (no C++ compiler at installation?); its pure-JAX twin serves, slowly.")
+    logging.warning("ava_jax: the compiled raymarcher is not built (no C++ compiler at installation?); plain JAX serves instead, slowly.")
 
 
 def serves_default_backend() -> bool:
@@ -69,7 +69,7 @@ def reads_bfloat16() -> bool:
 
 
 def scratch_floats(views: int, height: int, width: int, primitives: int) -> tuple[int, int] | None:
-    """Floats of scratch a frame that the forward and the backward call take as a further result; None where they take none."""
+    """Floats of scratch per frame that the forward and the backward call take as a further result; None where they take none."""
     if jax.default_backend() != "gpu":
         return None
     return importlib.import_module(_CUDA_MODULE).scratch(views, height, width, primitives)

@@ -1,4 +1,4 @@
-"""Compositing of volumetric primitives along rays: the public op, and the compiled custom call behind it."""
+"""Compositing of volumetric primitives along rays: the public op, and the compiled custom call that it uses."""
 
 import functools
 
@@ -12,7 +12,7 @@ from ava_jax.ops.raymarch_jax import raymarch_jax
 from ava_jax.ops.varying import vary_together
 
 _SMALLEST_STEP, _LARGEST_STEP = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-_MOST_VOXELS = 512  # a side, of a template or a warp field: the compiled kernels index a primitive's voxels with 32 bits
+_MOST_VOXELS = 512  # per side, of a template or a warp field: the compiled kernels index a primitive's voxels with 32 bits
 
 
 def raymarch(
@@ -40,8 +40,8 @@ def raymarch(
         rgba may be bfloat16 where the others are float32. That is how the voxels are stored: they are computed with in float32, and
         their gradient is rounded to bfloat16 once, in the end. CUDA reads them as they are; elsewhere they are copied to float32 first.
       step_size: distance between samples; a Python number.
-      warp: where to read the voxels, x, y, z in -1..1, [F, K, E, E, E, 3], itself read at y; zeros lie outside of the voxels.
-      implementation: "native" (compiled, float32), "twin" (pure JAX, float32 or float64), or None for the best there is.
+      warp: where to read the voxels, x, y, z in -1..1, [F, K, G, G, G, 3], itself read at y; zeros lie outside of the voxels.
+      implementation: "native" (compiled, float32), "jax" (the reference implementation, float32 or float64), or None for the best there is.
 
     Returns:
       [F, N, H, W, 4]: colour 0-255 and alpha in [0, 1]. Differentiable in `prims` and `warp`.
@@ -62,28 +62,29 @@ def raymarch(
 
 
 def _choose_native(implementation: str | None, dtype) -> bool:
-    if implementation not in (None, "native", "twin"):
-        raise ValueError(f'raymarch: implementation must be "native", "twin" or None; got {implementation!r}.')
+    if implementation not in (None, "native", "jax"):
+        renamed = ', which is "jax" now' if implementation == "twin" else ""
+        raise ValueError(f'raymarch: implementation must be "native", "jax" or None; got {implementation!r}{renamed}.')
     if implementation is None:
         return native.serves_default_backend() and dtype == jnp.float32
-    if implementation == "twin":
+    if implementation == "jax":
         return False
     if not native.serves_default_backend():
         raise ValueError(
             f'raymarch: implementation="native" needs the compiled module of the backend {jax.default_backend()} (built: CPU '
-            f'{native.BUILT}, CUDA {native.CUDA_BUILT}); reinstall with its compiler, or use "twin".'
+            f'{native.BUILT}, CUDA {native.CUDA_BUILT}); reinstall with its compiler, or use "jax".'
         )
     if dtype != jnp.float32:
-        raise ValueError(f'raymarch: implementation="native" computes in float32; got {dtype}. Use "twin".')
+        raise ValueError(f'raymarch: implementation="native" computes in float32; got {dtype}. Use "jax".')
     return True
 
 
 def _check(rays: Rays, prims: Primitives, step_size: float, warp: Array | None) -> None:
     if not isinstance(step_size, (int, float, np.floating)) or not _SMALLEST_STEP <= step_size <= _LARGEST_STEP:
         raise ValueError(f"raymarch: step_size must be a positive Python number, of float32's range; got {step_size!r}.")
-    for name, value, wanted in (("rays", rays, Rays), ("prims", prims, Primitives)):
-        if not isinstance(value, wanted):
-            raise ValueError(f"raymarch: {name} must be {wanted.__name__}({', '.join(wanted._fields)}); got {type(value).__name__}.")
+    for name, value, required in (("rays", rays, Rays), ("prims", prims, Primitives)):
+        if not isinstance(value, required):
+            raise ValueError(f"raymarch: {name} must be {required.__name__}({', '.join(required._fields)}); got {type(value).__name__}.")
     arrays = {**_named("rays", rays), **_named("prims", prims), **({} if warp is None else {"warp": warp})}
     for name, array in arrays.items():
         if not hasattr(array, "shape") or not hasattr(array, "dtype"):
@@ -107,10 +108,10 @@ def _check(rays: Rays, prims: Primitives, step_size: float, warp: Array | None) 
         "prims.scale": (prims.scale, "F, K, 3", (f, k, 3)),
     })  # fmt: skip
     if warp is not None:
-        e = jnp.shape(warp)[2] if jnp.ndim(warp) == 6 else 0
-        if not 2 <= e <= _MOST_VOXELS or jnp.shape(warp) != (f, k, e, e, e, 3):
-            fits = f"F={f} as in rays.origin, K={k} as in prims.rgba, E from 2 to {_MOST_VOXELS}"
-            raise ValueError(f"raymarch: warp must be [F, K, E, E, E, 3] with {fits}; got {jnp.shape(warp)}.")
+        g = jnp.shape(warp)[2] if jnp.ndim(warp) == 6 else 0
+        if not 2 <= g <= _MOST_VOXELS or jnp.shape(warp) != (f, k, g, g, g, 3):
+            fits = f"F={f} as in rays.origin, K={k} as in prims.rgba, G from 2 to {_MOST_VOXELS}"
+            raise ValueError(f"raymarch: warp must be [F, K, G, G, G, 3] with {fits}; got {jnp.shape(warp)}.")
     _check_dtypes(arrays)
 
 
@@ -118,8 +119,8 @@ def _named(name: str, fields) -> dict[str, Array]:
     return {f"{name}.{field}": array for field, array in fields._asdict().items()}
 
 
-def _check_shapes(context: str, wanted: dict) -> None:
-    for name, (array, axes, shape) in wanted.items():
+def _check_shapes(context: str, required: dict) -> None:
+    for name, (array, axes, shape) in required.items():
         if jnp.shape(array) != shape:
             raise ValueError(f"raymarch: {name} must be [{axes}] with {context}; got {jnp.shape(array)}.")
 
@@ -127,11 +128,11 @@ def _check_shapes(context: str, wanted: dict) -> None:
 def _check_dtypes(arrays: dict[str, Array]) -> None:
     dtype = _dtype(arrays["prims.rgba"])
     if dtype not in (jnp.float32, jnp.float64, jnp.bfloat16):
-        raise ValueError(f"raymarch: prims.rgba must be float32 or bfloat16 (or, for the twin, float64); got {dtype}.")
-    wanted, reason = (jnp.float32, "whatever prims.rgba is") if dtype == jnp.bfloat16 else (dtype, "as prims.rgba is")
+        raise ValueError(f'raymarch: prims.rgba must be float32 or bfloat16, or float64 with implementation="jax"; got {dtype}.')
+    required, reason = (jnp.float32, "whatever prims.rgba is") if dtype == jnp.bfloat16 else (dtype, "as prims.rgba is")
     for name, array in arrays.items():
-        if name != "prims.rgba" and _dtype(array) != wanted:
-            raise ValueError(f"raymarch: {name} must be {jnp.dtype(wanted)}, {reason}; got {_dtype(array)}.")
+        if name != "prims.rgba" and _dtype(array) != required:
+            raise ValueError(f"raymarch: {name} must be {jnp.dtype(required)}, {reason}; got {_dtype(array)}.")
 
 
 def _dtype(array: Array):

@@ -1,4 +1,4 @@
-"""The raymarcher in plain JAX: serves where no compiled one does, and is what that one is tested against.
+"""The reference implementation of the raymarcher, in plain JAX: serves where no compiled one does, which is tested against it.
 
 Clear before fast. Only samples inside primitives' bounds are looked at: those of a ray are listed primitive by primitive,
 and read in blocks until the longest list of a chunk of rays ends. Memory is bounded by the chunk, not by the image.
@@ -93,7 +93,7 @@ def _to_box(prims: Primitives, v: Array) -> jax.Array:
 
 
 def _list_samples(chunk: _Chunk, begin: Array, end: Array) -> jax.Array:
-    """Lists each ray's samples with begin <= step < end [R] by primitive: the place [R, K] where each primitive's end."""
+    """Lists each ray's samples with begin <= step < end [R] by primitive: where in the list each primitive's end, [R, K]."""
     first = jnp.maximum(chunk.first, begin[:, None])
     last = jnp.minimum(chunk.last, end[:, None])
     return jnp.cumsum(jnp.maximum(last - first, 0), -1, dtype=jnp.int32)
@@ -101,14 +101,14 @@ def _list_samples(chunk: _Chunk, begin: Array, end: Array) -> jax.Array:
 
 def _look_up(chunk: _Chunk, ends: Array, begin: Array, block: Array):
     """Primitive, step and existence [R, _BLOCK] of the samples of one block of the lists."""
-    place = block * _BLOCK + jnp.arange(_BLOCK, dtype=jnp.int32)
-    primitive = jax.vmap(lambda row: jnp.searchsorted(row, place, side="right"))(ends)
+    index = block * _BLOCK + jnp.arange(_BLOCK, dtype=jnp.int32)
+    primitive = jax.vmap(lambda row: jnp.searchsorted(row, index, side="right"))(ends)
     exists = primitive < ends.shape[1]
     primitive = jnp.where(exists, primitive, 0)
     at = functools.partial(jnp.take_along_axis, indices=primitive, axis=1, mode="clip")
     start = at(ends) - at(jnp.diff(ends, axis=1, prepend=0))
     first = jnp.maximum(at(chunk.first), begin[:, None])
-    return primitive, first + place - start, exists
+    return primitive, first + index - start, exists
 
 
 def _read_samples(chunk: _Chunk, params, step_size: float, k: Array, n: Array, exists: Array) -> jax.Array:
@@ -139,8 +139,8 @@ def _trilinear(volume: Array, k: Array, at: Array) -> jax.Array:
     weight = jnp.where(upper == 1, at - cell, 1.0 - (at - cell))
     weight = jnp.where(within, weight[..., 0] * weight[..., 1] * weight[..., 2], 0.0)
     voxel = jnp.clip(voxel, 0, side - 1).astype(jnp.int32)
-    place = ((k[..., None] * side + voxel[..., 2]) * side + voxel[..., 1]) * side + voxel[..., 0]
-    return jnp.sum(weight[..., None] * jnp.take(volume.reshape(-1, volume.shape[-1]), place, axis=0, mode="clip"), -2)
+    index = ((k[..., None] * side + voxel[..., 2]) * side + voxel[..., 1]) * side + voxel[..., 0]
+    return jnp.sum(weight[..., None] * jnp.take(volume.reshape(-1, volume.shape[-1]), index, axis=0, mode="clip"), -2)
 
 
 def _sum_block(step_size: float, block: Array, params, constants) -> jax.Array:

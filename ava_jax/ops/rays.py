@@ -51,8 +51,8 @@ def _check(cameras: Cameras, height: int, width: int, radius: float) -> None:
     if height < 1 or width < 1 or not radius > 0:
         raise ValueError(f"camera_rays: height, width and radius must be positive; got {height}, {width}, {radius}.")
     leading = jnp.shape(cameras.position)[:-1]
-    wanted = Cameras((3, 3), (3,), (2,), (2,))
-    for name, array, trailing in zip(Cameras._fields, cameras, wanted):
+    required = Cameras((3, 3), (3,), (2,), (2,))
+    for name, array, trailing in zip(Cameras._fields, cameras, required):
         if len(leading) != 2 or jnp.shape(array) != (*leading, *trailing):
             axes = ", ".join(("F", "N", *map(str, trailing)))
             raise ValueError(f"camera_rays: cameras.{name} must be [{axes}], F and N as in cameras.position; got {jnp.shape(array)}.")

@@ -1,158 +1,158 @@
-"""Scores of a trained model on the splits that it never saw: a row an image, with the best and the worst kept to be looked at."""
+"""Scores of a trained model on the splits that it never saw: a row per sample, with the best and the worst kept to be looked at."""
 
+import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+import jax
 import numpy as np
 import tqdm
-from flax import nnx
 
 from ava_jax.core.sampling import Source
-from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.data import pipeline
-from ava_jax.tasks.base import Task
+from ava_jax.core.types import Assets, Batch
+from ava_jax.run.export import Exporter, one_of
+from ava_jax.run.prediction import batches
+from ava_jax.tasks.base import Compile, Example, Prediction, Row, Score, Task
+from ava_jax.train import scores
 
-Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # `run.inference.Inference.compile`
 EXAMPLES = 4  # of the best and of the worst samples of a split
-
-
-class Example(NamedTuple):
-    """A sample worth looking at.
-
-    Attributes:
-      label: "best" or "worst", with the score that says so.
-      row: its row of the report.
-      sample: its arrays, without the batch axis.
-    """
-
-    label: str
-    row: dict[str, Any]
-    sample: Batch
-
-
-@runtime_checkable
-class HasBaseline(Protocol):
-    """A task that knows the best answer which no learning is needed for."""
-
-    def baseline(self, assets: Assets) -> Callable[[Batch], dict[str, np.ndarray]]:
-        """Scores of that answer: batch -> score -> [B], with names of `Task.evaluate`; the gain is taken in the first one."""
-
-
-@runtime_checkable
-class HasArtefacts(Protocol):
-    """A task that writes more than scores."""
-
-    def write_artefacts(self, compile_model: Compile, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
-        """Writes files into a folder that exists, and names them. `compile_model(fn)` makes a function of `args` from `fn(model, *args)`."""
-
-
-@runtime_checkable
-class HasExamples(Protocol):
-    """A task that can show samples beside what the model makes of them."""
-
-    def write_examples(self, compile_model: Compile, best: Sequence[Example], worst: Sequence[Example], path: pathlib.Path) -> None:
-        """Draws them, as many of either kind, into a JPEG at `path`. `compile_model` as for `HasArtefacts`."""
+SPLIT, GAIN = "split", "gain"  # columns that reports add; no task may have one of these names
 
 
 class SplitReport(NamedTuple):
     """What became of one split.
 
     Attributes:
-      rows: one an image: what `Task.describe` and `Task.evaluate` say of it.
-      scores: names of the columns that are scores.
-      baseline: names of the columns that are the baseline's scores, `baseline_<score>`; () without one.
+      rows: one per sample: what `Task.describe` says of it, its scores, and those of the baselines as "<baseline>_<score>".
+      baselines: baseline -> names of the scores that it has, the first one first.
       unreadable: samples of the split that could not be read.
-      best, worst: EXAMPLES samples at most by the first score that each has; () where the task cannot show them.
+      best, worst: EXAMPLES samples at most by the first score that each has.
     """
 
-    rows: list[dict[str, Any]]
-    scores: tuple[str, ...]
-    baseline: tuple[str, ...]
+    rows: list[Row]
+    baselines: Mapping[str, tuple[str, ...]]
     unreadable: int
     best: tuple[Example, ...] = ()
     worst: tuple[Example, ...] = ()
 
 
-def evaluate(task: Task, assets: Assets, compile_model: Compile, splits: Sequence[str], *, threads: int) -> dict[str, SplitReport]:
-    """Scores every readable sample of the splits.
+def evaluate(
+    task: Task,
+    assets: Assets,
+    compile_model: Compile,
+    splits: Sequence[str],
+    *,
+    threads: int,
+    export_to: pathlib.Path | None = None,
+) -> dict[str, SplitReport]:
+    """Predicts and scores every readable sample of the splits, with a progress bar each.
+
+    Args:
+      task: predicts, scores and, where `export_to` is given, exports.
+      assets: the task's.
+      compile_model: of the trained model.
+      splits: names of `task.eval_splits`.
+      threads: that read samples.
+      export_to: the predictions are written too, into a folder per split in this one.
 
     Raises:
-      ValueError: there is no split, one is not the task's, or one has no sample that can be read.
+      ValueError: there is no split, one is not the task's, or one has no sample that can be read; the task's scores are not as declared;
+        or it is to export and cannot.
+      OSError: a file cannot be written.
     """
+    have = task.eval_splits(assets)
     if not splits:
         raise ValueError("evaluate: this run held nothing out of training, so there is nothing to score.")
-    if unknown := [split for split in splits if split not in task.eval_splits]:
-        have = ", ".join(task.eval_splits) or "none, as it held nothing out of training"
-        raise ValueError(f"evaluate: there is no split {unknown[0]!r} to score; this run has {have}.")
-    score = _compile_scores(task, compile_model)
-    baseline = task.baseline(assets) if isinstance(task, HasBaseline) else lambda batch: {}
-    return {split: _evaluate_split(split, task, assets, task.source(split, assets), score, baseline, threads=threads) for split in splits}
+    if unknown := [split for split in splits if split not in have]:
+        known = ", ".join(have) or "none, as it held nothing out of training"
+        raise ValueError(f"evaluate: there is no split {unknown[0]!r} to score; this run has {known}.")
+    if not task.scores:
+        raise ValueError(f"evaluate: {type(task).__name__} declares no scores; its predictions can be written all the same.")
+    evaluator = _Evaluator(task, assets, compile_model(task.predict), task.baselines(assets), threads)
+    exporters = {split: None if export_to is None else Exporter(task, assets, export_to / split) for split in splits}
+    return {split: evaluator.evaluate(split, task.source(split, assets), exporters[split]) for split in splits}
 
 
-def _compile_scores(task: Task, compile_model: Compile) -> Callable[[Batch], dict[str, Array]]:
-    """`task.evaluate` compiled. Its scores keep their order, which tables show: jit sorts the names of what it returns."""
-    order: dict[str, None] = {}
+@dataclasses.dataclass(frozen=True)
+class _Evaluator:
+    """What the evaluation of all splits has in common."""
 
-    def trace(model: nnx.Module, batch: Batch) -> dict[str, Array]:
-        scores = task.evaluate(model, batch)
-        order.update(dict.fromkeys(scores))
-        return scores
+    task: Task
+    assets: Assets
+    predict: Callable[[Batch], Prediction]
+    baselines: Mapping[str, Callable[[Batch], Mapping[str, np.ndarray]]]
+    threads: int
 
-    compiled = compile_model(trace)
+    def evaluate(self, split: str, source: Source, exporter: Exporter | None) -> SplitReport:
+        rows: list[Row] = []
+        baselines: dict[str, tuple[str, ...]] = {}
+        extremes = _Extremes(self.task.scores, EXAMPLES)
+        batch_size = self.task.sampling(split).batch_size
+        with tqdm.tqdm(total=len(source), desc=split, unit=self.task.sample_name) as bar:
+            for prediction, batch, count in batches(source, batch_size, self.predict, threads=self.threads):
+                if not rows:
+                    bar.unpause()  # what came before was compiling, which says nothing of the time left
+                found, baselines = self._rows(prediction, batch)
+                for at, row in enumerate(found[:count]):
+                    extremes.offer(row, batch, at)
+                if exporter is not None:
+                    host = jax.device_get(prediction)
+                    for at in range(count):
+                        exporter.write(len(rows) + at, one_of(host, at), one_of(batch, at))
+                rows += found[:count]
+                bar.update(count)
+        if not rows:
+            raise ValueError(f"evaluate: none of the {len(source)} samples of the split {split!r} can be read.")
+        return SplitReport(rows, baselines, len(source) - len(rows), *extremes.found())
 
-    def score(batch: Batch) -> dict[str, Array]:
-        scores = compiled(batch)
-        return {name: scores[name] for name in order}
+    def _rows(self, prediction: Prediction, batch: Batch) -> tuple[list[Row], dict[str, tuple[str, ...]]]:
+        """Rows of a batch, and which scores each baseline has."""
+        samples, who = scores.samples_in(batch), type(self.task).__name__
+        columns = scores.of_prediction(self.task, prediction, batch, self.assets)
+        names = {}
+        for baseline, score in self.baselines.items():
+            found = scores.checked(f"the baseline {baseline!r} of {who}", self.task, score(batch), samples)
+            names[baseline] = tuple(found)
+            for name, values in found.items():
+                _add_column(columns, f"{baseline}_{name}", values, who)
+        descriptions = self.task.describe(batch, self.assets)
+        if len(descriptions) != samples:
+            raise ValueError(f"{who}.describe must give a row per sample, {samples}; got {len(descriptions)}.")
+        described = {name for row in descriptions for name in row}
+        if same := described & {*columns} | {SPLIT, GAIN} & {*described, *columns}:
+            raise ValueError(
+                f"{who}: no two columns of a table may have one name, nor any be called {SPLIT!r} or {GAIN!r}; got {sorted(same)}."
+            )
+        scored = ({name: float(values[at]) for name, values in columns.items()} for at in range(samples))
+        return [{**description, **row} for description, row in zip(descriptions, scored, strict=True)], names
 
-    return score
 
-
-def _evaluate_split(
-    split: str, task: Task, assets: Assets, source: Source, score: Callable, baseline: Callable, *, threads: int
-) -> SplitReport:
-    rows: list[dict[str, Any]] = []
-    scores: tuple[str, ...] = ()
-    reference: tuple[str, ...] = ()
-    extremes = _Extremes(EXAMPLES) if isinstance(task, HasExamples) else None
-    with tqdm.tqdm(total=len(source), desc=split, unit="image") as bar:
-        for batch, count in pipeline.read_in_order(source, task.sampling(split).batch_size, threads=threads):
-            ours = score(batch)
-            if not rows:
-                bar.unpause()  # what came before was compiling, which says nothing of the time left
-            theirs = {f"baseline_{name}": values for name, values in baseline(batch).items()}
-            scores, reference = tuple(ours), tuple(theirs)
-            columns = {name: np.asarray(values, np.float64) for name, values in {**ours, **theirs}.items()}
-            for i, description in enumerate(task.describe(batch, assets)[:count]):
-                rows.append({**description, **{name: float(values[i]) for name, values in columns.items()}})
-                if extremes is not None:
-                    extremes.offer(rows[-1], scores, batch, i)
-            bar.update(count)
-    if not rows:
-        raise ValueError(f"evaluate: none of the {len(source)} samples of the split {split!r} can be read.")
-    best, worst = extremes.found() if extremes is not None else ((), ())
-    return SplitReport(rows, scores, reference, len(source) - len(rows), best, worst)
+def _add_column(columns: dict[str, np.ndarray], name: str, values: np.ndarray, who: str) -> None:
+    if name in columns:
+        raise ValueError(f"{who}.baselines: the column {name!r}, <baseline>_<score>, is there already; give the baseline another name.")
+    columns[name] = values
 
 
 class _Extremes:
-    """The samples of the greatest and of the least score so far, each by the first score that it has."""
+    """The best and the worst samples so far, each by the first score that it has."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, declared: Sequence[Score], count: int) -> None:
+        self._declared, self._count = declared, count
         self._best: list[tuple[float, Example]] = []  # the best first
         self._worst: list[tuple[float, Example]] = []  # the worst first
 
-    def offer(self, row: dict[str, Any], scores: Sequence[str], batch: Batch, at: int) -> None:
+    def offer(self, row: Row, batch: Batch, at: int) -> None:
         """Keeps a copy of sample `at` of a batch, if it belongs to either; lets go of one that no longer does."""
-        name = next((name for name in scores if not np.isnan(row[name])), None)
-        if name is None:
+        score = next((score for score in self._declared if not np.isnan(row[score.name])), None)
+        if score is None:
             return
-        value = row[name]
+        value = row[score.name] if score.higher_is_better else -row[score.name]
         for kept, label, sign in ((self._best, "best", -1.0), (self._worst, "worst", 1.0)):
             if len(kept) == self._count and sign * value >= sign * kept[-1][0]:
                 continue
-            example = Example(f"{label}, {name.replace('_', ' ')} {value:.2f}", row, {key: np.array(v[at]) for key, v in batch.items()})
-            kept.append((value, example))
+            text = f"{label}, {score.name.replace('_', ' ')} {score.format(row[score.name])} {score.unit}".rstrip()
+            kept.append((value, Example(text, row, {name: np.array(values[at]) for name, values in batch.items()})))
             kept.sort(key=lambda item: sign * item[0])  # stable: of equals, the first that came
             del kept[self._count :]
 

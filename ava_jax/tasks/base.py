@@ -199,7 +199,10 @@ class Task(abc.ABC):
         return [{} for _ in range(len(next(iter(batch.values()))))]
 
     def score(self, prediction: Prediction, batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
-        """Scores of a prediction, on the host, any library: name -> [B], as `scores` declares; NaN where one is not defined."""
+        """Scores of a prediction, on the host, any library: name -> [B], as `scores` declares; NaN where one is not defined.
+
+        Of the prediction, `np.asarray` brings what is needed from the device.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no scores.")
 
     def baselines(self, assets: Assets) -> Mapping[str, Callable[[Batch], dict[str, np.ndarray]]]:
@@ -230,7 +233,7 @@ class Task(abc.ABC):
         return False
 
     def pictures(self, model: nnx.Module, batch: Batch) -> dict[str, Array]:
-        """Progress pictures of a training batch: whatever `draw_pictures` takes. Traced and compiled once."""
+        """Progress pictures of a training batch: whatever `draw_pictures` takes, any shape. Traced and compiled once."""
         del model, batch
         return {}
 

@@ -10,7 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from ava_jax.train import plan
+from ava_jax.train import calls, plan
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import Feed
 from ava_jax.train.logging import clock
@@ -35,13 +35,13 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
         if latest is not None:
             plan.check_resumable(saved.about(latest).config, config, workdir)
         began = time.perf_counter()
-        run, start = plan.build(config, saved, latest)
+        run, start = plan.build(plan.open_data(config, saved, latest), saved, latest)
     print(plan.summary(run, start), flush=True)
     _say("building", f"{time.perf_counter() - began:.1f} s")
     disk = next(folder for folder in (workdir, *workdir.parents) if folder.is_dir())
     folder = pathlib.Path(tempfile.mkdtemp(prefix=".ava-train-check-", dir=disk))
     try:
-        with Feed(start.iterator, run.place) as feed:
+        with plan.feed(run, start) as feed:
             state, position = _two_steps(run, start, feed)
         size = _save_and_restore(run, state, position, folder)
     finally:
@@ -60,22 +60,25 @@ def _two_steps(run: Run, start: Start, feed: Feed) -> tuple[TrainState, object]:
     fed = feed.take()
     if fed is None:
         raise ValueError(f"the data end before the first batch of {run.sampling.batch_size} samples.")
-    _say("batch", f"{time.perf_counter() - began:.1f} s to the first, {plan.size(sum(a.nbytes for a in fed.host.values()))}")
+    used = plan.size(sum(array.nbytes for array in jax.tree.leaves(run.batch(fed.read[0]))))
+    _say("batch", f"{time.perf_counter() - began:.1f} s to the first, {used}")
     began = time.perf_counter()
-    compiled = run.step.lower(start.state, run.constants, fed.batch).compile()
+    compiled = run.compile(start.state, fed)
     if run.validation is not None:
-        run.validation.check_score(start.state, run.config.train.best_score)
+        run.validation.check(start.state)
     _say("compiling", f"{time.perf_counter() - began:.1f} s")
-    state, seconds, position = start.state, 0.0, fed.position
+    state, seconds, position = start.state, 0.0, fed.positions[-1]
     for _ in range(2):
         began = time.perf_counter()
-        state, metrics = compiled(state, run.constants, fed.batch)
-        metrics = jax.device_get(metrics)
-        seconds = time.perf_counter() - began
+        state, metrics = compiled(state, fed.arrays)
+        metrics = calls.by_step(jax.device_get(metrics), fed.steps)
+        seconds = (time.perf_counter() - began) / fed.steps
+        worst = int(np.argmin(metrics["applied"]))  # the first that was not applied
+        metrics = jax.tree.map(lambda values, i=worst: values[i], metrics)
         if not metrics["applied"]:
             terms = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics["losses"].items())
             raise ValueError(f"the first step's loss cannot be learned from: {terms}.")
-    _say("step", f"{seconds:.3g} s, loss {float(metrics['loss']):.4g}; {clock(seconds * run.config.train.steps)} for all, without the rest")
+    _say("step", f"{seconds:.3g} s, loss {float(metrics['loss']):.4g}; {clock(seconds * run.steps)} for all, without the rest")
     used = [stats["peak_bytes_in_use"] for d in jax.local_devices() if (stats := d.memory_stats()) and "peak_bytes_in_use" in stats]
     host = plan.size(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     _say("memory", f"{host} of the host at most" + (f", {plan.size(max(used))} of a device" if used else ""))

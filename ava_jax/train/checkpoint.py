@@ -1,25 +1,23 @@
 """Checkpoints: one holds all that resuming and evaluation need, written whole or not at all (Orbax), and told from a damaged one.
 
 A checkpoint of step n is the folder <workdir>/checkpoints/<n> with the items
-  model          parameters, not packed, and running variables
-  training       step, optimiser state, random key
+  model          parameters and running variables
+  training       step, optimiser state by group, random key
   guard          the last losses (`state.Guard`)
   data           position of the data iterator and the recoveries so far, JSON
   assets         the task's arrays: statistics, topology
   about          config, names of the assets, versions and, where it has one, its score, JSON
   manifest.json  size and SHA-256 of every file (`manifest`)
-Constants of the model are rebuilt from the assets. Evaluation reads model, assets and about; no captures are needed.
+Constants of the model are rebuilt from the assets. Evaluation reads model, assets and about; no captures are needed. Arrays are plain
+trees, by the parameters' paths (`stored`). Configs of older versions are brought up to date where they are read.
 
 It is written under another name, flushed to the disk with its manifest, and then renamed; older ones are deleted after that. What
 is read is held against the manifest first. Checkpoints written before there were manifests are taken as they are, and named.
 """
 
-import functools
-import importlib.metadata
 import math
 import os
 import pathlib
-import platform
 import re
 import shutil
 import sys
@@ -36,33 +34,23 @@ from flax import nnx
 from orbax.checkpoint import checkpoint_managers as policies
 
 from ava_jax.core.types import Assets
-from ava_jax.tasks.base import Task, load_task
+from ava_jax.tasks.base import RestoredRun, load_task, task_class
 from ava_jax.train import config as configs
-from ava_jax.train import manifest, packing, processes
+from ava_jax.train import manifest, processes, stored
 from ava_jax.train import state as states
-from ava_jax.train.state import Guard, TrainState
+from ava_jax.train.state import TrainState
+from ava_jax.train.versions import SHOWN, versions
 
-_PACKAGES = ("ava-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 _FOR_EVALUATION = ("model", "assets", "about")
 _CLEARINGS, _BETWEEN_CLEARINGS = 20, 0.25  # tries, seconds
 BEST = "best"  # in place of a step's number: that of the highest score
 
 
 class About(NamedTuple):
-    """What a checkpoint says of itself: the experiment's config and the versions of the libraries that wrote it."""
+    """What a checkpoint says of itself: the experiment's config, as of this version, and the versions of the libraries that wrote it."""
 
     config: ml_collections.ConfigDict
     versions: dict[str, str]
-
-
-class Restored(NamedTuple):
-    """A trained model, ready for evaluation. `step` is the checkpoint's."""
-
-    config: ml_collections.ConfigDict
-    assets: Assets
-    task: Task
-    model: nnx.Module
-    step: int
 
 
 class _Best:
@@ -249,7 +237,13 @@ class Checkpoints:
         """
         # On the CPU the writer would read the very buffers that the next step is given to overwrite.
         state = jax.tree.map(jnp.copy, state)
-        about = {"config": configs.to_json(config), "names": assets.names, "versions": versions(), "manifest": True}
+        about = {
+            "config": configs.to_json(config),
+            "names": assets.names,
+            "versions": versions(),
+            "manifest": True,
+            "format": stored.FORMAT,
+        }
         score = None if score is None or math.isnan(score) else float(score)
         about |= {} if score is None else {"score": score}
         step = int(state.step)
@@ -262,9 +256,7 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    model=ocp.args.StandardSave({"params": packing.unpacked(state.params), "running": state.running}),
-                    training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state, "key": state.key}),
-                    guard=ocp.args.StandardSave(state.guard._asdict()),
+                    **{name: ocp.args.StandardSave(tree) for name, tree in stored.items(state).items()},
                     data=ocp.args.JsonSave({"iterator": data, "recoveries": list(recoveries)}),
                     assets=ocp.args.StandardSave(dict(assets.arrays)),
                     about=ocp.args.JsonSave(about),
@@ -306,7 +298,11 @@ class Checkpoints:
     def about(self, step: int) -> About:
         """What the checkpoint of a step says of itself."""
         saved = self._read_json(step, "about")
-        return About(configs.from_json(saved["config"]), saved["versions"])
+        config = configs.from_json(saved["config"])
+        with configs.naming_missing_keys(f"{self.folder / str(step)}: its config"):
+            configs.migrate(config)
+            task_class(config).migrate(config)
+        return About(config, saved["versions"])
 
     def recoveries(self, step: int) -> list[dict[str, Any]]:
         """What the run had gone back from when it saved a step."""
@@ -326,19 +322,15 @@ class Checkpoints:
           like: a fresh state: gives shapes, types and placement on devices.
 
         Raises:
-          ValueError: the checkpoint is of another model or optimiser.
+          ValueError: the checkpoint is of another model or optimiser, or of a version whose training this one cannot go on with.
         """
-        want = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._replace(params=packing.unpacked(like.params)))
-        items = {
-            "model": {"params": want.params, "running": want.running},
-            "training": {"step": want.step, "opt_state": want.opt_state, "key": want.key},
-        }
-        if (self.folder / str(step) / "guard").is_dir():  # older checkpoints have none: a fresh one judges again after its first losses
-            items["guard"] = want.guard._asdict()
-        saved = self._restore_arrays(step, items)
-        guard = Guard(**saved["guard"]) if "guard" in saved else like.guard
-        saved["model"]["params"] = packing.packed(saved["model"]["params"])
-        return TrainState(**saved["model"], **saved["training"], guard=guard), self._read_json(step, "data")["iterator"]
+        if self._read_json(step, "about").get("format", 1) < stored.FORMAT:
+            raise ValueError(
+                f"{self.folder / str(step)} is of an older version, whose optimiser's state this one cannot go on with. Begin a new run "
+                f"from its weights: --config.train.init_from={self.folder.parent} --workdir=NEW"
+            )
+        want = jax.tree.map(ocp.utils.to_shape_dtype_struct, stored.items(like))
+        return stored.state_of(self._restore_arrays(step, want), like), self._read_json(step, "data")["iterator"]
 
     def restore_model(self, step: int, model: nnx.Module) -> nnx.Module:
         """`model` with the parameters and running variables of a step.
@@ -355,13 +347,13 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=args)
         except (ValueError, KeyError, TypeError) as e:
-            by = ", ".join(f"{name} {version}" for name, version in self.about(step).versions.items() if name in _PACKAGES[:2])
+            by = ", ".join(f"{name} {version}" for name, version in self.about(step).versions.items() if name in SHOWN)
             raise ValueError(
                 f"{self.folder / str(step)} (written by {by}) does not fit the model that its config makes here: {_reason(e)}"
             ) from e
 
 
-def restore_model(workdir: str | pathlib.Path, step: int | str | None = None, *, overrides: Mapping[str, Any] | None = None) -> Restored:
+def restore_model(workdir: str | pathlib.Path, step: int | str | None = None, *, overrides: Mapping[str, Any] | None = None) -> RestoredRun:
     """A trained model from a run's folder alone.
 
     Args:
@@ -378,17 +370,10 @@ def restore_model(workdir: str | pathlib.Path, step: int | str | None = None, *,
         config, assets = checkpoints.about(step).config, checkpoints.assets(step)
         configs.override(config, overrides or {})
         with configs.naming_missing_keys(f"{checkpoints.folder / str(step)}: its config"):
-            task = load_task(config)
+            task = load_task(config, restore=restore_model)
             model = task.model(assets, rngs=states.model_rngs(config.seed))
         model = checkpoints.restore_model(step, model)
-    return Restored(config, assets, task, model, step)
-
-
-@functools.cache  # reading the metadata of everything installed takes a tenth of a second
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide what a run computes."""
-    installed = {d.metadata["Name"].replace("_", "-").lower(): d.version for d in importlib.metadata.distributions()}
-    return {"python": platform.python_version()} | {name: installed[name] for name in _PACKAGES if name in installed}
+    return RestoredRun(config, assets, task, model, step)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,16 +1,19 @@
 """Configs as checkpoints keep them: flattened, compared, read back from JSON. Imports no jax: `--help` uses it too."""
 
-import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import ml_collections
 
+from ava_jax.core.names import nearest
+
 # What may differ between a run and its resumption: how long, how often, where from; not what is learned.
 RESUMABLE = (
     "train.steps",
+    "train.epochs",
+    "train.steps_per_call",
     "train.log_every",
     "train.picture_every",
     "train.checkpoint_every",
@@ -25,9 +28,28 @@ RESUMABLE = (
     "data.root",
     "data.topology",
     "data.read_threads",
+    "data.on_device",
     "data.max_unreadable",
     "eval.",
 )
+
+# Keys of the loop that a config of an older version lacks, with what that version did.
+_ADDED = {
+    "train.epochs": 0,
+    "train.steps_per_call": 1,
+    "train.split": "train",
+    "train.trainable": (),
+    "train.init_from": "",
+    "train.init_filter": (),
+    "train.spike_window": 100,
+    "data.on_device": False,
+}
+
+
+def migrate(config: ml_collections.ConfigDict) -> None:
+    """Gives a config of an older version the keys that the loop has had since, in place. What its task has had since: `Task.migrate`."""
+    flat = flatten(config)
+    override(config, {name: value for name, value in _ADDED.items() if name not in flat and name.partition(".")[0] in config})
 
 
 def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:
@@ -81,16 +103,6 @@ def override(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> No
                     raise ValueError(f"the config has no key {name!r}.{nearest(name, flatten(config))}")
                 node = node[part]
             node[last] = value
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean ...?' of the known dotted name nearest to one that is not; '' where none is near."""
-    known = list(known)
-    last = name.rpartition(".")[2]
-    same = [key for key in known if key.rpartition(".")[2] == last]  # right but for where it stands
-    if "." in name or not same:
-        same = difflib.get_close_matches(name, same, n=1, cutoff=0.0) or difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {' or '.join(same)}?" if same else ""
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from tensorboardX.proto import event_pb2
 from ava_jax.core.types import Array
 
 _STEPS_TO_JUDGE_BY = 3
+_BETWEEN_VALUES = 0.1  # seconds; values beside the bar change no more often
 
 
 class EventLog:
@@ -105,7 +106,8 @@ class Terminal:
         """Steps go from `first` to `last`."""
         # A pseudo-terminal without a size, as of some CI, would show an empty bar.
         self._interactive = sys.stdout.isatty() and os.get_terminal_size(sys.stdout.fileno()).columns > 0
-        self._last, self._advanced, self._started, self._reported = last, 0, time.perf_counter(), False
+        self._last, self._advanced, self._started, self._shown = last, 0, time.perf_counter(), 0.0
+        self._told_time = self._interactive  # the bar does
         self._bar = tqdm.tqdm(
             total=last,
             initial=first,
@@ -123,7 +125,7 @@ class Terminal:
     def __exit__(self, *exc) -> None:
         self._bar.close()
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """A line of its own, above the bar."""
         if self._interactive:
             self._bar.write(text, file=sys.stdout)
@@ -140,12 +142,21 @@ class Terminal:
         self._bar.n = step
         self._bar.refresh()
 
-    def advance(self, step: int, values: Mapping[str, float]) -> None:
-        """One step more, with the values to show beside the bar."""
-        self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
-        self._bar.update()
-        self._advanced += 1
-        if self._advanced == _STEPS_TO_JUDGE_BY and step < self._last and not (self._interactive or self._reported):
+    def exclude_time(self, seconds: float) -> None:
+        """Seconds just spent, on compiling say, that no further steps will take."""
+        self._started += seconds
+
+    def advance(self, step: int, steps: int, values: Mapping[str, float]) -> None:
+        """`steps` more, up to `step`, with the values to show beside the bar."""
+        self._advanced += steps
+        if self._interactive:
+            now = time.perf_counter()
+            if now - self._shown >= _BETWEEN_VALUES:
+                self._shown = now
+                self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+            self._bar.update(steps)
+        elif not self._told_time and self._advanced >= _STEPS_TO_JUDGE_BY and step < self._last:
+            self._told_time = True
             print(f"about {clock(self.left(step))} left for {self._last - step:,} steps", flush=True)
 
     def left(self, step: int) -> float:
@@ -155,10 +166,10 @@ class Terminal:
     def report(self, step: int, values: Mapping[str, float], *, steps_per_second: float, waiting: float, nonfinite: int = 0) -> None:
         """Where there is no bar: a line with the same. `nonfinite` gradient values since the last one are reported at both."""
         if nonfinite:
-            self.say(f"step {step}/{self._last}  {nonfinite:,} gradient values were not finite and taken as 0")
+            self.print_line(f"step {step}/{self._last}  {nonfinite:,} gradient values were not finite and taken as 0")
         if self._interactive:
             return
-        self._reported = True
+        self._told_time = True
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         speed = f"{steps_per_second:.2f} steps/s  waiting for data {waiting:.0%}"
         print(f"step {step}/{self._last}  {shown}  {speed}  {clock(self.left(step))} left", flush=True)
@@ -173,17 +184,22 @@ class Meter:
     def clear(self) -> None:
         """Starts anew, the clock too."""
         self._start = time.perf_counter()
-        self._aside = self._waiting = 0.0
+        self._excluded = self._waiting = 0.0
         self._sums: dict[str, float] = {}
         self.steps = self._added = 0
 
-    def add(self, values: Mapping[str, float] | None) -> None:
-        """One step more, with its values; None: it was not applied, and counts for the time alone."""
+    def add(self, values: Mapping[str, np.ndarray]) -> None:
+        """As many steps more as there are values by each name, [n]."""
+        count = 0
+        for name, of_steps in values.items():
+            count = len(of_steps)
+            self._sums[name] = self._sums.get(name, 0.0) + sum(of_steps.tolist())  # of one value, far quicker than NumPy's
+        self.steps += count
+        self._added += count
+
+    def add_not_applied(self) -> None:
+        """One step more that was not applied: it counts for the time alone."""
         self.steps += 1
-        if values is not None:
-            self._added += 1
-            for name, value in values.items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
 
     def sum(self, name: str) -> float:
         """Of a value over the steps taken in."""
@@ -201,11 +217,11 @@ class Meter:
         self._waiting += time.perf_counter() - start
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def exclude_time(self) -> Iterator[None]:
         """Time in here (pictures, checkpoints) does not count as training."""
         start = time.perf_counter()
         yield
-        self._aside += time.perf_counter() - start
+        self._excluded += time.perf_counter() - start
 
     @property
     def not_applied(self) -> int:
@@ -219,13 +235,19 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since the start, without the time put aside."""
-        return max(time.perf_counter() - self._start - self._aside, 1e-9)
+        """Since the start, without what `exclude_time` left out."""
+        return max(time.perf_counter() - self._start - self._excluded, 1e-9)
 
     @property
     def share_waiting(self) -> float:
         """Part of `seconds` that was spent waiting, 0..1."""
         return min(self._waiting / self.seconds, 1.0)
+
+
+def size(count: float) -> str:
+    """'562 MB', of bytes."""
+    unit, by = next((u, n) for u, n in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1)) if count >= n or n == 1)
+    return f"{count / by:.3g} {unit}"
 
 
 def clock(seconds: float) -> str:

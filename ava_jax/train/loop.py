@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import ml_collections
+import numpy as np
 
-from ava_jax.core.types import Batch
-from ava_jax.train import plan, processes, record, recovery
-from ava_jax.train import step as steps
+from ava_jax.tasks.base import Score
+from ava_jax.train import calls, plan, processes, record, recovery
 from ava_jax.train.checkpoint import Checkpoints
-from ava_jax.train.feed import Fed, Feed
+from ava_jax.train.feed import DeviceBatch, Feed
 from ava_jax.train.interrupt import Interrupt
 from ava_jax.train.logging import EventLog, Meter, NoLog, Terminal
 from ava_jax.train.plan import Run, Start
@@ -20,7 +20,7 @@ from ava_jax.train.plan import Run, Start
 def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int:
     """Trains what the config names, or goes on from the latest whole checkpoint in `workdir`; returns the steps taken in all.
 
-    On SIGINT or SIGTERM it finishes the step, saves and returns.
+    On SIGINT or SIGTERM it finishes the call that it is at (`train.steps_per_call`), saves and returns.
 
     Raises:
       ValueError: the config does not fit the data, the devices or the run in workdir; all checkpoints are damaged; or losses
@@ -35,27 +35,36 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
             latest = saved.find() if saved.steps() else None
             if latest is not None:
                 plan.check_resumable(saved.about(latest).config, config, workdir)
-                if latest >= config.train.steps:
-                    print(f"{workdir}: done already: {latest} of {config.train.steps} steps. --config.train.steps=... trains on.")
-                    return latest
+                if not plan.epochs(config) and latest >= config.train.steps:  # told even where the data are gone
+                    return _done_already(workdir, latest, config.train.steps, "steps")
+            found = plan.open_data(config, saved, latest)
+            if latest is not None:
+                if latest >= found.steps:
+                    return _done_already(workdir, latest, found.steps, "epochs")
                 saved.set_aside(latest)
-            run, start = plan.build(config, saved, latest)
+            run, start = plan.build(found, saved, latest)
             record.write(workdir, config, run.task, run.assets, first=latest or 0)
             print(plan.summary(run, start), flush=True)
         with (
             Checkpoints(workdir, write=True, keep=config.train.keep_checkpoints, keep_best=config.train.keep_best) as checkpoints,
             EventLog(workdir, resumed_at=latest or 0) if processes.is_first() else NoLog() as events,
-            Feed(start.iterator, run.place) as feed,
+            plan.feed(run, start) as feed,
         ):
             return _Loop(run, start, checkpoints, events, feed, interrupt).go()
 
 
-class _Pending(NamedTuple):
-    """A step that the devices may still be at."""
+def _done_already(workdir: pathlib.Path, latest: int, count: int, key: str) -> int:
+    print(f"{workdir}: done already: {latest} of {count} steps. --config.train.{key}=... trains on.")
+    return latest
 
-    step: int
+
+class _Pending(NamedTuple):
+    """A call that the devices may still be at: the number of its first step, its metrics, and what its steps took, by step."""
+
+    first: int
     metrics: dict[str, Any]
-    host: Batch
+    read: tuple[Any, ...]
+    positions: tuple[Any, ...]
 
 
 class _Loop:
@@ -68,26 +77,28 @@ class _Loop:
         self.workdir = checkpoints.folder.parent
         self.taken = int(start.state.step)
         self.saved = self.taken if start.resumed else None
-        self.position = start.iterator.get_state()  # after the last step's batch
+        self.position = start.iterator.get_state()  # after the batch of the last step dispatched ...
+        self.position_collected = self.position  # ... and of the last one whose metrics were looked at
         self.pending: _Pending | None = None
         self.stopped_by = ""  # the signal that all processes stop for
         self.spikes = 0  # in a row, up to the last step whose metrics are known
         self.losses: list[float] = []  # of the steps applied since the last checkpoint
+        self.main = max(run.config.loss_weights, key=run.config.loss_weights.get)  # the term of the largest weight
         self.meter = Meter()
-        self.terminal = Terminal(self.taken, self.config.steps)
-        self.compiled: steps.StepFn | None = None
+        self.terminal = Terminal(self.taken, run.steps)
+        self.programs: dict[int, calls.Call] = {}  # by how many steps they take
 
     def go(self) -> int:
         """Steps until the last, the end of the data or an interrupt; returns the steps taken in all."""
         with self.terminal:
             if self.saved is None:  # something to go back to; and a folder that cannot be written to is told before an hour's training
                 self._save(score=None)
-            fed = None if self._stopping() else self._begin()
-            while fed is not None:
+            batch = None if self._stopping() else self._begin()
+            while batch is not None:
                 try:
-                    fed = self._advance(fed)
+                    batch = self._advance(batch)
                 except recovery.Diverged as failure:
-                    fed = self._recover(failure, fed)
+                    batch = self._recover(failure)
         self.checkpoints.wait()
         passed_over = [f"{count} {reason}" for reason, count in self.run.source.counts.items() if count and reason != "listed"]
         if passed_over:
@@ -96,46 +107,62 @@ class _Loop:
         return self.taken
 
     def _outcome(self) -> str:
-        if self.taken >= self.config.steps:
-            return f"done: {self.taken} steps; checkpoints and pictures are in {self.workdir}{self._best()}"
+        if self.taken >= self.run.steps:
+            what = "checkpoints" + (" and pictures" if self.run.pictures is not None else "")
+            return f"done: {self.taken} steps; {what} are in {self.workdir}{self._best()}"
         if self.stopped_by:
             return f"stopped by {self.stopped_by}: step {self.taken} is saved; the same command goes on from there"
-        return f"the data ended after step {self.taken} of {self.config.steps}"
+        return f"the data ended after step {self.taken} of {self.run.steps}"
 
     def _best(self) -> str:
         scores = self.checkpoints.scores() if self.config.keep_best else {}
         if not scores:
             return ""
         best = max(scores, key=scores.get)
-        return f"; best by {plan.best_by(self.run)}: step {best} ({abs(scores[best]):.4g})"
+        if self.run.validation is None:
+            shown = f"{-scores[best]:.4g}"  # of losses the less
+        else:
+            score = self.run.validation.best
+            shown = _shown_score(score, scores[best] if score.higher_is_better else -scores[best])
+        return f"; best by {plan.best_by(self.run)}: step {best} ({shown})"
 
-    def _begin(self) -> Fed | None:
-        """The first batch, the step compiled for it."""
-        fed = self.feed.take()
-        if fed is not None:
-            self.terminal.say("compiling the step ...")
-            start = time.perf_counter()
-            self.compiled = self.run.step.lower(self.state, self.run.constants, fed.batch).compile()
-            self.terminal.say(f"compiling the step took {time.perf_counter() - start:.1f} s")
+    def _begin(self) -> DeviceBatch | None:
+        """The first batch, the program compiled for it."""
+        batch = self.feed.take()
+        if batch is not None:
+            self._program(batch)
             if self.run.validation is not None:
-                self.run.validation.check_score(self.state, self.config.best_score)
+                self.run.validation.check(self.state)
         self.meter.clear()
         self.terminal.begin()
-        return fed
+        return batch
 
-    def _advance(self, fed: Fed) -> Fed | None:
-        """Dispatches one step; returns the batch of the next, None after the last.
+    def _program(self, batch: DeviceBatch) -> calls.Call:
+        """The program for as many steps as the batch is of."""
+        if batch.steps not in self.programs:
+            what = "the step" if batch.steps == 1 else f"{batch.steps} steps per call"
+            self.terminal.print_line(f"compiling {what} ...")
+            start = time.perf_counter()
+            with self.meter.exclude_time():
+                self.programs[batch.steps] = self.run.compile(self.state, batch)
+            seconds = time.perf_counter() - start
+            self.terminal.exclude_time(seconds)
+            self.terminal.print_line(f"compiling {what} took {seconds:.1f} s")
+        return self.programs[batch.steps]
+
+    def _advance(self, batch: DeviceBatch) -> DeviceBatch | None:
+        """Dispatches a call; returns the batch of the next, None after the last.
 
         Raises:
-          recovery.Diverged: of this step or the one before.
+          recovery.Diverged: of a step of this call or the one before.
         """
-        self.state, metrics = self.compiled(self.state, self.run.constants, fed.batch)
-        self.taken, self.position = self.taken + 1, fed.position
-        before, self.pending = self.pending, _Pending(self.taken, metrics, fed.host)
-        self._settle(before)  # while the devices are at this one
-        self.feed.release(before)
+        self.state, metrics = self._program(batch)(self.state, batch.arrays)
+        before, self.pending = self.pending, _Pending(self.taken + 1, metrics, batch.read, batch.positions)
+        self.taken, self.position = self.taken + batch.steps, batch.positions[-1]
+        self._collect_metrics(before)  # while the devices are at this one
+        self.feed.free(before)
         del before
-        if self.taken >= self.config.steps or self._stopping():
+        if self.taken >= self.run.steps or self._stopping():
             self._report(last=True)
             return None
         self._report()
@@ -152,59 +179,75 @@ class _Loop:
             self.stopped_by = next(filter(None, processes.gather(self.interrupt.requested)), "")
         return bool(self.stopped_by)
 
-    def _next_batch(self) -> Fed | None:
+    def _next_batch(self) -> DeviceBatch | None:
         # Several processes must find a loss that diverged at the same place, whether or not one of them waits for data.
         if not self.feed.ready() and not processes.several():
             # Only what remains once the devices are idle too is time lost to data.
-            self._settle_pending()
+            self._collect_pending()
             with self.meter.waiting():
                 return self.feed.take()
         return self.feed.take()
 
-    def _settle_pending(self) -> None:
+    def _collect_pending(self) -> None:
         pending, self.pending = self.pending, None
-        self._settle(pending)
+        self._collect_metrics(pending)
 
-    def _settle(self, pending: _Pending | None) -> None:
-        """Waits for a step and takes in its metrics.
+    def _collect_metrics(self, pending: _Pending | None) -> None:
+        """Waits for a call and takes in its steps' metrics, in order.
 
         Raises:
-          recovery.Diverged: its loss is NaN, infinite or exploded.
+          recovery.Diverged: a step's loss is NaN, infinite or exploded.
         """
         if pending is None:
             return
-        metrics = jax.device_get(pending.metrics)
-        recovery.judge(pending.step, metrics, pending.host, self.config.spike_steps)
-        self.spikes = int(metrics["spikes"])
-        losses = {f"loss/{name}": float(value) for name, value in metrics["losses"].items()}
-        scalars = {"loss": float(metrics["loss"]), **losses}
-        scalars |= {f"gradient/{name}": float(metrics[name]) for name in ("norm", "nonfinite")}
-        scalars |= {"update/norm": float(metrics["update_norm"]), "parameters/norm": float(metrics["parameter_norm"])}
-        scalars |= {"learning_rate": float(metrics["learning_rate"])} if "learning_rate" in metrics else {}
-        self.meter.add(scalars if metrics["applied"] else None)
-        if metrics["applied"]:
-            self.losses.append(scalars["loss"])
+        count = len(pending.read)
+        metrics = calls.by_step(jax.device_get(pending.metrics), count)
+        if metrics["applied"].all():
+            self._take_in(metrics, pending.positions[-1])
         else:
-            limit = f"{self.config.spike_factor:g} x the median of the last losses, {float(metrics['median']):.4g}"
-            self.terminal.say(f"step {pending.step}: the loss {scalars['loss']:.4g} is over {limit}: not applied")
-        self.terminal.advance(pending.step, self._shown(scalars))
+            for i in range(count):
+                one = jax.tree.map(lambda values, i=i: values[i : i + 1], metrics)
+                if one["applied"]:
+                    self._take_in(one, pending.positions[i])
+                else:
+                    self._judge(pending.first + i, one, pending.read[i], pending.positions[i])
+        self.terminal.advance(
+            pending.first + count - 1, count, {name: values[-1] for name, values in self._shown(_scalars(metrics)).items()}
+        )
 
-    def _shown(self, scalars: dict[str, float]) -> dict[str, float]:
+    def _take_in(self, metrics: dict[str, Any], position: Any) -> None:
+        """Metrics [n] of steps that were applied, and the data's position after the last one's batch."""
+        self.position_collected, self.spikes = position, 0
+        scalars = _scalars(metrics)
+        self.meter.add(scalars)
+        self.losses += scalars["loss"].tolist()
+
+    def _judge(self, step: int, metrics: dict[str, Any], read: Any, position: Any) -> None:
+        """A step that was not applied: metrics [1], what it took, and the data's position after that."""
+        self.position_collected = position
+        metrics = jax.tree.map(lambda values: values.item(), metrics)
+        recovery.judge(step, metrics, read, self.config.spike_steps)
+        self.spikes = metrics["spikes"]
+        self.meter.add_not_applied()
+        limit = f"{self.config.spike_factor:g} x the median of the last losses, {metrics['median']:.4g}"
+        self.terminal.print_line(f"step {step}: the loss {metrics['loss']:.4g} is over {limit}: not applied")
+
+    def _shown(self, scalars: dict[str, Any]) -> dict[str, Any]:
         """The few values for the terminal: the weighted sum and the term of the largest weight."""
-        main = max(self.run.config.loss_weights, key=self.run.config.loss_weights.get)
-        return {name: scalars[key] for name, key in {"loss": "loss", main: f"loss/{main}"}.items() if key in scalars}
+        return {name: scalars[key] for name, key in {"loss": "loss", self.main: f"loss/{self.main}"}.items() if key in scalars}
 
     def _report(self, *, last: bool = False) -> None:
         """Logs, draws, validates and saves what is due after the step just dispatched; everything but validation, after the last."""
         config = self.config
         log, draw, save = (last or self.taken % n == 0 for n in (config.log_every, config.picture_every, config.checkpoint_every))
+        draw = draw and self.run.pictures is not None
         validate = self.run.validation is not None and self.taken % config.validate_every == 0
         if not (log or draw or save or validate):
             return
-        self._settle_pending()
+        self._collect_pending()
         if log and self.meter.steps:
             self._log()
-        with self.meter.aside():
+        with self.meter.exclude_time():
             if draw and not self.stopped_by:
                 self.events.pictures(self.taken, self.run.pictures(self.state))
             scores = self._validate() if validate and not self.stopped_by else None
@@ -216,8 +259,8 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         scores = self.run.validation.scores(self.state)
         self.events.scalars(self.taken, {f"validation/{name}": value for name, value in scores.items()})
-        name = self.config.best_score.removeprefix("-")
-        self.terminal.say(f"step {self.taken}/{self.config.steps}  validation {name} {scores[name]:.4g}")
+        best = self.run.validation.best
+        self.terminal.print_line(f"step {self.taken}/{self.run.steps}  validation {best.name} {_shown_score(best, scores[best.name])}")
         return scores
 
     def _save(self, score: float | None) -> None:
@@ -240,15 +283,16 @@ class _Loop:
         self.terminal.report(self.taken, self._shown(means), steps_per_second=rate, waiting=self.meter.share_waiting, nonfinite=nonfinite)
         self.meter.clear()
 
-    def _recover(self, failure: recovery.Diverged, fed: Fed) -> Fed | None:
-        """Back to the last checkpoint; returns the batch after the one that failed.
+    def _recover(self, failure: recovery.Diverged) -> DeviceBatch | None:
+        """Back to the last checkpoint; returns the batch after that of the step that failed.
 
         Raises:
           ValueError: it has happened too often; a report is in the run's folder.
         """
+        failure.batch = self.run.batch(failure.batch)
         failed = recovery.record(failure, self.run.task, self.run.assets)
         what = f"{failure} ({recovery.samples_line(failed['samples'])})"
-        with self.meter.aside():
+        with self.meter.exclude_time():
             self.checkpoints.wait()
             back = self.checkpoints.find()
             if len(self.recoveries) >= self.config.max_recoveries:
@@ -259,8 +303,9 @@ class _Loop:
                 )
             self.recoveries.append(failed | {"back_to": back})
             recovery.write_report(self.workdir, self.recoveries, gave_up=False)
-            # A step dispatched after the one that failed has its batch taken again: the order of data does not depend on timing.
-            following = fed if self.pending is not None and self.pending.step > failure.step else self.feed.take()
+            # Steps dispatched after the one that failed have their batches taken again: the order of data does not depend on timing.
+            self.position = self.position_collected
+            self.feed.go_to(self.position, back)
             self.pending, self.spikes, self.losses = None, 0, []
             self.state, _ = self.checkpoints.restore_training(back, self.state)
             self.checkpoints.set_aside(back)
@@ -268,6 +313,19 @@ class _Loop:
             self.events.rewind(back)
             self.terminal.rewind(back)
         count = f"recovery {len(self.recoveries)} of at most {self.config.max_recoveries}"
-        self.terminal.say(f"{what}: not applied; back to step {back} and on with the data after that batch ({count})")
+        self.terminal.print_line(f"{what}: not applied; back to step {back} and on with the data after that batch ({count})")
         self.meter.clear()
-        return following
+        return self.feed.take()
+
+
+def _scalars(metrics: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What is logged of steps' metrics, by the names in the log: [n] each."""
+    named = {"loss": "loss", "gradient/norm": "norm", "gradient/nonfinite": "nonfinite"}
+    named |= {"update/norm": "update_norm", "parameters/norm": "parameter_norm"}
+    rates = {name: values for name, values in metrics.items() if name.startswith("learning_rate")}
+    losses = {f"loss/{name}": values for name, values in metrics["losses"].items()}
+    return {name: metrics[key] for name, key in named.items()} | losses | rates
+
+
+def _shown_score(score: Score, value: float) -> str:
+    return f"{score.format(value)} {score.unit}".rstrip()

@@ -10,6 +10,8 @@ import os
 import pathlib
 from collections.abc import Iterable
 
+from ava_jax.data.files import replace
+
 NAME = "manifest.json"
 _ORBAX_NOTES = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
@@ -33,23 +35,6 @@ def write(folder: pathlib.Path) -> int:
     for path in (folder, *(p for p in folder.rglob("*") if p.is_dir())):
         _flush_folder(path)
     return sum(entry["size"] for entry in files.values())
-
-
-def replace(path: pathlib.Path, text: str) -> None:
-    """Writes a text file whole or not at all: beside its place, flushed to the disk, then renamed.
-
-    Raises:
-      OSError: the disk is full, or fails; what was there before is still there.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w") as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def exists(folder: pathlib.Path) -> bool:

@@ -11,8 +11,6 @@ from jax import lax
 
 # Arrays of fewer values are packed; larger ones would gain nothing.
 SMALL = 1 << 17
-# Maps [H, W, C] of any size stay arrays of their own under their own names: optimisers treat them apart from weights.
-_MAP_AXES = 3
 
 PACKED = "packed"
 
@@ -21,6 +19,8 @@ PACKED = "packed"
 @dataclasses.dataclass(frozen=True)
 class Packed:
     """A tree of arrays, packed, which knows how to come apart; to JAX a tree of the packed arrays.
+
+    What is done to each value by itself may be done to the packed arrays: `optimization` packs parameters that learn so.
 
     Attributes:
       arrays: {path: array}; the small ones together as the vector `PACKED`, [N].
@@ -35,30 +35,37 @@ class Packed:
     def tree(self) -> Any:
         """The tree, as before it was packed. Under `jit` the small arrays are slices, which are read in place."""
         found, start = dict(self.arrays), 0
-        for name, shape in self.shapes:
-            if _is_packed(shape):
-                found[name] = self.arrays[PACKED][start : start + math.prod(shape)].reshape(shape)
-                start += math.prod(shape)
+        small = {name: shape for name, shape in self.shapes if name not in self.arrays}
+        for name, shape in small.items():
+            found[name] = self.arrays[PACKED][start : start + math.prod(shape)].reshape(shape)
+            start += math.prod(shape)
         # Compilers read a bias in place from a short vector, but cut it out of a long one by a kernel of its own.
-        vectors = {name: shape for name, shape in self.shapes if _is_packed(shape) and len(shape) == 1}
+        vectors = {name: shape for name, shape in small.items() if len(shape) == 1}
         if vectors:
             together = lax.optimization_barrier(jnp.concatenate([found[name] for name in vectors]))
             ends = itertools.accumulate(size for (size,) in vectors.values())
             found |= {name: together[end - size : end] for (name, (size,)), end in zip(vectors.items(), ends)}
         return jax.tree.unflatten(self.structure, [found[name] for name, _ in self.shapes])
 
+    def pack(self, tree: Any) -> "Packed":
+        """Other values of the same tree, gradients say, packed alike."""
+        leaves = dict(zip((name for name, _ in self.shapes), jax.tree.leaves(tree), strict=True))
+        small = [leaf.reshape(-1) for name, leaf in leaves.items() if name not in self.arrays]
+        arrays = {name: leaf for name, leaf in leaves.items() if name in self.arrays}
+        return Packed(arrays | ({PACKED: jnp.concatenate(small)} if small else {}), self.structure, self.shapes)
+
 
 def pack(tree: Any) -> Packed:
-    """Packs a tree of arrays, any shapes, one type: the small ones, maps apart, in one vector."""
+    """Packs a tree of arrays of any shapes: the small ones, of those of float32, together in one vector."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
-    small = [leaf.reshape(-1) for _, leaf in leaves if _is_packed(leaf.shape)]
-    arrays = {_name(path): leaf for path, leaf in leaves if not _is_packed(leaf.shape)}
-    arrays |= {PACKED: jnp.concatenate(small)} if small else {}
-    return Packed(arrays, structure, tuple((_name(path), leaf.shape) for path, leaf in leaves))
+    leaves = {_name(path): leaf for path, leaf in leaves}
+    kept = {name: leaf for name, leaf in leaves.items() if leaf.size >= SMALL or leaf.dtype != jnp.float32}
+    return Packed(kept, structure, tuple((name, leaf.shape) for name, leaf in leaves.items())).pack(tree)
 
 
-def _is_packed(shape: tuple[int, ...]) -> bool:
-    return math.prod(shape) < SMALL and len(shape) != _MAP_AXES
+def is_packed(node: Any) -> bool:
+    """Whether a node of a tree is `Packed`: for `jax.tree.map(..., is_leaf=is_packed)`."""
+    return isinstance(node, Packed)
 
 
 def _name(path: tuple) -> str:
@@ -66,4 +73,15 @@ def _name(path: tuple) -> str:
 
 
 # For code that is not compiled as a whole: there, each of hundreds of slices would be compiled by itself.
-packed, unpacked = jax.jit(pack), jax.jit(Packed.tree)
+
+
+@jax.jit
+def unpack_all(tree: Any) -> Any:
+    """A tree of arrays, some of whose nodes are `Packed`, with their trees in their stead."""
+    return jax.tree.map(lambda node: node.tree() if is_packed(node) else node, tree, is_leaf=is_packed)
+
+
+@jax.jit
+def pack_like(like: Any, tree: Any) -> Any:
+    """What `unpack_all` made of a tree, packed as `like` is."""
+    return jax.tree.map(lambda node, part: node.pack(part) if is_packed(node) else part, like, tree, is_leaf=is_packed)

@@ -12,39 +12,83 @@ import numpy as np
 from flax import nnx
 
 from ava_jax.core.sampling import Sampling, Source
-from ava_jax.core.types import Assets, Batch
+from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import HasCaptions, Task, load_task
+from ava_jax.tasks.base import TRAIN, Task, load_task
+from ava_jax.train import calls, processes, resident
 from ava_jax.train import config as configs
-from ava_jax.train import processes
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
-from ava_jax.train.checkpoint import Checkpoints
-from ava_jax.train.packing import Packed
+from ava_jax.train.calls import Cuts
+from ava_jax.train.checkpoint import Checkpoints, restore_model
+from ava_jax.train.feed import DeviceBatch, Feed, ResumableIterator
+from ava_jax.train.initialization import start_from
+from ava_jax.train.logging import size
+from ava_jax.train.optimization import Parameters
+from ava_jax.train.resident import Resident
 from ava_jax.train.state import Split, TrainState
 from ava_jax.train.validation import Validation
 
 _PICTURE_SAMPLES = 4
 _AT_LEAST = {
-    1: ("steps", "batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_steps"),
+    1: ("batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_window", "spike_steps"),
     0: ("keep_best", "validate_every", "validate_samples", "max_recoveries"),
 }
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """What stays the same from the first step to the last."""
+class Data:
+    """What a run learns from.
+
+    Attributes:
+      config: the experiment's.
+      task: of the config.
+      assets: what is known of the data.
+      source: the training split.
+      sampling: how it is read.
+      steps: the number of the last step: `train.steps`, or as many as `train.epochs` take.
+      steps_per_epoch: as many batches as the split's samples fill, one at least.
+    """
 
     config: ml_collections.ConfigDict
     task: Task
     assets: Assets
     source: Source
     sampling: Sampling
-    constants: nnx.State
-    place: Callable[[Batch], Batch]  # a batch onto the devices
-    step: steps.StepFn
-    pictures: Callable[[TrainState], dict[str, jax.Array]]
+    steps: int
+    steps_per_epoch: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same from the first step to the last.
+
+    Attributes:
+      config, task, assets, source, sampling, steps: as in `Data`.
+      cuts: how steps are cut into calls.
+      resident: the training split on the devices; None: batches are read as they are needed.
+      put_on_devices: what the steps of a call take, onto the devices.
+      compile: makes the program for batches of as many steps as the one given.
+      pictures: draws a state's pictures, u8 [H, W, 3] by name; None where the task has none.
+      validation: scores a state; None where there is nothing to score, or not asked for.
+    """
+
+    config: ml_collections.ConfigDict
+    task: Task
+    assets: Assets
+    source: Source
+    sampling: Sampling
+    steps: int
+    cuts: Cuts
+    resident: Resident | None
+    put_on_devices: Callable[[Any], Any]
+    compile: Callable[[TrainState, DeviceBatch], calls.Call]
+    pictures: Callable[[TrainState], dict[str, Array]] | None
     validation: Validation | None
+
+    def batch(self, read: Any) -> Batch:
+        """The batch of a step on the host, name -> array [B, ...]; `read` is of `DeviceBatch.read`."""
+        return read if self.resident is None else self.resident.batch(read)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +96,28 @@ class Start:
     """Where a run begins or goes on: the state on the devices, the iterator of its data, what it went back from so far."""
 
     state: TrainState
-    iterator: pipeline.BatchIterator
+    iterator: ResumableIterator
     recoveries: list[dict[str, Any]]
     resumed: bool
 
 
+def feed(run: Run, start: Start) -> Feed:
+    """Reads what the run's steps take, from its start on."""
+    return Feed(start.iterator, run.put_on_devices, steps=run.cuts.steps, taken=int(start.state.step))
+
+
 def validate(config: ml_collections.ConfigDict) -> None:
-    """Checks what the loop itself reads of a config.
+    """Checks what the loop itself reads of a config, after giving it the keys that it lacks as it is of an older version.
 
     Raises:
       ValueError: a key is missing or its value makes no sense.
     """
     with configs.naming_missing_keys("the config"):
+        configs.migrate(config)
         train = config.train
+        _validate_length(train)
+        if per_call(config) < 1:
+            raise ValueError(f"config.train.steps_per_call must be at least 1; got {per_call(config)}.")
         for least, keys in _AT_LEAST.items():
             for key in keys:
                 if getattr(train, key) < least:
@@ -72,7 +125,27 @@ def validate(config: ml_collections.ConfigDict) -> None:
         if train.spike_factor and not train.spike_factor > 1:
             raise ValueError(f"config.train.spike_factor must be over 1, or 0 for never; got {train.spike_factor}.")
         if not train.best_score.removeprefix("-"):
-            raise ValueError("config.train.best_score must name a score, as in 'psnr', or '-l1' where less is better; got ''.")
+            raise ValueError("config.train.best_score must name a score of the task, as in 'psnr'; got ''.")
+
+
+def _validate_length(train: ml_collections.ConfigDict) -> None:
+    epochs = train.get("epochs", 0)
+    if epochs < 0:
+        raise ValueError(f"config.train.epochs must be at least 0; got {epochs}.")
+    if epochs and train.steps:
+        raise ValueError(f"config.train.steps = {train.steps} and config.train.epochs = {epochs}: one decides; set the other to 0.")
+    if not epochs and train.steps < 1:
+        raise ValueError(f"config.train.steps must be at least 1; got {train.steps}. Or config.train.epochs says how long.")
+
+
+def per_call(config: ml_collections.ConfigDict) -> int:
+    """`train.steps_per_call`; 1 in configs of older versions, which do not have it."""
+    return config.train.get("steps_per_call", 1)
+
+
+def epochs(config: ml_collections.ConfigDict) -> int:
+    """`train.epochs`, how often the training split is gone through; 0: `train.steps` counts, as in configs of older versions."""
+    return config.train.get("epochs", 0)
 
 
 def check_resumable(saved: ml_collections.ConfigDict, given: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -89,71 +162,126 @@ def check_resumable(saved: ml_collections.ConfigDict, given: ml_collections.Conf
         )
 
 
-def build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | None) -> tuple[Run, Start]:
-    """The run, and where it starts: new, or as it was saved at step `latest`.
+def open_data(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | None) -> Data:
+    """What the config's task learns from; resumed at step `latest`, with the assets that were saved.
 
     Raises:
-      ValueError: the config does not fit the data or the devices, or lacks a key.
+      ValueError: the config does not fit the data, or lacks a key.
       FileNotFoundError: the data are not there.
     """
     with configs.naming_missing_keys("the config"):
-        return _build(config, saved, latest)
+        task = load_task(config, restore=restore_model)
+        assets = task.prepare() if latest is None else saved.assets(latest)
+        # Another split is learned from as this one is: in a new order every epoch, without end.
+        source = task.source(config.train.split, assets)
+        # A step is compiled for batches of one size.
+        sampling = dataclasses.replace(task.sampling(TRAIN), drop_remainder=True)
+        steps_per_epoch = max(1, len(source) // sampling.batch_size)
+        count = epochs(config) * steps_per_epoch or config.train.steps
+    return Data(config, task, assets, source, sampling, count, steps_per_epoch)
 
 
-def _build(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int | None) -> tuple[Run, Start]:
-    task = load_task(config)
-    assets = task.prepare() if latest is None else saved.assets(latest)
-    source, sampling = task.source("train", assets), task.sampling("train")
-    share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    iterator = pipeline.iterator(source, sampling, seed=config.seed, threads=config.data.read_threads, **share)
-    mesh = steps.device_mesh(sampling.batch_size)
-    everywhere, split = steps.replicated(mesh), steps.sharded(mesh)
+def build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, Start]:
+    """The run, and where it starts: new, or as it was saved at step `latest`.
+
+    Raises:
+      ValueError: the config does not fit the data or the devices, or lacks a key; or the data do not fit onto the devices.
+      FileNotFoundError: the data are not there.
+    """
+    with configs.naming_missing_keys("the config"):
+        return _build(found, saved, latest)
+
+
+def _build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, Start]:
+    config, task, assets = found.config, found.task, found.assets
+    mesh = steps.device_mesh(found.sampling.batch_size)
+    everywhere = steps.replicated(mesh)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
+    if latest is None and config.train.init_from:
+        parts, taken = start_from(parts, config.train.init_from, config.train.init_filter)
+        print(taken, flush=True)
     constants = steps.put(parts.constants, everywhere)
-    optimizer = task.optimizer(config.train.steps, max(1, len(source) // sampling.batch_size))
-    state = steps.put(states.initial_state(parts, optimizer, config.seed), everywhere)
+    optimizer = task.optimizer(found.steps, found.steps_per_epoch)
+    how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window}
+    state = steps.put(states.initial_state(parts, optimizer, config.seed, **how), everywhere)
     recoveries: list[dict[str, Any]] = []
+    position = None
     if latest is not None:
-        state, position = saved.restore_training(latest, state)
-        _resume_data(iterator, position)
-        recoveries = saved.recoveries(latest)
+        state, positions = saved.restore_training(latest, state)
+        position, recoveries = _own_position(positions), saved.recoveries(latest)
+    validation = Validation.of(config, task, assets, parts.graphdef, constants, everywhere)
+    pictures = _picture_taker(found, parts.graphdef, constants, everywhere)
+    held = _held(found, everywhere)
+    function = steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor)
     run = Run(
         config=config,
         task=task,
         assets=assets,
-        source=source,
-        sampling=sampling,
-        constants=constants,
-        place=lambda batch: jax.tree.map(lambda share: jax.make_array_from_process_local_data(split, share), batch),
-        step=steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor),
-        pictures=_picture_taker(config, task, assets, parts.graphdef, constants, source, sampling, everywhere),
-        validation=Validation.of(config, task, assets, parts.graphdef, constants, everywhere),
+        source=found.source,
+        sampling=found.sampling,
+        steps=found.steps,
+        cuts=_cuts(found, pictures is not None, validation is not None),
+        resident=held,
+        put_on_devices=calls.put_on_devices(mesh),
+        compile=calls.Compiler(function, mesh, constants, held.arrays if held is not None else {}).compile,
+        pictures=pictures,
+        validation=validation,
     )
-    return run, Start(state, iterator, recoveries, latest is not None)
+    return run, Start(state, _iterator(found, held, position), recoveries, latest is not None)
 
 
-def _resume_data(iterator: pipeline.BatchIterator, positions: Any) -> None:
-    """Goes to this process's place: a checkpoint of one process has its position, one of several has theirs, a list."""
+def _held(found: Data, everywhere: jax.sharding.NamedSharding) -> Resident | None:
+    config = found.config.data
+    if not config.get("on_device", False):  # configs of older versions do not have it
+        return None
+    return resident.load(found.source, everywhere, threads=config.read_threads, unit=found.task.sample_name)
+
+
+def _iterator(found: Data, held: Resident | None, position: Mapping[str, Any] | None) -> ResumableIterator:
+    """Of batches, or of indices where the samples are held on the devices; where it was, if there is a position."""
+    settings = {"seed": found.config.seed, "process_index": jax.process_index(), "process_count": jax.process_count(), "like": position}
+    if held is not None:
+        iterator = pipeline.index_iterator(found.source, found.sampling, readable=held.readable, **settings)
+    else:
+        iterator = pipeline.iterator(found.source, found.sampling, threads=found.config.data.read_threads, **settings)
+    if position is not None:
+        iterator.set_state(position)
+    return iterator
+
+
+def _cuts(found: Data, pictures: bool, validation: bool) -> Cuts:
+    train = found.config.train
+    due = [train.log_every, train.checkpoint_every]
+    due += [train.picture_every] if pictures else []
+    due += [train.validate_every] if validation else []
+    return Cuts(per_call(found.config), tuple(due), found.steps)
+
+
+def _own_position(positions: Any) -> dict[str, Any]:
+    """This process's position in the data: a checkpoint of one process has its own, one of several has theirs, a list."""
     positions = positions if isinstance(positions, list) else [positions]
     if len(positions) != jax.process_count():
         raise ValueError(f"the saved run read its data in {len(positions)} processes; resume it in as many, not in {jax.process_count()}.")
-    iterator.set_state(positions[jax.process_index()])
+    return positions[jax.process_index()]
 
 
-def _picture_taker(config, task, assets, graphdef, constants, source, sampling, sharding) -> Callable[[TrainState], dict[str, jax.Array]]:
-    """Pictures of a state on a few samples, the same ones all through the run."""
-    few = min(_PICTURE_SAMPLES, len(source))
-    one_pass = dataclasses.replace(sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)
+def _picture_taker(found: Data, graphdef, constants, sharding) -> Callable[[TrainState], dict[str, Array]] | None:
+    """Pictures of a state on a few samples, the same ones all through the run; None where the task has none."""
+    task = found.task
+    if type(task).pictures is Task.pictures:
+        return None
+    few = min(_PICTURE_SAMPLES, len(found.source))
+    one_pass = dataclasses.replace(found.sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)
 
     @jax.jit
-    def draw(params: Packed, running: nnx.State, constants: nnx.State, batch: Batch):
+    def draw(params: Parameters, running: nnx.State, constants: nnx.State, batch: Batch):
         return task.pictures(states.merge(Split(graphdef, params.tree(), running, constants)), batch)
 
-    def take(state: TrainState) -> dict[str, jax.Array]:
+    def take(state: TrainState) -> dict[str, Array]:
         # Read anew each time: rare, and cheaper than keeping a batch on the device.
-        batch = next(pipeline.iterator(source, one_pass, seed=config.seed, threads=0))
+        batch = next(pipeline.iterator(found.source, one_pass, seed=found.config.seed, threads=0))
         drawn = draw(state.params, state.running, constants, steps.put(batch, sharding))
-        return task.draw_pictures(drawn, batch, assets) if isinstance(task, HasCaptions) else drawn
+        return task.draw_pictures(drawn, batch, found.assets) if drawn else {}
 
     return take
 
@@ -161,22 +289,40 @@ def _picture_taker(config, task, assets, graphdef, constants, source, sampling, 
 def summary(run: Run, start: Start) -> str:
     """Model, data and plan, a line each."""
     config, source, batch = run.config, run.source, run.sampling.batch_size
-    devices, first = jax.devices(), int(start.state.step)
+    first = int(start.state.step)
     names = ", ".join(f"{len(values)} {name}" for name, values in run.assets.names.items())
-    params = jax.eval_shape(lambda packed: packed.tree(), start.state.params)
+    params = jax.eval_shape(Parameters.tree, start.state.params)
     largest = sorted(((states.count(part), name) for name, part in params.items()), reverse=True)
     parts = ", ".join(f"{name} {count:,}" for count, name in largest)
-    epochs = config.train.steps * batch / len(source)
     lines = {
         "task": config.task,
-        "model": f"{states.count(start.state.params):,} parameters ({parts})",
-        "data": f"{len(source):,} samples ({names})",
-        "steps": f"{config.train.steps:,} of {batch} samples ({epochs:.1f} epochs)"
-        + (f", resuming after {first:,}" if start.resumed else ""),
+        "model": f"{states.count(start.state.params):,} parameters ({parts})" + _frozen(start.state.params),
+        "data": f"{len(source):,} samples ({names})" + (", held on the device" if run.resident is not None else ""),
+        "steps": f"{run.steps:,} of {batch} samples ({_epochs(run)})" + (f", resuming after {first:,}" if start.resumed else ""),
         "plan": _plan(run, start.state),
-        "devices": f"{len(devices)} x {devices[0].device_kind}" + (f", of {jax.process_count()} processes" if processes.several() else ""),
+        "devices": _devices(start.state, batch),
     }
     return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
+
+
+def _epochs(run: Run) -> str:
+    given = epochs(run.config)
+    if given:
+        return f"train.epochs = {given}, of {run.steps // given:,} steps each"
+    return f"{run.steps * run.sampling.batch_size / len(run.source):.1f} epochs"
+
+
+def _frozen(params: Parameters) -> str:
+    count = states.count(params.frozen)
+    return f", of which {count:,} do not learn" if count else ""
+
+
+def _devices(state: TrainState, batch: int) -> str:
+    devices, used = jax.devices(), len(state.step.sharding.device_set)
+    processes_ = f", of {jax.process_count()} processes" if processes.several() else ""
+    if used == len(devices):
+        return f"{used} x {devices[0].device_kind}{processes_}"
+    return f"{used} of {len(devices)} x {devices[0].device_kind}: as many as divide a batch of {batch}; the others stay idle"
 
 
 def _plan(run: Run, state: TrainState) -> str:
@@ -184,8 +330,10 @@ def _plan(run: Run, state: TrainState) -> str:
     validation = f"validation on {run.validation} every {train.validate_every:,}" if run.validation else "no validation"
     kept = f"the last {train.keep_checkpoints} kept" + (f" and the best {train.keep_best} by {best_by(run)}" if train.keep_best else "")
     bytes_each = size(checkpoint_bytes(state, run.assets))
+    pictures = f"pictures every {train.picture_every:,}" if run.pictures is not None else "no pictures"
+    together = f"up to {run.cuts.longest:,} steps per call, " if run.cuts.longest > 1 else ""
     return (
-        f"a log line every {train.log_every:,} steps, pictures every {train.picture_every:,}, {validation}, "
+        f"{together}a log line every {train.log_every:,} steps, {pictures}, {validation}, "
         f"a checkpoint of about {bytes_each} every {train.checkpoint_every:,} ({kept})"
     )
 
@@ -194,8 +342,8 @@ def best_by(run: Run) -> str:
     """What the best checkpoints are chosen by, in words."""
     if run.validation is None:
         return "the training loss, the less the better"
-    name = run.config.train.best_score
-    return f"validation {name.removeprefix('-')}" + (", the less the better" if name.startswith("-") else "")
+    best = run.validation.best
+    return f"validation {best.name}" + ("" if best.higher_is_better else ", the less the better")
 
 
 def checkpoint_bytes(state: TrainState, assets: Assets) -> int:
@@ -204,18 +352,12 @@ def checkpoint_bytes(state: TrainState, assets: Assets) -> int:
     return sum(leaf.nbytes for leaf in arrays) + sum(np.asarray(a).nbytes for a in assets.arrays.values())
 
 
-def size(count: float) -> str:
-    """'562 MB', of bytes."""
-    unit, by = next((u, n) for u, n in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1)) if count >= n or n == 1)
-    return f"{count / by:.3g} {unit}"
-
-
 def score(run: Run, validated: Mapping[str, float] | None, mean_loss: float | None) -> float | None:
     """What the checkpoint of a step competes with for being kept, the higher the better; None where it does not."""
     if run.validation is not None:
-        name = run.config.train.best_score
-        value = None if validated is None else validated[name.removeprefix("-")]
-        value = -value if value is not None and name.startswith("-") else value
+        best = run.validation.best
+        value = None if validated is None else validated[best.name]
+        value = -value if value is not None and not best.higher_is_better else value
     else:
         value = None if mean_loss is None else -mean_loss
     return value if value is not None and math.isfinite(value) else None

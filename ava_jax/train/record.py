@@ -11,7 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import ml_collections
@@ -20,17 +20,9 @@ from ava_jax.core.types import Assets
 from ava_jax.tasks.base import Task
 from ava_jax.train import config as configs
 from ava_jax.train import manifest
-from ava_jax.train.checkpoint import versions
+from ava_jax.train.versions import versions
 
 CONFIG, STARTS = "config.json", "starts.jsonl"
-
-
-@runtime_checkable
-class HasReferences(Protocol):
-    """A task whose trained model is of use only with some of its data at hand; kept with the run, it outlives the data."""
-
-    def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
-        """Writes it into the run's folder, unless it is there already."""
 
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, task: Task, assets: Assets, *, first: int) -> None:
@@ -46,8 +38,7 @@ def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, task: Task, 
     manifest.replace(workdir / CONFIG, json.dumps(configs.to_json(config), indent=2) + "\n")
     with open(workdir / STARTS, "a") as file:
         file.write(json.dumps(_start(first)) + "\n")
-    if isinstance(task, HasReferences):
-        task.write_references(assets, workdir)
+    task.write_references(assets, workdir)
 
 
 def _start(first: int) -> dict[str, Any]:

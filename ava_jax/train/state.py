@@ -1,5 +1,6 @@
 """What training carries from step to step, and how a model comes apart into it."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,9 +9,11 @@ import optax
 from flax import nnx
 
 from ava_jax.core.variables import Constant, Running
-from ava_jax.train import packing
+from ava_jax.tasks.base import Optimizer
+from ava_jax.train import optimization
+from ava_jax.train.optimization import Parameters
 
-# Losses that the running median is over. Steps before there are as many are not judged: early losses fall too fast.
+# Losses that the running median is over, where `train.spike_window` says nothing else.
 RECENT_LOSSES = 100
 
 
@@ -18,7 +21,8 @@ class Guard(NamedTuple):
     """What a step knows of those before it, to tell an exploding loss; on the devices, so that judging waits for nothing.
 
     Attributes:
-      recent: float32 [RECENT_LOSSES], the weighted sums of the last steps that were applied, a ring; NaN where there is none yet.
+      recent: float32 [train.spike_window], the weighted sums of the last steps that were applied, a ring; NaN where there is none yet.
+        Steps before there are as many are not judged: early losses fall too fast.
       count: int32 [], steps applied in all.
       spikes: int32 [], steps in a row, up to the last, whose loss was too far over the median.
     """
@@ -33,17 +37,17 @@ class TrainState(NamedTuple):
 
     Attributes:
       step: int32 [], steps taken, whether applied or not.
-      params: the model's `nnx.Param` variables, packed: `params.tree()` has them as the model does.
+      params: the model's `nnx.Param` variables, by group of the optimiser: `params.tree()` has them as the model does.
       running: its `Running` variables, moved by the loss.
-      opt_state: the optimiser's, of `params.arrays`.
+      opt_state: group name -> its transform's, of `params.groups`.
       key: the run's root key; a step folds its number into it.
       guard: see there.
     """
 
     step: jax.Array
-    params: packing.Packed
+    params: Parameters
     running: nnx.State
-    opt_state: optax.OptState
+    opt_state: dict[str, optax.OptState]
     key: jax.Array
     guard: Guard
 
@@ -83,11 +87,30 @@ def merge(parts: Split) -> nnx.Module:
     return nnx.merge(*parts, copy=True)
 
 
-def initial_state(parts: Split, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-    """The state before the first step. The model's own initialisation uses another key: see `model_rngs`."""
-    guard = Guard(jnp.full(RECENT_LOSSES, jnp.nan, jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
-    params = packing.pack(parts.params)
-    return TrainState(jnp.zeros((), jnp.int32), params, parts.running, optimizer.init(params.arrays), jax.random.key(seed), guard)
+def initial_state(
+    parts: Split,
+    optimizer: Optimizer | optax.GradientTransformation,
+    seed: int,
+    *,
+    trainable: Sequence[str] = (),
+    spike_window: int = RECENT_LOSSES,
+) -> TrainState:
+    """The state before the first step. The model's own initialisation uses another key: see `model_rngs`.
+
+    Args:
+      parts: the model.
+      optimizer: the task's.
+      seed: the config's.
+      trainable: `config.train.trainable`: regular expressions of the paths of parameters that learn; () is all.
+      spike_window: `config.train.spike_window`: how many of the last losses a loss is judged by.
+
+    Raises:
+      ValueError: groups or expressions do not fit the model's parameters (`optimization.lay_out`).
+    """
+    guard = Guard(jnp.full(spike_window, jnp.nan, jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    params = optimization.lay_out(parts.params, optimizer, trainable)
+    opt_state = optimization.init(optimizer, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, parts.running, opt_state, jax.random.key(seed), guard)
 
 
 def model_rngs(seed: int) -> nnx.Rngs:

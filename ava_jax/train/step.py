@@ -6,7 +6,7 @@ shard_map's own replication rules, which a custom call can break in silence, out
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -18,27 +18,32 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ava_jax.core.norms import global_norm, total
+from ava_jax.core.norms import total
 from ava_jax.core.parallel import BATCH_AXIS
 from ava_jax.core.types import Batch
-from ava_jax.tasks.base import LossTerm, Task
-from ava_jax.train import packing
+from ava_jax.tasks.base import LossTerm, Optimizer, Task
+from ava_jax.train import optimization, processes
 from ava_jax.train import state as states
+from ava_jax.train.optimization import joint_norm
 from ava_jax.train.state import Guard, Split, TrainState
+from ava_jax.train.weights import Weight, at, check
 
 StepFn = Callable[[TrainState, nnx.State, Batch], tuple[TrainState, dict[str, Any]]]
 
 
 def device_mesh(batch_size: int) -> Mesh:
-    """A mesh of the devices of all processes over the batch.
+    """A mesh of devices over the batch: as many as divide it; of several processes, all devices of all of them.
 
     Raises:
-      ValueError: the batch does not divide over the devices.
+      ValueError: there are several processes, and the batch does not divide over all devices.
     """
     devices = jax.devices()
-    if batch_size % len(devices):
-        raise ValueError(f"train.batch_size must be a multiple of the {len(devices)} devices; got {batch_size}.")
-    return jax.make_mesh((len(devices),), (BATCH_AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    if processes.several() and batch_size % len(devices):
+        raise ValueError(
+            f"train.batch_size must be a multiple of the {len(devices)} devices of all {jax.process_count()} processes; got {batch_size}."
+        )
+    count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
+    return jax.make_mesh((count,), (BATCH_AXIS,), axis_types=(AxisType.Auto,), devices=devices[:count])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -64,32 +69,41 @@ def sharded(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(BATCH_AXIS))
 
 
-def make_step(
+def make_step(function: StepFn, mesh: Mesh) -> StepFn:
+    """`step_function`'s step, compiled on first use. The state given is donated: do not use it again."""
+    return jax.jit(function, donate_argnums=0, compiler_options=compiler_options(mesh))
+
+
+def step_function(
     task: Task,
-    optimizer: optax.GradientTransformationExtraArgs,
+    optimizer: Optimizer | optax.GradientTransformation,
     graphdef: nnx.GraphDef,
-    weights: Mapping[str, float],
+    weights: Mapping[str, Weight],
     mesh: Mesh,
     *,
     spike_factor: float = 0.0,
 ) -> StepFn:
-    """Compiles on first use: (state, constants, batch) -> (state, metrics). The state given is donated: do not use it again.
+    """One step as a pure function to be traced: (state, constants, batch) -> (state, metrics). Several may be scanned over.
 
     A step whose loss is NaN, infinite or a spike is counted but not applied: parameters, running variables and optimiser stay.
 
-    The metrics are scalars: `loss` (the weighted sum), `losses` (each term's mean, by name), `norm` (of the gradient, before
-    clipping, of what is finite), `update_norm`, `parameter_norm` (before the step), `nonfinite` (how many of the gradient's values
-    were NaN or infinite, and taken as 0), `applied` (bool), `spikes` (in a row, up to this step), `median` (of the losses of the
-    last steps applied, NaN while they are few) and, where the optimiser keeps it, `learning_rate`.
+    The metrics are scalars: `loss` (the weighted sum), `losses` (the mean of each term that is computed, by name), `norm` (of the
+    gradient, before clipping, of what is finite), `update_norm`, `parameter_norm` (of those that learn, before the step), `nonfinite`
+    (how many of the gradient's values were NaN or infinite, and taken as 0), `applied` (bool), `spikes` (in a row, up to this step),
+    `median` (of the losses of the last steps applied, NaN while they are few) and `optimization.learning_rates`.
 
     Args:
       task: gives the loss terms.
       optimizer: the task's.
       graphdef: the model's structure; its variables come with each call.
-      weights: loss term -> weight in the sum; the names must be the terms' own.
+      weights: loss term -> weight in the sum, `config.loss_weights`; a term whose weight is always 0 is not computed.
       mesh: devices, from `device_mesh`.
-      spike_factor: a loss over this many times the median of the last `state.RECENT_LOSSES` is a spike; 0: none is.
+      spike_factor: a loss over this many times the median of the last ones (`state.Guard`) is a spike; 0: none is.
+
+    Raises:
+      ValueError: the weights do not name the task's terms, or are no weights.
     """
+    check(weights, task.loss_terms)
 
     def step(state: TrainState, constants: nnx.State, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
         share = jax.shard_map(
@@ -101,28 +115,28 @@ def make_step(
         )
         key = jax.random.fold_in(state.key, state.step)
         gradients, losses, running = share(state.params, state.running, constants, batch, state.step, key)
-        loss = sum(weights[name] * value for name, value in losses.items())
+        scale = at(weights, state.step)
+        loss = sum(scale[name] * value for name, value in losses.items())
         gradients, nonfinite = _zero_nonfinite(gradients)
         applied, guard, median = _judge(state.guard, loss, losses, spike_factor)
-        params = state.params.arrays
+        norm = joint_norm(gradients)
         with jax.named_scope("optimiser"):
-            updates, opt_state = optimizer.update(gradients, state.opt_state, params, loss=loss)
+            updates, opt_state = optimization.update(optimizer, gradients, norm, state.opt_state, state.params, loss)
         metrics = {"loss": loss, "losses": losses, "nonfinite": nonfinite, "applied": applied, "spikes": guard.spikes, "median": median}
-        norms = {"norm": gradients, "update_norm": updates, "parameter_norm": params}
-        metrics |= {name: global_norm(tree) for name, tree in norms.items()}
-        rate = learning_rate(opt_state)
-        metrics |= {} if rate is None else {"learning_rate": rate}
-        moved = optax.apply_updates(params, updates), running, opt_state
+        metrics |= {"norm": norm, "update_norm": joint_norm(updates), "parameter_norm": joint_norm(state.params.groups)}
+        metrics |= optimization.learning_rates(opt_state)
+        groups = state.params.groups
+        moved = optax.apply_updates(groups, updates), running, opt_state
         # Selected, not branched over: a branch would wait for the loss, and keep both states in memory.
-        kept = jax.tree.map(lambda new, old: jnp.where(applied, new, old), moved, (params, state.running, state.opt_state))
-        params, running, opt_state = kept
-        params = dataclasses.replace(state.params, arrays=params)
+        kept = jax.tree.map(lambda new, old: jnp.where(applied, new, old), moved, (groups, state.running, state.opt_state))
+        groups, running, opt_state = kept
+        params = dataclasses.replace(state.params, groups=groups)
         return TrainState(state.step + 1, params, running, opt_state, state.key, guard), metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=_compiler_options(mesh))
+    return step
 
 
-def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
+def compiler_options(mesh: Mesh) -> dict[str, str] | None:
     """On a GPU, loops and branches go into XLA's command buffers too: by default each of them breaks the step's thousands of launches
     apart, and the host waits for its condition at every turn. The user's own XLA_FLAGS go first.
     """
@@ -132,19 +146,22 @@ def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
 
 
 def _gradient_share(task, graphdef, weights, params, running, constants, batch, step, key):
-    """On one device of the mesh: (gradients, as `Packed.arrays`, losses, running), each of the whole batch."""
+    """On one device of the mesh: (gradients, laid out as `Parameters.groups`, losses, running), each of the whole batch."""
 
-    def local_loss(params: nnx.State):
-        model = states.merge(Split(graphdef, params, running, constants))
-        terms = task.loss(model, batch, step=step, key=jax.random.fold_in(key, lax.axis_index(BATCH_AXIS)))
-        _check_names(terms, weights)
+    scale = at(weights, step)
+
+    def local_loss(learning: dict[str, Any]):
+        model = states.merge(Split(graphdef, params.with_learning(learning), running, constants))
+        key_here = jax.random.fold_in(key, lax.axis_index(BATCH_AXIS))
+        terms = task.loss(model, batch, step=step, key=key_here, terms=tuple(scale))
+        _check_terms(task, terms, scale)
         shares = {name: _mean_share(term) for name, term in terms.items()}
         moved = states.split(model).running
-        return sum(weights[name] * share for name, share in shares.items()), (shares, moved)
+        return sum(scale[name] * share for name, share in shares.items()), (shares, moved)
 
     # Not by the packed vector: that would be a sum of as many vectors as it holds arrays.
-    gradients, (shares, moved) = jax.grad(local_loss, has_aux=True)(params.tree())
-    gradients, losses = lax.psum((packing.pack(gradients).arrays, shares), BATCH_AXIS)
+    gradients, (shares, moved) = jax.grad(local_loss, has_aux=True)(params.learning())
+    gradients, losses = lax.psum((params.pack(gradients), shares), BATCH_AXIS)
     return gradients, losses, moved
 
 
@@ -167,18 +184,12 @@ def _judge(guard: Guard, loss: jax.Array, losses: Mapping[str, jax.Array], spike
     return applied, Guard(recent, guard.count + applied, jnp.where(spike, guard.spikes + 1, 0)), median
 
 
-def _check_names(terms: Mapping[str, LossTerm], weights: Mapping[str, float]) -> None:
-    if set(terms) != set(weights):
-        raise ValueError(f"config.loss_weights must name the task's loss terms, {sorted(terms)}; got {sorted(weights)}.")
+def _check_terms(task: Task, terms: Mapping[str, LossTerm], asked: Collection[str]) -> None:
+    if set(terms) != set(asked):
+        raise ValueError(f"{type(task).__name__}.loss must give the terms that it is asked for, {sorted(asked)}; got {sorted(terms)}.")
 
 
-def _zero_nonfinite(gradients: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
+def _zero_nonfinite(gradients: dict[str, Any]) -> tuple[dict[str, Any], jax.Array]:
     """The gradients with NaN and infinities taken as 0 (as the published recipe does before clipping), and how many there were."""
     count = total(gradients, lambda g: (~jnp.isfinite(g)).astype(jnp.int32))
     return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0), gradients), count
-
-
-def learning_rate(opt_state: optax.OptState) -> jax.Array | None:
-    """The learning rate of the last update, f32 [], where the optimiser keeps it (`optax.inject_hyperparams`), else None."""
-    # A scheduled one has a schedule's state of the same name beside it.
-    return optax.tree.get(opt_state, "learning_rate", None, filtering=lambda path, value: isinstance(value, jax.Array))

@@ -9,92 +9,86 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
-from ava_jax.core.sampling import Source
+from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import Task
-from ava_jax.train import config as configs
+from ava_jax.data.subset import Subset
+from ava_jax.tasks.base import Prediction, Score, Task
+from ava_jax.train import scores
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
-from ava_jax.train.packing import Packed
 from ava_jax.train.state import Split, TrainState
 
 
 @dataclasses.dataclass(frozen=True)
-class _Few:
-    """Samples of a source, evenly spaced, as a source of its own."""
-
-    source: Source
-    indices: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Batch | None:
-        return self.source[self.indices[index]]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return {**self.source.counts, "listed": len(self)}
-
-
-@dataclasses.dataclass(frozen=True)
 class Validation:
-    """Scores a state on the same few samples of the task's first evaluation split each time."""
+    """Predicts and scores the same few samples of the task's first evaluation split each time.
 
+    Attributes:
+      task, assets: give the scores of a prediction.
+      split: of which the samples are.
+      source: the samples.
+      batch_size: in which they are read.
+      threads: that read them.
+      best: the score that the best checkpoint is kept by.
+      predict: compiled, of a state and a batch.
+    """
+
+    task: Task
+    assets: Assets
     split: str
-    source: _Few
+    source: Subset
     batch_size: int
     threads: int
-    evaluate: Callable[[TrainState, Batch], dict[str, jax.Array]]
+    best: Score
+    predict: Callable[[TrainState, Batch], Prediction]
 
     @staticmethod
     def of(config: ml_collections.ConfigDict, task: Task, assets: Assets, graphdef, constants, sharding) -> "Validation | None":
-        """None where the config asks for no validation, or the task holds nothing out of training.
+        """None where the config asks for no validation, or the task has no scores or holds nothing out of training.
 
         Raises:
-          ValueError: the task has no score of the name `train.best_score`; or none of the samples can be read.
+          ValueError: the task has no score of the name `train.best_score`.
         """
         train = config.train
-        if not (train.validate_every and train.validate_samples and task.eval_splits):
+        if not (train.validate_every and train.validate_samples and task.scores and (splits := task.eval_splits(assets))):
             return None
-        split = task.eval_splits[0]
+        best = scores.named(task, train.best_score)
+        split = splits[0]
         source = task.source(split, assets)
-        few = min(train.validate_samples, len(source))
-        chosen = _Few(source, tuple(int(i) for i in np.linspace(0, len(source) - 1, few).round()))
+        few = Subset(source, tuple(thin(len(source), train.validate_samples).tolist()))
 
         @jax.jit
-        def scores(params: Packed, running: nnx.State, constants: nnx.State, batch: Batch):
-            return task.evaluate(states.merge(Split(graphdef, params.tree(), running, constants)), batch)
+        def predict(params: Any, running: nnx.State, constants: nnx.State, batch: Batch) -> Prediction:
+            return task.predict(states.merge(Split(graphdef, params.tree(), running, constants)), batch)
 
-        def evaluate(state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-            return scores(state.params, state.running, constants, steps.put(batch, sharding))
+        def of_state(state: TrainState, batch: Batch) -> Prediction:
+            return predict(state.params, state.running, constants, steps.put(batch, sharding))
 
-        batch_size = min(task.sampling(split).batch_size, few)
-        return Validation(split, chosen, batch_size, config.data.read_threads, evaluate)
+        batch_size = min(task.sampling(split).batch_size, len(few))
+        return Validation(task, assets, split, few, batch_size, config.data.read_threads, best, of_state)
 
     def __str__(self) -> str:
         return f"{len(self.source)} samples of {self.split}"
 
-    def check_score(self, state: TrainState, name: str) -> None:
-        """Whether the task has the score that the best checkpoint is to be kept by; traces, computes nothing.
+    def check(self, state: TrainState) -> None:
+        """Reads a batch and traces its prediction, computes nothing: what would end a run at its first validation ends it before.
 
         Raises:
-          ValueError: it has none of this name; or no sample can be read.
+          ValueError: no sample can be read.
         """
-        batch, _ = next(self._batches())
-        known = jax.eval_shape(self.evaluate, state, batch)
-        if name.removeprefix("-") not in known:
-            hint = configs.nearest(name.removeprefix("-"), known)
-            raise ValueError(f"config.train.best_score must be a score of the task, {', '.join(known)}; got {name!r}.{hint}")
+        batch, _ = next(self._batches(), (None, 0))
+        if batch is None:
+            raise ValueError(f"validation: none of the {self} can be read; config.train.validate_samples = 0 goes without.")
+        jax.eval_shape(self.predict, state, batch)
 
     def scores(self, state: TrainState) -> dict[str, float]:
         """Means over the samples for which a score is defined; NaN where there is none."""
-        rows: dict[str, list[Any]] = {}
+        values: dict[str, list[float]] = {}
         for batch, count in self._batches():
-            for name, values in jax.device_get(self.evaluate(state, batch)).items():
-                rows.setdefault(name, []).extend(np.asarray(values, np.float64)[:count])
-        return {name: float(np.nanmean(values)) if np.isfinite(values).any() else float("nan") for name, values in rows.items()}
+            for name, found in scores.of_prediction(self.task, self.predict(state, batch), batch, self.assets).items():
+                values.setdefault(name, []).extend(found[:count])
+        return {name: float(np.nanmean(found)) if np.isfinite(found).any() else float("nan") for name, found in values.items()}
 
     def _batches(self) -> Iterator[tuple[Batch, int]]:
         return pipeline.read_in_order(self.source, self.batch_size, threads=self.threads)

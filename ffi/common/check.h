@@ -1,4 +1,4 @@
-// Errors of XLA FFI handlers: which argument, what was wanted, what came.
+// Errors of XLA FFI handlers: which argument, what was required, what came.
 #pragma once
 
 #include <initializer_list>
@@ -16,21 +16,21 @@ inline std::string ShapeText(Dims dims) {
   return text + "]";
 }
 
-// The last axes of `dims` must be `wanted`, and those before them hold `leading` elements.
-inline xla::ffi::Error CheckShape(const char* name, Dims dims, int64_t leading, std::initializer_list<int64_t> wanted) {
-  bool fits = dims.size() >= wanted.size();
+// The last axes of `dims` must be `expected`, and those before them hold `leading` elements.
+inline xla::ffi::Error CheckShape(const char* name, Dims dims, int64_t leading, std::initializer_list<int64_t> expected) {
+  bool fits = dims.size() >= expected.size();
   int64_t before = 1;
   for (size_t i = 0; fits && i < dims.size(); ++i) {
-    const size_t axis = i + wanted.size();
+    const size_t axis = i + expected.size();
     if (axis < dims.size()) {
       before *= dims[i];
     } else {
-      fits = dims[i] == wanted.begin()[axis - dims.size()];
+      fits = dims[i] == expected.begin()[axis - dims.size()];
     }
   }
   if (fits && before == leading) return xla::ffi::Error::Success();
   std::string text = std::to_string(leading) + " x [";
-  for (size_t i = 0; i < wanted.size(); ++i) text += (i ? ", " : "") + std::to_string(wanted.begin()[i]);
+  for (size_t i = 0; i < expected.size(); ++i) text += (i ? ", " : "") + std::to_string(expected.begin()[i]);
   return xla::ffi::Error::InvalidArgument(std::string("raymarch: ") + name + " must be " + text + "]; got " + ShapeText(dims));
 }
 

@@ -95,14 +95,14 @@ AVA_LANES void BackwardSample(const RayCotangent& g, const Samples& s, int lane,
 void BackwardWarpedSample(const RayCotangent& g, const Samples& s, int lane, int step, const Shape& shape, OwnPrimitive* own,
                           float dy[3][kLanes], float* log_fade) {
   const float y[3] = {s.y[0][lane], s.y[1][lane], s.y[2][lane]};
-  const WarpedCell field = PlaceInside(y, shape.warp_side);
+  const WarpedCell field = CellInside(y, shape.warp_side);
   float u[3];
   ReadWarp(own->warp, shape.warp_side, field, u);
-  const WarpedCell place = PlaceWarped(u, shape.side);
-  const Float4 value = TrilinearZeroOutside(own->rgba, shape.side, place);
+  const WarpedCell cell = CellAnywhere(u, shape.side);
+  const Float4 value = TrilinearZeroOutside(own->rgba, shape.side, cell);
   const Float4 gradient = SampleCotangent(g, step, value, s.opacity[lane], log_fade);
   float du[3] = {0.0f, 0.0f, 0.0f}, d[3] = {0.0f, 0.0f, 0.0f};
-  ForEachVoxel(place, shape.side, [&](int at, float weight, const float* slopes) {
+  ForEachVoxel(cell, shape.side, [&](int at, float weight, const float* slopes) {
     const float along = Sum(LoadFloat4(own->rgba + 4 * at) * gradient) * (0.5f * static_cast<float>(shape.side - 1));
     for (int i = 0; i < 3; ++i) du[i] += slopes[i] * along;
     float* voxel = own->d_rgba + 4 * at;

@@ -1,8 +1,8 @@
 // The raymarcher on CPU threads.
 //
-// Memory beyond inputs and outputs: forward, 16 bytes a primitive of one frame and, for each thread, 264 bytes a primitive and
-// one block of rays (58 kB); backward, 16 bytes a primitive and 57 bytes a ray of one frame, in whole blocks of 32 x 32 rays.
-// tests/ops/raymarch_memory.py measures it. Between the passes 24 bytes a ray are kept, as results of the forward call.
+// Memory beyond inputs and outputs: forward, 16 bytes per primitive of one frame and, for each thread, 264 bytes per primitive and
+// one block of rays (58 kB); backward, 16 bytes per primitive and 57 bytes per ray of one frame, in whole blocks of 32 x 32 rays.
+// tests/ops/raymarch_memory.py measures it. Between the passes 24 bytes per ray are kept, as results of the forward call.
 // A primitive's gradient is one thread's work, so the backward pass of a few large primitives does not scale with threads.
 #pragma once
 

@@ -228,14 +228,14 @@ Cone TileCone(const Block& block, int t) {
   return cone;
 }
 
-void ForwardTile(const Frame& frame, const BlockPlace& place, const Block& block, int t, int64_t candidates,
+void ForwardTile(const Frame& frame, const BlockCorner& corner, const Block& block, int t, int64_t candidates,
                  ForwardScratch* s, const Image& image) {
   const Tile& tile = block.tiles[t];
   const Spheres spheres = {s->block.x, s->block.y, s->block.z, s->block.radius};
   const int64_t count = Narrow(TileCone(block, t), spheres, s->block.index, candidates, &s->tile);
   LoadPoses(*frame.scene, frame.index, count, s);
   for (int ray = 0; ray < kTileRays; ++ray) {
-    const int64_t at = RayIndex(frame, place, t, ray);
+    const int64_t at = RayIndex(frame, corner, t, ray);
     if (at < 0) continue;
     const int64_t hits = tile.count[ray] > 0.0f ? FindHits(tile, ray, count, s) : 0;
     WriteRay(March(*frame.scene, frame.index, hits, s), at, image);
@@ -244,10 +244,10 @@ void ForwardTile(const Frame& frame, const BlockPlace& place, const Block& block
 
 void ForwardBlock(const Frame& frame, int64_t index, const Block& block, void* memory, const Image& image) {
   const int64_t primitives = frame.scene->shape.primitives;
-  const BlockPlace place = PlaceBlock(frame, index);
+  const BlockCorner corner = CornerOfBlock(frame, index);
   ForwardScratch s = CarveScratch(memory, primitives);
   const int64_t candidates = Narrow(block.cone, frame.spheres, nullptr, primitives, &s.block);
-  for (int t = 0; t < kTilesPerBlock; ++t) ForwardTile(frame, place, block, t, candidates, &s, image);
+  for (int t = 0; t < kTilesPerBlock; ++t) ForwardTile(frame, corner, block, t, candidates, &s, image);
 }
 
 }  // namespace

@@ -64,22 +64,23 @@ struct Frame {
   Spheres spheres;
 };
 
-struct BlockPlace {
-  int64_t view, row, column;  // of its first pixel
+// The first pixel of a block.
+struct BlockCorner {
+  int64_t view, row, column;
 };
 
-BlockPlace PlaceBlock(const Frame& frame, int64_t block);
+BlockCorner CornerOfBlock(const Frame& frame, int64_t block);
 
 // Index of a tile's ray in [F, N, H, W], or -1 outside of the image.
-static inline int64_t RayIndex(const Frame& frame, const BlockPlace& place, int tile, int ray) {
+static inline int64_t RayIndex(const Frame& frame, const BlockCorner& corner, int tile, int ray) {
   const Shape& shape = frame.scene->shape;
-  const int64_t row = place.row + tile / kBlockTiles * kTileSide + ray / kTileSide;
-  const int64_t column = place.column + tile % kBlockTiles * kTileSide + ray % kTileSide;
+  const int64_t row = corner.row + tile / kBlockTiles * kTileSide + ray / kTileSide;
+  const int64_t column = corner.column + tile % kBlockTiles * kTileSide + ray % kTileSide;
   if (row >= shape.height || column >= shape.width) return -1;
-  return ((frame.index * shape.views + place.view) * shape.height + row) * shape.width + column;
+  return ((frame.index * shape.views + corner.view) * shape.height + row) * shape.width + column;
 }
 
-// Puts a cone at its place in a ConeList.
+// Writes a cone to entry `index` of a ConeList.
 void StoreCone(const Cone& cone, int64_t index, int64_t stride, float* list);
 
 // The rays of one block; `cotangent` may be null.

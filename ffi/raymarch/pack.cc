@@ -61,11 +61,11 @@ struct ConeBuilder {
 
 // The rays' true origins are gone from the tile; they are read again, which costs less than keeping them.
 template <class Visit>
-void ForEachRay(const Frame& frame, const BlockPlace& place, const Block& block, int first_tile, int last_tile, Visit visit) {
+void ForEachRay(const Frame& frame, const BlockCorner& corner, const Block& block, int first_tile, int last_tile, Visit visit) {
   for (int t = first_tile; t < last_tile; ++t) {
     for (int ray = 0; ray < kTileRays; ++ray) {
       if (!(block.tiles[t].count[ray] > 0.0f)) continue;
-      const int64_t index = RayIndex(frame, place, t, ray);
+      const int64_t index = RayIndex(frame, corner, t, ray);
       const float* d = frame.scene->direction + 3 * index;
       const double length = std::sqrt(double(d[0]) * d[0] + double(d[1]) * d[1] + double(d[2]) * d[2]);
       const float unit[3] = {float(d[0] / length), float(d[1] / length), float(d[2] / length)};
@@ -74,9 +74,9 @@ void ForEachRay(const Frame& frame, const BlockPlace& place, const Block& block,
   }
 }
 
-Cone MakeCone(const Frame& frame, const BlockPlace& place, const Block& block, int first_tile, int last_tile) {
+Cone MakeCone(const Frame& frame, const BlockCorner& corner, const Block& block, int first_tile, int last_tile) {
   ConeBuilder sum;
-  ForEachRay(frame, place, block, first_tile, last_tile, [&](const float* origin, const float* unit) {
+  ForEachRay(frame, corner, block, first_tile, last_tile, [&](const float* origin, const float* unit) {
     for (int i = 0; i < 3; ++i) sum.origin[i] += origin[i], sum.axis[i] += unit[i];
     ++sum.rays;
   });
@@ -90,7 +90,7 @@ Cone MakeCone(const Frame& frame, const BlockPlace& place, const Block& block, i
   }
   float radius = 0.0f, sine = 0.0f;
   bool wide = !(length > 0.0);
-  ForEachRay(frame, place, block, first_tile, last_tile, [&](const float* origin, const float* unit) {
+  ForEachRay(frame, corner, block, first_tile, last_tile, [&](const float* origin, const float* unit) {
     const float* a = cone.axis;
     const float away[3] = {origin[0] - cone.apex[0], origin[1] - cone.apex[1], origin[2] - cone.apex[2]};
     const float x = a[1] * unit[2] - a[2] * unit[1], y = a[2] * unit[0] - a[0] * unit[2], z = a[0] * unit[1] - a[1] * unit[0];
@@ -114,7 +114,7 @@ void StoreCone(const Cone& cone, int64_t index, int64_t stride, float* list) {
   for (int i = 0; i < kConeFields; ++i) list[i * stride + index] = fields[i];
 }
 
-BlockPlace PlaceBlock(const Frame& frame, int64_t block) {
+BlockCorner CornerOfBlock(const Frame& frame, int64_t block) {
   const int64_t per_view = frame.blocks_y * frame.blocks_x;
   const int64_t in_view = block % per_view;
   return {block / per_view, in_view / frame.blocks_x * kBlockSide, in_view % frame.blocks_x * kBlockSide};
@@ -128,19 +128,19 @@ void BoundPrimitive(const Scene& scene, int64_t frame, int64_t k, float sphere[4
 }
 
 void PackBlock(const Frame& frame, int64_t index, const Cotangent* cotangent, Block* block) {
-  const BlockPlace place = PlaceBlock(frame, index);
+  const BlockCorner corner = CornerOfBlock(frame, index);
   for (int t = 0; t < kTilesPerBlock; ++t) {
     Tile* tile = &block->tiles[t];
     for (int ray = 0; ray < kTileRays; ++ray) {
-      const int64_t at = RayIndex(frame, place, t, ray);
+      const int64_t at = RayIndex(frame, corner, t, ray);
       ClearRay(ray, tile);
       if (at < 0) continue;
       PackRay(*frame.scene, at, ray, tile);
       if (cotangent != nullptr) PackCotangent(*cotangent, at, ray, tile);
     }
-    StoreCone(MakeCone(frame, place, *block, t, t + 1), t, kTilesPerBlock, block->tile_cones);
+    StoreCone(MakeCone(frame, corner, *block, t, t + 1), t, kTilesPerBlock, block->tile_cones);
   }
-  block->cone = MakeCone(frame, place, *block, 0, kTilesPerBlock);
+  block->cone = MakeCone(frame, corner, *block, 0, kTilesPerBlock);
 }
 
 }  // namespace raymarch

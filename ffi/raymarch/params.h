@@ -1,6 +1,6 @@
 // What a raymarch is given and what it writes: plain pointers, no XLA and no Python.
 //
-// Axis letters as in ava_jax/core/types.py: F frames, N views, H W pixels, K primitives, D and E sides of a template and a
+// Axis letters as in ava_jax/core/types.py: F frames, N views, H W pixels, K primitives, D and G sides of a template and a
 // warp field. All arrays are dense, row-major, float32 unless typed otherwise. Lengths in volume radii.
 #pragma once
 
@@ -18,7 +18,7 @@ constexpr int32_t kMaxSteps = 1 << 22;
 struct Shape {
   int64_t frames, views, height, width, primitives;
   int32_t side;       // D >= 2
-  int32_t warp_side;  // E >= 2, or 0 without a warp field
+  int32_t warp_side;  // G >= 2, or 0 without a warp field
 };
 
 struct Scene {
@@ -31,8 +31,8 @@ struct Scene {
   const float* rotation;   // [F, K, 3, 3], box to head
   const float* scale;      // [F, K, 3], reciprocal half-extents
   const float* rgba;       // [F, K, D, D, D, 4]
-  const float* warp;       // [F, K, E, E, E, 3] or null
-  const uint16_t* rgba_bfloat16 = nullptr;  // takes the place of rgba, which is then null; on CUDA alone
+  const float* warp;       // [F, K, G, G, G, 3] or null
+  const uint16_t* rgba_bfloat16 = nullptr;  // given instead of rgba, which is then null; on CUDA alone
 };
 
 struct Image {

@@ -88,39 +88,39 @@ AVA_LANES void Spread(float* voxels, int side, float fx, float fy, float fz, Flo
   AddPair(voxels + slice + row, far * fy);
 }
 
-// With a warp field the template is read at any place, and is zero outside: voxel by voxel.
+// With a warp field the template is read anywhere, and is zero outside: voxel by voxel.
 struct WarpedCell {
-  int cell[3];
+  int lower[3];  // voxel
   float fraction[3];
   bool touches;  // some voxel has weight
 };
 
-AVA_LANES WarpedCell PlaceWarped(const float u[3], int side) {
-  WarpedCell place;
-  place.touches = true;
+AVA_LANES WarpedCell CellAnywhere(const float u[3], int side) {
+  WarpedCell cell;
+  cell.touches = true;
   for (int i = 0; i < 3; ++i) {
     const float at = (u[i] + 1.0f) * (0.5f * static_cast<float>(side - 1));
-    place.touches = place.touches && at > -1.0f && at < static_cast<float>(side);
-    const float shifted = place.touches ? at + 1.0f : 0.0f;
-    place.cell[i] = static_cast<int>(shifted) - 1;
-    place.fraction[i] = shifted - static_cast<float>(place.cell[i] + 1);
+    cell.touches = cell.touches && at > -1.0f && at < static_cast<float>(side);
+    const float shifted = cell.touches ? at + 1.0f : 0.0f;
+    cell.lower[i] = static_cast<int>(shifted) - 1;
+    cell.fraction[i] = shifted - static_cast<float>(cell.lower[i] + 1);
   }
-  return place;
+  return cell;
 }
 
 // Calls visit(index of the voxel, weight, its derivatives by the fractions) for each voxel of the cell that lies in the template.
 template <class Visit>
-AVA_LANES void ForEachVoxel(const WarpedCell& place, int side, Visit visit) {
-  if (!place.touches) return;
+AVA_LANES void ForEachVoxel(const WarpedCell& cell, int side, Visit visit) {
+  if (!cell.touches) return;
   for (int corner = 0; corner < 8; ++corner) {
     float weight[3], sign[3];
     int at[3];
     bool in = true;
     for (int i = 0; i < 3; ++i) {
       const bool upper = corner >> i & 1;
-      at[i] = place.cell[i] + (upper ? 1 : 0);
+      at[i] = cell.lower[i] + (upper ? 1 : 0);
       in = in && at[i] >= 0 && at[i] < side;
-      weight[i] = upper ? place.fraction[i] : 1.0f - place.fraction[i];
+      weight[i] = upper ? cell.fraction[i] : 1.0f - cell.fraction[i];
       sign[i] = upper ? 1.0f : -1.0f;
     }
     if (!in) continue;
@@ -129,41 +129,41 @@ AVA_LANES void ForEachVoxel(const WarpedCell& place, int side, Visit visit) {
   }
 }
 
-AVA_LANES Float4 TrilinearZeroOutside(const float* voxels, int side, const WarpedCell& place) {
+AVA_LANES Float4 TrilinearZeroOutside(const float* voxels, int side, const WarpedCell& cell) {
   Float4 value = {0.0f, 0.0f, 0.0f, 0.0f};
-  ForEachVoxel(place, side, [&](int at, float weight, const float*) { value += LoadFloat4(voxels + 4 * at) * weight; });
+  ForEachVoxel(cell, side, [&](int at, float weight, const float*) { value += LoadFloat4(voxels + 4 * at) * weight; });
   return value;
 }
 
 // The cell of a warp field around y in [-1, 1].
-AVA_LANES WarpedCell PlaceInside(const float y[3], int side) {
-  WarpedCell place;
-  place.touches = true;
+AVA_LANES WarpedCell CellInside(const float y[3], int side) {
+  WarpedCell cell;
+  cell.touches = true;
   for (int i = 0; i < 3; ++i) {
     const float at = (y[i] + 1.0f) * (0.5f * static_cast<float>(side - 1));
-    const int cell = static_cast<int>(at);
-    place.cell[i] = cell < side - 2 ? cell : side - 2;
-    place.fraction[i] = at - static_cast<float>(place.cell[i]);
+    const int voxel = static_cast<int>(at);
+    cell.lower[i] = voxel < side - 2 ? voxel : side - 2;
+    cell.fraction[i] = at - static_cast<float>(cell.lower[i]);
   }
-  return place;
+  return cell;
 }
 
-AVA_LANES void ReadWarp(const float* warp, int side, const WarpedCell& place, float u[3]) {
+AVA_LANES void ReadWarp(const float* warp, int side, const WarpedCell& cell, float u[3]) {
   u[0] = u[1] = u[2] = 0.0f;
-  ForEachVoxel(place, side, [&](int at, float weight, const float*) {
+  ForEachVoxel(cell, side, [&](int at, float weight, const float*) {
     for (int i = 0; i < 3; ++i) u[i] += warp[3 * at + i] * weight;
   });
 }
 
-// Colour and density at one lane's place.
+// Colour and density of one lane's sample.
 AVA_LANES Float4 ReadSample(const Samples& s, int lane, const float* voxels, int side, const float* warp, int warp_side) {
   if (warp == nullptr) {
     return Trilinear(voxels + s.offset[lane], side, s.fraction[0][lane], s.fraction[1][lane], s.fraction[2][lane]);
   }
   const float y[3] = {s.y[0][lane], s.y[1][lane], s.y[2][lane]};
   float u[3];
-  ReadWarp(warp, warp_side, PlaceInside(y, warp_side), u);
-  return TrilinearZeroOutside(voxels, side, PlaceWarped(u, side));
+  ReadWarp(warp, warp_side, CellInside(y, warp_side), u);
+  return TrilinearZeroOutside(voxels, side, CellAnywhere(u, side));
 }
 
 // Cones lane by lane, or one in all lanes.

@@ -33,7 +33,7 @@ inline xla::ffi::Error CheckScene(const SceneBuffers& b, const Shape& s) {
   AVA_RETURN_IF_ERROR(CheckShape("scale", b.scale.dimensions(), f, {k, 3}));
   AVA_RETURN_IF_ERROR(CheckShape("rgba", b.rgba.dimensions(), f, {k, d, d, d, 4}));
   if (s.primitives >= kNever) return ffi::Error::InvalidArgument("raymarch: at most 2^31 - 2 primitives");
-  if (s.side < 2 || s.side > 512) return ffi::Error::InvalidArgument("raymarch: rgba must have 2 to 512 voxels a side");
+  if (s.side < 2 || s.side > 512) return ffi::Error::InvalidArgument("raymarch: rgba must have 2 to 512 voxels per side");
   return ffi::Error::Success();
 }
 
@@ -71,10 +71,10 @@ inline xla::ffi::Error MakeScene(const SceneBuffers& b, ffi::RemainingArgs& rest
   ffi::ErrorOr<Floats> warp = rest.get<Floats>(0);
   if (warp.has_error()) return warp.error();
   const ffi::Span<const int64_t> dims = warp->dimensions();
-  const int64_t e = dims.size() < 5 ? 0 : dims[dims.size() - 2];
-  AVA_RETURN_IF_ERROR(CheckShape("warp", dims, shape.frames, {shape.primitives, e, e, e, 3}));
-  if (e < 2 || e > 512) return ffi::Error::InvalidArgument("raymarch: warp must have 2 to 512 voxels a side");
-  scene->shape.warp_side = static_cast<int32_t>(e);
+  const int64_t g = dims.size() < 5 ? 0 : dims[dims.size() - 2];
+  AVA_RETURN_IF_ERROR(CheckShape("warp", dims, shape.frames, {shape.primitives, g, g, g, 3}));
+  if (g < 2 || g > 512) return ffi::Error::InvalidArgument("raymarch: warp must have 2 to 512 voxels per side");
+  scene->shape.warp_side = static_cast<int32_t>(g);
   scene->warp = warp->typed_data();
   return ffi::Error::Success();
 }
@@ -100,7 +100,7 @@ inline ffi::Error MakeGradient(const Scene& scene, const ffi::AnyBuffer& rgba, F
                                Ints& saturation_at, GradientBuffers& d, ffi::RemainingRets& rest, size_t warp_index,
                                Cotangent* cotangent, Gradient* gradient) {
   const Shape& s = scene.shape;
-  const int64_t k = s.primitives, side = s.side, e = s.warp_side;
+  const int64_t k = s.primitives, side = s.side, g = s.warp_side;
   AVA_RETURN_IF_ERROR(CheckShape("cotangent", d_image.dimensions(), s.frames, {s.views, s.height, s.width, 4}));
   AVA_RETURN_IF_ERROR(CheckShape("saturation", saturation.dimensions(), s.frames, {s.views, s.height, s.width, 4}));
   AVA_RETURN_IF_ERROR(CheckShape("saturation_at", saturation_at.dimensions(), s.frames, {s.views, s.height, s.width, 2}));
@@ -121,7 +121,7 @@ inline ffi::Error MakeGradient(const Scene& scene, const ffi::AnyBuffer& rgba, F
   if (scene.warp != nullptr) {
     ffi::ErrorOr<ffi::Result<Floats>> d_warp = rest.get<Floats>(warp_index);
     if (d_warp.has_error()) return d_warp.error();
-    AVA_RETURN_IF_ERROR(CheckShape("result d_warp", (*d_warp)->dimensions(), s.frames, {k, e, e, e, 3}));
+    AVA_RETURN_IF_ERROR(CheckShape("result d_warp", (*d_warp)->dimensions(), s.frames, {k, g, g, g, 3}));
     gradient->warp = (*d_warp)->typed_data();
   }
   *cotangent = {d_image.typed_data(), saturation.typed_data(), saturation_at.typed_data()};

@@ -39,6 +39,12 @@ def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):
         (["--config=ava256:tiny", "--config.train.stps=3"], "the config has no key 'train.stps'. Did you mean train.steps?"),
         (["--config=ava256:tiny", "--config.trian.steps=3"], "the config has no key 'trian.steps'. Did you mean train.steps?"),
         (["--config", "ava256:tiny", "--config.batch_size=3"], "no key 'batch_size'. Did you mean eval.batch_size or train."),
+        (
+            ["--config=ava256:tiny", "--config.model.background_share=1"],
+            "key 'model.background_share'. Did you mean model.background_fraction?",
+        ),
+        (["--config=ava256:tiny", "--config.optimizer.ramp_steps=9"], "'optimizer.ramp_steps'. Did you mean optimizer.lr_warmup_steps?"),
+        (["--config=ava256:tiny", "--config.model.warmup_steps=9"], "key 'model.warmup_steps'. Did you mean model.guided_steps?"),
         (["--config=ava256:tiny", "--config.qqq=3"], "the config has no key 'qqq'."),
         (["--config=ava256:tiny", "--config.data.cameras[0]=3"], "no key 'data.cameras[0]'. Did you mean data.cameras?"),
         (["--config=ava256:tiny", "--steps=3"], "flag 'steps'. The config's values are given as --config.KEY=value. Did you mean train.st"),

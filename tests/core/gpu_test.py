@@ -10,10 +10,10 @@ import pytest
 from ava_jax.core import gpu
 
 
-@pytest.mark.parametrize("capability, wanted", [("7.5", False), ("8.0", True), ("9.0", True), ("12.0", True), ("gfx942", True)])
-def test_gpus_older_than_ampere_get_none(monkeypatch, capability, wanted):
+@pytest.mark.parametrize("capability, expected", [("7.5", False), ("8.0", True), ("9.0", True), ("12.0", True), ("gfx942", True)])
+def test_gpus_older_than_ampere_get_none(monkeypatch, capability, expected):
     monkeypatch.setattr(jax, "local_devices", lambda: [types.SimpleNamespace(compute_capability=capability)])
-    assert gpu.takes_kernels() == wanted
+    assert gpu.takes_kernels() == expected
 
 
 def test_without_a_gpu_programs_may_hold_kernels(monkeypatch):
@@ -33,7 +33,7 @@ importlib.util.find_spec = lambda name, *rest: None if name == "jax.experimental
 import ava_jax.tasks.ava256.model.codec
 from ava_jax.core import gpu
 from ava_jax.tasks.ava256.kernels import pixel_network
-print(gpu.HAS_COMPILER, pixel_network.supported(128, "bfloat16"))
+print(gpu.HAS_COMPILER, pixel_network.is_supported(128, "bfloat16"))
 """
 
 

@@ -1,6 +1,10 @@
-"""Pictures and meshes."""
+"""Pictures and meshes; files that are written whole or not at all."""
 
+import concurrent.futures
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import plyfile
@@ -8,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ava_jax.core.mesh import Topology
-from ava_jax.data import images, mesh_files
+from ava_jax.data import files, images, mesh_files
 
 
 def _gradient(height, width):
@@ -90,3 +94,59 @@ def test_damaged_plys_are_refused():
     for broken in (data[:-5], b"ply\n", b""):
         with pytest.raises(ValueError, match="no PLY"):
             mesh_files.read_vertices(broken)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "config.json"
+    for content, expected in (("first ±", "first ±".encode()), (b"\x00second", b"\x00second")):
+        files.replace(path, content)
+        assert path.read_bytes() == expected and os.listdir(tmp_path) == ["config.json"]
+    (tmp_path / "other").write_bytes(b"")
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode, "as readable to others as any file"
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_fails_while_it_is_written_leaves_what_was_there(tmp_path, durable):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="half way"), files.writing(path, durable=durable) as out:
+        out.write(b"new, but only a part")
+        out.flush()
+        assert path.read_bytes() == b"old"
+        raise RuntimeError("half way")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["table.csv"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, call):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "neutrals.zip"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match="No space left"):
+        files.replace(path, b"new")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["neutrals.zip"]
+
+
+def test_threads_that_write_one_file_never_mix(tmp_path):
+    path = tmp_path / "index"
+    contents = [bytes([i]) * 50_000 for i in range(16)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: files.replace(path, content), contents))
+    assert path.read_bytes() in contents and os.listdir(tmp_path) == ["index"]
+
+
+def test_files_open_at_the_interpreters_end_are_closed_in_silence(tmp_path):
+    (tmp_path / "a").write_bytes(b"content")
+    program = f"""
+import ctypes, pathlib
+from ava_jax.data import files
+kept = files.OpenFiles()
+assert kept.read(pathlib.Path({str(tmp_path / "a")!r}), 3, 4) == b"tent"
+files.kept = kept
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(files))  # a module that something holds to the end loses its names one by one
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""

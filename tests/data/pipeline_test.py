@@ -35,6 +35,9 @@ class Views(Numbers):
         self.groups = [(frames, cameras)]
 
 
+FROM_VERSION_0_1 = [[17, 22, 4, 2], [3, 10, 13, 19], [8, 7, 1, 16]]  # batches of four from the third on, of 23 samples, seed 5
+
+
 def take(iterator, count):
     return [next(iterator)["i"].tolist() for _ in range(count)]
 
@@ -168,3 +171,69 @@ def test_in_order_the_last_batch_is_filled_up(threads):
 def test_in_order_an_empty_source_is_refused():
     with pytest.raises(ValueError, match="no samples"):
         next(pipeline.read_in_order(Numbers(0), 3, threads=0))
+
+
+@pytest.mark.parametrize("process, processes", [(0, 1), (1, 2)])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(4),
+        Sampling(2, shuffle=False),
+        Sampling(4, per_visit=4, window=3),
+        Sampling(4, epochs=3),
+        Sampling(4, shuffle=False, epochs=3, drop_remainder=False),
+    ],
+)
+def test_indices_are_those_of_the_batches_and_either_goes_on_where_the_other_was(sampling, process, processes):
+    source = Views(11, 6, gaps=(2, 3, 40, 65))
+    readable = np.array([i not in source.gaps for i in range(66)])
+    settings = {"seed": 5, "process_index": process, "process_count": processes}
+    batches = pipeline.iterator(source, sampling, threads=2, **settings)
+    indices = pipeline.index_iterator(source, sampling, readable=readable, **settings)
+    for count in range(200):
+        assert indices.get_state() == batches.get_state()
+        try:
+            batch = next(batches)["i"]
+        except StopIteration:
+            assert sampling.epochs and count > 30 / processes
+            with pytest.raises(StopIteration):
+                next(indices)
+            break
+        taken = next(indices)
+        assert taken.dtype == np.int32
+        np.testing.assert_array_equal(taken, batch)
+        if count == 7:
+            state = json.loads(json.dumps(batches.get_state()))
+            batches.set_state(json.loads(json.dumps(indices.get_state())))
+            indices.set_state(state)
+    else:
+        assert sampling.epochs is None
+
+
+def test_indices_of_nothing_readable_are_refused():
+    with pytest.raises(ValueError, match="none of the 3 samples of Numbers can be read"):
+        pipeline.index_iterator(Numbers(3), Sampling(2), readable=np.zeros(3, bool), seed=0)
+
+
+def test_a_run_keeps_the_way_of_shuffling_that_it_began_with():
+    old = {
+        "seed": 5,
+        "samples": 23,
+        "process_index": 0,
+        "process_count": 1,
+        "order": "visits, interleaved (1)",
+        "per_visit": 1,
+        "window": 1,
+    }
+    old |= {"position": {"next_index": 8}}
+    again = pipeline.iterator(Numbers(23), Sampling(4), seed=5, threads=1, like=old)
+    again.set_state(old)
+    assert take(again, 3) == FROM_VERSION_0_1
+    assert again.get_state()["order"] == old["order"]
+    indices = pipeline.index_iterator(Numbers(23), Sampling(4), readable=np.ones(23, bool), seed=5, like=old)
+    indices.set_state(old)
+    assert [next(indices).tolist() for _ in range(3)] == FROM_VERSION_0_1
+    new = pipeline.iterator(Numbers(23), Sampling(4), seed=5, threads=0)
+    assert new.get_state()["order"] != old["order"]
+    with pytest.raises(ValueError, match="resuming needs the order of the saved run"):
+        new.set_state(old)

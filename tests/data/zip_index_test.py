@@ -150,3 +150,22 @@ def test_what_is_not_held_is_read_again(zips, tmp_path):
     archives.index(zips, NUMBERS)
     for _ in range(2):
         assert [archives.read(path, 34) for path in zips] == [b"0 34", b"1 34", b"2 34"]
+
+
+def test_what_was_looked_up_is_not_read_again(zips, tmp_path, monkeypatch):
+    """By one reader that several splits have in common: no index and no directory is opened twice, unless the zip changes."""
+    load, opened = zip_index.load_bits, []
+    monkeypatch.setattr(zip_index, "load_bits", lambda file, *rest: opened.append(file) or load(file, *rest))
+    for folder in (tmp_path / "kept", None):
+        archives = archive.Archives(folder)
+        first = archives.index(zips, NUMBERS)
+        opened.clear()
+        monkeypatch.setattr(zip_directory, "read", lambda path: pytest.fail(f"{path} was read again"))
+        np.testing.assert_array_equal(archives.index(zips[::-1], NUMBERS), first[::-1])
+        assert opened == [] and archives.has(zips[0], 13) and not archives.has(zips[0], 14) and not archives.has(zips[0], 5000)
+        monkeypatch.undo()
+        monkeypatch.setattr(zip_index, "load_bits", lambda file, *rest: opened.append(file) or load(file, *rest))
+    archives = archive.Archives(tmp_path / "kept")
+    archives.index(zips, NUMBERS)
+    archive.write(zips[1], [("cam/000010.bin", b"1 10")])
+    assert np.flatnonzero(archives.index(zips, NUMBERS)[1]).tolist() == [0]

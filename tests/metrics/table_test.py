@@ -17,9 +17,9 @@ ROWS = [
 
 def test_means_pass_over_nan_and_count_it():
     found = table.mean([1.0, math.nan, 4.0])
-    assert (found.value, found.images, found.clusters, found.ignored) == (2.5, 2, 2, 1)
+    assert (found.value, found.samples, found.clusters, found.ignored) == (2.5, 2, 2, 1)
     empty = table.mean([math.nan])
-    assert math.isnan(empty.value) and math.isnan(empty.half_width) and (empty.images, empty.clusters, empty.ignored) == (0, 0, 1)
+    assert math.isnan(empty.value) and math.isnan(empty.half_width) and (empty.samples, empty.clusters, empty.ignored) == (0, 0, 1)
 
 
 def test_an_interval_of_independent_values_is_students():
@@ -51,9 +51,9 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 def test_group_is_a_mean_over_images_sorted_by_name():
     grouped = table.group(ROWS, "identity", ["psnr", "face_psnr"])
     assert list(grouped) == ["a", "b"]
-    assert (grouped["a"]["psnr"].value, grouped["a"]["psnr"].images) == (30.0, 2)
-    assert (grouped["a"]["face_psnr"].value, grouped["a"]["face_psnr"].images, grouped["a"]["face_psnr"].ignored) == (1.0, 1, 1)
-    assert table.group(ROWS, "camera", ["psnr"], alike=["identity"])["2"]["psnr"].clusters == 2
+    assert (grouped["a"]["psnr"].value, grouped["a"]["psnr"].samples) == (30.0, 2)
+    assert (grouped["a"]["face_psnr"].value, grouped["a"]["face_psnr"].samples, grouped["a"]["face_psnr"].ignored) == (1.0, 1, 1)
+    assert table.group(ROWS, "camera", ["psnr"], cluster_by=["identity"])["2"]["psnr"].clusters == 2
 
 
 def test_group_names_what_a_row_lacks():
@@ -62,13 +62,34 @@ def test_group_names_what_a_row_lacks():
 
 
 def test_json_has_no_nan():
-    text = json.dumps(table.mean([math.nan]).to_json(), allow_nan=False)
+    text = json.dumps(table.mean([math.nan]).to_json("images"), allow_nan=False)
     assert json.loads(text) == {"mean": None, "interval": None, "images": 0, "clusters": 0, "ignored": 1}
+
+
+def test_an_infinite_score_is_null_in_json():
+    assert table.mean([math.inf, 1.0]).to_json()["mean"] is None
+
+
+def test_in_the_mean_of_means_small_groups_count_as_much_as_large_ones():
+    found = table.mean_of_means([table.mean([1.0, 1.0, 1.0, 1.0]), table.mean([4.0]), table.mean([math.nan])])
+    assert (found.value, found.samples, found.ignored) == (2.5, 5, 1) and math.isnan(found.half_width)
+    assert math.isnan(table.mean_of_means([table.mean([math.nan])]).value)
+
+
+@pytest.mark.parametrize(("word", "many"), [("image", "images"), ("mesh", "meshes"), ("body", "bodies"), ("key", "keys"), ("box", "boxes")])
+def test_plurals(word, many):
+    assert table.plural(word) == many
 
 
 def test_columns_are_aligned():
     text = table.format_table(["who", "dB"], [["alice", "1.5"], ["bo", "12.25"]])
     assert text.splitlines() == ["who       dB", "-----  -----", "alice    1.5", "bo     12.25"]
+
+
+def test_units_stand_below_names_where_there_are_any():
+    text = table.format_table(["who", "psnr"], [["alice", "12.25"]], ["", "dB"])
+    assert text.splitlines() == ["who     psnr", "          dB", "-----  -----", "alice  12.25"]
+    assert table.format_table(["who", "psnr"], [], ["", ""]).count("\n") == 1
 
 
 def test_a_ragged_line_is_refused():

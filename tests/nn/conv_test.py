@@ -11,15 +11,15 @@ from ava_jax.nn import conv
 NHWC = ("NHWC", "HWIO", "NHWC")
 
 
-def textbook_halve(x, kernel):
+def textbook_down(x, kernel):
     return lax.conv_general_dilated(x, kernel, (2, 2), [(1, 1), (1, 1)], dimension_numbers=NHWC)
 
 
-def textbook_double(x, kernel):
+def textbook_up(x, kernel):
     return lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), [(2, 2), (2, 2)], dimension_numbers=NHWC)
 
 
-def scattered_double(x, kernel):
+def scattered_up(x, kernel):
     """y[2 i - 1 + k] += x[i] kernel[k], in NumPy."""
     b, h, w, _ = x.shape
     y = np.zeros((b, 2 * h + 2, 2 * w + 2, kernel.shape[-1]))
@@ -36,21 +36,21 @@ def data(height, width, d_in, d_out, side=4):
 
 
 @pytest.mark.parametrize("d_in, d_out", [(3, 16), (16, 3), (1, 1)])
-@pytest.mark.parametrize("ours, textbook", [(conv.halve_4x4, textbook_halve), (conv.double_4x4, textbook_double)])
+@pytest.mark.parametrize("ours, textbook", [(conv.conv_down_4x4, textbook_down), (conv.conv_up_4x4, textbook_up)])
 def test_values_and_gradients(ours, textbook, d_in, d_out):
     with jax.default_matmul_precision("highest"):
         x, kernel = data(6, 10, d_in, d_out)
         y, transpose = jax.vjp(ours, x, kernel)
-        wanted, wanted_transpose = jax.vjp(textbook, x, kernel)
-        np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
+        reference, reference_transpose = jax.vjp(textbook, x, kernel)
+        np.testing.assert_allclose(y, reference, rtol=1e-5, atol=1e-5)
         cotangent = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
-        for gradient, expected in zip(transpose(cotangent), wanted_transpose(cotangent)):
+        for gradient, expected in zip(transpose(cotangent), reference_transpose(cotangent)):
             np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_the_transposed_convolution_scatters_each_input():
     x, kernel = data(3, 5, 4, 2)
-    np.testing.assert_allclose(conv.double_4x4(x, kernel), scattered_double(x, kernel), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(conv.conv_up_4x4(x, kernel), scattered_up(x, kernel), rtol=1e-4, atol=1e-5)
 
 
 def test_its_gradient_works_under_vmap_and_for_several_magnitudes():
@@ -63,8 +63,8 @@ def test_its_gradient_works_under_vmap_and_for_several_magnitudes():
     plain = lambda x, k: lax.conv_general_dilated(x, k, (1, 1), "VALID", dimension_numbers=NHWC)  # noqa: E731
     kernel = kernel[:2, :2]
     ours = jax.vmap(lambda s: jax.grad(loss, argnums=(2, 3))(conv.convolve_2x2, s, x, kernel))(scales)
-    wanted = jax.vmap(lambda s: jax.grad(loss, argnums=(2, 3))(plain, s, x, kernel))(scales)
-    for gradient, expected in zip(ours, wanted):
+    theirs = jax.vmap(lambda s: jax.grad(loss, argnums=(2, 3))(plain, s, x, kernel))(scales)
+    for gradient, expected in zip(ours, theirs):
         largest = np.abs(expected).reshape(len(scales), -1).max(1).reshape(-1, *[1] * (expected.ndim - 1))
         np.testing.assert_allclose(gradient / largest, expected / largest, atol=1e-5)
 
@@ -78,38 +78,38 @@ def test_depth_to_space_inverts_space_to_depth():
 
 def test_convolve_same_pads_with_zeros():
     x, kernel = data(4, 5, 2, 3, side=3)
-    wanted = sum(
+    expected = sum(
         np.einsum("bhwc,co->bhwo", np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))[:, r : r + 4, c : c + 5], kernel[r, c])
         for r in range(3)
         for c in range(3)
     )
-    np.testing.assert_allclose(conv.convolve_same(x, kernel), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(conv.convolve_same(x, kernel), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_sums_by_row_are_the_sums_over_all_pixels():
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal((2, 33, 65, c)).astype(np.float32) for c in (8, 12))  # 4290 pixels: no multiple of 512
-    wanted = np.einsum("bhwp,bhwo->po", x, y, dtype=np.float64)
-    np.testing.assert_allclose(conv._correlate(x, y), wanted, rtol=1e-4, atol=1e-3)
+    expected = np.einsum("bhwp,bhwo->po", x, y, dtype=np.float64)
+    np.testing.assert_allclose(conv._correlate(x, y), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_a_float32_kernel_of_bfloat16_images_has_a_float32_gradient():
     x, kernel = data(8, 8, 3, 4)
-    low, transpose = jax.vjp(conv.double_4x4, x.astype(jnp.bfloat16), kernel)
-    high, exact = jax.vjp(conv.double_4x4, x, kernel)
+    low, transpose = jax.vjp(conv.conv_up_4x4, x.astype(jnp.bfloat16), kernel)
+    high, exact = jax.vjp(conv.conv_up_4x4, x, kernel)
     assert low.dtype == jnp.bfloat16
     np.testing.assert_allclose(low.astype(jnp.float32), high, atol=0.02 * np.abs(high).max())
-    (_, ours), (_, wanted) = transpose(jnp.ones_like(low)), exact(jnp.ones_like(high))
+    (_, ours), (_, expected) = transpose(jnp.ones_like(low)), exact(jnp.ones_like(high))
     assert ours.dtype == jnp.float32
-    np.testing.assert_allclose(ours, wanted, atol=0.02 * np.abs(wanted).max())
+    np.testing.assert_allclose(ours, expected, atol=0.02 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("d_in", [3, 4])
-def test_halving_bfloat16_images_of_odd_channels_too(d_in):
+def test_convolving_down_bfloat16_images_of_odd_channels_too(d_in):
     x, kernel = data(8, 6, d_in, 5)
-    low, transpose = jax.vjp(conv.halve_4x4, x.astype(jnp.bfloat16), kernel)
-    high, exact = jax.vjp(conv.halve_4x4, x, kernel)
+    low, transpose = jax.vjp(conv.conv_down_4x4, x.astype(jnp.bfloat16), kernel)
+    high, exact = jax.vjp(conv.conv_down_4x4, x, kernel)
     np.testing.assert_allclose(low.astype(jnp.float32), high, atol=0.02 * np.abs(high).max())
-    for ours, wanted in zip(transpose(jnp.ones_like(low)), exact(jnp.ones_like(high))):
-        assert ours.shape == wanted.shape
-        np.testing.assert_allclose(ours.astype(jnp.float32), wanted, atol=0.02 * np.abs(wanted).max())
+    for ours, expected in zip(transpose(jnp.ones_like(low)), exact(jnp.ones_like(high))):
+        assert ours.shape == expected.shape
+        np.testing.assert_allclose(ours.astype(jnp.float32), expected, atol=0.02 * np.abs(expected).max())

@@ -14,11 +14,11 @@ def images(batch, height, width, d_in, d_out):
     return x, jax.random.normal(y, (batch, height, width, d_out), jnp.bfloat16)
 
 
-def assert_close(ours, wanted, bound=1e-5):
-    np.testing.assert_allclose(ours, wanted, atol=bound * np.abs(wanted).max())
+def assert_close(ours, expected, bound=1e-5):
+    np.testing.assert_allclose(ours, expected, atol=bound * np.abs(expected).max())
 
 
-# Whole chunks and not; several programs a shift and one; one block of output channels, two, three.
+# Whole chunks and not; several programs per shift and one; one block of output channels, two, three.
 @pytest.mark.parametrize("shape", [(2, 8, 64, 16, 32), (3, 9, 13, 32, 96), (1, 3, 5, 16, 128)])
 def test_kernel_is_the_sum_over_shifted_images(shape, monkeypatch):
     monkeypatch.setattr(correlate, "_PROGRAMS", 3)
@@ -35,7 +35,7 @@ def test_kernel_is_the_sum_over_shifted_images(shape, monkeypatch):
 )
 def test_other_shapes_and_types_have_none(d_in, d_out, dtype):
     x, y = images(1, 128, 128, d_in, d_out)
-    assert not correlate.applies(x.astype(dtype), y.astype(dtype))
+    assert not correlate.is_supported(x.astype(dtype), y.astype(dtype))
 
 
 @pytest.mark.gpu
@@ -44,5 +44,5 @@ def test_on_a_gpu(shape):
     if jax.default_backend() != "gpu":
         pytest.skip("needs an NVIDIA GPU")
     x, y = images(*shape)
-    assert correlate.applies(x, y)
+    assert correlate.is_supported(x, y)
     assert_close(jax.jit(correlate.kernel)(x, y), jax.jit(conv._correlate_patches)(x, y))

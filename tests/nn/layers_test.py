@@ -33,11 +33,11 @@ def test_one_norm_over_the_whole_tensor(kind, activate):
     layer.weight[...] = rng.standard_normal(layer.weight.shape).astype(np.float32)
     x = rng.standard_normal((2, 4, 6, 6)).astype(np.float32)
     weight = np.asarray(layer.weight[...])
-    wanted = np.asarray(direct(layer, x, weight * magnitude / np.sqrt((weight**2).sum()))) + bias
-    np.testing.assert_allclose(layer(x, activate=False), wanted, rtol=1e-4, atol=1e-5)
+    expected = np.asarray(direct(layer, x, weight * magnitude / np.sqrt((weight**2).sum()))) + bias
+    np.testing.assert_allclose(layer(x, activate=False), expected, rtol=1e-4, atol=1e-5)
     if activate:
-        wanted = np.where(wanted > 0, wanted, 0.2 * wanted)
-    np.testing.assert_allclose(layer(x), wanted, rtol=1e-4, atol=1e-5)
+        expected = np.where(expected > 0, expected, 0.2 * expected)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind, area, activate", [(WNDense, 1, True), (WNConv3x3, 9, True), (WNConvDown, 16, False), (WNConvUp, 4, True)])

@@ -53,5 +53,5 @@ def test_gradients_against_finite_differences():
 @pytest.mark.parametrize("side", [4, 16, 40, 64])
 def test_resize_agrees_with_jax_image(side):
     image = np.random.default_rng(0).standard_normal((16, 16, 2)).astype(np.float32)
-    wanted = jax.image.resize(image, (side, side, 2), "bilinear", antialias=False)
-    np.testing.assert_allclose(resize_bilinear(image, side, side), wanted, atol=1e-5)  # its weights are rounded to float32 on the way
+    expected = jax.image.resize(image, (side, side, 2), "bilinear", antialias=False)
+    np.testing.assert_allclose(resize_bilinear(image, side, side), expected, atol=1e-5)  # its weights are rounded to float32 on the way

@@ -42,7 +42,7 @@ const char* CheckWritten(const Outputs& o) {
     if (AnyUnwritten(*a)) return "a gradient left unwritten";
   }
   for (const int32_t at : o.saturation_at) {
-    if (at < 0) return "a place of saturation left unwritten";
+    if (at < 0) return "a saturation index left unwritten";
   }
   return nullptr;
 }

@@ -1,7 +1,7 @@
 """`python tests/ops/raymarch_cuda_scenes.py [FIRST [END]]` runs the CUDA raymarcher on small scenes, forward and backward, for
 compute-sanitizer to watch: all of them, or the scenes FIRST <= n < END, which as processes side by side take less time.
 
-No twin, so that little but the raymarcher's kernels runs. What comes out is raymarch_cuda_test.py's to judge.
+Without the reference implementation, so that little but the raymarcher's kernels runs. What comes out is raymarch_cuda_test.py's to judge.
 """
 
 import itertools
@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from raymarch_cuda_test import SHAPES, held_in, make_prims, make_rays, make_warp, run
 
-# Frames, height, width, half of a ray's length, primitives, half a primitive's side, density: samples by cell, lists without room, rays that end
-# at once. Without room, step follows step: of longer rays racecheck takes minutes.
+# Frames, height, width, half of a ray's length, primitives, half a primitive's side, density: samples by cell, lists without room, rays
+# that end at once. Without room, step follows step: of longer rays racecheck takes minutes.
 CROWDS = [(1, 30, 41, 1.7, 2500, 0.05, 6.0), (1, 9, 13, 0.2, 2500, 0.4, 0.02), (2, 30, 41, 1.7, 3000, 0.3, 60.0)]
 
 

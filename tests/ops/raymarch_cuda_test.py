@@ -1,4 +1,4 @@
-"""The CUDA raymarcher: against the twin, and what it promises about bits, bad numbers and memory.
+"""The CUDA raymarcher: against the reference implementation, and what it promises about bits, bad numbers and memory.
 
 The golden vectors are raymarch_golden_test.py's, on any platform.
 """
@@ -82,17 +82,17 @@ def differentiate(rays, prims, warp, cotangent, implementation):
 
 
 def run(rays, prims, implementation="native", warp=None):
-    """RGBA, gradients of primitives and of the warp field: the CUDA kernel's, or the twin's in float64."""
+    """RGBA, gradients of primitives and of the warp field: the CUDA kernel's, or the reference implementation's in float64."""
     cotangent = np.random.default_rng(9).standard_normal((*rays.origin.shape[:-1], 4)).astype(np.float32)
     if implementation == "native":
         return differentiate(rays, prims, warp, cotangent, "native")
     with jax.enable_x64(True):
         arguments = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), (rays, prims, warp, cotangent))
-        return jax.tree.map(np.asarray, differentiate(*arguments, "twin"))
+        return jax.tree.map(np.asarray, differentiate(*arguments, "jax"))
 
 
-def assert_close(ours, wanted, bound=1e-3):
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted), strict=True):
+def assert_close(ours, expected, bound=1e-3):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
         rounding = 2.0**-8 if a.dtype == jnp.bfloat16 else 0.0  # half of the last place of eight binary digits
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         assert np.isfinite(a).all()
@@ -103,8 +103,8 @@ def bits(tree):
     return [np.ascontiguousarray(x).view(np.uint8) for x in jax.tree.leaves(tree)]
 
 
-def assert_same_bits(ours, wanted):
-    for a, b in zip(bits(ours), bits(wanted), strict=True):
+def assert_same_bits(ours, expected):
+    for a, b in zip(bits(ours), bits(expected), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -112,12 +112,12 @@ def assert_same_bits(ours, wanted):
 @on_gpu
 @both_types
 @pytest.mark.parametrize("frames, views, height, width, primitives, side, warp_side", SHAPES)
-def test_equals_twin(frames, views, height, width, primitives, side, warp_side, dtype):
+def test_equals_reference(frames, views, height, width, primitives, side, warp_side, dtype):
     rays, prims = make_rays(frames, views, height, width), held_in(dtype, make_prims(frames, primitives, side))
     warp = make_warp(frames, primitives, warp_side) if warp_side else None
     ours = run(rays, prims, warp=warp)
     assert ours[0].dtype == jnp.float32 and ours[1].rgba.dtype == dtype
-    assert_close(ours, run(rays, prims, "twin", warp=warp))
+    assert_close(ours, run(rays, prims, "jax", warp=warp))
 
 
 @pytest.mark.gpu
@@ -135,19 +135,19 @@ def test_bfloat16_computes_as_float32_does(side, warp_side, primitives):
 @both_types
 @pytest.mark.parametrize("primitives, half, density, opaque", [(2500, 0.05, 6.0, 0), (2500, 0.4, 5e-4, 10), (3, 1.3, 0.2, 0)])
 def test_primitives_small_and_large(primitives, half, density, opaque, dtype):
-    """Side 8 with a warp a primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells.
+    """Side 8 with one warp per primitive and with four; a few samples of a primitive, and rays of hundreds that share few cells.
 
     Thin primitives alone must not saturate a ray: at which of its thousands of samples hangs on how their alphas were rounded.
     """
     rays, prims = make_rays(height=9, width=14), make_prims(primitives=primitives, half=half, density=density)
     prims = held_in(dtype, prims._replace(rgba=prims.rgba.at[:, :opaque, ..., 3].mul(2e6)))
-    assert_close(run(rays, prims), run(rays, prims, "twin"))
+    assert_close(run(rays, prims), run(rays, prims, "jax"))
 
 
 @pytest.mark.gpu
 @on_gpu
 def test_warps_that_share_a_primitive():
-    """A frame by itself (four warps a primitive) and among others (one)."""
+    """A frame by itself (four warps per primitive) and among others (one)."""
     rays, prims = make_rays(height=90, width=120), make_prims(primitives=300, density=2.0)
     cotangent = jnp.asarray(np.random.default_rng(9).standard_normal((*rays.origin.shape[:-1], 4)), jnp.float32)
     several = jax.tree.map(lambda x: jnp.concatenate([x] * 8), (rays, prims, cotangent))
@@ -164,7 +164,7 @@ def test_many_rays_in_one_cell():
     middle = rays.direction[:, :, 4:5, 6:7]
     rays = rays._replace(direction=middle + 0.01 * (rays.direction - middle))
     prims = make_prims(primitives=2, half=1.5, density=0.2, spread=0.1)
-    assert_close(run(rays, prims), run(rays, prims, "twin"))
+    assert_close(run(rays, prims), run(rays, prims, "jax"))
 
 
 @pytest.mark.gpu
@@ -174,7 +174,7 @@ def test_rays_that_cancel():
     rays = make_rays(height=4, width=8, distance=0.2)
     rays = rays._replace(direction=rays.direction.at[:, :, -1, -1].set(-rays.direction[:, :, 0, 0]))
     prims = make_prims()
-    assert_close(run(rays, prims), run(rays, prims, "twin"))
+    assert_close(run(rays, prims), run(rays, prims, "jax"))
 
 
 @pytest.mark.gpu
@@ -183,7 +183,7 @@ def test_rays_that_cancel():
 @pytest.mark.parametrize("density", [0.0, 1e-3, 60.0, 1e6])
 def test_densities(density, dtype):
     rays, prims = make_rays(), held_in(dtype, make_prims(density=density))
-    assert_close(run(rays, prims), run(rays, prims, "twin"), 2e-3)
+    assert_close(run(rays, prims), run(rays, prims, "jax"), 2e-3)
 
 
 @pytest.mark.gpu
@@ -194,7 +194,7 @@ def test_starts_inside_and_parallel_to_axes():
     prims = make_prims(half=0.5)
     prims = prims._replace(rotation=prims.rotation.at[:, ::2].set(jnp.eye(3)))
     rays = rays._replace(direction=direction, bounds=rays.bounds.at[:, :, :3, :, 1].set(0.0))
-    assert_close(run(rays, prims), run(rays, prims, "twin"))
+    assert_close(run(rays, prims), run(rays, prims, "jax"))
 
 
 @pytest.mark.gpu
@@ -206,14 +206,14 @@ def test_starts_inside_and_parallel_to_axes():
 def test_primitives_on_one_pixel(height, width, primitives, density):
     """More than a ray or a tile has slots for, than fit the list of a tile, or that of a block: none is dropped."""
     rays, prims = make_rays(height=height, width=width), make_prims(primitives=primitives, side=2, density=density, spread=0.02)
-    assert_close(run(rays, prims), run(rays, prims, "twin"), 3e-3)
+    assert_close(run(rays, prims), run(rays, prims, "jax"), 3e-3)
 
 
 @pytest.mark.gpu
 @on_gpu
 def test_65536_primitives():
     rays, prims = make_rays(height=9, width=8), make_prims(primitives=65536, side=2, half=0.02)
-    assert_close(run(rays, prims), run(rays, prims, "twin"), 3e-3)
+    assert_close(run(rays, prims), run(rays, prims, "jax"), 3e-3)
 
 
 @pytest.mark.gpu
@@ -222,7 +222,7 @@ def test_odd_scales_hold_no_bad_number():
     rays, prims = make_rays(), make_prims(primitives=24)
     scale = prims.scale.at[:, :4].mul(1e-3).at[:, 4:8].mul(1e4).at[:, 8].mul(1e8).at[:, 9, 0].set(0.0)
     prims = prims._replace(scale=scale, position=prims.position.at[:, 10].set(1e4), rgba=prims.rgba.at[..., 3].mul(0.1))
-    assert_close(run(rays, prims), run(rays, prims, "twin"), 3e-3)
+    assert_close(run(rays, prims), run(rays, prims, "jax"), 3e-3)
 
 
 @pytest.mark.gpu
@@ -236,12 +236,12 @@ def test_bad_primitive_stays_where_it_is(field, bad, dtype):
     seen = np.asarray(run(rays, prims._replace(rgba=jnp.zeros_like(prims.rgba).at[:, 5].set(1.0)))[0][..., 3] > 0)
     broken = prims._replace(**{field: getattr(prims, field).at[:, 5].set(bad)})
     rgba, gradients, _ = run(rays, broken)
-    wanted = run(rays, without)[0]
+    expected = run(rays, without)[0]
     if field == "rgba":
         assert seen.any() and not seen.all()
-        np.testing.assert_allclose(np.asarray(rgba)[~seen], np.asarray(wanted)[~seen], rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(np.asarray(rgba)[~seen], np.asarray(expected)[~seen], rtol=1e-5, atol=1e-4)
     else:  # a pose that is not finite holds no sample
-        np.testing.assert_allclose(np.asarray(rgba), np.asarray(wanted), rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(np.asarray(rgba), np.asarray(expected), rtol=1e-5, atol=1e-4)
         assert all(np.isfinite(np.asarray(x)).all() for x in gradients)
 
 
@@ -259,7 +259,7 @@ def test_same_bits_from_run_to_run(dtype):
 @on_gpu
 @pytest.mark.parametrize("side", [8, 5])
 def test_bits_do_not_depend_on_primitives_elsewhere(side):
-    """Also where more primitives a pixel choose other constants for the march."""
+    """Also where more primitives per pixel choose other constants for the march."""
     rays, prims = make_rays(height=50, width=70), make_prims(primitives=40, side=side, density=30.0)
     more = make_prims(primitives=2000, side=side, seed=1)
     more = more._replace(position=more.position + 100.0)
@@ -285,11 +285,11 @@ def test_scan_vmap_and_donation(dtype):
     rays, scenes = make_rays(), [held_in(dtype, make_prims(seed=seed)) for seed in range(3)]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *scenes)
     march = functools.partial(raymarch, rays, step_size=STEP, implementation="native")
-    wanted = jnp.stack([march(prims) for prims in scenes])
+    expected = jnp.stack([march(prims) for prims in scenes])
     scanned = jax.jit(lambda s: jax.lax.scan(lambda c, prims: (c, march(prims)), 0, s)[1])(stacked)
     mapped = jax.jit(jax.vmap(march))(stacked)
     donated = jax.jit(march, donate_argnums=0)(jax.tree.map(jnp.copy, scenes[0]))
-    assert_same_bits((scanned, mapped, donated), (wanted, wanted, wanted[0]))
+    assert_same_bits((scanned, mapped, donated), (expected, expected, expected[0]))
 
 
 @pytest.mark.gpu
@@ -333,13 +333,13 @@ def test_shard_map():
 @pytest.mark.gpu
 @on_gpu
 def test_too_large_a_side():
-    with pytest.raises(Exception, match="at most 64 voxels a side; got 65"):
+    with pytest.raises(Exception, match="at most 64 voxels per side; got 65"):
         jax.block_until_ready(raymarch(make_rays(), make_prims(primitives=1, side=65), step_size=STEP, implementation="native"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ava_jax._ffi_cuda") is None, reason="the CUDA module is not built")
 def test_scratch_is_linear():
-    """Memory has no term in pixels x primitives beyond a list of bounded length a block. Runs without a GPU."""
+    """Memory has no term in pixels x primitives beyond a list of bounded length per block. Runs without a GPU."""
     from ava_jax import _ffi_cuda
 
     for i in range(2):

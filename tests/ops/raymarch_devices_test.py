@@ -27,11 +27,11 @@ def run(script, *args, **environment):
     return done.stdout
 
 
-FEW = ("replicated primitives",)  # the twin takes long to compile
+FEW = ("replicated primitives",)  # the reference takes long to compile
 ALL = (*FEW, "vmap", "voxels in bfloat16", "grad of shard_map", "grad in shard_map", "grad in shard_map, unchecked")
 
 
-@pytest.mark.parametrize("implementation, names", [pytest.param("native", ALL, marks=needs_native), ("twin", FEW)])
+@pytest.mark.parametrize("implementation, names", [pytest.param("native", ALL, marks=needs_native), ("jax", FEW)])
 def test_transformations_on_two_devices(implementation, names):
     flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
     errors = json.loads(run("raymarch_transformations.py", implementation, *names, XLA_FLAGS=flags, JAX_PLATFORMS="cpu"))
@@ -69,5 +69,5 @@ def test_instruction_sets_agree(tmp_path):
             results[name] = np.load(tmp_path / f"{name}.npz")
     for name, result in results.items():
         for key in result.files:
-            wanted = results["portable"][key]
-            np.testing.assert_allclose(result[key], wanted, rtol=0, atol=5e-5 * np.abs(wanted).max(), err_msg=f"{name} {key}")
+            expected = results["portable"][key]
+            np.testing.assert_allclose(result[key], expected, rtol=0, atol=5e-5 * np.abs(expected).max(), err_msg=f"{name} {key}")

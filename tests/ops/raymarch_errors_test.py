@@ -1,4 +1,4 @@
-"""What the raymarch op refuses: at trace, before anything is compiled or run, naming the argument, what was wanted and what came."""
+"""What the raymarch op refuses: at trace, before anything is compiled or run, naming the argument, what was required and what came."""
 
 import functools
 import importlib
@@ -13,11 +13,11 @@ from raymarch_scenes import STEP, primitives, rays
 from ava_jax.core.types import Primitives, Rays
 from ava_jax.ops import native, raymarch
 
-F, N, H, W, K, D, E = 1, 2, 3, 4, 5, 2, 3
+F, N, H, W, K, D, G = 1, 2, 3, 4, 5, 2, 3
 SHAPES = {
     "rays.origin": (F, N, H, W, 3), "rays.direction": (F, N, H, W, 3), "rays.bounds": (F, N, H, W, 2),
     "prims.position": (F, K, 3), "prims.rotation": (F, K, 3, 3), "prims.scale": (F, K, 3), "prims.rgba": (F, K, D, D, D, 4),
-    "warp": (F, K, E, E, E, 3),
+    "warp": (F, K, G, G, G, 3),
 }  # fmt: skip
 # The two that give the letters their values: a wrong axis of theirs is reported as another argument's.
 LEADING = ("rays.origin", "prims.rgba")
@@ -64,7 +64,7 @@ def test_wrong_shapes(name):
 @pytest.mark.parametrize("dtype", ["float16", "int32", "bool", "complex64"])
 def test_wrong_dtypes(name, dtype):
     message = refusal({name: (SHAPES[name], dtype)})
-    assert f"{name} must be float32" in message and message.endswith((f"got {dtype}.", f'got {dtype}. Use "twin".')), message
+    assert f"{name} must be float32" in message and message.endswith((f"got {dtype}.", f'got {dtype}. Use "jax".')), message
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -78,7 +78,7 @@ def test_voxels_out_of_range(axis, came):
     assert "with K >= 1 and D from 2 to 512; got " in refusal({"prims.rgba": (came, np.float32)})
     if axis == 2:
         field = (F, K, *came[2:5], 3)
-        assert f"K={K} as in prims.rgba, E from 2 to 512; got {field}" in refusal({"warp": (field, np.float32)})
+        assert f"K={K} as in prims.rgba, G from 2 to 512; got {field}" in refusal({"warp": (field, np.float32)})
 
 
 @pytest.mark.parametrize("came", [0, -1.0, np.inf, np.nan, 1e-60, 1e60, "0.1", None, np.ones(())])
@@ -89,7 +89,7 @@ def test_step_sizes(came):
 @pytest.mark.parametrize("name", [name for name in SHAPES if name != "prims.rgba"])
 def test_voxels_alone_may_be_bfloat16(name):
     voxels = {"prims.rgba": (SHAPES["prims.rgba"], jnp.bfloat16)}
-    for implementation in (None, "twin"):
+    for implementation in (None, "jax"):
         assert trace(voxels, implementation=implementation).dtype == np.float32
     assert f"{name} must be float32, as prims.rgba is; got bfloat16." in refusal({name: (SHAPES[name], jnp.bfloat16)})
     for dtype in ("bfloat16", "float16"):
@@ -119,10 +119,11 @@ def test_the_compiled_calls_misread_no_voxels(dtype):
 
 
 def test_implementations():
-    assert 'implementation must be "native", "twin" or None; got \'fast\'.' in refusal({}, implementation="fast")
+    assert 'implementation must be "native", "jax" or None; got \'fast\'.' in refusal({}, implementation="fast")
+    assert "got 'twin', which is \"jax\" now." in refusal({}, implementation="twin")
     doubles = {name: (shape, np.float64) for name, shape in SHAPES.items()}
     with jax.enable_x64(True):
-        assert trace(doubles, implementation="twin").dtype == np.float64
+        assert trace(doubles, implementation="jax").dtype == np.float64
         message = refusal(doubles, implementation="native")
         assert "computes in float32; got float64" in message or "needs the compiled module" in message
 
@@ -163,7 +164,7 @@ def test_a_module_of_older_sources_is_named(monkeypatch):
 
 
 def test_a_gpu_that_is_not_served_is_named(monkeypatch):
-    """With what to do about it, older than what was built and newer ones alike; the twin serves then."""
+    """With what to do about it, older than what was built and newer ones alike; the reference implementation serves then."""
     devices = [(0, 70), (1, 90)]
     module = types.SimpleNamespace(registrations=dict, architectures=lambda: "75,80-real,90-real", devices=lambda: devices)
     monkeypatch.setattr(native.importlib.util, "find_spec", lambda name: module)

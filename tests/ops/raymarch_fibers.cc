@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "../../ffi/raymarch/cuda/cuda.h"
-#include "../../ffi/raymarch/cuda/limits.h"
+#include "../../ffi/raymarch/cuda/common/limits.h"
 #include "raymarch_checks.h"
 
 namespace {
@@ -30,7 +30,7 @@ constexpr uint16_t kUnwrittenHalf = 0x7fde;  // not a number
 
 constexpr double kColourBound = 1e-4 * 255.0;  // of pixels
 constexpr double kGradientBound = 1e-4;        // of the largest of a field
-constexpr double kRounding = 1.0 / 256;        // to bfloat16, of a number: half of its last place
+constexpr double kRounding = 1.0 / 256;        // to bfloat16, of a number: half of its last digit
 constexpr int64_t kManyPrimitives = 400;
 constexpr int64_t kMostWork = 30000;  // primitives x pixels: a scene takes a second at most
 
@@ -54,11 +54,11 @@ Halves Narrow(const Array& wide) {
   Halves out;
   for (const float& x : wide) {
     const float low = fibers::FromBits<float>(fibers::ToBits(x) & 0xffff0000u);
-    const uint32_t place = static_cast<uint32_t>(fibers::ToBits(low)) >> 16;
-    const float high = fibers::FromBits<float>((place + 1) << 16);
+    const uint32_t lower = static_cast<uint32_t>(fibers::ToBits(low)) >> 16;
+    const float high = fibers::FromBits<float>((lower + 1) << 16);
     const double below = std::fabs(double{x} - low), above = std::fabs(double{high} - x);
-    out.push_back(static_cast<uint16_t>(std::isfinite(x) && (above < below || (above == below && place % 2 == 1)) ? place + 1 : place));
-    if (std::isnan(x)) out.back() = static_cast<uint16_t>(place | 0x40);
+    out.push_back(static_cast<uint16_t>(std::isfinite(x) && (above < below || (above == below && lower % 2 == 1)) ? lower + 1 : lower));
+    if (std::isnan(x)) out.back() = static_cast<uint16_t>(lower | 0x40);
   }
   return out;
 }
@@ -116,7 +116,7 @@ bool SameKernels(const Shape& a, const Shape& b) {
   return a.side != 8 || a.warp_side > 0 || (a.frames * a.primitives < kFew) == (b.frames * b.primitives < kFew);
 }
 
-const char* CompareImages(const Inputs& in, const Outputs& ours, const Outputs& wanted) {
+const char* CompareImages(const Inputs& in, const Outputs& ours, const Outputs& expected) {
   float density = 0.0f;
   for (size_t i = 3; i < in.rgba.size(); i += 4) density = std::fmax(density, in.rgba[i]);
   // A sample at a face may be in for the one and out for the other, and there the fade is exp(-8).
@@ -124,19 +124,19 @@ const char* CompareImages(const Inputs& in, const Outputs& ours, const Outputs& 
   int64_t at_faces = 0, elsewhere = 0;
   for (int64_t i = 0; i < in.pixels(); ++i) {
     double error = 0.0;
-    for (int64_t c = 4 * i; c < 4 * i + 4; ++c) error = std::fmax(error, std::fabs(double{ours.rgba[c]} - wanted.rgba[c]));
+    for (int64_t c = 4 * i; c < 4 * i + 4; ++c) error = std::fmax(error, std::fabs(double{ours.rgba[c]} - expected.rgba[c]));
     if (!(error <= kColourBound + 2.0 * face)) return "a pixel is off";
     at_faces += error > kColourBound;
-    elsewhere += !SameBits(&ours.saturation_at[2 * i], &wanted.saturation_at[2 * i], 2);
+    elsewhere += !SameBits(&ours.saturation_at[2 * i], &expected.saturation_at[2 * i], 2);
   }
   if (at_faces > 1 + in.pixels() / 200) return "pixels are off";
   if (elsewhere > 1 + in.pixels() / 200) return "rays saturate elsewhere";
   return nullptr;
 }
 
-const char* CompareGradients(const Inputs& in, const Outputs& ours, const Outputs& wanted) {
+const char* CompareGradients(const Inputs& in, const Outputs& ours, const Outputs& expected) {
   for (size_t field = 0; field < Gradients(ours).size(); ++field) {
-    const Array &a = *Gradients(ours)[field], &b = *Gradients(wanted)[field];
+    const Array &a = *Gradients(ours)[field], &b = *Gradients(expected)[field];
     const double rounding = in.bfloat16 && Gradients(ours)[field] == &ours.voxels ? kRounding : 0.0;
     double largest = 0.0, error = 0.0;
     for (size_t i = 0; i < b.size(); ++i) {

@@ -1,4 +1,4 @@
-"""The CUDA kernels where there is no GPU: compiled for the CPU, a fiber a thread (fibers/), against the CPU kernel.
+"""The CUDA kernels where there is no GPU: compiled for the CPU, one fiber per thread (fibers/), against the CPU kernel.
 
 That finds wrong indices, values and meetings of threads; neither what is slow nor what the hardware alone does.
 """

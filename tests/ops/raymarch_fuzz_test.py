@@ -47,11 +47,11 @@ def covered(r, prims):
     return np.asarray(raymarch(r, alone, step_size=STEP, implementation="native"))[..., 3] > 0
 
 
-def assert_same_bits(ours, wanted, what):
+def assert_same_bits(ours, expected, what):
     def check(a, b):
         np.testing.assert_array_equal(*(np.ascontiguousarray(x).view(np.uint32) for x in (a, b)), err_msg=what)
 
-    jax.tree.map(check, ours, wanted)
+    jax.tree.map(check, ours, expected)
 
 
 @pytest.mark.parametrize("field", [*Primitives._fields, "warp"])

@@ -1,4 +1,4 @@
-"""The pure-JAX twin against loops written out, and its gradients against numerical differences, in float64."""
+"""The reference implementation against loops written out, and its gradients against numerical differences, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -51,8 +51,8 @@ def test_equals_the_loop(warped):
     for f, n, i, j in np.ndindex(6, 1, 4, 5):
         ray = (np.float64(x[f, n, i, j]) for x in r)
         own = Primitives(*(np.float64(x[f]) for x in prims))
-        wanted = _march_loop(*ray, own, None if warp is None else warp[f], STEP)
-        np.testing.assert_allclose(rgba[f, n, i, j], wanted, rtol=1e-9, atol=1e-9)
+        expected = _march_loop(*ray, own, None if warp is None else warp[f], STEP)
+        np.testing.assert_allclose(rgba[f, n, i, j], expected, rtol=1e-9, atol=1e-9)
     saturated = rgba[..., 3] == 1
     assert 0.05 < saturated.mean() < 0.95
 
@@ -69,7 +69,7 @@ def test_gradients_are_those_of_numerical_differences():
         rays64, params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), (r, (prims, warp)))
 
         def march(params):
-            return raymarch(rays64, params[0], step_size=STEP, warp=params[1], implementation="twin")
+            return raymarch(rays64, params[0], step_size=STEP, warp=params[1], implementation="jax")
 
         compiled = jax.jit(march).lower(params).compile(compiler_options={"xla_backend_optimization_level": 0})
         loss = lambda params: jnp.sum(compiled(params) * g)  # noqa: E731
@@ -99,8 +99,8 @@ def test_a_primitive_that_is_not_finite_gets_no_gradient_and_gives_none():
 
 def test_vmap():
     r, prims = zoo(count=5, side=3, views=1, height=4, width=5)
-    march = lambda r, p: raymarch(r, p, step_size=STEP, implementation="twin")  # noqa: E731
+    march = lambda r, p: raymarch(r, p, step_size=STEP, implementation="jax")  # noqa: E731
     pairs = jax.tree.map(lambda x: x.reshape(2, 3, *x.shape[1:]), (r, prims))
     compiled = jax.jit(jax.vmap(march)).lower(*pairs).compile(compiler_options={"xla_backend_optimization_level": 0})
-    wanted = reference(r, prims, None, cotangent((6, 1, 4, 5, 4)))[0]
-    np.testing.assert_allclose(compiled(*pairs).reshape(wanted.shape), wanted, rtol=1e-4, atol=2e-3)
+    expected = reference(r, prims, None, cotangent((6, 1, 4, 5, 4)))[0]
+    np.testing.assert_allclose(compiled(*pairs).reshape(expected.shape), expected, rtol=1e-4, atol=2e-3)

@@ -1,4 +1,4 @@
-"""scripts/load_waits.py on the forward pass: it reads the 8 voxels of a sample at once, and only the compiled code shows whether it does."""
+"""load_waits.py on the forward pass: it reads the 8 voxels of a sample at once, and only the compiled code shows whether it does."""
 
 import pathlib
 import shutil
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "ffi" / "raymarch" / "cuda" / "tools"))
 import load_waits
 
 
@@ -21,8 +21,8 @@ def test_no_voxel_waits_for_the_ones_before():
     if not shutil.which("nvcc"):
         pytest.skip("needs nvcc")
     if "release 13.0" not in subprocess.run(["nvcc", "--version"], check=True, capture_output=True, text=True).stdout:
-        pytest.skip("known of CUDA 13.0 alone; scripts/load_waits.py tells of another")
-    cubin = load_waits.compile_kernels(load_waits.SOURCES / "forward.cu", "90")
+        pytest.skip("known of CUDA 13.0 alone; load_waits.py tells of another")
+    cubin = load_waits.compile_kernels(load_waits.SOURCES / "forward" / "forward.cu", "90")
     loads = [
         i
         for name, code in load_waits.sections(cubin)

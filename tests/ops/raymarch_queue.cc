@@ -29,7 +29,7 @@ void Pause() {
 #define atomicExch(at, x) (Pause(), atomicExch(at, x))
 #define atomicCAS(at, expected, x) (Pause(), atomicCAS(at, expected, x))
 
-#include "../../ffi/raymarch/cuda/queue.cuh"
+#include "../../ffi/raymarch/cuda/forward/queue.cuh"
 
 namespace {
 

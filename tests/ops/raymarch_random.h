@@ -97,9 +97,9 @@ void MakeRays(Random* random, Inputs* in) {
       for (int j = 0; j < 3; ++j) eye[j] = -2.5f * axis[j];
     }
     for (int j = 0; j < 3; ++j) o[j] = scattered ? random->Uniform(-1.0f, 1.0f) : eye[j];
-    float aside[3];
-    Unit(random, aside);
-    for (int j = 0; j < 3; ++j) d[j] = scattered ? aside[j] : axis[j] + 0.4f * aside[j];
+    float other[3];
+    Unit(random, other);
+    for (int j = 0; j < 3; ++j) d[j] = scattered ? other[j] : axis[j] + 0.4f * other[j];
     if (random->Chance(0.05f)) d[0] = 1.0f, d[1] = d[2] = 0.0f;
     if (i > 0 && random->Chance(0.05f)) {
       for (int j = 0; j < 3; ++j) d[j] = -in->direction[3 * (i - 1) + j];
@@ -209,7 +209,7 @@ std::vector<const Array*> Gradients(const Outputs& o) { return {&o.position, &o.
 
 std::string Describe(const Shape& s) {
   const std::pair<char, int64_t> sizes[] = {{'F', s.frames}, {'N', s.views}, {'H', s.height}, {'W', s.width},
-                                            {'K', s.primitives}, {'D', s.side}, {'E', s.warp_side}};
+                                            {'K', s.primitives}, {'D', s.side}, {'G', s.warp_side}};
   std::string text;
   for (const auto& [letter, size] : sizes) text += (text.empty() ? "" : ", ") + std::string(1, letter) + " " + std::to_string(size);
   return text;

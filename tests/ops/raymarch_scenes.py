@@ -92,13 +92,13 @@ def differentiate(rays, prims, warp, cotangent, *, implementation, step_size=STE
         return rgba, *transpose(cotangent)
 
     args = jax.tree.map(jnp.asarray, (rays, prims, warp, cotangent))
-    # Compiling takes most of the twin's time, and optimising most of that.
+    # Compiling takes most of the reference implementation's time, and optimising most of that.
     compiled = jax.jit(run).lower(*args).compile(compiler_options={"xla_backend_optimization_level": 0})
     return compiled(*args)
 
 
 def reference(rays, prims, warp, cotangent, *, step_size=STEP):
-    """`differentiate` of the twin in float64: what a float32 result is measured against."""
+    """`differentiate` of the reference implementation in float64: what a float32 result is measured against."""
     with jax.enable_x64(True):
         args = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), (rays, prims, warp, cotangent))
-        return jax.tree.map(np.asarray, differentiate(*args, implementation="twin", step_size=step_size))
+        return jax.tree.map(np.asarray, differentiate(*args, implementation="jax", step_size=step_size))

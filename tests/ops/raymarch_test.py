@@ -1,4 +1,4 @@
-"""The compiled raymarcher against the twin in float64, and what both must refuse."""
+"""The compiled raymarcher against the reference implementation in float64, and what both must refuse."""
 
 import jax
 import jax.numpy as jnp
@@ -11,30 +11,30 @@ from ava_jax.ops import native, raymarch
 
 needs_native = pytest.mark.skipif(not native.serves_default_backend(), reason="the compiled raymarcher is not built for this platform")
 
-# Of float32 arithmetic: colour in units of 255, then alpha; gradients as a share of the frame's largest.
+# Of float32 arithmetic: colour in units of 255, then alpha; gradients as a fraction of the frame's largest.
 COLOUR, ALPHA, GRADIENT = 2e-3, 2e-5, 5e-5
 
 
-def assert_equal_to_twin(r, prims, warp=None, step_size=STEP):
-    """The twin in float64 on the same numbers. What is bfloat16 is rounded to eight binary digits."""
+def assert_equal_to_reference(r, prims, warp=None, step_size=STEP):
+    """The reference implementation in float64 on the same numbers. What is bfloat16 is rounded to eight binary digits."""
     g = cotangent((*r.origin.shape[:4], 4))
     ours = differentiate(r, prims, warp, g, implementation="native", step_size=step_size)
-    wanted = reference(r, prims, warp, g, step_size=step_size)
+    expected = reference(r, prims, warp, g, step_size=step_size)
     for f in range(r.origin.shape[0]):
-        np.testing.assert_allclose(ours[0][f, ..., :3], wanted[0][f, ..., :3], atol=COLOUR, rtol=0, err_msg=f"frame {f}")
-        np.testing.assert_allclose(ours[0][f, ..., 3], wanted[0][f, ..., 3], atol=ALPHA, rtol=0, err_msg=f"frame {f}")
+        np.testing.assert_allclose(ours[0][f, ..., :3], expected[0][f, ..., :3], atol=COLOUR, rtol=0, err_msg=f"frame {f}")
+        np.testing.assert_allclose(ours[0][f, ..., 3], expected[0][f, ..., 3], atol=ALPHA, rtol=0, err_msg=f"frame {f}")
         names = (*Primitives._fields, "warp")
-        for name, a, b in zip(names, (*ours[1], ours[2]), (*wanted[1], wanted[2])):
+        for name, a, b in zip(names, (*ours[1], ours[2]), (*expected[1], expected[2])):
             if a is not None:
                 bound = GRADIENT * np.abs(b[f]).max() + 1e-12
                 rounding = 2.0**-8 if a.dtype == jnp.bfloat16 else 0
                 np.testing.assert_allclose(np.asarray(a[f], np.float64), b[f], atol=bound, rtol=rounding, err_msg=f"frame {f}, d_{name}")
-    return wanted
+    return expected
 
 
 @needs_native
 def test_every_case():
-    rgba = assert_equal_to_twin(*zoo())[0]
+    rgba = assert_equal_to_reference(*zoo())[0]
     saturated = (rgba[..., 3] == 1).mean((1, 2, 3))
     assert saturated[CASES.index("saturated")] > 0.3 and saturated[CASES.index("generic")] < 0.1
 
@@ -43,17 +43,17 @@ def test_every_case():
 def test_warp_fields():
     r, prims = zoo(count=5, side=3, height=7, width=5)
     warp = np.random.default_rng(5).uniform(-1.2, 1.2, (6, 5, 4, 4, 4, 3)).astype(np.float32)
-    assert_equal_to_twin(r, prims, warp)
+    assert_equal_to_reference(r, prims, warp)
 
 
 @needs_native
 @pytest.mark.parametrize("side", [8, 4])
 def test_voxels_in_bfloat16(side):
     r, prims = zoo(side=side)
-    assert_equal_to_twin(r, prims._replace(rgba=jnp.asarray(prims.rgba, jnp.bfloat16)))
+    assert_equal_to_reference(r, prims._replace(rgba=jnp.asarray(prims.rgba, jnp.bfloat16)))
 
 
-@pytest.mark.parametrize("implementation", [pytest.param("native", marks=needs_native), "twin"])
+@pytest.mark.parametrize("implementation", [pytest.param("native", marks=needs_native), "jax"])
 def test_bfloat16_is_how_voxels_are_stored_not_how_they_are_computed_with(implementation):
     """Image and gradients are those of the same numbers in float32; the voxels' own gradient is rounded, once."""
     r, prims = jax.tree.map(lambda x: x[1:3], zoo(count=5, side=3, height=7, width=5))
@@ -62,10 +62,10 @@ def test_bfloat16_is_how_voxels_are_stored_not_how_they_are_computed_with(implem
     same = prims._replace(rgba=stored.rgba.astype(jnp.float32))
     g = cotangent((*r.origin.shape[:4], 4))
     for field in (None, warp):
-        ours, wanted = (differentiate(r, p, field, g, implementation=implementation) for p in (stored, same))
+        ours, expected = (differentiate(r, p, field, g, implementation=implementation) for p in (stored, same))
         assert [x.dtype for x in jax.tree.leaves(ours)].count(jnp.bfloat16) == 1 and ours[1].rgba.dtype == jnp.bfloat16
-        assert not np.array_equal(ours[1].rgba, wanted[1].rgba)
-        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted)):
+        assert not np.array_equal(ours[1].rgba, expected[1].rgba)
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected)):
             a, b, rounding = np.asarray(a, np.float64), np.asarray(b, np.float64), 2.0**-8 if a.dtype == jnp.bfloat16 else 0
             np.testing.assert_allclose(a, b, rtol=rounding, atol=1e-6 * np.abs(b).max())
 
@@ -82,7 +82,7 @@ def test_sizes(count, side, views, height, width, half):
     r = rays(rng, views, height, width)
     if height * width == 1:
         r = r._replace(direction=-r.origin / np.linalg.norm(r.origin, axis=-1, keepdims=True))
-    rgba = assert_equal_to_twin(r, prims)[0]
+    rgba = assert_equal_to_reference(r, prims)[0]
     assert rgba.any()
 
 
@@ -96,7 +96,7 @@ def test_rays_in_all_directions_from_scattered_origins():
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
     length = np.stack([np.zeros((1, 1, 12, 12)), rng.uniform(0, 2, (1, 1, 12, 12))], -1)
     scattered = r._replace(origin=origin.astype(np.float32), direction=direction.astype(np.float32), bounds=length.astype(np.float32))
-    assert_equal_to_twin(scattered, primitives(rng, 40, 3, 0.2))
+    assert_equal_to_reference(scattered, primitives(rng, 40, 3, 0.2))
 
 
 @needs_native
@@ -155,5 +155,5 @@ def test_defaults_to_the_best_there_is():
     rng = np.random.default_rng(9)
     prims, r = primitives(rng, 3, 2), rays(rng, 1, 3, 4)
     default = raymarch(r, prims, step_size=STEP)
-    named = raymarch(r, prims, step_size=STEP, implementation="native" if native.serves_default_backend() else "twin")
+    named = raymarch(r, prims, step_size=STEP, implementation="native" if native.serves_default_backend() else "jax")
     np.testing.assert_array_equal(default, named)

@@ -29,8 +29,8 @@ def loss(gain, prims, rays, weights, voxels=jnp.float32):
 gradient = jax.jit(jax.grad(loss, argnums=(0, 1)), static_argnums=4)
 
 
-def error(ours, wanted):
-    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(wanted), strict=True)
+def error(ours, expected):
+    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True)
     return max(float(np.abs(np.asarray(a) - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
@@ -82,6 +82,6 @@ results = {}
 for name in sys.argv[2:]:
     function, args, plain = checks[name]
     times = 2 if name == "replicated primitives" else 1  # both devices march the same rays there
-    wanted = jax.tree.map(lambda x: times * x, gradient(*plain))
-    results[name] = error(jax.jit(function)(*args), wanted)
+    expected = jax.tree.map(lambda x: times * x, gradient(*plain))
+    results[name] = error(jax.jit(function)(*args), expected)
 print(json.dumps(results))

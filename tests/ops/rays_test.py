@@ -13,13 +13,13 @@ def _cameras(rng, frames=2, views=3):
         rotation, position, rng.uniform(30, 40, (frames, views, 2)), rng.uniform(5, 10, (frames, views, 2)))))  # fmt: skip
 
 
-def test_pixel_p_looks_along_its_place_on_the_image_plane():
+def test_pixel_p_looks_through_its_point_of_the_image_plane():
     cameras = _cameras(np.random.default_rng(0))
     rays = camera_rays(cameras, 11, 17, radius=256.0)
     f, n, row, column = 1, 2, 7, 13
     plane = (np.array([column, row]) - cameras.principal[f, n]) / cameras.focal[f, n]
-    wanted = cameras.rotation[f, n].T @ np.append(plane, 1.0)
-    np.testing.assert_allclose(rays.direction[f, n, row, column], wanted / np.linalg.norm(wanted), atol=1e-6)
+    expected = cameras.rotation[f, n].T @ np.append(plane, 1.0)
+    np.testing.assert_allclose(rays.direction[f, n, row, column], expected / np.linalg.norm(expected), atol=1e-6)
     np.testing.assert_allclose(rays.origin[f, n, row, column], cameras.position[f, n] / 256.0, rtol=1e-6)
 
 

@@ -3,95 +3,66 @@
 import csv
 import json
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from tiny_task import ASSETS, Offset, Tiny, Writing
 
-from ava_jax.core.sampling import Sampling
-from ava_jax.core.types import Assets
 from ava_jax.run import evaluation, inference, report
-
-ASSETS = Assets({}, {"identities": ["anna", "bert"]})
-
-
-class Offset(nnx.Module):
-    def __init__(self):
-        self.offset = nnx.Param(jnp.array(10.0))
+from ava_jax.tasks.base import Score
 
 
-class Samples:
-    def __init__(self, count: int, missing: tuple[int, ...]):
-        self.count, self.missing = count, missing
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, i: int):
-        return None if i in self.missing else {"value": np.float32(i), "identity": np.int32(i % 2), "camera": np.int32(i // 3)}
-
-
-class Plain:
-    """The least that evaluation asks of a task. Sample 4 has no ssim."""
-
-    eval_splits = ("late", "far")
-
-    def __init__(self, missing: tuple[int, ...] = (5,)):
-        self.missing = missing
-        self.traced = 0
-
-    def source(self, split, assets):
-        return Samples(7 if split == "late" else 2, self.missing)
-
-    def sampling(self, split):
-        return Sampling(batch_size=4, shuffle=False, epochs=1, drop_remainder=False)
-
-    def evaluate(self, model, batch):
-        self.traced += 1
-        value = batch["value"]
-        # not in alphabetical order: tables keep the task's own
-        return {"ssim": jnp.where(value == 4, jnp.nan, value / 10), "psnr": value + model.offset[...]}
-
-    def describe(self, batch, assets):
-        rows = zip(batch["identity"], batch["camera"], strict=True)
-        return [{"identity": assets.names["identities"][i], "camera": f"cam{c}", "frame": int(c)} for i, c in rows]
-
-
-class WithBaseline(Plain):
-    def baseline(self, assets):
+class WithBaseline(Tiny):
+    def baselines(self, assets):
         assert assets is ASSETS
-        return lambda batch: {"psnr": batch["value"] - 1.0}
+        return {"baseline": lambda batch: {"psnr": batch["value"] - 1.0}}
 
 
-class WithExamples(Plain):
-    def write_examples(self, compile_model, best, worst, path): ...
+class Errors(Tiny):
+    """Less is better: the answer is off by 8. Of two baselines the first counts."""
+
+    scores = (Score("mse", False, "mm", digits=1, scientific=True, ratio=True), Score("worst", False))
+    cluster_by = ()
+    mean_by = "identity"
+    sample_name = "mesh"
+
+    def score(self, prediction, batch, assets):
+        error = np.asarray(prediction["answer"]) - batch["truth"]  # 8
+        return {"mse": np.square(error) * (1 + batch["value"]), "worst": np.where(batch["identity"] == 0, np.nan, error)}
+
+    def baselines(self, assets):
+        def copy(batch):
+            error = np.square(batch["value"] - batch["truth"])  # 4
+            return {"mse": np.where(batch["value"] == 6, np.nan, error * 64), "worst": error}
+
+        return {"copy": copy, "mean": lambda batch: {"worst": batch["value"]}}
 
 
-def evaluate(task, splits=("late",)):
-    return evaluation.evaluate(task, ASSETS, inference.Inference(Offset()).compile, splits, threads=0)
+def evaluate(task, splits=("late",), **options):
+    return evaluation.evaluate(task, ASSETS, inference.Inference(Offset()).compile, splits, threads=0, **options)
 
 
 def test_a_row_for_every_readable_sample_and_one_compilation():
-    task = Plain()
+    task = Tiny()
     found = evaluate(task)["late"]
     assert [row["psnr"] for row in found.rows] == [10, 11, 12, 13, 14, 16]
     assert [row["identity"] for row in found.rows] == ["anna", "bert", "anna", "bert", "anna", "anna"]
-    assert found.unreadable == 1 and found.scores == ("ssim", "psnr") and found.baseline == found.best == ()
+    assert found.unreadable == 1 and found.baselines == {}
+    assert list(found.rows[0]) == ["identity", "camera", "frame", "ssim", "psnr"], "scores in the order that they are declared in"
     assert task.traced == 1, "compiled once"
 
 
 def test_the_best_and_the_worst_are_kept_each_by_the_first_score_it_has():
-    found = evaluate(WithExamples())["late"]
+    found = evaluate(Tiny())["late"]
     # Sample 4 has no ssim and stands with its psnr, 14, above all others.
     assert [float(example.sample["value"]) for example in found.best] == [4, 6, 3, 2]
     assert [float(example.sample["value"]) for example in found.worst] == [0, 1, 2, 3]
-    assert [example.label for example in found.best[:2]] == ["best, psnr 14.00", "best, ssim 0.60"]
-    assert found.worst[1].label == "worst, ssim 0.10" and found.worst[1].row == found.rows[1]
+    assert [example.label for example in found.best[:2]] == ["best, psnr 14.00", "best, ssim 0.6000"]
+    assert found.worst[1].label == "worst, ssim 0.1000" and found.worst[1].row == found.rows[1]
     assert all(np.shape(value) == () for value in found.best[0].sample.values()), "without the batch axis"
 
 
 def test_summary_counts_what_has_no_score():
-    summary = report.summary(evaluate(Plain())["late"])
+    summary = report.summary(Tiny(), evaluate(Tiny())["late"])
     text = json.dumps(summary, allow_nan=False)
     ssim = json.loads(text)["scores"]["ssim"]
     assert ssim["mean"] == pytest.approx((0 + 1 + 2 + 3 + 6) / 50) and (ssim["images"], ssim["ignored"]) == (5, 1)
@@ -100,7 +71,7 @@ def test_summary_counts_what_has_no_score():
 
 
 def test_images_of_one_persons_frame_are_one_cluster():
-    psnr = report.summary(evaluate(Plain())["late"])["scores"]["psnr"]
+    psnr = report.summary(Tiny(), evaluate(Tiny())["late"])["scores"]["psnr"]
     # Frame 0: anna 10 and 12, bert 11; frame 1: bert 13, anna 14; frame 2: anna 16.
     sums = np.array([10 + 12, 11, 13, 14, 16]) - np.array([2, 1, 1, 1, 1]) * (76 / 6)
     half = 2.7764451 * np.sqrt(5 / 4 * np.square(sums).sum()) / 6  # t(4), 97.5%, from a printed table
@@ -110,9 +81,9 @@ def test_images_of_one_persons_frame_are_one_cluster():
 def test_the_baseline_and_the_gain_image_by_image_stand_beside_the_scores():
     reports = evaluate(WithBaseline(), ("late", "far"))
     assert reports["late"].rows[-1]["baseline_psnr"] == 5.0
-    gain = report.summary(reports["late"])["scores"]["gain"]
+    gain = report.summary(WithBaseline(), reports["late"])["scores"]["gain"]
     assert gain["mean"] == 11.0 and gain["interval"] == [11.0, 11.0], "the same on every image, however they differ"
-    lines = report.tables(reports).splitlines()
+    lines = report.tables(WithBaseline(), reports).splitlines()
     assert lines[0].split() == ["split", "images", "ssim", "psnr", "baseline", "psnr", "gain"]
     late = lines[2].split()
     assert late[:3] == ["late", "6", "0.2400"] and late[-2:] == ["+11.00", "±0.00"]
@@ -121,8 +92,8 @@ def test_the_baseline_and_the_gain_image_by_image_stand_beside_the_scores():
 
 
 def test_files_hold_every_mean_and_every_image(tmp_path):
-    reports = evaluate(Plain(), ("late", "far"))
-    summaries, rows = report.write(tmp_path, 12, reports)
+    reports = evaluate(Tiny(), ("late", "far"))
+    summaries, rows = report.write(tmp_path, 12, Tiny(), ASSETS, reports)
     saved = json.loads(summaries.read_text())
     assert saved["step"] == 12 and saved["confidence"] == 0.95 and saved["splits"]["far"]["images"] == 2
     with open(rows, newline="") as file:
@@ -131,25 +102,169 @@ def test_files_hold_every_mean_and_every_image(tmp_path):
     assert float(table[5]["psnr"]) == 16.0 and table[4]["ssim"] == "" and table[4]["identity"] == "anna"
 
 
+class Named(Tiny):
+    """Declares what the rows of a test hold."""
+
+    cluster_by = ()
+
+    def __init__(self, scores, group_by):
+        super().__init__()
+        self.scores, self.group_by = scores, group_by
+
+
 def test_a_score_that_no_image_has_is_a_dash_and_no_column_of_its_groups():
-    found = evaluation.SplitReport([{"identity": "a", "psnr": np.nan, "l1": 2.0}], ("psnr", "l1"), (), 0)
-    lines = report.tables({"late": found}).splitlines()
+    found = evaluation.SplitReport([{"identity": "a", "psnr": np.nan, "l1": 2.0}], {}, 0)
+    task = Named((Score("psnr", True), Score("l1", False)), ("identity",))
+    lines = report.tables(task, {"late": found}).splitlines()
     assert lines[2].split() == ["late", "1", "-", "2.00"]
     assert lines[4].split() == ["late,", "by", "identity", "images", "l1"]
 
 
-def test_a_long_table_shows_its_ends():
-    rows = [{"camera": f"cam{i:03d}", "psnr": float(i)} for i in range(40)]
-    text = report.tables({"late": evaluation.SplitReport(rows, ("psnr",), (), 0)})
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_a_long_table_shows_its_ends_the_worst_first(higher_is_better):
+    rows = [{"camera": f"cam{i:03d}", "psnr": float(i) if i < 40 else np.nan} for i in range(42)]
+    task = Named((Score("psnr", higher_is_better),), ("camera",))
+    text = report.tables(task, {"late": evaluation.SplitReport(rows, {}, 0)})
     shown = [line.split()[0] for line in text.splitlines() if line.startswith("cam")]
-    assert shown == [f"cam{i:03d}" for i in (*range(12), *range(28, 40))]
-    assert "The 12 lowest and the 12 highest of 40 in psnr" in text
+    order = range(40) if higher_is_better else range(39, -1, -1)
+    assert shown == [f"cam{i:03d}" for i in (*order[:12], *order[-12:])], "a camera without the score is neither"
+    assert "The 12 worst and the 12 best of 40 in psnr; all are in scores.json." in text
+
+
+def test_where_less_is_better_the_least_is_best_and_the_gain_is_positive():
+    task = Errors()
+    found = evaluate(task)["late"]
+    assert [float(example.sample["value"]) for example in found.best] == [0, 1, 2, 3]
+    assert [float(example.sample["value"]) for example in found.worst] == [6, 4, 3, 2]
+    assert found.best[0].label == "best, mse 6.4e+01 mm" and found.rows[0]["copy_mse"] == 256.0
+    summary = report.summary(task, found)
+    assert summary["meshes"] == 6, "what samples are called"
+    gain = summary["scores"]["gain"]
+    # Ours 64 (1 + value), the copy's 256; sample 6 has no copy, 5 cannot be read.
+    assert gain["mean"] == np.mean([256 - 64 * (1 + v) for v in (0, 1, 2, 3, 4)]) == 64.0
+    assert (gain["meshes"], gain["ignored"], gain["over"], gain["in"]) == (5, 1, "copy", "mse")
+    assert gain["times"] == pytest.approx(256 / (64 * 3)), "of the means of those that have both"
+    assert gain["interval"][0] < 64 < gain["interval"][1]
+
+
+def test_the_table_of_errors_has_units_exponents_and_times():
+    task = Errors()
+    lines = report.tables(task, evaluate(task)).splitlines()
+    assert lines[0].split() == "split meshes mse worst copy mse mean worst gain times".split()
+    assert lines[1].split() == ["mm", "mm", "mm"] and set(lines[2]) == {"-", " "}
+    late = lines[3].split()
+    assert late[:3] == ["late", "6", "2.3e+02"] and late[3].startswith("±") and late[4:6] == ["8.00", "2.6e+02"]
+    assert late[-4:] == ["+6.4e+01", late[-3], "1.3", "x"]
+    assert "± half the 95% confidence interval of a mean." in lines, "every sample is an observation of its own"
+
+
+def test_the_mean_of_group_means_is_reported_beside_the_mean():
+    task = Errors()
+    reports = evaluate(task)
+    summary = report.summary(task, reports["late"])
+    anna, bert = 64 * np.mean([1, 3, 5, 7]), 64 * np.mean([2, 4])
+    assert summary["scores"]["mse"]["mean"] == pytest.approx((4 * anna + 2 * bert) / 6)
+    found = summary["mean_of_means"]
+    assert (found["by"], found["groups"]) == ("identity", 2) and found["scores"]["mse"] == pytest.approx((anna + bert) / 2)
+    assert found["scores"]["worst"] == 8.0, "of the one group that has it"
+    line = next(line for line in report.tables(task, reports).splitlines() if line.startswith("late, mean of identity means"))
+    assert line.split()[5:7] == ["6", "2.2e+02"] and "±" not in line
+    assert "mean_of_means" not in report.summary(Tiny(), evaluate(Tiny())["late"])
+
+
+def test_json_says_what_scores_mean_and_the_tasks_own_files_are_listed(tmp_path):
+    class Summing(Errors):
+        def summarize(self, rows, assets, folder):
+            (folder / "worst.tex").write_text(f"{max(row['mse'] for row in rows['late']):.0f}")
+            return [folder / "worst.tex"]
+
+        def write_artefacts(self, compile_model, assets, folder):
+            return [folder / "sheet.jpg"]
+
+        def write_examples(self, compile_model, best, worst, path):
+            assert [example.label[:4] for example in (best[0], worst[0])] == ["best", "wors"]
+            return "late" in path.name
+
+    task = Summing()
+    reports = evaluate(task, ("late", "far"))
+    written = report.write(tmp_path, 3, task, ASSETS, reports)
+    assert [path.name for path in written] == ["scores.json", "scores.csv", "worst.tex"] and written[2].read_text() == "448"
+    saved = json.loads(written[0].read_text())
+    assert saved["scores"]["mse"] == {"unit": "mm", "higher_is_better": False} and saved["sample_name"] == "mesh"
+    pictures = report.write_pictures(tmp_path, task, ASSETS, None, reports)
+    assert [path.name for path in pictures] == ["best_and_worst_late.jpg", "sheet.jpg"], "the task could not draw those of far"
+
+
+def test_predictions_are_written_on_request(tmp_path):
+    reports = evaluate(Writing(), ("late", "far"), export_to=tmp_path / "predictions")
+    assert len(reports["late"].rows) == 6
+    names = sorted(path.relative_to(tmp_path / "predictions").as_posix() for path in (tmp_path / "predictions").rglob("*.json"))
+    assert names == ["far/0.json", "far/1.json", *(f"late/{i}.json" for i in (0, 1, 2, 3, 4, 6))]
+    assert json.loads((tmp_path / "predictions" / "late" / "6.json").read_text())["answer"] == 16.0
+    with pytest.raises(ValueError, match="Tiny writes no predictions: it has no `export`"):
+        evaluate(Tiny(), export_to=tmp_path)
+
+
+def test_scores_other_than_declared_are_named():
+    class Wrong(Tiny):
+        def __init__(self, change):
+            super().__init__()
+            self.change = change
+
+        def score(self, prediction, batch, assets):
+            return self.change(super().score(prediction, batch, assets))
+
+    cases = {
+        "Wrong.score gave 'pnsr', which Wrong.scores does not declare. Did you mean psnr?": lambda s: {
+            "pnsr": s["psnr"],
+            "ssim": s["ssim"],
+        },
+        r"Wrong.score must give all that Wrong.scores declares; it lacks ssim \(NaN is allowed": lambda s: {"psnr": s["psnr"]},
+        r"a value of 'psnr' per sample, \[4\]; got \[\]": lambda s: s | {"psnr": np.float32(1)},
+    }
+    for message, change in cases.items():
+        with pytest.raises(ValueError, match=message):
+            evaluate(Wrong(change))
+
+
+def test_columns_of_one_name_are_refused():
+    class Taken(Tiny):
+        def describe(self, batch, assets):
+            return [row | {"psnr": 3} for row in super().describe(batch, assets)]
+
+    class Twice(Tiny):
+        scores = (*Tiny.scores, Score("copy_psnr", True))
+
+        def score(self, prediction, batch, assets):
+            return super().score(prediction, batch, assets) | {"copy_psnr": batch["value"]}
+
+        def baselines(self, assets):
+            return {"copy": lambda batch: {"psnr": batch["value"]}}
+
+    class Unknown(Tiny):
+        def baselines(self, assets):
+            return {"copy": lambda batch: {"pnsr": batch["value"]}}
+
+    class Short(Tiny):
+        def describe(self, batch, assets):
+            return super().describe(batch, assets)[1:]
+
+    with pytest.raises(ValueError, match=r"no two columns .* got \['psnr'\]"):
+        evaluate(Taken())
+    with pytest.raises(ValueError, match="the column 'copy_psnr', <baseline>_<score>, is there already"):
+        evaluate(Twice())
+    with pytest.raises(ValueError, match="the baseline 'copy' of Unknown gave 'pnsr'.* Did you mean psnr?"):
+        evaluate(Unknown())
+    with pytest.raises(ValueError, match="Short.describe must give a row per sample, 4; got 3"):
+        evaluate(Short())
 
 
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="no split 'near' to score; this run has late, far"):
-        evaluate(Plain(), ("near",))
+        evaluate(Tiny(), ("near",))
     with pytest.raises(ValueError, match="held nothing out"):
-        evaluate(Plain(), ())
+        evaluate(Tiny(), ())
     with pytest.raises(ValueError, match="none of the 2 samples of the split 'far' can be read"):
-        evaluate(Plain(missing=(0, 1)), ("far",))
+        evaluate(Tiny(missing=(0, 1)), ("far",))
+    with pytest.raises(ValueError, match="Scoreless declares no scores"):
+        evaluate(type("Scoreless", (Tiny,), {"scores": ()})())

@@ -48,15 +48,15 @@ def test_a_run_in_two_parts_is_the_run_in_one_bit_for_bit(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_saves_and_the_next_run_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch, number):
     loop.train(_config(steps=9), tmp_path / "whole")
-    settle = loop._Loop._settle
+    collect = loop._Loop._collect_metrics
 
     def interrupted(self, pending):
         if self.taken == 4 and not self.interrupt.requested:
             os.kill(os.getpid(), number)
-        settle(self, pending)
+        collect(self, pending)
 
     before = signal.getsignal(number)
-    monkeypatch.setattr(loop._Loop, "_settle", interrupted)
+    monkeypatch.setattr(loop._Loop, "_collect_metrics", interrupted)
     stopped = loop.train(_config(steps=9), tmp_path / "parts")
     assert 4 <= stopped < 9 and signal.getsignal(number) is before
     assert f"stopped by {number.name}: step {stopped} is saved; the same command goes on" in capsys.readouterr().out

@@ -7,8 +7,10 @@ import subprocess
 import jax
 import pytest
 
+from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.types import Assets
-from ava_jax.tasks.ava256.data import neutrals
+from ava_jax.tasks.ava256.data import neutrals, source
+from ava_jax.tasks.base import Task
 from ava_jax.train import record
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -24,6 +26,8 @@ def test_a_run_holds_config_command_versions_and_commit(small_run):
 
 class Plain:
     """A task that keeps nothing."""
+
+    write_references = Task.write_references
 
 
 def test_each_start_is_a_line(tmp_path, small_run):
@@ -56,16 +60,16 @@ def test_neutral_faces_are_kept_once_whole_or_not_at_all(small_run, tiny_capture
     config = record.configs.from_json(json.loads((small_run / "config.json").read_text()))
     people = sorted(folder.name for folder in tiny_capture.glob("*--*"))
     assets = Assets({}, {"identities": people})
-    neutrals.write(config, assets, tmp_path)
+    captures = source.load_captures(config)
+    neutrals.write(captures, assets, tmp_path)
     written = (tmp_path / neutrals.FILE).stat()
     assert (tmp_path / neutrals.FILE).read_bytes() == (small_run / neutrals.FILE).read_bytes()
-    config.data.root = str(tmp_path)
-    neutrals.write(config, assets, tmp_path)  # a resumption where the captures are gone
+    gone = CaptureSet(tmp_path, (), tmp_path)
+    neutrals.write(gone, assets, tmp_path)  # a resumption where the captures are gone
     assert (tmp_path / neutrals.FILE).stat().st_mtime_ns == written.st_mtime_ns
     (tmp_path / neutrals.FILE).write_bytes(b"half")
-    config.data.root = str(tiny_capture)
     with pytest.raises(ValueError, match="has no capture d--t--NOBODY, whose neutral face belongs to the run"):
-        neutrals.write(config, Assets({}, {"identities": [*people, "d--t--NOBODY"]}), tmp_path)
-    neutrals.write(config, assets, tmp_path)
+        neutrals.write(captures, Assets({}, {"identities": [*people, "d--t--NOBODY"]}), tmp_path)
+    neutrals.write(captures, assets, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [neutrals.FILE]
     assert neutrals.read(tmp_path, people[1], 64).texture.shape == (1, 64, 64, 3)

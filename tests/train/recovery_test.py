@@ -60,8 +60,8 @@ def test_it_gives_up_with_a_report_and_a_whole_checkpoint(tmp_path):
 class _Exploding(Toy):
     """From step 120 on, three steps long, the loss is a million times itself; and once at step 110."""
 
-    def loss(self, model, batch, *, step, key):
-        fit, mask = super().loss(model, batch, step=step, key=key)["fit"]
+    def loss(self, model, batch, *, step, key, terms):
+        fit, mask = super().loss(model, batch, step=step, key=key, terms=terms)["fit"]
         large = jnp.where((step == 110) | ((step >= 120) & (step < 123)), 1e6, 1.0)
         return {"fit": (fit * large, mask), "size": (fit * 0, None)}
 
@@ -88,7 +88,8 @@ def _step_once(config, scale):
     mesh = steps.device_mesh(4)
     state = states.initial_state(parts, task.optimizer(1, 1), 0)
     state = state._replace(guard=state.guard._replace(recent=jnp.ones_like(state.guard.recent), count=jnp.int32(7)))
-    step = steps.make_step(task, task.optimizer(1, 1), parts.graphdef, config.loss_weights, mesh, spike_factor=10.0)
+    function = steps.step_function(task, task.optimizer(1, 1), parts.graphdef, config.loss_weights, mesh, spike_factor=10.0)
+    step = steps.make_step(function, mesh)
     samples = [task.source("train", assets)[i] for i in (0, 1, 2, 4)]
     batch = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
     batch["y"], batch["mask"] = batch["y"] * scale, batch["mask"] * 0 + 1

@@ -24,7 +24,7 @@ def _start(config):
     optimizer = task.optimizer(10, 1)
     mesh = steps.device_mesh(config.train.batch_size)
     state = jax.device_put(states.initial_state(parts, optimizer, 0), steps.replicated(mesh))
-    step = steps.make_step(task, optimizer, parts.graphdef, config.loss_weights, mesh)
+    step = steps.make_step(steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh), mesh)
     return task, assets, parts, state, step, mesh
 
 
@@ -107,8 +107,8 @@ def test_two_devices_give_the_parameters_of_one(tmp_path):
 class _SickToy(Toy):
     """The gradient of one layer's bias is infinite at every step."""
 
-    def loss(self, model, batch, *, step, key):
-        terms = super().loss(model, batch, step=step, key=key)
+    def loss(self, model, batch, *, step, key, terms):
+        terms = super().loss(model, batch, step=step, key=key, terms=terms)
         bias = model.layers[0].bias[...]
         size, mask = terms["size"]
         return terms | {"size": (size + jnp.sum(jnp.sqrt(jnp.maximum(bias - bias, 0))), mask)}
@@ -138,6 +138,36 @@ def test_weights_name_the_terms_exactly(weights):
         _run(config, [[0, 1, 2, 4]])
 
 
+class _ChattyToy(Toy):
+    """Gives all its terms, whatever it is asked for."""
+
+    def loss(self, model, batch, *, step, key, terms):
+        return super().loss(model, batch, step=step, key=key, terms=self.loss_terms)
+
+
+def test_a_task_gives_the_terms_it_is_asked_for(monkeypatch):
+    config = toy_config()
+    config.loss_weights.size = 0.0
+    _, metrics, _ = _run(config, [[0, 1, 2, 4]])
+    assert list(metrics["losses"]) == ["fit"] and metrics["loss"] == metrics["losses"]["fit"]
+    monkeypatch.setattr(sys.modules[__name__], "Toy", _ChattyToy)
+    with pytest.raises(ValueError, match=r"_ChattyToy.loss must give the terms that it is asked for, \['fit'\]; got \['fit', 'size'\]"):
+        _run(config, [[0, 1, 2, 4]])
+
+
+def test_a_schedule_weighs_a_term_by_the_step():
+    config = toy_config()
+    config.loss_weights = {"fit": 1.0, "size": ((0, 0.5), (2, 0.1))}
+    for count, weight in ((1, 0.5), (2, 0.3), (3, 0.1), (4, 0.1)):
+        _, metrics, _ = _run(config, [[0, 1, 2, 4]] * count)
+        losses = metrics["losses"]
+        np.testing.assert_allclose(metrics["loss"], losses["fit"] + weight * losses["size"], rtol=1e-6)
+    scheduled, *_ = _run(config, [[0, 1, 2, 4]])
+    config.loss_weights = {"fit": 1.0, "size": 0.5}
+    constant, *_ = _run(config, [[0, 1, 2, 4]])
+    jax.tree.map(np.testing.assert_array_equal, constant.params, scheduled.params)  # the gradient is weighed by it too
+
+
 def test_other_kinds_of_variables_are_refused():
     from flax import nnx
 
@@ -147,9 +177,10 @@ def test_other_kinds_of_variables_are_refused():
         states.split(model)
 
 
-def test_the_batch_must_divide_over_the_devices(monkeypatch):
+def test_the_batch_must_divide_over_the_devices_of_several_processes(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [None] * 3)
-    with pytest.raises(ValueError, match="multiple of the 3 devices; got 4"):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(ValueError, match="multiple of the 3 devices of all 2 processes; got 4"):
         steps.device_mesh(4)
 
 
@@ -158,10 +189,10 @@ def test_only_a_gpu_gets_command_buffers_and_the_users_own_flags_go_first(monkey
         return types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
 
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    assert steps._compiler_options(mesh("cpu")) is None
-    options = steps._compiler_options(mesh("gpu"))
+    assert steps.compiler_options(mesh("cpu")) is None
+    options = steps.compiler_options(mesh("gpu"))
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1.0) == 2.0  # this XLA knows the option and its values
     with pytest.raises(Exception, match="not a valid"):
         jax.jit(lambda x: x + 2, compiler_options={name: "LOOP" for name in options})(1.0)
     monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_command_buffer=FUSION")
-    assert steps._compiler_options(mesh("gpu")) is None
+    assert steps.compiler_options(mesh("gpu")) is None

@@ -13,6 +13,7 @@ from ava_jax.core.parallel import batch_max
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Assets
 from ava_jax.core.variables import Constant, Running
+from ava_jax.tasks.base import Score, Task
 
 
 def toy_config() -> ml_collections.ConfigDict:
@@ -20,10 +21,25 @@ def toy_config() -> ml_collections.ConfigDict:
         {
             "task": "toy_task:Toy",
             "seed": 3,
-            "data": {"root": "", "read_threads": 2, "poison": -1, "held_out": False, "ballast": 0, "samples": 24, "missing": True},
+            "data": {
+                "root": "",
+                "read_threads": 2,
+                "poison": -1,
+                "held_out": False,
+                "ballast": 0,
+                "samples": 24,
+                "missing": True,
+                "on_device": False,
+            },
             "loss_weights": {"fit": 1.0, "size": 0.1},
             "train": {
                 "steps": 6,
+                "epochs": 0,
+                "steps_per_call": 1,
+                "split": "train",
+                "trainable": (),
+                "init_from": "",
+                "init_filter": (),
                 "batch_size": 4,
                 "log_every": 2,
                 "picture_every": 3,
@@ -34,6 +50,7 @@ def toy_config() -> ml_collections.ConfigDict:
                 "validate_every": 0,
                 "validate_samples": 5,
                 "spike_factor": 0.0,
+                "spike_window": 100,
                 "spike_steps": 3,
                 "max_recoveries": 0,
             },
@@ -80,9 +97,9 @@ class ToyModel(nnx.Module):
         return self.layers[1](nnx.tanh(self.layers[0](x))) + self.shift[...]
 
 
-class Toy:
-    def __init__(self, config):
-        self.config = config
+class Toy(Task):
+    loss_terms = ("fit", "size")
+    scores = (Score("distance", higher_is_better=False), Score("undefined", higher_is_better=True))
 
     def prepare(self):
         ballast = np.random.default_rng(0).random(1 + self.config.data.ballast)  # makes checkpoints take time
@@ -96,28 +113,31 @@ class Toy:
             return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
         return Sampling(self.config.train.batch_size)
 
-    @property
-    def eval_splits(self):
+    def eval_splits(self, assets):
         return ("unseen",) if self.config.data.get("held_out") else ()
 
     def model(self, assets, *, rngs):
         return ToyModel(assets.arrays["shift"], rngs=rngs)
 
-    def loss(self, model, batch, *, step, key):
+    def loss(self, model, batch, *, step, key, terms):
         y = model(batch["x"])
         model.largest[...] = jnp.maximum(model.largest[...], jnp.max(batch_max(jnp.abs(y))))
         noise = jax.random.normal(key, y.shape) * self.config.data.get("noise", 0.0)
-        return {"fit": ((y + noise - batch["y"]) ** 2, batch["mask"]), "size": (jnp.sum(y**2, -1), None)}
+        found = {"fit": ((y + noise - batch["y"]) ** 2, batch["mask"]), "size": (jnp.sum(y**2, -1), None)}
+        return {name: found[name] for name in terms}
 
-    def evaluate(self, model, batch):
-        error = jnp.linalg.norm(model(batch["x"]) - batch["y"], axis=-1)
-        return {"distance": error, "undefined": jnp.full_like(error, jnp.nan)}
+    def predict(self, model, batch):
+        return model(batch["x"])
+
+    def score(self, prediction, batch, assets):
+        error = np.linalg.norm(np.asarray(prediction) - batch["y"], axis=-1)
+        return {"distance": error, "undefined": np.full_like(error, np.nan)}
 
     def describe(self, batch, assets):
         return [{"index": int(index)} for index in batch["index"]]
 
     def optimizer(self, steps, steps_per_epoch):
-        return optax.with_extra_args_support(optax.inject_hyperparams(optax.adam)(self.config.optimizer.learning_rate))
+        return optax.inject_hyperparams(optax.adam)(self.config.optimizer.learning_rate)
 
     def pictures(self, model, batch):
         side = jnp.clip(jnp.abs(model(batch["x"])), 0, 255).astype(jnp.uint8)

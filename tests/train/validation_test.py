@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from loop_test import _config
+from toy_task import Toy, ToySource, toy_config
 
-from ava_jax.train import loop
+from ava_jax.train import loop, scores
 from ava_jax.train.checkpoint import Checkpoints, restore_model
 
 
@@ -29,7 +30,7 @@ def test_validation_is_logged_and_the_best_checkpoint_is_kept(tmp_path, capsys, 
     assert "validation on 5 samples of unseen every 3" in out
     assert "the last 1 kept and the best 1 by validation distance, the less the better" in out
     assert "step 6/12  validation distance 2" in out
-    assert "; best by validation distance, the less the better: step 6 (2)" in out
+    assert f"; best by validation distance, the less the better: step 6 ({Toy.scores[0].format(2.0)})" in out
     assert b"validation/distance" in b"".join(p.read_bytes() for p in tmp_path.glob("events*"))
 
 
@@ -42,7 +43,7 @@ def test_scores_are_means_over_what_is_defined(tmp_path, monkeypatch):
         batches = [self.source[i] for i in range(len(self.source))]
         batch = {name: np.stack([sample[name] for sample in batches]) for name in batches[0]}
         assert list(batch["index"]) == [0, 5, 9, 14, 18, 23]
-        found["want"] = float(np.mean(self.evaluate(state, batch)["distance"]))
+        found["want"] = float(np.mean(self.task.score(self.predict(state, batch), batch, self.assets)["distance"]))
         return found.setdefault("got", real(self, state))
 
     monkeypatch.setattr(loop.plan.Validation, "scores", kept)
@@ -73,6 +74,37 @@ def test_validation_changes_nothing_that_is_learned(tmp_path):
 def test_a_score_that_the_task_lacks_is_refused_before_the_first_step(tmp_path):
     with pytest.raises(ValueError, match="must be a score of the task, distance, undefined; got 'distanc'. Did you mean distance"):
         loop.train(_held_out(best_score="distanc"), tmp_path)
+
+
+def test_the_direction_is_the_scores_own_with_the_older_minus_or_without():
+    """`-distance` says what the declaration says already; a minus turns nothing around."""
+    task = Toy(toy_config())
+    assert scores.named(task, "distance") == scores.named(task, "-distance") and not scores.named(task, "-distance").higher_is_better
+
+
+def test_a_task_without_scores_is_not_validated(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Toy, "scores", ())
+    loop.train(_held_out(steps=3), tmp_path)
+    out = capsys.readouterr().out
+    assert "no validation" in out and "the best 1 by the training loss, the less the better" in out
+
+
+def test_scores_other_than_declared_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Toy, "score", lambda self, prediction, batch, assets: {"distanse": batch["index"]})
+    with pytest.raises(ValueError, match="Toy.score gave 'distanse', which Toy.scores does not declare. Did you mean distance"):
+        loop.train(_held_out(steps=3), tmp_path)
+
+
+def test_samples_that_cannot_be_read_are_told_before_the_first_step(tmp_path, monkeypatch):
+    source = Toy.source
+
+    class Empty(ToySource):
+        def __getitem__(self, index):
+            return None
+
+    monkeypatch.setattr(Toy, "source", lambda self, split, assets: Empty() if split == "unseen" else source(self, split, assets))
+    with pytest.raises(ValueError, match="none of the 5 samples of unseen can be read; config.train.validate_samples = 0 goes without"):
+        loop.train(_held_out(), tmp_path)
 
 
 @pytest.mark.parametrize("item", ["model", "about"])

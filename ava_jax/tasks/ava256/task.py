@@ -1,89 +1,123 @@
-"""The ava256 task: what the loop sees of the universal avatar codec. Each method is a line; the work is in its siblings."""
+"""The ava256 task: what the rest of the package sees of the universal avatar codec. Each method is a line; the work is in its siblings."""
 
+import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
-import optax
 from flax import nnx
 
+from ava_jax.captures import ava256 as layout
+from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.tasks.ava256 import examples
+from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals, source
-from ava_jax.tasks.ava256.evaluation import baseline, pictures, scores
-from ava_jax.tasks.ava256.model.codec import AvatarCodec
+from ava_jax.tasks.ava256.evaluation import baseline, files, pictures, scores
+from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
-from ava_jax.tasks.base import LossTerm
+from ava_jax.tasks.base import Compile, Example, LossTerm, Optimizer, Row, Task
+from ava_jax.viz import sheet
 
 
-class Ava256:
-    """Implements `tasks.base.Task`. The batch is described in `source`, the assets in CONVENTIONS and `source.prepare`."""
+class Ava256(Task):
+    """The batch is described in `data.source`, the assets in CONVENTIONS and `source.prepare`, a prediction in `evaluation.scores`."""
 
-    def __init__(self, config: ml_collections.ConfigDict):
-        self.config = config
+    loss_terms = LOSS_TERMS
+    scores = scores.DECLARED
+    group_by = ("identity", "camera", "segment")
+    cluster_by = ("identity", "segment", "frame")  # images of one frame show one expression
+    sample_name = "image"
+
+    @functools.cached_property
+    def captures(self) -> CaptureSet:
+        """The captures that the config names: parsed when first asked for, and once for everything that reads them."""
+        return source.load_captures(self.config)
+
+    @classmethod
+    def migrate(cls, config: ml_collections.ConfigDict) -> None:
+        """Brings a config that an older version saved up to date, in place."""
+        migration.migrate(config)
 
     def prepare(self) -> Assets:
-        return source.prepare(self.config)
+        """Statistics, topology and names of the captures."""
+        return source.prepare(self.captures, self.config)
 
     def source(self, split: str, assets: Assets) -> source.CaptureSource:
-        return source.source(self.config, split, assets)
+        """Frames of captures, each seen by one camera."""
+        return source.source(self.captures, self.config, split, assets)
 
     def sampling(self, split: str) -> Sampling:
+        """Training draws several views of a frame near each other."""
         if split == source.TRAIN:
             shuffle = self.config.data.shuffle
             return Sampling(self.config.train.batch_size, per_visit=shuffle.cameras_per_visit, window=shuffle.window)
         return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
 
-    @property
-    def eval_splits(self) -> Sequence[str]:
-        return source.eval_splits(self.config)
+    def eval_splits(self, assets: Assets) -> Sequence[str]:
+        """Unseen frames and unseen cameras, of which there are any."""
+        return source.eval_splits(self.captures, self.config)
 
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> AvatarCodec:
+        """The codec."""
         return AvatarCodec(self.config.model, assets, rngs=rngs)
 
-    def loss(self, model: AvatarCodec, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, LossTerm]:
-        return model.training_loss_terms(batch, step=step, key=key)
+    def loss(self, model: AvatarCodec, batch: Batch, *, step: jax.Array, key: jax.Array, terms: Collection[str]) -> dict[str, LossTerm]:
+        """As `AvatarCodec.training_loss_terms`, values [B, ...]."""
+        return model.training_loss_terms(batch, step=step, key=key, terms=terms)
 
-    def optimizer(self, steps: int, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+    def optimizer(self, steps: int, steps_per_epoch: int) -> Optimizer:
+        """The published recipe."""
         return optimizer(self.config.optimizer)
 
-    def evaluate(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
-        return scores.scores(model, batch)
+    def predict(self, model: AvatarCodec, batch: Batch) -> dict[str, Any]:
+        """As `scores.predict`."""
+        return scores.predict(model, batch, layout.image_size(self.config.data.downsample))
 
-    def describe(self, batch: Batch, assets: Assets) -> list[dict[str, Any]]:
+    def describe(self, batch: Batch, assets: Assets) -> list[Row]:
+        """Identity, camera, segment and frame."""
         return source.describe(batch, assets)
 
+    def score(self, prediction: dict[str, Any], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """What `predict` computed, [B] each."""
+        return scores.on_host(prediction)
+
+    def baselines(self, assets: Assets) -> Mapping[str, Callable[[Batch], dict[str, np.ndarray]]]:
+        """The mean heads; their scores are [B] each."""
+        return {"baseline": baseline.load(self.captures, self.config, assets).scores}
+
+    def export(self, prediction: dict[str, Any], sample: Batch, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+        """The picture as a PNG."""
+        return files.write(prediction, sample, assets, folder)
+
     def pictures(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
+        """As `pictures.progress`, [B, H, W, 3]."""
         return pictures.progress(model, batch)
 
-    def baseline(self, assets: Assets) -> Callable[[Batch], dict[str, np.ndarray]]:
-        """Scores of the mean heads (`run.evaluation.HasBaseline`)."""
-        return baseline.load(self.config, assets).scores
+    def draw_pictures(self, panels: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """Progress pictures [B, H, W, 3] as a captioned sheet, u8 [H', W', 3]."""
+        return {"progress": np.asarray(pictures.progress_sheet(panels, batch, assets))}
+
+    def write_examples(self, compile_model: Compile, best: Sequence[Example], worst: Sequence[Example], path: pathlib.Path) -> bool:
+        """The best and the worst samples beside what the model makes of them."""
+        sheet.save(pictures.best_and_worst(compile_model, best, worst), path)
+        return True
+
+    def write_artefacts(self, compile_model: Compile, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+        """The contact sheet."""
+        return pictures.write(self.captures, compile_model, self.config, assets, folder)
 
     def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
-        """The neutral faces (`train.record.HasReferences`)."""
-        neutrals.write(self.config, assets, folder)
+        """The neutral faces."""
+        neutrals.write(self.captures, assets, folder)
 
-    def library(self, compile_model: Callable, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
-        """The avatar for programs (`run.library.HasLibrary`)."""
+    def library(self, compile_model: Compile, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
+        """The avatar."""
         return Avatar(compile_model, self.config, assets, folder, step)
-
-    def draw_pictures(self, pictures_: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
-        """Progress pictures as a captioned sheet (`tasks.base.HasCaptions`)."""
-        return {"progress": np.asarray(pictures.progress_sheet(pictures_, batch, assets))}
-
-    def write_examples(self, compile_model: Callable, best: Sequence[Any], worst: Sequence[Any], path: pathlib.Path) -> None:
-        """The best and the worst samples beside what the model makes of them (`run.evaluation.HasExamples`)."""
-        pictures.save_sheet(pictures.best_and_worst(compile_model, best, worst), path)
-
-    def write_artefacts(self, compile_model: Callable, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
-        """The contact sheet (`run.evaluation.HasArtefacts`)."""
-        return pictures.write(compile_model, self.config, assets, folder)
 
     @classmethod
     def synthesize(cls, folder: pathlib.Path, *, small: bool = False) -> dict[str, Any]:

@@ -13,14 +13,14 @@ namespace {
 
 using Stream = ffi::PlatformStream<cudaStream_t>;
 
-ffi::Error CheckLimits(const Shape& s, ffi::Result<Floats>& scratch, int64_t wanted) {
+ffi::Error CheckLimits(const Shape& s, ffi::Result<Floats>& scratch, int64_t needed) {
   if (s.side > kCudaMaxSide || s.warp_side > kCudaMaxSide) {
     return ffi::Error::InvalidArgument("raymarch: on a GPU rgba and warp have at most " + std::to_string(kCudaMaxSide) +
-                                       " voxels a side; got " + std::to_string(s.side) + " and " + std::to_string(s.warp_side));
+                                       " voxels per side; got " + std::to_string(s.side) + " and " + std::to_string(s.warp_side));
   }
   const int64_t floats = static_cast<int64_t>(scratch->element_count());
-  if (floats >= wanted) return ffi::Error::Success();
-  return ffi::Error::InvalidArgument("raymarch: result scratch must have " + std::to_string(wanted) + " floats; got " +
+  if (floats >= needed) return ffi::Error::Success();
+  return ffi::Error::InvalidArgument("raymarch: result scratch must have " + std::to_string(needed) + " floats; got " +
                                      std::to_string(floats));
 }
 

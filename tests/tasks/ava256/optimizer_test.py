@@ -27,8 +27,8 @@ def _adam(gradients, rate, boost, boost_step, clip_norm):
 
 
 def test_adam_with_clipping_and_one_boost():
-    config = ml_collections.ConfigDict({"learning_rate": 2e-3, "boost": 1.4, "boost_step": 3, "clip_norm": 1.0})
-    config.update(texel_gain=1.0, ramp_steps=0, final_fraction=1.0, fall_steps=0)
+    config = ml_collections.ConfigDict({"learning_rate": 2e-3, "lr_boost": 1.4, "lr_boost_step": 3, "clip_norm": 1.0})
+    config.update(texel_lr_gain=1.0, lr_warmup_steps=0, lr_final_fraction=1.0, lr_decay_steps=0)
     sizes = np.float32([0.1, 5.0, 0.3, 2.0, 0.7])  # of the gradients: some are clipped
     gradients = [size * np.random.default_rng(i).standard_normal(6, dtype=np.float32) for i, size in enumerate(sizes)]
     recipe = optimizer(config)
@@ -44,8 +44,8 @@ def test_adam_with_clipping_and_one_boost():
 
 def test_short_runs_ramp_up_and_fall_along_a_cosine():
     config = ml_collections.ConfigDict(
-        {"learning_rate": 4e-3, "boost": 1.0, "boost_step": 10_000, "clip_norm": 1.0}
-        | {"ramp_steps": 4, "fall_steps": 20, "final_fraction": 0.1}
+        {"learning_rate": 4e-3, "lr_boost": 1.0, "lr_boost_step": 10_000, "clip_norm": 1.0}
+        | {"lr_warmup_steps": 4, "lr_decay_steps": 20, "lr_final_fraction": 0.1}
     )
     rates = np.array([float(recipes.learning_rate(config)(step)) for step in range(21)])
     step = np.arange(21)
@@ -55,8 +55,8 @@ def test_short_runs_ramp_up_and_fall_along_a_cosine():
 
 
 def test_texel_maps_learn_faster_and_nothing_else_does():
-    config = ml_collections.ConfigDict({"learning_rate": 1e-3, "boost": 1.0, "boost_step": 9, "clip_norm": 1e9})
-    config.update(texel_gain=10.0, ramp_steps=0, final_fraction=1.0, fall_steps=0)
+    config = ml_collections.ConfigDict({"learning_rate": 1e-3, "lr_boost": 1.0, "lr_boost_step": 9, "clip_norm": 1e9})
+    config.update(texel_lr_gain=10.0, lr_warmup_steps=0, lr_final_fraction=1.0, lr_decay_steps=0)
     params = {decoder: {"bias": jnp.zeros(3), "code": {"bias": jnp.zeros(3)}} for decoder in ("geometry_decoder", "colour_decoder")}
     recipe = optimizer(config)
     updates, _ = recipe.update(jax.tree.map(jnp.ones_like, params), recipe.init(params), params, loss=jnp.float32(1.0))

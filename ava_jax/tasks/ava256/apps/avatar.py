@@ -1,6 +1,5 @@
 """A trained avatar as a library: encode, decode, render on arrays. `ava_jax.load` makes one."""
 
-import difflib
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
@@ -12,15 +11,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ava_jax.core import cameras as geometry
+from ava_jax.core import names as naming
 from ava_jax.core.mesh import Topology
 from ava_jax.core.types import Array, Assets, Cameras
-from ava_jax.tasks.ava256.apps.driving import Compile
 from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.tasks.ava256.data.neutrals import Neutral
-from ava_jax.tasks.ava256.model.appearance import composite
+from ava_jax.tasks.ava256.model.background import composite
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, Decoded
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE
+from ava_jax.tasks.base import Compile
 
 RIG = "rig"  # the background that training learned
 _RIGS = 8  # pictures of it that an avatar keeps, 8 MB each at 1024 x 667: it is the same in all frames of a camera
@@ -241,7 +241,7 @@ class Avatar:
         def draw(model: AvatarCodec, primitives, cameras, camera, identity, behind=None):
             rgba = model.render(primitives, cameras, height, width)
             if rig:
-                image = model.finish(rgba, camera, identity, behind=behind)
+                image = model.calibrate_and_composite(rgba, camera, identity, background=behind)
                 return jnp.concatenate([image, jnp.ones_like(image[..., :1])], axis=-1)
             alpha = rgba[..., 3:]
             offset = model.calibration(jnp.zeros_like(rgba[:, :1, :1, :3]), camera, identity)
@@ -259,7 +259,7 @@ class Avatar:
             return self._rig_drawer(height, width)(np.array([camera], np.int32), np.array([identity], np.int32))
 
     def _make_rig_drawer(self, height: int, width: int) -> Callable[..., jax.Array]:
-        return self._compile(lambda model, camera, identity: model.rig(camera, identity, height, width))
+        return self._compile(lambda model, camera, identity: model.background_image(camera, identity, height, width))
 
     def _face(self, who: str, **arrays: Array) -> dict[str, jax.Array]:
         """A texture and vertices, checked."""
@@ -281,8 +281,8 @@ class Avatar:
         subjects = [one.rpartition("--")[2] for one in known]
         if subjects.count(name) == 1:
             return subjects.index(name)
-        near = difflib.get_close_matches(name, [*known, *subjects], n=3, cutoff=0.4) or known[:3]
-        raise ValueError(f"Avatar: there is no {what} {name!r}; of {len(known)}, the nearest are {', '.join(dict.fromkeys(near))}.")
+        near = naming.near(name, [*known, *subjects])
+        raise ValueError(f"Avatar: there is no {what} {name!r}; of {len(known)}, the nearest are {', '.join(near)}.")
 
 
 def _check(who: str, name: str, array: Array, shape: tuple[str | int, ...], hint: str = "") -> None:

@@ -1,16 +1,11 @@
 """Avatars seen: a person's own expressions or another's, through a camera of the capture or one that orbits the head."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import numpy as np
 
 from ava_jax.core.types import Array, Batch, Cameras
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
-
-Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # `fn(model, *args)` to a compiled function of `args`
 
 
 def encode_identity(model: AvatarCodec, batch: Batch) -> IdentityCode:
@@ -38,12 +33,12 @@ def drive(model: AvatarCodec, code: IdentityCode, identity: Array, driver: Batch
     height, width = driver["image"].shape[1:3]
     decoded = model.decode(code, encode_expression(model, driver), driver["camera_position"])
     rgba = model.render(decoded.primitives, cameras_of(driver), height, width)
-    return model.finish(rgba, driver["camera"], identity, behind=behind)
+    return model.calibrate_and_composite(rgba, driver["camera"], identity, background=behind)
 
 
 def background(model: AvatarCodec, identity: Array, driver: Batch) -> jax.Array:
     """What stands behind people [B] in the driver's pictures: [B, H, W, 3], 0-255."""
-    return model.rig(driver["camera"], identity, *driver["image"].shape[1:3])
+    return model.background_image(driver["camera"], identity, *driver["image"].shape[1:3])
 
 
 def orbit(camera: Cameras, center: Array, angles: Array, height: int, width: int) -> Cameras:
@@ -81,9 +76,3 @@ def _rotation_about(axis: np.ndarray, angle: float) -> np.ndarray:
     x, y, z = axis
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-
-
-def frontality(position: Array) -> np.ndarray:
-    """How far in front of the face cameras stand: the cosine of the angle to the head's forward axis, +z. [..., 3] -> [...]."""
-    position = np.asarray(position, np.float64)
-    return position[..., 2] / np.linalg.norm(position, axis=-1)

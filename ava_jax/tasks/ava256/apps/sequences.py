@@ -10,13 +10,14 @@ from ava_jax.core.types import Batch, Cameras
 from ava_jax.tasks.ava256.apps import driving
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.apps.selection import RenderSelection
-from ava_jax.tasks.ava256.evaluation import pictures
 from ava_jax.tasks.ava256.model.codec import cameras_of
+from ava_jax.tasks.base import Compile
+from ava_jax.viz import sheet
 
 PATHS = ("swing", "circle", "still")
 
 
-def beside_truth(compile_model: driving.Compile, shot: RenderSelection) -> Iterator[np.ndarray]:
+def beside_truth(compile_model: Compile, shot: RenderSelection) -> Iterator[np.ndarray]:
     """The driver as he was, as his avatar shows him and, where another identity is shown, that one's avatar with his expressions.
 
     Returns:
@@ -30,8 +31,8 @@ def beside_truth(compile_model: driving.Compile, shot: RenderSelection) -> Itera
     for sample in shot.samples:
         batch = _batch_of_one(sample)
         row = [sample["image"], *(_to_picture(drive(code, identity, batch, behind)) for code, identity, behind in known)]
-        strip = pictures.Strip(f"{shot.driver}, frame {sample['frame']}, camera {shot.camera}", tuple(zip(captions, row, strict=False)))
-        yield np.asarray(pictures.compose([strip], columns=1, height=max(pictures.PANEL_HEIGHT, len(sample["image"]))))
+        strip = sheet.Strip(f"{shot.driver}, frame {sample['frame']}, camera {shot.camera}", tuple(zip(captions, row, strict=False)))
+        yield np.asarray(sheet.compose([strip], columns=1, height=max(sheet.PANEL_HEIGHT, len(sample["image"]))))
 
 
 def camera_path(name: str, count: int, degrees: float) -> np.ndarray:

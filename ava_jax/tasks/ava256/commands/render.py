@@ -40,14 +40,15 @@ def main(context: Context) -> None:
         raise ValueError("--path and --background are of turntables: add --turntable.")
     background = _colour(_BACKGROUND.value or "black")
     overrides = {"data.root": _DATA.value, "data.downsample": _DOWNSAMPLE.value}
-    config, assets, _, model, step = context.restore(_WORKDIR.value, _STEP.value, overrides=overrides)
+    config, assets, task, model, step = context.restore(_WORKDIR.value, _STEP.value, overrides=overrides)
     from ava_jax.tasks.ava256.apps import selection, sequences  # jax is imported here, so that --help stays quick
     from ava_jax.tasks.ava256.apps.avatar import Avatar
     from ava_jax.viz import video
 
     if _TURNTABLE.value and _DOWNSAMPLE.value is None:
         config.data.downsample = min(config.data.downsample, 16)  # no photographs beside it: it may be finer than they were
-    shot = selection.find(config, assets, *(flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA)), most=_MAX_FRAMES.value)
+    names = (flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA))
+    shot = selection.find(task.captures, config, assets, *names, most=_MAX_FRAMES.value)
     compile_model = context.compile(model)
     workdir = pathlib.Path(_WORKDIR.value)
     out = pathlib.Path(_OUT.value or workdir / "render" / str(step))

@@ -1,7 +1,7 @@
 """The neutral faces of a run's people, in one file beside its checkpoints, so that a trained avatar needs no captures.
 
-Identity codes are computed from them. The codes themselves would be 62 MB a person at full size; a neutral face is the capture's own two
-files, bytes as they are: about 180 KB at 1024 x 1024, 47 MB for 256 people.
+Identity codes are computed from them. The codes themselves would be 62 MB per person at full size; a neutral face is the capture's own
+two files, bytes as they are: about 180 KB at 1024 x 1024, 47 MB for 256 people.
 """
 
 import pathlib
@@ -9,9 +9,9 @@ import zipfile
 from typing import NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from ava_jax.captures import ava256 as layout
+from ava_jax.captures import reading
+from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.types import Assets
 from ava_jax.data import archive, images, mesh_files
 
@@ -31,7 +31,7 @@ class Neutral(NamedTuple):
     vertices: np.ndarray
 
 
-def write(config: ConfigDict, assets: Assets, folder: pathlib.Path) -> None:
+def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path) -> None:
     """Writes FILE into `folder`, whole or not at all, unless it is there and has everyone.
 
     Raises:
@@ -41,16 +41,18 @@ def write(config: ConfigDict, assets: Assets, folder: pathlib.Path) -> None:
     people = assets.names["identities"]
     if path.is_file() and set(people) <= _people(path):
         return
-    captures = {found.name: found for found in layout.find(config.data.root, config.data.ids)}
-    if missing := [name for name in people if name not in captures]:
-        raise ValueError(f"{config.data.root}: has no capture {missing[0]}, whose neutral face belongs to the run.")
+    known = captures.by_name
+    if missing := [name for name in people if name not in known]:
+        raise ValueError(f"{captures.root}: has no capture {missing[0]}, whose neutral face belongs to the run.")
     members = []
     for name in people:
-        texture, vertices = _files(layout.load(captures[name]))
-        members += [(f"{name}/{_TEXTURE}", texture), (f"{name}/{_VERTICES}", vertices)]
-    partial = path.with_name(f".{FILE}.partial")
-    archive.write(partial, members)
-    partial.replace(path)
+        frame = reading.neutral_frame(captures.archives, known[name])
+        for member, source in ((_TEXTURE, known[name].texture), (_VERTICES, known[name].vertices)):
+            content = captures.archives.read(source, frame)
+            if content is None:
+                raise ValueError(f"{source}: frame {frame}, a neutral face, is no longer in the zip.")
+            members.append((f"{name}/{member}", content))
+    archive.write(path, members)
 
 
 def read(folder: pathlib.Path, name: str, size: int) -> Neutral:
@@ -83,13 +85,3 @@ def _people(path: pathlib.Path) -> set[str]:
             return {name.partition("/")[0] for name in file.namelist()}
     except (OSError, zipfile.BadZipFile):
         return set()  # written anew
-
-
-def _files(capture: layout.Capture) -> tuple[bytes, bytes]:
-    """Texture and mesh of the first frame of the neutral segment that has both, as they are on disk."""
-    archives = archive.Archives()
-    for frame in capture.frames[capture.segments == layout.NEUTRAL].tolist():
-        texture, vertices = archives.read(capture.texture, frame), archives.read(capture.vertices, frame)
-        if texture is not None and vertices is not None:
-            return texture, vertices
-    raise ValueError(f"{capture.decoder}: no frame of {layout.NEUTRAL} has both vertices and texture, so there is no neutral face.")

@@ -5,107 +5,101 @@ A sample is one frame seen by one camera (arrays without the batch axis):
   image u8 [H, W, 3]; segmentation u8 [H, W] (evaluation splits only); texture u8 [T, T, 3]; vertices f32 [V, 3], mm, head space;
   neutral_texture, neutral_vertices: the same of the person's neutral frame;
   camera_rotation f32 [3, 3], head to camera; camera_position f32 [3], mm, head space; focal, principal f32 [2], pixels of `image`;
-  camera, identity, segment i32 []: positions in assets.names, -1 where not in it; camera_id, frame i32 []: numbers on disk.
+  camera, identity, segment i32 []: indices in assets.names, -1 where not in it; camera_id, frame i32 []: numbers on disk.
+
+Everything here takes the captures as `load_captures` parsed them, and parses no file of theirs again.
 """
 
-import pathlib
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from ava_jax.captures import ava256 as layout
-from ava_jax.captures import reading, statistics
+from ava_jax.captures import capture_set, reading, statistics
 from ava_jax.captures.ava256 import Capture
-from ava_jax.core.sampling import UnreadableData
+from ava_jax.captures.capture_set import CaptureSet
+from ava_jax.captures.splits import TRAIN, UNSEEN_CAMERAS, UNSEEN_FRAMES, HeldOut, Selection
+from ava_jax.core.sampling import UnreadableData, thin
 from ava_jax.core.types import Assets, Batch
-from ava_jax.data import archive, mesh_files, order, zip_index
-
-TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS = "train", "unseen_frames", "unseen_cameras"
-
-
-class Selection(NamedTuple):
-    """What a split takes of a capture: every frame in `frames` seen by every camera in `cameras`, both int64 positions."""
-
-    cameras: np.ndarray
-    frames: np.ndarray
+from ava_jax.data import mesh_files, order, zip_index
+from ava_jax.data.archive import Archives
 
 
-def prepare(config: ConfigDict) -> Assets:
+def load_captures(config: ConfigDict) -> CaptureSet:
+    """Parses the captures that a config names.
+
+    Raises:
+      ValueError: there are none, or a calibration or frame list is missing or malformed.
+    """
+    data = config.data
+    folder = zip_index.default_folder()
+    return capture_set.load(data.root, data.ids, cameras=data.cameras, topology=data.topology, index_folder=folder)
+
+
+def held_out(config: ConfigDict) -> HeldOut:
+    """What a config keeps out of training."""
+    rule = config.data.held_out
+    frames = tuple(config.eval.unseen_camera_frames)
+    return HeldOut(tuple(rule.segments), rule.last_frames, tuple(rule.cameras), frames)
+
+
+def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     """Statistics, topology and names of the captures to train on.
 
     Raises:
-      ValueError: captures, calibration, frame lists, statistics or topology are missing, malformed or do not fit together.
+      ValueError: statistics or topology are missing, malformed or do not fit together, or a camera to be held out is in no capture.
     """
-    captures = _load(config)
-    held_out = set(config.data.held_out.cameras)
+    unseen = set(config.data.held_out.cameras)
     known = {camera for c in captures for camera in c.cameras}
-    if absent := held_out - known:
-        raise ValueError(f"config.data.held_out.cameras: no capture has {', '.join(sorted(absent))}; they have {', '.join(sorted(known))}.")
-    combined = statistics.combine(captures, config.model.texture_size)
-    path = pathlib.Path(config.data.topology or pathlib.Path(config.data.root) / layout.TOPOLOGY).expanduser()
-    topology = mesh_files.read_topology(path, len(combined.vertices_mean))
+    if unknown := unseen - known:
+        raise ValueError(
+            f"config.data.held_out.cameras: no capture has {', '.join(sorted(unknown))}; they have {', '.join(sorted(known))}."
+        )
+    combined = statistics.combine(captures.captures, config.model.texture_size)
+    topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
     arrays = {**combined._asdict(), "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
     names = {
-        "cameras": sorted(known - held_out),
+        "cameras": sorted(known - unseen),
         "identities": sorted(c.name for c in captures),
-        "segments": sorted({str(segment) for c in captures for segment in c.segments}),
+        "segments": sorted(set().union(*(c.segments.tolist() for c in captures))),
     }
     return Assets(arrays=arrays, names=names)
 
 
-def source(config: ConfigDict, split: str, assets: Assets) -> "CaptureSource":
+def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets) -> "CaptureSource":
     """Samples of a split.
 
     Raises:
-      ValueError: `split` is not one, or a capture's file is missing or malformed, or does not match the others.
+      ValueError: `split` is not one, or a capture's zip is missing or damaged, or does not match its frame list.
     """
     if split not in (TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS):
         raise ValueError(f"ava256: split must be {TRAIN}, {UNSEEN_FRAMES} or {UNSEEN_CAMERAS}; got {split!r}.")
-    captures = _load(config)
     threads = max(config.data.read_threads, 1)  # may be as many samples apart
     options: dict[str, Any] = {"segmentation": True, "max_samples": config.eval.max_samples, "frames_kept": threads}
     if split == TRAIN:
         shuffle = config.data.shuffle
         kept = order.groups_held(shuffle.cameras_per_visit, shuffle.window) + threads
         options = {"segmentation": False, "frames_kept": kept, "max_unreadable": config.data.max_unreadable}
+    rule = held_out(config)
     return CaptureSource(
-        captures,
-        [select(config, split, c) for c in captures],
+        captures.archives,
+        captures.captures,
+        [rule.select(c, split) for c in captures],
         assets,
         downsample=config.data.downsample,
         texture_size=config.model.texture_size,
         threads=threads,
-        index_folder=zip_index.default_folder(),
         **options,
     )
 
 
-def eval_splits(config: ConfigDict) -> tuple[str, ...]:
+def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
     """The splits beside "train" in which the config leaves any sample."""
-
-    def has_samples(split: str) -> bool:
-        return any(len(s.cameras) and len(s.frames) for s in (select(config, split, c) for c in captures))
-
-    captures = _load(config)
-    return tuple(split for split in (UNSEEN_FRAMES, UNSEEN_CAMERAS) if has_samples(split))
-
-
-def select(config: ConfigDict, split: str, capture: Capture) -> Selection:
-    """Cameras and frames of a capture that belong to a split; see `source` and the config's `held_out`."""
-    rule = config.data.held_out
-    held_camera = np.isin(capture.cameras, list(rule.cameras))
-    held_frame = np.isin(capture.segments, list(rule.segments))
-    held_frame[len(held_frame) - min(rule.last_frames, len(held_frame)) :] = True
-    if split == UNSEEN_CAMERAS:
-        chosen = np.arange(len(held_frame))
-        if positions := list(config.eval.unseen_camera_frames):
-            chosen = chosen[np.isin(chosen, positions)]
-        return Selection(np.flatnonzero(held_camera), chosen)
-    return Selection(np.flatnonzero(~held_camera), np.flatnonzero(held_frame if split == UNSEEN_FRAMES else ~held_frame))
+    rule = held_out(config)
+    return tuple(split for split in (UNSEEN_FRAMES, UNSEEN_CAMERAS) if any(rule.select(c, split).count for c in captures))
 
 
 def describe(batch: Batch, assets: Assets) -> list[dict[str, Any]]:
@@ -128,6 +122,7 @@ class CaptureSource:
 
     def __init__(
         self,
+        archives: Archives,
         captures: Sequence[Capture],
         selections: Sequence[Selection],
         assets: Assets,
@@ -139,23 +134,21 @@ class CaptureSource:
         frames_kept: int = 1,
         threads: int = 1,
         max_unreadable: float = 1.0,
-        index_folder: pathlib.Path | None = None,
     ) -> None:
         """Looks up what there is.
 
         Args:
-          captures, selections: one selection a capture.
+          archives: the captures' zips.
+          captures, selections: one selection per capture.
           segmentation: whether samples have one.
-          max_samples: thins the split evenly to as many; 0 = all.
+          max_samples: thins the split to as many; 0 = all.
           frames_kept: frames to hold decoded.
           threads: that read zips' directories.
-          max_unreadable: share of the samples read, above which `UnreadableData` is raised.
-          index_folder: where the zips' indexes are kept from run to run; None: nowhere.
+          max_unreadable: fraction of the samples read, above which `UnreadableData` is raised.
 
         Raises:
           ValueError: a zip is missing or damaged, or does not match its frame list.
         """
-        archives = archive.Archives(index_folder)
         vertices = assets.arrays["vertices_mean"].shape[0]
         self._captures, self._selections = captures, selections
         self._reader = reading.Reader(
@@ -166,17 +159,18 @@ class CaptureSource:
             segmentation=segmentation,
             frames_kept=frames_kept,
         )
-        self._camera_index = [_positions(c.cameras, assets.names["cameras"]) for c in captures]
-        self._segment_index = [_positions(c.segments, assets.names["segments"]) for c in captures]
-        self._identity_index = _positions([c.name for c in captures], assets.names["identities"])
-        self._starts = np.cumsum([0] + [len(s.cameras) * len(s.frames) for s in selections])
-        self._thinned = _thin(int(self._starts[-1]), max_samples)
-        self._there: list[np.ndarray] = []  # a bit a sample of each capture, packed
+        self._camera_index = [_indices(c.cameras, assets.names["cameras"]) for c in captures]
+        self._segment_index = [_indices(c.segments, assets.names["segments"]) for c in captures]
+        self._identity_index = _indices([c.name for c in captures], assets.names["identities"])
+        self._starts = np.cumsum([0] + [s.count for s in selections])
+        count = int(self._starts[-1])
+        self._thinned = thin(count, max_samples, jitter=True) if 0 < max_samples < count else None  # all of 10^8 need no table
+        self._availability_bits: list[np.ndarray] = []  # of each capture, one bit per sample, packed
         self._neutral: list[int] = []
         for c, selection in zip(captures, selections, strict=True):
-            found = reading.presence(archives, c, selection.cameras, segmentation=segmentation, threads=threads)
-            self._there.append(np.packbits(found.views[np.ix_(selection.cameras, selection.frames)].T))
-            self._neutral.append(found.neutral)
+            views = reading.availability(archives, c, selection.cameras, segmentation=segmentation, threads=threads)
+            self._availability_bits.append(np.packbits(views[:, selection.frames].T))
+            self._neutral.append(reading.neutral_frame(archives, c))
         self._missing = self._count_missing()
         self._faults = _Faults(max_unreadable)
 
@@ -202,12 +196,12 @@ class CaptureSource:
         """A sample, or None where a file is missing or, counted, cannot be decoded.
 
         Raises:
-          UnreadableData: a larger share of the samples read than allowed cannot be decoded.
+          UnreadableData: a larger part of the samples read than allowed cannot be decoded.
         """
-        position = int(index if self._thinned is None else self._thinned[index])
-        if not self._is_there(position):
+        listed = int(index if self._thinned is None else self._thinned[index])
+        if not self._is_available(listed):
             return None
-        which, frame, camera = self._locate(position)
+        which, frame, camera = self._locate(listed)
         capture = self._captures[which]
         try:
             sample = self._reader.read(capture, camera, int(capture.frames[frame]), self._neutral[which])
@@ -223,28 +217,28 @@ class CaptureSource:
             "frame": np.int32(capture.frames[frame]),
         }
 
-    def _locate(self, position: int) -> tuple[int, int, int]:
-        """Capture, position in its frame list, position in its cameras."""
-        which = int(np.searchsorted(self._starts, position, side="right")) - 1
+    def _locate(self, listed: int) -> tuple[int, int, int]:
+        """Indices of a sample, given by its index before thinning: of the capture, in its frame list, in its cameras."""
+        which = int(np.searchsorted(self._starts, listed, side="right")) - 1
         selection = self._selections[which]
-        frame, camera = divmod(position - int(self._starts[which]), len(selection.cameras))
+        frame, camera = divmod(listed - int(self._starts[which]), len(selection.cameras))
         return which, int(selection.frames[frame]), int(selection.cameras[camera])
 
-    def _is_there(self, position: int) -> bool:
-        which = int(np.searchsorted(self._starts, position, side="right")) - 1
-        byte, bit = divmod(position - int(self._starts[which]), 8)
-        return bool(self._there[which][byte] & (128 >> bit))
+    def _is_available(self, listed: int) -> bool:
+        which = int(np.searchsorted(self._starts, listed, side="right")) - 1
+        byte, bit = divmod(listed - int(self._starts[which]), 8)
+        return bool(self._availability_bits[which][byte] & (128 >> bit))
 
     def _count_missing(self) -> int:
         if self._thinned is not None:
-            return sum(not self._is_there(int(position)) for position in self._thinned)
-        return int(self._starts[-1]) - sum(int(np.bitwise_count(bits).sum(dtype=np.int64)) for bits in self._there)
+            return sum(not self._is_available(int(listed)) for listed in self._thinned)
+        return int(self._starts[-1]) - sum(int(np.bitwise_count(bits).sum(dtype=np.int64)) for bits in self._availability_bits)
 
 
 class _Faults:
     """Counts what cannot be decoded, names each once, and gives up when it is too much."""
 
-    _ENOUGH = 200  # samples read before a share means anything
+    _ENOUGH = 200  # samples read before a fraction of them means anything
 
     def __init__(self, most: float) -> None:
         self.samples: set[int] = set()
@@ -271,21 +265,7 @@ class _Faults:
                 )
 
 
-def _load(config: ConfigDict) -> list[Capture]:
-    return [layout.load(folder, tuple(config.data.cameras)) for folder in layout.find(config.data.root, config.data.ids)]
-
-
-def _positions(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
-    """int32: where each name stands in `known`, -1 where it does not."""
-    place = {name: i for i, name in enumerate(known)}
-    return np.array([place.get(str(name), -1) for name in names], np.int32)
-
-
-def _thin(count: int, most: int) -> np.ndarray | None:
-    """One index from each of `most` equal stretches of `count`; None for all.
-
-    Where in its stretch varies (always alike): a stretch as long as a frame list would pick the same frame of every camera.
-    """
-    if not 0 < most < count:
-        return None
-    return ((np.arange(most) + np.random.default_rng(0).random(most)) * (count / most)).astype(np.int64)
+def _indices(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """int32 [len(names)]: index of each in `known`, -1 where it is not."""
+    index = {name: i for i, name in enumerate(known)}
+    return np.array([index.get(str(name), -1) for name in names], np.int32)

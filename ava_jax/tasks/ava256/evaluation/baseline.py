@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy import ndimage
 
-from ava_jax.captures import ava256 as layout
+from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core import zbuffer
 from ava_jax.core.types import Assets, Batch, Cameras
 from ava_jax.data import images
@@ -18,7 +18,7 @@ from ava_jax.metrics import image as metrics
 from ava_jax.tasks.ava256.evaluation import scores
 from ava_jax.tasks.ava256.model.codec import cameras_of
 
-SUPERSAMPLING = 2  # samples a pixel along each axis: point samples of a texture would alias, and cost this answer a decibel
+SUPERSAMPLING = 2  # samples per pixel along each axis: point samples of a texture would alias, and cost this answer a decibel
 
 # Where in a pixel its centre lies. Cameras are given with centres at whole numbers; the centres of an image that was resized lie up to
 # half a pixel further, which costs a mesh without a way to learn it 1.6 dB at 128 x 83.
@@ -86,21 +86,20 @@ class MeanHeads:
         return picture.reshape(height, s, width, s, 3).mean((1, 3))
 
 
-def load(config: ConfigDict, assets: Assets) -> MeanHeads:
+def load(captures: CaptureSet, config: ConfigDict, assets: Assets) -> MeanHeads:
     """Reads the means that the captures at hand hold over all their frames (held-out ones too, which favours this answer).
 
     Raises:
-      ValueError: there is no capture, or its mean cannot be read.
+      ValueError: a capture's mean cannot be read.
     """
-    # A chart of side 2 H has about a texel a sample on a face that fills the image.
-    height, _ = layout.image_size(config.data.downsample)
-    size = min(1024, 2 * 2 ** int(np.ceil(np.log2(height))))
     vertices, textures = {}, {}
-    for folder in layout.find(config.data.root, config.data.ids):
-        if folder.name not in assets.names["identities"]:
+    for capture in captures:
+        if capture.name not in assets.names["identities"]:
             continue
-        index = assets.names["identities"].index(folder.name)
-        capture = layout.load(folder, tuple(config.data.cameras))
+        index = assets.names["identities"].index(capture.name)
+        # A chart of side 2 H has about one texel per sample on a face that fills the image.
+        height, _ = capture.image_size(config.data.downsample)
+        size = min(1024, 2 * 2 ** int(np.ceil(np.log2(height))))
         try:
             vertices[index] = np.load(capture.vertices.with_name("registration_vertices_mean.npy")).astype(np.float32)
             textures[index] = images.decode(capture.texture.with_name("color_mean.png").read_bytes(), (size, size)).astype(np.float32)

@@ -1,13 +1,13 @@
-"""A network of a pixel's place, computed where it is wanted: Pallas kernels (Triton) for GPUs of compute capability 9.0.
+"""A network from a pixel's coordinates to its colour, for the pixels of a mask: Pallas kernels (Triton), GPUs of compute capability 9.0.
 
 leaky(waves of x and y @ waves + code of the picture), then hidden layers, leaky(h @ hidden + bias), then h @ last + bias. How many pixels
-are wanted is known on the device alone: a kernel has blocks for all pixels, and those past the count of a picture return at once, so that
-nobody waits for the count and time follows it.
+the mask has is known on the device alone: a kernel has blocks for all pixels, and those past the count of a picture return at once, so that
+nothing waits for the count, and time is in proportion to it.
 
-The gradient takes pictures in chunks, each in two kernels. The first computes a block's activations again, walks back, and writes
-activations and gradients of what goes into LeakyReLU beside each other; the second multiplies these into the weights' gradients.
+The gradient takes pictures in chunks, each in two kernels. The first computes a block's activations again, goes back through the layers,
+and writes activations and gradients before LeakyReLU; the second multiplies these into the weights' gradients.
 
-Axes: B pictures, H x W pixels, P wanted pixels of a picture, C channels, L hidden layers.
+Axes: B pictures, H x W pixels, P pixels of the mask in a picture, C channels, L hidden layers.
 """
 
 import functools
@@ -24,13 +24,13 @@ if HAS_COMPILER:
     from jax.experimental.pallas import triton as plgpu
 
 SLOPE = 0.2
-WAVES = 32  # waves of a coordinate at most; products want a power of two
-OUT = 16  # channels of the last layer, of which COLOURS count, likewise
+WAVES = 32  # waves of a coordinate at most; products need a power of two
+OUT = 16  # channels of the last layer, of which COLOURS count; likewise
 COLOURS = 3
-_PIXELS = 128  # a block
+_PIXELS = 128  # per block
 _TILE = 128  # side of the piece of a weights' gradient that one program sums
 _STEP = 64  # pixels that it takes at a time
-_CHUNK, _CHUNKS = 1 << 17, 8  # pixels a chunk: so many, or all by so many where that is less
+_CHUNK, _CHUNKS = 1 << 17, 8  # pixels per chunk, at most; chunks, at least
 _PROGRAMS = 264  # of the weights' gradients that an H200 runs at a time
 _WARPS = 8
 _PIECE = 128  # channels
@@ -55,11 +55,11 @@ class Network(NamedTuple):
     last_bias: jax.Array
 
 
-class Places(NamedTuple):
-    """Wanted pixels.
+class Pixels(NamedTuple):
+    """The pixels of a mask.
 
     Attributes:
-      index: int32 [B, P'], in each picture flattened, in order, then zeros, to whole blocks for all pixels.
+      index: int32 [B, P'], in each picture flattened, in order, then zeros, up to whole blocks for all pixels.
       count: int32 [B].
       of_x, of_y: [W WAVES] and [H WAVES], the waves, in the type of products.
     """
@@ -70,41 +70,41 @@ class Places(NamedTuple):
     of_y: jax.Array
 
 
-def supported(channels: int, dtype: jnp.dtype) -> bool:
-    """Whether the kernels are for such layers, in this type, on the devices here."""
+def is_supported(channels: int, dtype: jnp.dtype) -> bool:
+    """Whether there are kernels for layers of so many channels, in this type, on the devices here."""
     return takes_kernels() and compute_capability() == "9.0" and dtype == jnp.bfloat16 and channels in (128, 256)
 
 
-def gather(wanted: jax.Array, of_x: jax.Array, of_y: jax.Array) -> Places:
-    """Brings wanted pixels [B, H, W] together; waves [W, WAVES] and [H, WAVES]."""
-    batch, height, width = wanted.shape
+def gather(mask: jax.Array, of_x: jax.Array, of_y: jax.Array) -> Pixels:
+    """The pixels of a mask, bool [B, H, W]; waves [W, WAVES] and [H, WAVES]."""
+    batch, height, width = mask.shape
     size = height * width
-    flat = wanted.reshape(batch, size)
+    flat = mask.reshape(batch, size)
     order = jnp.cumsum(flat, axis=1, dtype=jnp.int32)
     index = jnp.zeros((batch, -(-size // _PIXELS) * _PIXELS), jnp.int32)
-    at = jnp.where(flat, order - 1, index.shape[1])  # past the end, and dropped, where it is not wanted
+    at = jnp.where(flat, order - 1, index.shape[1])  # past the end, and dropped, outside of the mask
     index = index.at[jnp.arange(batch)[:, None], at].set(jnp.arange(size, dtype=jnp.int32), mode="drop")
-    return Places(index, order[:, -1], of_x.reshape(-1), of_y.reshape(-1))
+    return Pixels(index, order[:, -1], of_x.reshape(-1), of_y.reshape(-1))
 
 
-def forward(network: Network, places: Places, size: int, *, interpret: bool = False) -> jax.Array:
-    """The network's colours: f32 [B, size, 3] for pictures of `size` pixels. Where none is wanted, anything may stand."""
-    batch, blocks = len(places.count), places.index.shape[1] // _PIXELS
+def forward(network: Network, pixels: Pixels, size: int, *, interpret: bool = False) -> jax.Array:
+    """The network's colours: f32 [B, size, 3] for pictures of `size` pixels. Outside of the mask they are not written."""
+    batch, blocks = len(pixels.count), pixels.index.shape[1] // _PIXELS
     call = pl.pallas_call(
-        functools.partial(_forward_kernel, width=len(places.of_x) // WAVES, size=size),
+        functools.partial(_forward_kernel, width=len(pixels.of_x) // WAVES, size=size),
         grid=(blocks, batch),
         out_shape=jax.ShapeDtypeStruct((batch * size * COLOURS + OUT,), jnp.float32),
         compiler_params=plgpu.CompilerParams(num_warps=_WARPS, num_stages=1),
         interpret=interpret,
     )
-    return call(*places, *network)[:-OUT].reshape(batch, size, COLOURS)
+    return call(*pixels, *network)[:-OUT].reshape(batch, size, COLOURS)
 
 
-def backward(network: Network, places: Places, cotangent: jax.Array, *, interpret: bool = False) -> Network:
-    """Gradients of the network in float32, from those of its colours, f32 [B, size, 3], where these are wanted."""
-    batch, blocks = len(places.count), places.index.shape[1] // _PIXELS
+def backward(network: Network, pixels: Pixels, cotangent: jax.Array, *, interpret: bool = False) -> Network:
+    """Gradients of the network in float32, from those of its colours, f32 [B, size, 3], which count within the mask."""
+    batch, blocks = len(pixels.count), pixels.index.shape[1] // _PIXELS
     layers, channels = network.bias.shape
-    chunk = min(_CHUNK // batch, -(-places.index.shape[1] // _CHUNKS))
+    chunk = min(_CHUNK // batch, -(-pixels.index.shape[1] // _CHUNKS))
     chunk = min(-(-chunk // _PIXELS), blocks)  # blocks of a picture
     units = channels // _TILE if channels > _TILE else 1
     tiles = layers * units**2 + 2 * units
@@ -116,23 +116,23 @@ def backward(network: Network, places: Places, cotangent: jax.Array, *, interpre
 
     def body(i, carry):
         sums, partial = carry
-        here = jnp.full((1,), i * chunk, jnp.int32)
-        sums, left, right = _walk_back(network, places, cotangent, here, sums, interpret)
-        return sums, _multiply(places.count, here, left, right, partial, (layers, channels, chunk), interpret)
+        start = jnp.full((1,), i * chunk, jnp.int32)
+        sums, left, right = _backward_chunk(network, pixels, cotangent, start, sums, interpret)
+        return sums, _multiply(pixels.count, start, left, right, partial, (layers, channels, chunk), interpret)
 
     sums, partial = lax.fori_loop(0, -(-blocks // chunk), body, (sums, partial))
     return _assembled(jnp.sum(sums, axis=1), jnp.sum(partial, axis=0), layers, channels)
 
 
-def _walk_back(network, places, cotangent, here, sums, interpret):
-    """Sums [B, N, ...] of gradients with a chunk's added, and the two factors of the weights' gradients, a row a pixel."""
+def _backward_chunk(network, pixels, cotangent, start, sums, interpret):
+    """Sums [B, N, ...] of gradients with a chunk's added, and the two factors of the weights' gradients, one row per pixel."""
     batch, chunk, _ = sums.shape
     layers, channels = network.bias.shape
     rows = batch * chunk * _PIXELS
     dtype = network.hidden.dtype
-    arguments = (here, *places, *network, cotangent, sums)
+    arguments = (start, *pixels, *network, cotangent, sums)
     call = pl.pallas_call(
-        functools.partial(_backward_kernel, width=len(places.of_x) // WAVES, size=len(cotangent) // (batch * COLOURS), interpret=interpret),
+        functools.partial(_backward_kernel, width=len(pixels.of_x) // WAVES, size=len(cotangent) // (batch * COLOURS), interpret=interpret),
         grid=(chunk, batch),
         out_shape=(
             jax.ShapeDtypeStruct(sums.shape, sums.dtype),
@@ -146,7 +146,7 @@ def _walk_back(network, places, cotangent, here, sums, interpret):
     return call(*arguments)
 
 
-def _multiply(count, here, left, right, partial, sizes, interpret):
+def _multiply(count, start, left, right, partial, sizes, interpret):
     """Partial sums [B S, tiles, side, side] of the weights' gradients with a chunk's added."""
     layers, channels, chunk = sizes
     splits = len(partial) // len(count)
@@ -158,7 +158,7 @@ def _multiply(count, here, left, right, partial, sizes, interpret):
         compiler_params=plgpu.CompilerParams(num_warps=_PRODUCT_WARPS, num_stages=3),
         interpret=interpret,
     )
-    return call(here, count, left, right, partial)
+    return call(start, count, left, right, partial)
 
 
 def _assembled(sums: jax.Array, tiles: jax.Array, layers: int, channels: int) -> Network:
@@ -194,7 +194,7 @@ def _pieces(channels: int) -> list:
 
 
 def _first(b, block, index, of_x, of_y, code, waves, width):
-    """A block's places [P], the waves of x and of y [P, WAVES], the first layer's result [P, C] in pieces."""
+    """The indices [P] of a block's pixels, the waves of x and of y [P, WAVES], the first layer's result [P, C] in pieces."""
     at = index[b, pl.ds(block * _PIXELS, _PIXELS)]
     each = jnp.arange(WAVES, dtype=jnp.int32)[None]
     x = plgpu.load(of_x.at[lax.rem(at, width)[:, None] * WAVES + each])
@@ -225,7 +225,7 @@ def _forward_kernel(index, count, of_x, of_y, code, waves, hidden, bias, last, l
             h = _layer(i, h, hidden, bias)
         colours = sum(_dot(piece, last[of, :]) for of, piece in zip(_pieces(len(last)), h, strict=True)) + last_bias[:][None]
         counted = _counted(block, count[b])
-        # The interpreter writes back what is masked, which must not be another's place: it has places of its own, at the end.
+        # Pallas' interpreter writes what is masked, too: to entries added for it, at the end.
         to = jnp.where(counted, _colours_at(b, at, size), len(out) - OUT)
         plgpu.store(out.at[to], colours, mask=counted)
 
@@ -241,13 +241,13 @@ def _counted(block, count):
 
 
 def _backward_kernel(
-    here, index, count, of_x, of_y, code, waves, hidden, bias, last, last_bias, cotangent, _, sums, left, right, *, width, size, interpret
+    start, index, count, of_x, of_y, code, waves, hidden, bias, last, last_bias, cotangent, _, sums, left, right, *, width, size, interpret
 ):  # fmt: skip
-    place, b = pl.program_id(0), pl.program_id(1)
-    block = here[0] + place
+    in_chunk, b = pl.program_id(0), pl.program_id(1)
+    block = start[0] + in_chunk
     layers, channels = bias.shape
     pieces = _pieces(channels)
-    rows = pl.ds((b * pl.num_programs(0) + place) * _PIXELS, _PIXELS)
+    rows = pl.ds((b * pl.num_programs(0) + in_chunk) * _PIXELS, _PIXELS)
 
     def columns(i, piece):
         return pl.ds(i * channels + piece.start, piece.size)
@@ -259,7 +259,7 @@ def _backward_kernel(
     def give(gradient, to):
         """Writes the gradient before a LeakyReLU to these columns, and adds up its sum over pixels."""
         right[rows, to] = gradient.astype(right.dtype)
-        sums[b, place, to] += jnp.sum(gradient, axis=0)
+        sums[b, in_chunk, to] += jnp.sum(gradient, axis=0)
 
     def before(i, gradients):
         """Gradients before layer i's LeakyReLU, in the type of products, from those after it."""
@@ -290,7 +290,7 @@ def _backward_kernel(
             after = before(i, back)
 
 
-def _weights_kernel(here, count, left, right, _, partial, *, layers, channels, chunk, splits):
+def _weights_kernel(start, count, left, right, _, partial, *, layers, channels, chunk, splits):
     """Adds one tile of left^T right over one part of a picture's pixels in the chunk."""
     tile, part = pl.program_id(0), pl.program_id(1)
     b, split = lax.div(part, splits), lax.rem(part, splits)
@@ -305,7 +305,7 @@ def _weights_kernel(here, count, left, right, _, partial, *, layers, channels, c
     rest = lax.rem(tile - inner, units)
     row = jnp.where(of_inner, layer * units + lax.rem(lax.div(tile, units), units), jnp.where(of_first, end, layers * units + rest))
     column = jnp.where(of_inner, (layer + 1) * units + across, jnp.where(of_first, rest, end))
-    blocks = jnp.clip(lax.div(count[b] + (_PIXELS - 1), _PIXELS) - here[0], 0, chunk)
+    blocks = jnp.clip(lax.div(count[b] + (_PIXELS - 1), _PIXELS) - start[0], 0, chunk)
     begin, stop = lax.div(blocks * split, splits), lax.div(blocks * (split + 1), splits)
     each = jnp.arange(side, dtype=jnp.int32)
 

@@ -1,9 +1,9 @@
 """Slabs of the decoders to the primitives' voxels and back: the largest arrays of a step, so that each is to be read and written once.
 
-Written out, layer by layer, a slab is interleaved from its last layer's blocks, cut to size, given its biases, cut into boxes and mapped to
-0-255 or to opacities; its gradient goes the same way back, for colour and opacity apart, and is summed once over frames and once over
-texels. On a GPU one kernel does each way. Voxels and the gradients by them may be bfloat16; what is between them and the slabs is computed in
-float32 and rounded as it is stored. Axes: B frames, S x S texels, K primitives of side d = 8.
+Written out, layer by layer, a slab's blocks are shuffled to pixels and cropped, biases are added, and it is cut into boxes and mapped to
+0-255 or to opacities; its gradient goes the same way back, for colour and opacity separately, and is summed once over frames and once over
+texels. On a GPU one kernel does each way. Voxels and the gradients by them may be bfloat16; what is between them and the slabs is computed
+in float32 and rounded when it is stored. Axes: B frames, S x S texels, K primitives of side d = 8.
 """
 
 import functools
@@ -22,18 +22,18 @@ LOG_OPACITY_SCALE = 0.1
 _DEPTH = 8  # of the kernels
 _CHANNELS = 4  # of a voxel
 _LANES = _DEPTH * _CHANNELS  # what the kernels hold of a texel: each depth's colour and opacity
-_TEXELS = 64  # a program's, of one row, in all frames
+_TEXELS = 64  # per program: of one row, in all frames
 _WARPS = 8
-_FRAMES = 16  # at most: a program's frames are written out one after the other, and places are counted in 32 bits
+_FRAMES = 16  # at most: a program's frames are written out one after the other, and indices have 32 bits
 
 
 class Slab(NamedTuple):
-    """A decoder's slab before its last layer's blocks are interleaved and anything is added.
+    """A decoder's slab before its last layer's `conv.pixel_shuffle_crop` and before anything is added.
 
     Attributes:
-      blocks: [B, S / 2 + 1, S / 2 + 1, 4 C], as `conv.double_blocks` gives them, C = 3 d (depth, colour) or d.
-      bias: f32 [C], the layer's.
-      texels: f32 [S, S, C], of each texel.
+      blocks: [B, S / 2 + 1, S / 2 + 1, 4 C], as `conv.conv_up_blocks` gives them, C = 3 d (depth, colour) or d.
+      bias: f32 [C], the last layer's.
+      texels: f32 [S, S, C], one bias per texel.
     """
 
     blocks: jax.Array
@@ -41,7 +41,7 @@ class Slab(NamedTuple):
     texels: jax.Array
 
 
-def applies(dtype: jnp.dtype, frames: int, side: int, depth: int) -> bool:
+def is_supported(dtype: jnp.dtype, frames: int, side: int, depth: int) -> bool:
     """Whether there are kernels for slabs of this type, number and side S, texels, in boxes of side `depth`."""
     return dtype == jnp.bfloat16 and depth == _DEPTH and side % _TEXELS == 0 and frames <= _FRAMES and takes_kernels()
 
@@ -89,7 +89,7 @@ template.defvjp(_template_forward, _template_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def template_of_slabs(colour: Slab, opacity: Slab, dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Voxels [B, K, d, d, d, 4] of slabs to which `applies`: relu(25 colour + 100), exp(0.1 opacity)."""
+    """Voxels [B, K, d, d, d, 4] of slabs that `is_supported` takes: relu(25 colour + 100), exp(0.1 opacity)."""
     kernel, plain = (functools.partial(f, dtype=dtype) for f in (forward_kernel, _forward_plain))
     return lax.platform_dependent(colour, opacity, cuda=kernel, default=plain)
 
@@ -120,15 +120,15 @@ def _backward_plain(rgba: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, .
     rgba, cotangent = (x.astype(jnp.float32) for x in (rgba, cotangent))
     colour = primitives_to_slab(jnp.where(rgba[..., :3] > 0, COLOUR_SCALE, 0.0) * cotangent[..., :3])
     opacity = primitives_to_slab(LOG_OPACITY_SCALE * rgba[..., 3:] * cotangent[..., 3:])
-    blocks = (conv.uninterleaved(x.astype(jnp.bfloat16)) for x in (colour, opacity))
+    blocks = (conv.pixel_shuffle_crop_transpose(x.astype(jnp.bfloat16)) for x in (colour, opacity))
     return tuple(x for pair in zip(blocks, (jnp.sum(x, axis=0) for x in (colour, opacity))) for x in pair)
 
 
-class _Places:
-    """Where a program's texels, of row y and columns x [X], lie in flat arrays; axes of what it holds: X texels, lanes (depth, channel)."""
+class _Indices:
+    """Indices in flat arrays of a program's texels, of row y and columns x [X]. Axes of what it holds: X texels, lanes (depth, channel)."""
 
     def __init__(self, row: jax.Array, x: jax.Array, side: int):
-        """`row`: y + 1, which is the row in the blocks' phases."""
+        """`row`: y + 1, the row among the blocks' pixels, as cropping removes one."""
         lane = jnp.arange(_LANES, dtype=jnp.int32)
         self.z, self.channel = lax.div(lane, _CHANNELS)[None], lax.rem(lane, _CHANNELS)[None]
         self.row, self.x, self.side = row, x, side
@@ -136,7 +136,7 @@ class _Places:
         self.of_colour = 3 * self.z + self.channel
 
     def voxels(self, frame: int, y: jax.Array) -> jax.Array:
-        """In [B, K, d, d, d, 4], [X, lanes]: four in a row are a voxel's."""
+        """In [B, K, d, d, d, 4]: [X, lanes]. Four consecutive ones are a voxel's."""
         n, line = self.side // _DEPTH, _DEPTH * _CHANNELS
         box = _DEPTH**2 * line
         start = (frame * n + lax.div(y, _DEPTH)) * (n * box) + lax.rem(y, _DEPTH) * line
@@ -144,7 +144,7 @@ class _Places:
         return start + of_x[:, None] + (self.z * (_DEPTH * line) + self.channel)
 
     def phases(self, frame: int, column: jax.Array) -> jax.Array:
-        """Of columns x + 1 of this row in [B, S / 2 + 1, S / 2 + 1, 4 phases], any shape."""
+        """Of columns x + 1, any shape, of this row in [B, S / 2 + 1, S / 2 + 1, 4 pixels of a block]."""
         blocks = self.side // 2 + 1
         block = (frame * blocks + lax.div(self.row, 2)) * blocks + lax.div(column, 2)
         return block * 4 + lax.rem(self.row, 2) * 2 + lax.rem(column, 2)
@@ -159,21 +159,21 @@ def forward_kernel(colour: Slab, opacity: Slab, *, dtype: jnp.dtype = jnp.float3
 
     def kernel(blocks, bias, texels, opacity_blocks, opacity_bias, opacity_texels, out):
         y, x = pl.program_id(0), pl.program_id(1) * _TEXELS + jnp.arange(_TEXELS, dtype=jnp.int32)
-        at = _Places(y + 1, x, side)
+        at = _Indices(y + 1, x, side)
 
-        def read(of_colour, of_opacity, place, wide):
-            """Both, [X, lanes]; place [X, 1], of `wide` texels' worth of channels."""
-            here = jnp.broadcast_to(place * (3 * _DEPTH) + at.of_colour, wide)
-            rgb = triton.load(of_colour.at[here], mask=at.is_colour, other=0.0)
-            there = jnp.broadcast_to(place * _DEPTH + at.z, wide)
-            alpha = triton.load(of_opacity.at[there], mask=~at.is_colour, other=0.0)
-            return rgb.astype(jnp.float32) + alpha.astype(jnp.float32)  # where one is wanted the other is 0
+        def read(of_colour, of_opacity, texel, shape):
+            """Both, of texels with index [X, 1]: [X, lanes], which is `shape`."""
+            colour_index = jnp.broadcast_to(texel * (3 * _DEPTH) + at.of_colour, shape)
+            rgb = triton.load(of_colour.at[colour_index], mask=at.is_colour, other=0.0)
+            opacity_index = jnp.broadcast_to(texel * _DEPTH + at.z, shape)
+            alpha = triton.load(of_opacity.at[opacity_index], mask=~at.is_colour, other=0.0)
+            return rgb.astype(jnp.float32) + alpha.astype(jnp.float32)  # in each lane one of them is 0
 
-        wide = (_TEXELS, _LANES)
-        added = read(texels, opacity_texels, (y * side + x)[:, None], wide)
-        added += read(bias, opacity_bias, jnp.zeros((_TEXELS, 1), jnp.int32), wide)
+        lanes = (_TEXELS, _LANES)
+        added = read(texels, opacity_texels, (y * side + x)[:, None], lanes)
+        added += read(bias, opacity_bias, jnp.zeros((_TEXELS, 1), jnp.int32), lanes)
         for frame in range(frames):
-            value = added + read(blocks, opacity_blocks, at.phases(frame, x + 1)[:, None], wide)
+            value = added + read(blocks, opacity_blocks, at.phases(frame, x + 1)[:, None], lanes)
             rgb = jnp.maximum(COLOUR_SCALE * value + COLOUR_OFFSET, 0.0)
             rgba = jnp.where(at.is_colour, rgb, jnp.exp(LOG_OPACITY_SCALE * value))
             out[at.voxels(frame, y)] = rgba.astype(dtype)
@@ -198,20 +198,20 @@ def backward_kernel(rgba: jax.Array, cotangent: jax.Array, *, interpret: bool = 
     from jax.experimental.pallas import triton
 
     frames, side = len(rgba), math.isqrt(rgba.shape[1]) * _DEPTH
-    spare = 1 if interpret else 0  # the interpreter writes what is masked, too: to a place of its own
+    extra = 1 if interpret else 0  # Pallas' interpreter writes what is masked, too: to an entry added for it
 
     def kernel(rgba, cotangent, d_blocks, d_texels, d_opacity_blocks, d_opacity_texels):
         row, part = pl.program_id(0), pl.program_id(1)
         x = part * _TEXELS + jnp.arange(_TEXELS, dtype=jnp.int32)
-        at = _Places(row, x, side)
+        at = _Indices(row, x, side)
         inside = (row >= 1) & (row <= side)  # the first row of the first blocks and the last of the last are cut off
         y = jnp.clip(row - 1, 0, side - 1)
 
-        def write(ref, place, value, mask):
+        def write(ref, index, value, mask):
             mask = jnp.broadcast_to(mask, value.shape)
-            place = jnp.broadcast_to(place, value.shape)
-            place = jnp.where(mask, place, len(ref) - 1) if interpret else place
-            triton.store(ref.at[place], value.astype(ref.dtype), mask=mask)
+            index = jnp.broadcast_to(index, value.shape)
+            index = jnp.where(mask, index, len(ref) - 1) if interpret else index
+            triton.store(ref.at[index], value.astype(ref.dtype), mask=mask)
 
         def opacities(value):
             return jnp.sum(jnp.where(at.is_colour, 0.0, value).reshape(_TEXELS, _DEPTH, _CHANNELS), axis=-1)
@@ -222,20 +222,20 @@ def backward_kernel(rgba: jax.Array, cotangent: jax.Array, *, interpret: bool = 
         at_edge = (part == 0) | (part == pl.num_programs(1) - 1)
         total = jnp.zeros((_TEXELS, _LANES), jnp.float32)
         for frame in range(frames):
-            here = at.voxels(frame, y)
-            value, given = rgba[here].astype(jnp.float32), cotangent[here].astype(jnp.float32)
+            index = at.voxels(frame, y)
+            value, given = rgba[index].astype(jnp.float32), cotangent[index].astype(jnp.float32)
             slope = jnp.where(at.is_colour, jnp.where(value > 0, COLOUR_SCALE, 0.0), LOG_OPACITY_SCALE * value)
             found = jnp.where(inside, slope * given, 0.0)
             total += found
             phase, cut = at.phases(frame, x + 1)[:, None], at.phases(frame, edge)
             write(d_blocks, phase * (3 * _DEPTH) + at.of_colour, found, at.is_colour)
             write(d_opacity_blocks, phase * _DEPTH + z[None], opacities(found), True)
-            nothing = jnp.zeros((1, _LANES), jnp.float32)
-            write(d_blocks, cut * (3 * _DEPTH) + at.of_colour, nothing, at_edge & (at.channel < 3))
-            write(d_opacity_blocks, cut * _DEPTH + at.z, nothing, at_edge & (at.channel == 3))
-        place = (y * side + x)[:, None]
-        write(d_texels, place * (3 * _DEPTH) + at.of_colour, total, at.is_colour & inside)
-        write(d_opacity_texels, place * _DEPTH + z[None], opacities(total), inside)
+            zeros = jnp.zeros((1, _LANES), jnp.float32)
+            write(d_blocks, cut * (3 * _DEPTH) + at.of_colour, zeros, at_edge & (at.channel < 3))
+            write(d_opacity_blocks, cut * _DEPTH + at.z, zeros, at_edge & (at.channel == 3))
+        texel = (y * side + x)[:, None]
+        write(d_texels, texel * (3 * _DEPTH) + at.of_colour, total, at.is_colour & inside)
+        write(d_opacity_texels, texel * _DEPTH + z[None], opacities(total), inside)
 
     blocks, texels = (frames, side // 2 + 1, side // 2 + 1), (side, side)
     shapes = (*blocks, 12 * _DEPTH), (*texels, 3 * _DEPTH), (*blocks, 4 * _DEPTH), (*texels, _DEPTH)
@@ -245,7 +245,7 @@ def backward_kernel(rgba: jax.Array, cotangent: jax.Array, *, interpret: bool = 
         grid=(side + 2, side // _TEXELS),
         in_specs=[pl.BlockSpec()] * 2,
         out_specs=[pl.BlockSpec()] * 4,
-        out_shape=[jax.ShapeDtypeStruct((math.prod(s) + spare,), t) for s, t in zip(shapes, types)],
+        out_shape=[jax.ShapeDtypeStruct((math.prod(s) + extra,), t) for s, t in zip(shapes, types)],
         compiler_params=triton.CompilerParams(num_warps=_WARPS, num_stages=1),
         interpret=interpret,
         name="template_backward",

@@ -15,7 +15,7 @@ from ava_jax.tasks.ava256.model.uv import UvMap
 _SCALE_MARGIN = 0.8
 _RUNNING_KEEP = 0.9
 _LARGEST = 3e38  # the largest float32, about
-_SMALLEST_DISTANCE = 1e-4  # volume radii: where texels share a surface point, boxes stay finite
+_SMALLEST_DISTANCE = 1e-4  # volume radii: where texels have one surface point, boxes stay finite
 
 
 class Assembler(nnx.Module):
@@ -25,18 +25,17 @@ class Assembler(nnx.Module):
         """`uv_map` of the slab's side; `volume_radius` in mm."""
         index, weights = uv_map
         n, d = sizes.per_side, sizes.depth
-        here = slice(d // 2, None, d)
-        beside = slice(d // 2 + 1, None, d)
-        places = [(here, here), (here, beside), (beside, here)]  # the centre, the next column, the next row
-        self.index = Constant(jnp.stack([jnp.asarray(index[rows, columns]) for rows, columns in places]))
-        self.weights = Constant(jnp.stack([jnp.asarray(weights[rows, columns]) for rows, columns in places]))
+        middle, following = slice(d // 2, None, d), slice(d // 2 + 1, None, d)
+        texels = [(middle, middle), (middle, following), (following, middle)]  # the centre, the next column, the next row
+        self.index = Constant(jnp.stack([jnp.asarray(index[rows, columns]) for rows, columns in texels]))
+        self.weights = Constant(jnp.stack([jnp.asarray(weights[rows, columns]) for rows, columns in texels]))
         self.running_scale = Running(jnp.zeros(sizes.primitives))  # [K], reciprocal volume radii; 0 before the first update
         self.per_side, self.depth = n, d
         self.template_dtype = sizes.template_dtype
         self.volume_radius = volume_radius
 
     def __call__(
-        self, geometry: Geometry, colour: jax.Array | Slab, placement: jax.Array, *, warmup: jax.Array | bool = False
+        self, geometry: Geometry, colour: jax.Array | Slab, placement: jax.Array, *, guided: jax.Array | bool = False
     ) -> Primitives:
         """Primitives of a batch.
 
@@ -44,30 +43,30 @@ class Assembler(nnx.Module):
           geometry: decoded; its vertices are not read.
           colour: [B, S, S, 3 d], the decoded slab; a `Slab` if the geometry's is.
           placement: [B, V, 3], mm, the mesh that carries the primitives.
-          warmup: while true the residuals do not act and the running scale follows `placement`. May be traced.
+          guided: while true, residuals are left out and the running scale follows `placement`. May be traced.
         """
         centre, column, row = self._surface(placement / self.volume_radius)
         running = self.running_scale[...]
-        if warmup is not False:
-            running = jnp.where(warmup, self._updated_scale(centre), running)
+        if guided is not False:
+            running = jnp.where(guided, self._updated_scale(centre), running)
             self.running_scale[...] = running
         b = centre.shape[0]
         frames = _frames(column - centre, row - centre).reshape(b, -1, 3, 3)
-        act = jnp.where(warmup, 0.0, 1.0)
+        applied = jnp.where(guided, 0.0, 1.0)
         if isinstance(colour, Slab):
             voxels = template_of_slabs(colour, geometry.log_opacity, self.template_dtype)
         else:
             voxels = template(colour, geometry.log_opacity, self.depth, self.template_dtype)
         return Primitives(
-            position=centre.reshape(b, -1, 3) + act * geometry.position,
+            position=centre.reshape(b, -1, 3) + applied * geometry.position,
             # At full precision: a GPU's usual ten bits of mantissa would shear the boxes.
-            rotation=jnp.matmul(frames, rotation_matrix(act * geometry.rotation), precision=jax.lax.Precision.HIGHEST),
-            scale=_SCALE_MARGIN * running[:, None] * jnp.where(warmup, 1.0, geometry.scale),
+            rotation=jnp.matmul(frames, rotation_matrix(applied * geometry.rotation), precision=jax.lax.Precision.HIGHEST),
+            scale=_SCALE_MARGIN * running[:, None] * jnp.where(guided, 1.0, geometry.scale),
             rgba=voxels,
         )
 
     def _surface(self, vertices: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Surface points [B, n, n, 3] at each primitive's texel and at those beside and below it."""
+        """Surface points [B, n, n, 3] at each primitive's texel, at the one right of it and at the one below."""
         index, weights = self.index[...], self.weights[...]
         # Frames come from differences a thousandth of the coordinates: rounding a product before it is summed, as the published model does,
         # and fusing both into one operation give frames 5e-4 apart. Compilers fuse across everything but arithmetic, hence the clip.
@@ -94,7 +93,7 @@ def _spacing(centre: jax.Array) -> jax.Array:
 def _frames(du: jax.Array, dv: jax.Array) -> jax.Array:
     """Tangent frames [..., 3, 3], columns (tangent, bitangent, normal), of the surface's differences along u and v.
 
-    Where these vanish or are parallel (texels that share a surface point) there is no frame; the head's axes take its place.
+    Where these vanish or are parallel (texels of one surface point) there is no frame; the head's axes are used.
     """
     normal = jnp.cross(du, dv)
     area = jnp.sum(normal**2, axis=-1, keepdims=True)

@@ -1,6 +1,6 @@
 """The universal avatar codec. Source: Codec Avatar Studio, NeurIPS 2024, section 4."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,16 +10,19 @@ from jax import lax
 
 from ava_jax.core.types import Array, Assets, Batch, Cameras, Primitives
 from ava_jax.core.variables import Constant
-from ava_jax.losses import terms
+from ava_jax.losses import terms as errors
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
 from ava_jax.ops import camera_rays, raymarch
-from ava_jax.tasks.ava256.model import appearance
-from ava_jax.tasks.ava256.model.appearance import Background, ColourCalibration, composite
+from ava_jax.tasks.ava256 import losses
 from ava_jax.tasks.ava256.model.assembler import Assembler
+from ava_jax.tasks.ava256.model.background import FRACTIONS, Background, composite, pixel_weights
+from ava_jax.tasks.ava256.model.calibration import ColourCalibration
 from ava_jax.tasks.ava256.model.decoders import ColourDecoder, GeometryDecoder
 from ava_jax.tasks.ava256.model.encoders import ExpressionEncoder, IdentityCode, IdentityEncoder
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
 from ava_jax.tasks.ava256.model.uv import ChartLookup, UvMap, interpolate
+
+LOSS_TERMS = ("image", "vertices", "kl", "volume")
 
 
 class Decoded(NamedTuple):
@@ -74,7 +77,7 @@ class AvatarCodec(nnx.Module):
         cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
         self.calibration = ColourCalibration(cameras, identities)
         self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
-        self.background_share = config.background_share
+        self.background_fraction = config.background_fraction
         index, weights = chart.uv_map(sizes.texture)
         self.uv_index, self.uv_weights = Constant(jnp.asarray(index)), Constant(jnp.asarray(weights))
         for name in ("texture_mean", "texture_std", "vertices_mean", "vertices_std"):
@@ -82,7 +85,7 @@ class AvatarCodec(nnx.Module):
         self.dtype = sizes.dtype
         self.volume_radius = config.volume_radius
         self.step_size = config.step_size
-        self.warmup_steps = config.warmup_steps
+        self.guided_steps = config.guided_steps
         self.view_noise = config.view_noise
 
     def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
@@ -106,7 +109,7 @@ class AvatarCodec(nnx.Module):
         camera_position: Array,
         *,
         guide_vertices: Array | None = None,
-        warmup: jax.Array | bool = True,
+        guided: jax.Array | bool = True,
     ) -> Decoded:
         """Codes to primitives.
 
@@ -114,9 +117,9 @@ class AvatarCodec(nnx.Module):
           identity: from `encode_identity`.
           z: the expression code.
           camera_position: [B, 3], mm, head space: colour depends on the view.
-          guide_vertices: meshes that carry the primitives while `warmup` is true, residuals asleep and the running scale following them.
-            None: the decoded mesh carries them and the running scale stays.
-          warmup: read only with `guide_vertices`; may be traced.
+          guide_vertices: [B, V, 3], mm: meshes that carry the primitives while `guided` is true, without residuals, the running scale
+            following them. None: the decoded mesh carries them and the running scale stays.
+          guided: read only with `guide_vertices`; may be traced.
         """
         with jax.named_scope("geometry_decoder"):
             geometry = self.geometry_decoder(z, identity)
@@ -127,63 +130,70 @@ class AvatarCodec(nnx.Module):
             if guide_vertices is None:
                 primitives = self.assembler(geometry, colour, vertices)
             else:
-                primitives = self.assembler(geometry, colour, jnp.where(warmup, guide_vertices, vertices), warmup=warmup)
+                primitives = self.assembler(geometry, colour, jnp.where(guided, guide_vertices, vertices), guided=guided)
         return Decoded(primitives, vertices)
 
     @jax.named_scope("raymarch")
     def render(self, primitives: Primitives, cameras: Cameras, height: int, width: int) -> jax.Array:
-        """One view a frame: cameras with leading axis [B]. Returns [B, H, W, 4], colour 0-255 weighted by alpha."""
+        """One view per frame: cameras with leading axis [B]. Returns [B, H, W, 4], colour 0-255 weighted by alpha."""
         one_view = jax.tree.map(lambda x: jnp.asarray(x)[:, None], cameras)
         rays = camera_rays(one_view, height, width, radius=self.volume_radius)
         return raymarch(rays, primitives, step_size=self.step_size)[:, 0]
 
     @jax.named_scope("background")
-    def rig(
+    def background_image(
         self,
         camera: Array,
         identity: Array,
         height: int,
         width: int,
         *,
-        wanted: jax.Array | bool = True,
-        taught: jax.Array | None = None,
+        mask: jax.Array | bool = True,
+        gradient_weight: jax.Array | None = None,
     ) -> jax.Array:
-        """What training learned behind the head, by indices [B]: [B, H, W, 3], 0-255.
+        """The learned background by indices [B]: [B, H, W, 3], 0-255.
 
-        Black where an index is -1, where `wanted`, bool [B, H, W], says no, and where the model has no background. `taught`, f32
-        [B, H, W]: how often a pixel counts in the gradient of what it learned.
+        Black where an index is -1, outside of `mask`, and where the model has no background.
+
+        Args:
+          camera, identity: [B].
+          height, width: of the image.
+          mask: bool [B, H, W], the pixels to compute.
+          gradient_weight: f32 [B, H, W], multiplies a pixel's gradient for the background's parameters. None: 1.
         """
         camera, identity = jnp.asarray(camera), jnp.asarray(identity)
         shape = len(camera), height, width
         if self.background is None:
             return jnp.zeros((*shape, 3))
         known = ((camera >= 0) & (identity >= 0))[:, None, None]
-        return self.background(camera, identity, height, width, wanted=jnp.broadcast_to(known & wanted, shape), taught=taught)
+        return self.background(camera, identity, height, width, mask=jnp.broadcast_to(known & mask, shape), gradient_weight=gradient_weight)
 
     @jax.named_scope("composite")
-    def finish(self, rgba: jax.Array, camera: Array, identity: Array, *, behind: jax.Array | None = None) -> jax.Array:
-        """Calibrates colours and puts the background behind: [B, H, W, 4] to [B, H, W, 3], 0-255.
+    def calibrate_and_composite(self, rgba: jax.Array, camera: Array, identity: Array, *, background: jax.Array | None = None) -> jax.Array:
+        """Calibrates a render's colours and puts it over the background: [B, H, W, 4] to [B, H, W, 3], 0-255.
 
         Where the camera's or identity's index is -1, calibration is the mean of those known and the background black.
 
         Args:
-          behind: what `rig` gave, where it is known already.
+          background: [B, H, W, 3], what `background_image` gave, where it is known already.
         """
         camera, identity = jnp.asarray(camera), jnp.asarray(identity)
         image = self.calibration(rgba[..., :3], camera, identity)
         if self.background is None:
             return image
-        if behind is None:  # where a ray ended, neither colour nor gradient depends on it
-            behind = self.rig(camera, identity, *rgba.shape[1:3], wanted=rgba[..., 3] < 1.0)
-        return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), behind)
+        if background is None:  # where a ray ended, neither colour nor gradient depends on it
+            background = self.background_image(camera, identity, *rgba.shape[1:3], mask=rgba[..., 3] < 1.0)
+        return composite(jnp.concatenate([image, rgba[..., 3:]], axis=-1), background)
 
-    def training_loss_terms(self, batch: Batch, *, step: jax.Array, key: jax.Array) -> dict[str, tuple[Array, None]]:
-        """Loss terms, unreduced, by the names of `config.loss_weights`.
+    def training_loss_terms(
+        self, batch: Batch, *, step: jax.Array, key: jax.Array, terms: Collection[str] = LOSS_TERMS
+    ) -> dict[str, tuple[Array, None]]:
+        """Loss terms, unreduced, by the names of `config.loss_weights`: those asked for. Without "image" nothing is drawn.
 
-        Moves the running scale while `step < warmup_steps`.
+        Moves the running scale while `step < guided_steps`.
 
         Returns:
-          image [B, H, W, 3], 0-255, which with `config.background_share` below 1 is weighted by `appearance.pixel_weights` (of the same
+          image [B, H, W, 3], 0-255, which with `config.background_fraction` below 1 is weighted by `background.pixel_weights` (of the same
           mean, in expectation); vertices [B, V, 3], mm; kl [B, 4, 16]; volume [B], volume radii cubed. No masks.
         """
         identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
@@ -191,36 +201,42 @@ class AvatarCodec(nnx.Module):
         decoded = self.decode(
             identity,
             reparameterise(mean, logstd, key),
-            _moved_aside(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 2)),
+            _with_view_noise(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 2)),
             guide_vertices=batch["vertices"],
-            warmup=step < self.warmup_steps,
+            guided=step < self.guided_steps,
         )
-        height, width = batch["image"].shape[1:3]
-        rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
-        return {
-            "image": (self._image_error(rgba, batch, key), None),
-            "vertices": (terms.absolute_error(decoded.vertices, batch["vertices"]), None),
-            "kl": (terms.kl_to_standard_normal(mean, logstd), None),
-            "volume": (terms.primitive_volume(decoded.primitives), None),
+        found = {
+            "image": lambda: self._image_error(decoded.primitives, batch, key),
+            "vertices": lambda: errors.absolute_error(decoded.vertices, batch["vertices"]),
+            "kl": lambda: losses.kl_with_absolute_logstd(mean, logstd),
+            "volume": lambda: errors.primitive_volume(decoded.primitives),
         }
+        return {name: (found[name](), None) for name in terms}
 
-    def _image_error(self, rgba: jax.Array, batch: Batch, key: jax.Array) -> jax.Array:
-        """Absolute error of the finished pictures [B, H, W, 3]."""
-        if self.background is None or self.background_share == 1:
-            return terms.absolute_error(self.finish(rgba, batch["camera"], batch["identity"]), batch["image"])
-        # The background learns from far fewer pixels than show it. Where nothing stands before it, nothing else does but offsets.
-        alpha, who = rgba[..., 3], (batch["camera"], batch["identity"])
-        weights = appearance.pixel_weights(alpha <= 0, self.background_share, jax.random.fold_in(key, 1))
-        behind = self.rig(*who, *alpha.shape[1:], wanted=(weights.loss > 0) & (alpha < 1.0), taught=weights.taught)
-        return weights.loss[..., None] * terms.absolute_error(self.finish(rgba, *who, behind=behind), batch["image"])
+    def _image_error(self, primitives: Primitives, batch: Batch, key: jax.Array) -> jax.Array:
+        """Absolute error of the calibrated, composited pictures [B, H, W, 3]."""
+        rgba = self.render(primitives, cameras_of(batch), *batch["image"].shape[1:3])
+        if self.background is None or self.background_fraction == 1:
+            return errors.absolute_error(self.calibrate_and_composite(rgba, batch["camera"], batch["identity"]), batch["image"])
+        # The background learns from far fewer pixels than show it. Where nothing covers it, only it and the offsets learn.
+        alpha, indices = rgba[..., 3], (batch["camera"], batch["identity"])
+        weights = pixel_weights(alpha <= 0, self.background_fraction, jax.random.fold_in(key, 1))
+        mask = (weights.loss > 0) & (alpha < 1.0)
+        background = self.background_image(*indices, *alpha.shape[1:], mask=mask, gradient_weight=weights.gradient)
+        loss_weight = weights.loss[..., None]
+        return loss_weight * errors.absolute_error(self.calibrate_and_composite(rgba, *indices, background=background), batch["image"])
 
-    def reconstruct(self, batch: Batch) -> jax.Array:
-        """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255."""
+    def reconstruct(self, batch: Batch, size: tuple[int, int] | None = None) -> jax.Array:
+        """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255.
+
+        `size` is (H, W); None: that of the photographs.
+        """
         identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
         mean, _ = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
         decoded = self.decode(identity, mean, batch["camera_position"])
-        height, width = batch["image"].shape[1:3]
-        return self.finish(self.render(decoded.primitives, cameras_of(batch), height, width), batch["camera"], batch["identity"])
+        height, width = size or batch["image"].shape[1:3]
+        rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
+        return self.calibrate_and_composite(rgba, batch["camera"], batch["identity"])
 
     @jax.named_scope("inputs")
     def identity_images(self, neutral_texture: Array, neutral_vertices: Array) -> tuple[jax.Array, jax.Array]:
@@ -233,21 +249,21 @@ class AvatarCodec(nnx.Module):
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
     ) -> tuple[jax.Array, jax.Array]:
         """What the expression encoder sees: the differences to the neutral [B, T, T, 3], in deviations."""
-        # Means cancel in a difference; only the deviations act.
+        # Means cancel in a difference.
         texture = (texture.astype(jnp.float32) - neutral_texture.astype(jnp.float32)) / self.texture_std[...]
         return texture, self.geometry_image((vertices - neutral_vertices) / self.vertices_std[...])
 
     def geometry_image(self, vertices: Array) -> jax.Array:
         """Vertices [B, V, 3] on the chart at the texture's size: [B, T, T, 3], in the vertices' unit."""
         image = interpolate(jnp.asarray(vertices), self.uv_index[...], self.uv_weights[...])
-        # Written as it is: fused with the laying out for a convolution in bfloat16, the look-up took an H200 ten times as long.
+        # A barrier: fused with the new layout that a convolution in bfloat16 asks for, the look-up took an H200 ten times as long.
         return lax.optimization_barrier(image) if self.dtype == jnp.bfloat16 else image
 
 
-def _moved_aside(position: Array, noise: float, key: jax.Array) -> Array:
-    """Camera positions [B, 3] whose unit direction from the head's centre moved by noise of this deviation; at 0 as they are.
+def _with_view_noise(position: Array, noise: float, key: jax.Array) -> Array:
+    """Camera positions [B, 3] with noise of this standard deviation on their unit direction from the head's centre; at 0 as they are.
 
-    Few cameras see training; what colour makes of a direction between them is otherwise left to chance.
+    Training has few cameras; what colour makes of a direction between them is otherwise left to chance.
     """
     if not noise:
         return position
@@ -256,18 +272,18 @@ def _moved_aside(position: Array, noise: float, key: jax.Array) -> Array:
 
 
 def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
-    if config.warmup_steps < 1:
+    if config.guided_steps < 1:
         raise ValueError(
-            f"config.model.warmup_steps must be at least 1, as the primitives' scale is measured in these; got {config.warmup_steps}."
+            f"config.model.guided_steps must be at least 1, as the primitives' scale is measured in these steps; got {config.guided_steps}."
         )
     if not config.initial_density > 0 or config.view_noise < 0:
         raise ValueError(
             "config.model.initial_density must be positive and view_noise at least 0; "
             f"got {config.initial_density} and {config.view_noise}."
         )
-    if config.background_share not in appearance.SHARES:
-        allowed = ", ".join(f"{share:g}" for share in appearance.SHARES)
-        raise ValueError(f"config.model.background_share must be one of {allowed}; got {config.background_share}.")
+    if config.background_fraction not in FRACTIONS:
+        allowed = ", ".join(f"{fraction:g}" for fraction in FRACTIONS)
+        raise ValueError(f"config.model.background_fraction must be one of {allowed}; got {config.background_fraction}.")
     shape, needed = assets.arrays["texture_mean"].shape, (sizes.texture, sizes.texture, 3)
     if shape != needed:
         raise ValueError(f"AvatarCodec: assets.arrays['texture_mean'] must be {needed}, as config.model.texture_size says; got {shape}.")

@@ -14,7 +14,7 @@ from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
 from ava_jax.tasks.ava256.kernels import voxels
 from ava_jax.tasks.ava256.kernels.voxels import COLOUR_OFFSET, COLOUR_SCALE, LOG_OPACITY_SCALE, Slab
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
-from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, Sizes
+from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, VERTEX_SIDE, Sizes
 
 # Channels by the resolution that a layer writes; the slab's own layer writes its d or 3 d.
 _LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
@@ -24,7 +24,7 @@ _MOTION_SCALE = 0.01
 
 
 class Geometry(NamedTuple):
-    """What the geometry decoder says.
+    """Outputs of the geometry decoder.
 
     Attributes:
       log_opacity: [B, S, S, d], the slab of opacities' logarithms; or a `Slab`, of ten times these.
@@ -42,10 +42,10 @@ class Geometry(NamedTuple):
 
 
 class Ladder(nnx.Module):
-    """Transposed convolutions from 4 x 4 to the slab, meeting the identity's map at each resolution.
+    """Transposed convolutions from 4 x 4 to the slab, with a skip connection from the identity's map at each resolution.
 
-    `branch_sides` names the resolutions whose features another head reads. Where the slab's own is among them, the last layer writes
-    features for that head beside the slab, so that the slab's logits need not serve as features too.
+    `branch_sides` names the resolutions whose features another head reads. Where the slab's own is among them, the last layer has channels
+    of features for that head besides the slab's.
     """
 
     def __init__(self, d_in: int, d_out: int, sizes: Sizes, *, branch_sides: tuple[int, ...] = (), rngs: nnx.Rngs):
@@ -60,31 +60,32 @@ class Ladder(nnx.Module):
         self.branch_widths = {side: hidden[side] for side in branch_sides}
 
     def __call__(self, x: jax.Array, maps: tuple[jax.Array, ...], texels: jax.Array) -> tuple[jax.Array | Slab, dict[int, jax.Array]]:
-        """[B, 4, 4, C], maps and what is added to each texel, [S, S, d_out], to the slab and the features at `branch_sides`.
+        """[B, 4, 4, C], maps and a bias per texel, [S, S, d_out], to the slab and the features at `branch_sides`.
 
-        The slab is float32 [B, S, S, d_out], or, where a kernel makes the voxels, what it makes them of.
+        The slab is float32 [B, S, S, d_out], or a `Slab` where a kernel makes the voxels from it.
         """
         maps = {m.shape[1]: m for m in maps}
         branches = {}
-        for double in self.doublings:
-            x = _meet(double(x), maps)
+        for layer in self.doublings:
+            x = _add_skip(layer(x), maps)
             if x.shape[1] in self.branch_sides:
                 branches[x.shape[1]] = x
-        if self.kernels(len(x)):
+        if self.uses_kernels(len(x)):
             return Slab(self.last.blocks(x), self.last.bias[...], texels), branches
         x = self.last(x)
         if x.shape[1] in self.branch_sides:
-            branches[x.shape[1]] = _meet(leaky_relu(x[..., self.d_out :]), maps)
+            branches[x.shape[1]] = _add_skip(leaky_relu(x[..., self.d_out :]), maps)
         return add_texels(x[..., : self.d_out], texels), branches
 
-    def kernels(self, frames: int) -> bool:
+    def uses_kernels(self, frames: int) -> bool:
         """Whether kernels make the voxels of so many frames."""
         side, depth = self.slab
-        return side not in self.branch_sides and voxels.applies(self.last.dtype, frames, side, depth)
+        # A slab as small as the vertices' map: geometry's last layer has other channels too, and kernels take both slabs or none.
+        return side > VERTEX_SIDE and voxels.is_supported(self.last.dtype, frames, side, depth)
 
 
-def _meet(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:
-    """Adds the identity's map of the same resolution and channels, if there is one."""
+def _add_skip(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:
+    """Adds the identity's map of the same resolution and channels to x [B, R, R, C], if there is one."""
     identity = maps.get(x.shape[1])
     if identity is None or identity.shape[-1] != x.shape[-1]:
         return x
@@ -99,7 +100,7 @@ class GeometryDecoder(nnx.Module):
 
         Args:
           vertex_uvs: [V, 2] in 0..1, where each vertex is read.
-          initial_density: about what every voxel starts with, a volume radius.
+          initial_density: about what every voxel starts with, per volume radius.
         """
         motion_side, vertex_side = sizes.per_side, sizes.vertex_map
         self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
@@ -115,6 +116,7 @@ class GeometryDecoder(nnx.Module):
         self.sides = (motion_side, vertex_side)
 
     def __call__(self, z: jax.Array, identity: IdentityCode) -> Geometry:
+        """Expression code [B, 4, 4, 16] and identity to a head's geometry."""
         x = jnp.concatenate([self.code(z), identity.z_geo], axis=-1)
         slab, branches = self.ladder(x, identity.maps_geo, self.bias[...])
         motion_side, vertex_side = self.sides
@@ -135,7 +137,7 @@ class ColourDecoder(nnx.Module):
     """Codes and view direction to the slab of colours."""
 
     def __init__(self, sizes: Sizes, *, initial_texture: jax.Array | None = None, rngs: nnx.Rngs):
-        """`initial_texture`: [T, T, 3], 0-255, what the slab shows before training at all its depths; None: grey."""
+        """`initial_texture`: [T, T, 3], 0-255, the slab's colours before training, at all its depths; None: grey."""
         view_channels = sizes.channels(_VIEW_CHANNELS)
         hidden = sizes.channels(_VIEW_HIDDEN)
         self.view = nnx.List([WNDense(3, hidden, rngs=rngs), WNDense(hidden, view_channels * CODE_SIDE**2, rngs=rngs)])
@@ -147,7 +149,11 @@ class ColourDecoder(nnx.Module):
         self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
 
     def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array | Slab:
-        """`camera_position`: [B, 3], any unit. Returns [B, S, S, 3 d], channels (depth, colour), or a `Slab` of these."""
+        """Expression code [B, 4, 4, 16], identity and camera position [B, 3], any unit, to colours.
+
+        Returns:
+          [B, S, S, 3 d], channels (depth, colour), or a `Slab` of these.
+        """
         view = camera_position / jnp.linalg.norm(camera_position, axis=-1, keepdims=True)
         for layer in self.view:
             view = layer(view)
@@ -168,7 +174,7 @@ def _texels_forward(slab, bias):
 
 
 def _texels_backward(like, cotangent):
-    # Written once: otherwise each of its readers gathers it anew from the primitives' voxels.
+    # Written to memory once: otherwise each of its readers gathers it again from the primitives' voxels.
     d_slab = lax.optimization_barrier(cotangent.astype(like.dtype))
     return d_slab, jnp.sum(d_slab.astype(jnp.float32), axis=0)
 

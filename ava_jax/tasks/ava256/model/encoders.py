@@ -23,7 +23,7 @@ _EXPRESSION_FEATURES = 64
 
 
 class IdentityCode(NamedTuple):
-    """What the decoders know of a person.
+    """Who a person is, as the decoders read it.
 
     Attributes:
       z_geo, z_tex: [B, 4, 4, 16], float32.
@@ -41,7 +41,7 @@ def _ladder(channels: dict[int, int], sizes: Sizes) -> list[int]:
     return [_IMAGE_CHANNELS] + [sizes.channels(c) for side, c in channels.items() if side < sizes.texture]
 
 
-def _halvings(ladder: list[int], dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List:
+def _down_layers(ladder: list[int], dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List:
     return nnx.List([WNConvDown(i, o, dtype=dtype, rngs=rngs) for i, o in zip(ladder, ladder[1:])])
 
 
@@ -50,20 +50,20 @@ class UNetEncoder(nnx.Module):
 
     def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
         ladder = _ladder(_IDENTITY_LADDER, sizes)
-        self.halvings = _halvings(ladder, sizes.dtype, rngs)
+        self.halvings = _down_layers(ladder, sizes.dtype, rngs)
         self.taps = nnx.List([WNDense(c, c, dtype=sizes.dtype, rngs=rngs) for c in ladder[:-1]])
         self.code = WNDense(ladder[-1], CODE_CHANNELS, activate=False, rngs=rngs)
 
     def __call__(self, image: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         """[B, T, T, 3] to code [B, 4, 4, 16] and features, finest first, the first of them the image."""
         features = [image]
-        for halve in self.halvings:
-            features.append(halve(features[-1]))
+        for layer in self.halvings:
+            features.append(layer(features[-1]))
         return self.code(features[-1]), features[:-1]
 
 
 class MapCombiner(nnx.Module):
-    """Lets the geometry's and the texture's maps of one resolution see each other."""
+    """Mixes the geometry's and the texture's maps of one resolution."""
 
     def __init__(self, channels: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.to_geo = WNDense(channels, channels, dtype=dtype, rngs=rngs)
@@ -72,15 +72,16 @@ class MapCombiner(nnx.Module):
         self.tex = WNDense(2 * channels, channels, dtype=dtype, rngs=rngs)
 
     def __call__(self, geo: jax.Array, tex: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Maps of geometry and texture, [B, R, R, C] each, to as many."""
         return (
             self.geo(jnp.concatenate([geo, self.to_geo(tex)], axis=-1)),
             self.tex(jnp.concatenate([tex, self.to_tex(geo)], axis=-1)),
         )
 
-    def behind(self, tap_geo: WNDense, tap_tex: WNDense, geo: jax.Array, tex: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """This combiner of both taps' results: features [B, R, R, C] of both images to maps, likewise.
+    def apply_fused(self, tap_geo: WNDense, tap_tex: WNDense, geo: jax.Array, tex: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Both taps, then this combiner: features [B, R, R, C] of both images to maps, likewise.
 
-        All weights are normed together: apart, each costs a dozen small kernels.
+        All weights are normalised at once: one by one, each costs a dozen small kernels.
         """
         w = self.effective_weights(tap_geo, tap_tex).matrices.astype(geo.dtype)
         h_geo, h_tex = (add_bias(x @ w[i], tap.bias[...], True) for i, (x, tap) in enumerate(((geo, tap_geo), (tex, tap_tex))))
@@ -90,7 +91,7 @@ class MapCombiner(nnx.Module):
         return add_bias(own @ last[0], self.geo.bias[...], True), add_bias(other @ last[1], self.tex.bias[...], True)
 
     def effective_weights(self, tap_geo: WNDense, tap_tex: WNDense) -> fused_combiner.Weights:
-        """Of this combiner behind two taps, as one kernel takes them: `WNDense.effective_weight` of all layers at once."""
+        """Of two taps and this combiner, as `fused_combiner` takes them: `WNDense.effective_weight` of all layers at once."""
         layers = (tap_geo, tap_tex, self.to_geo, self.to_tex, self.geo, self.tex)
         c = tap_geo.weight.shape[1]
         weights = jnp.concatenate([layer.weight[...] for layer in layers]).reshape(8, c, c)
@@ -133,11 +134,11 @@ class IdentityEncoder(nnx.Module):
     def _maps(self, level: int, geo: jax.Array, tex: jax.Array) -> jax.Array:
         """Features [B, R, R, C] of both images to the maps of both, [B, R, R, 2 C], geometry's first."""
         combine, tap_geo, tap_tex = self.combiners[level], self.geo.taps[level], self.tex.taps[level]
-        if fused_combiner.applies(geo):
+        if fused_combiner.is_supported(geo):
             return fused_combiner.fused_combiner(geo, tex, combine.effective_weights(tap_geo, tap_tex))
         activate = level > 0
         if activate and geo.dtype == jnp.bfloat16:
-            return jnp.concatenate(combine.behind(tap_geo, tap_tex, geo, tex), axis=-1)
+            return jnp.concatenate(combine.apply_fused(tap_geo, tap_tex, geo, tex), axis=-1)
         return jnp.concatenate(combine(tap_geo(geo, activate=activate), tap_tex(tex, activate=activate)), axis=-1)
 
     def warp_points(self, side: int) -> jax.Array:
@@ -152,10 +153,10 @@ class ExpressionEncoder(nnx.Module):
 
     def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
         tex, geo = _ladder(_TEXTURE_LADDER, sizes), _ladder(_GEOMETRY_LADDER, sizes)
-        self.tex = _halvings(tex, sizes.dtype, rngs)
-        self.geo = _halvings(geo, sizes.dtype, rngs)
+        self.tex = _down_layers(tex, sizes.dtype, rngs)
+        self.geo = _down_layers(geo, sizes.dtype, rngs)
         shared = [tex[-1] + geo[-1]] + [sizes.channels(c) for c in _EXPRESSION_LADDER.values()]
-        self.shared = _halvings(shared, sizes.dtype, rngs)
+        self.shared = _down_layers(shared, sizes.dtype, rngs)
         head = [shared[-1]] + [sizes.channels(c) for c in _EXPRESSION_HEAD]
         self.head = nnx.List([WNConv3x3(i, o, dtype=sizes.dtype, rngs=rngs) for i, o in zip(head, head[1:])])
         self.d_out = sizes.channels(_EXPRESSION_FEATURES)

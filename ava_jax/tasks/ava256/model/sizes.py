@@ -1,7 +1,7 @@
 """Sizes of the networks and the precision they compute in, from the model's config.
 
-The published networks have one ladder of resolutions, 4 to 1024, with channels tied to the resolution. Smaller textures or slabs drop the
-finest rungs.
+The published networks have one ladder of resolutions, 4 to 1024, with a number of channels for each. Smaller textures or slabs leave out
+the finest resolutions.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ SIDES = (256, 512, 1024)
 CODE_SIDE = 4  # codes are CODE_SIDE x CODE_SIDE x CODE_CHANNELS
 CODE_CHANNELS = 16
 # What activations are kept in, and products taken in. Weights, codes, meshes and what is rendered are float32 always.
-PRECISIONS = {"float32": jnp.float32, "fast": jnp.bfloat16}
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 TEMPLATES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}  # what voxels are stored in
 VERTEX_SIDE = 256  # vertices are read from a map of this side, or of the slab's where that is smaller
 
@@ -27,7 +27,7 @@ class Sizes:
       depth: d, the primitive's side, voxels.
       texture: T, side of the encoders' inputs, texels.
       width: multiplies hidden channels.
-      precision: "float32" (products as the platform takes them by default: on recent NVIDIA GPUs in TF32) or "fast" (bfloat16, with
+      precision: "float32" (products as the platform takes them by default: on recent NVIDIA GPUs in TF32) or "bfloat16" (with
         sums in float32).
       template: what the primitives' voxels and their gradient are stored in, "float32" or "bfloat16"; rendering computes in float32.
     """

@@ -14,7 +14,7 @@ UvMap = tuple[np.ndarray, np.ndarray]  # vertex index [S, S, 3], weights [S, S, 
 
 def interpolate(vertices: jax.Array, index: jax.Array, weights: jax.Array) -> jax.Array:
     """Surface points: vertices [B, V, 3], index and weights [..., 3], to [B, ..., 3], in the vertices' unit."""
-    # Rows of one array for all frames: else XLA lays the frames beside each other, pixel by pixel, and an H200 takes 0.3 ms to part them.
+    # Rows of one array for all frames: otherwise XLA interleaves the frames, pixel by pixel, and an H200 takes 0.3 ms to separate them.
     frames, count = vertices.shape[:2]
     rows = index + count * jnp.arange(frames).reshape(-1, *[1] * index.ndim)
     corners = [vertices.reshape(-1, 3)[rows[..., i]] * weights[..., i, None] for i in range(3)]
@@ -22,7 +22,7 @@ def interpolate(vertices: jax.Array, index: jax.Array, weights: jax.Array) -> ja
 
 
 class ChartLookup:
-    """The UV maps of a mesh, by side; made once each."""
+    """The UV maps of a mesh, by side; each is made once."""
 
     def __init__(self, assets: Assets, uv_maps: Mapping[int, UvMap] | None = None):
         """`uv_maps`: side -> map, to take instead of those computed from the topology."""

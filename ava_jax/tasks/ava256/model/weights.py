@@ -57,7 +57,7 @@ def _layer(key: str, layer: nnx.Module, *, image: bool = True, transposed: bool 
 
 
 def _sequence(key: str, layers, **options) -> Iterator[tuple[str, _Entry]]:
-    """Layers at even places, as activations count too."""
+    """Layers at even indices, as activations count too."""
     for i, layer in enumerate(layers):
         yield from _layer(f"{key}.{2 * i}", layer, **options)
 
@@ -67,8 +67,8 @@ def _fixed(value: np.ndarray) -> _Entry:
 
 
 def _unet(key: str, encoder: UNetEncoder) -> Iterator[tuple[str, _Entry]]:
-    for i, (halve, tap) in enumerate(zip(encoder.halvings, encoder.taps)):
-        yield from _layer(f"{key}.layers.e{i}.0", halve)
+    for i, (layer, tap) in enumerate(zip(encoder.halvings, encoder.taps)):
+        yield from _layer(f"{key}.layers.e{i}.0", layer)
         yield from _layer(f"{key}.layers.b{i}.0", tap)
     yield from _layer(f"{key}.enc", encoder.code)
 

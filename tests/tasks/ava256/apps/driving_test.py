@@ -39,10 +39,6 @@ def test_an_orbit_starts_where_the_camera_stands_and_turns_to_its_right():
     assert step[0] > 0 and abs(step[1]) < 1e-3, "right in its picture, not up or down"
 
 
-def test_frontality_is_the_cosine_to_the_forward_axis():
-    np.testing.assert_allclose(driving.frontality([[0, 0, 900], [300, 0, 300], [0, 5, -5]]), [1, 0.5**0.5, -(0.5**0.5)])
-
-
 @pytest.mark.parametrize("count", [5, 12])
 def test_codes_are_blended_there_and_back(count):
     codes = np.array([[0.0, 0.0], [1.0, 2.0], [2.0, -4.0]], np.float32)

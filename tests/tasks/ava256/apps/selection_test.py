@@ -6,8 +6,8 @@ import runpy
 import numpy as np
 import pytest
 
-from ava_jax.captures import ava256 as layout
-from ava_jax.tasks.ava256.apps import driving, selection
+from ava_jax.core import cameras as geometry
+from ava_jax.tasks.ava256.apps import selection
 from ava_jax.tasks.ava256.data import source
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[4]
@@ -22,50 +22,51 @@ def config(tiny_capture):
 
 
 @pytest.fixture(scope="module")
-def assets(config):
-    return source.prepare(config)
+def captures(config):
+    return source.load_captures(config)
 
 
-def folders(config) -> list[pathlib.Path]:
-    return layout.find(config.data.root, "")
+@pytest.fixture(scope="module")
+def assets(captures, config):
+    return source.prepare(captures, config)
 
 
-def test_by_default_the_first_person_in_held_out_frames_from_the_front(config, assets):
-    shot = selection.find(config, assets)
-    capture = layout.load(folders(config)[0])
+def test_by_default_the_first_person_in_held_out_frames_from_the_front(captures, config, assets):
+    shot = selection.find(captures, config, assets)
+    capture = captures.captures[0]
     assert shot.identity == shot.driver == capture.name
     held_out = capture.frames[capture.segments == "EXP_free_face"]
     assert set(s["frame"] for s in shot.samples) <= set(held_out) and len(shot.samples) > 0
-    everywhere = selection.read(config, assets, capture, capture.cameras, np.arange(1))
-    front = max(everywhere, key=lambda s: driving.frontality(s["camera_position"]))
+    everywhere = selection.read(captures, config, assets, capture, capture.cameras, np.arange(1))
+    front = max(everywhere, key=lambda s: geometry.frontality(s["camera_position"]))
     assert shot.camera == str(front["camera_id"])
 
 
-def test_a_subject_a_segment_and_a_camera_by_name(config, assets):
-    first, second = folders(config)[:2]
-    capture = layout.load(second)
+def test_a_subject_a_segment_and_a_camera_by_name(captures, config, assets):
+    first, second = captures.captures[:2]
+    capture = second
     camera, segment = capture.cameras[-1], str(capture.segments[0])
     names = {"identity": first.name, "driver": second.name.rpartition("--")[2], "segment": segment, "camera": camera}
-    shot = selection.find(config, assets, **names)
+    shot = selection.find(captures, config, assets, **names)
     assert (shot.identity, shot.driver, shot.camera) == (first.name, second.name, camera)
     assert all(s["camera_id"] == int(camera) and s["identity"] == 1 for s in shot.samples)
     assert shot.person["identity"] == 0
     assert [s["frame"] for s in shot.samples] == capture.frames[capture.segments == segment].tolist()
     assert shot.name == f"{first.name.rpartition('--')[2]}_by_{second.name.rpartition('--')[2]}_cam{camera}"
-    assert len(selection.find(config, assets, **names, most=1).samples) == 1
+    assert len(selection.find(captures, config, assets, **names, most=1).samples) == 1
 
 
-def test_frames_that_are_missing_are_left_out(config, assets):
-    capture = layout.load(folders(config)[0])
+def test_frames_that_are_missing_are_left_out(captures, config, assets):
+    capture = captures.captures[0]
     frames = np.arange(len(capture.frames))
-    samples = selection.read(config, assets, capture, capture.cameras[:1], frames)
+    samples = selection.read(captures, config, assets, capture, capture.cameras[:1], frames)
     assert 0 < len(samples) <= len(frames)
     assert all(sample is not None for sample in samples)
 
 
 @pytest.mark.parametrize("name", ["identity", "driver", "segment", "camera"])
-def test_a_wrong_name_gets_the_nearest(config, assets, name):
-    capture = layout.load(folders(config)[0])
+def test_a_wrong_name_gets_the_nearest(captures, config, assets, name):
+    capture = captures.captures[0]
     right = {
         "identity": capture.name.rpartition("--")[2],
         "driver": capture.name.rpartition("--")[2],
@@ -73,4 +74,4 @@ def test_a_wrong_name_gets_the_nearest(config, assets, name):
         "camera": capture.cameras[0],
     }[name]
     with pytest.raises(ValueError, match=rf"--{name}={right}x: there is none of that name; of \d+, the nearest are .*{right}"):
-        selection.find(config, assets, **{name: right + "x"})
+        selection.find(captures, config, assets, **{name: right + "x"})

@@ -14,7 +14,7 @@ from PIL import Image
 from ava_jax.captures import ava256
 from ava_jax.core import zbuffer
 from ava_jax.core.sampling import Sampling, UnreadableData
-from ava_jax.core.types import Cameras
+from ava_jax.core.types import Assets, Cameras
 from ava_jax.data import archive, images, mesh_files, pipeline, zip_directory
 from ava_jax.tasks.ava256.data import source
 
@@ -29,6 +29,19 @@ def make_config(root, **changes) -> ConfigDict:
     config.eval = ConfigDict({"max_samples": 0, "unseen_camera_frames": ()})
     config.update_from_flattened_dict(changes)
     return config
+
+
+def prepare(config) -> Assets:
+    return source.prepare(source.load_captures(config), config)
+
+
+def read_split(config, split, assets) -> source.CaptureSource:
+    """Of captures parsed anew: tests change files and configs between."""
+    return source.source(source.load_captures(config), config, split, assets)
+
+
+def eval_splits(config) -> tuple[str, ...]:
+    return source.eval_splits(source.load_captures(config), config)
 
 
 @pytest.fixture
@@ -49,8 +62,8 @@ def views(samples):
 
 def test_a_sample_has_the_promised_arrays(tiny_capture):
     config = make_config(tiny_capture)
-    assets = source.prepare(config)
-    sample = source.source(config, "train", assets)[0]
+    assets = prepare(config)
+    sample = read_split(config, "train", assets)[0]
     vertices = len(assets.arrays["vertices_mean"])
     expected = {
         "image": ((64, 41, 3), "uint8"), "texture": ((32, 32, 3), "uint8"), "neutral_texture": ((32, 32, 3), "uint8"),
@@ -60,14 +73,14 @@ def test_a_sample_has_the_promised_arrays(tiny_capture):
         **{name: ((), "int32") for name in ("camera", "identity", "segment", "camera_id", "frame")},
     }  # fmt: skip
     assert {name: (value.shape, value.dtype.name) for name, value in sample.items()} == expected
-    evaluated = source.source(config, "unseen_frames", assets)[0]
+    evaluated = read_split(config, "unseen_frames", assets)[0]
     assert evaluated["segmentation"].shape == (64, 41) and evaluated["segmentation"].dtype == np.uint8
 
 
 def test_the_mesh_projects_onto_the_segmentation(tiny_capture):
     config = make_config(tiny_capture)
-    assets = source.prepare(config)
-    samples = source.source(config, "unseen_frames", assets)
+    assets = prepare(config)
+    samples = read_split(config, "unseen_frames", assets)
     for index in range(len(samples)):
         sample = samples[index]
         camera = Cameras(*(sample[name] for name in ("camera_rotation", "camera_position", "focal", "principal")))
@@ -76,7 +89,7 @@ def test_the_mesh_projects_onto_the_segmentation(tiny_capture):
 
 
 def test_assets_name_what_there_is(tiny_capture):
-    assets = source.prepare(make_config(tiny_capture, **{"data.held_out.cameras": ("401168",)}))
+    assets = prepare(make_config(tiny_capture, **{"data.held_out.cameras": ("401168",)}))
     assert assets.names["identities"] == ["20260101--0900--SYN001", "20260102--0901--SYN002"]
     assert assets.names["cameras"] == ["400008", "400015", "400022"]  # of all captures, without the one held out
     assert assets.names["segments"] == sorted(assets.names["segments"]) and "EXP_neutral_peak" in assets.names["segments"]
@@ -86,9 +99,9 @@ def test_assets_name_what_there_is(tiny_capture):
 
 def test_splits_share_nothing_and_lose_nothing(tiny_capture):
     config = make_config(tiny_capture, **{"data.held_out.cameras": ("400022",), "data.held_out.last_frames": 2})
-    assets = source.prepare(config)
-    assert source.eval_splits(config) == ("unseen_frames", "unseen_cameras")
-    sources = {split: source.source(config, split, assets) for split in ("train", "unseen_frames", "unseen_cameras")}
+    assets = prepare(config)
+    assert eval_splits(config) == ("unseen_frames", "unseen_cameras")
+    sources = {split: read_split(config, split, assets) for split in ("train", "unseen_frames", "unseen_cameras")}
     seen = {split: set(views(samples)) for split, samples in sources.items()}
     assert [len(samples) for samples in sources.values()] == [2 * 2 * 4, 2 * 2 * 2, 2 * 6]
     assert len(set.union(*seen.values())) == sum(map(len, seen.values()))
@@ -99,17 +112,17 @@ def test_splits_share_nothing_and_lose_nothing(tiny_capture):
 
 def test_the_held_out_segment_is_in_no_training_sample(tiny_capture):
     config = make_config(tiny_capture)
-    assets = source.prepare(config)
-    samples = source.source(config, "train", assets)
+    assets = prepare(config)
+    samples = read_split(config, "train", assets)
     free = assets.names["segments"].index("EXP_free_face")
     assert free not in {int(s["segment"]) for s in map(samples.__getitem__, range(len(samples))) if s is not None}
-    assert source.eval_splits(config) == ("unseen_frames",)
-    assert source.eval_splits(make_config(tiny_capture, **{"data.held_out.segments": ()})) == ()
+    assert eval_splits(config) == ("unseen_frames",)
+    assert eval_splits(make_config(tiny_capture, **{"data.held_out.segments": ()})) == ()
 
 
 def test_unseen_cameras_may_be_scored_on_some_frames(tiny_capture):
     config = make_config(tiny_capture, **{"data.held_out.cameras": ("400022",), "eval.unseen_camera_frames": (0, 3, 99)})
-    samples = source.source(config, "unseen_cameras", source.prepare(config))
+    samples = read_split(config, "unseen_cameras", prepare(config))
     assert len(samples) == 4
     assert [frame for _, _, frame in views(samples)] == [1000, 2000, 2009]  # 1009 is the listed image that is missing
     assert samples[0]["camera"] == -1
@@ -117,22 +130,22 @@ def test_unseen_cameras_may_be_scored_on_some_frames(tiny_capture):
 
 def test_thinning_is_even_and_repeatable(tiny_capture):
     config = make_config(tiny_capture, **{"data.held_out.last_frames": 6, "eval.max_samples": 9})
-    assets = source.prepare(config)
-    samples = source.source(config, "unseen_frames", assets)
+    assets = prepare(config)
+    samples = read_split(config, "unseen_frames", assets)
     assert len(samples) == 9
-    everything = source.source(make_config(tiny_capture, **{"data.held_out.last_frames": 6}), "unseen_frames", assets)
+    everything = read_split(make_config(tiny_capture, **{"data.held_out.last_frames": 6}), "unseen_frames", assets)
     chosen = views(samples)
     assert set(chosen) <= set(views(everything))
     assert len({identity for identity, _, _ in chosen}) == 2 and len({frame for _, _, frame in chosen}) > 4
-    assert views(source.source(config, "unseen_frames", assets)) == chosen
+    assert views(read_split(config, "unseen_frames", assets)) == chosen
 
 
 def test_only_chosen_cameras_and_captures_are_read(tiny_capture, tmp_path):
     (tmp_path / "ids.csv").write_text("mcd,sid,mct\n20260102,SYN002,0901\n")
     config = make_config(tiny_capture, **{"data.ids": str(tmp_path / "ids.csv"), "data.cameras": ("401168", "400008")})
-    assets = source.prepare(config)
+    assets = prepare(config)
     assert assets.names["identities"] == ["20260102--0901--SYN002"] and assets.names["cameras"] == ["401168"]
-    assert len(source.source(config, "train", assets)) == 5
+    assert len(read_split(config, "train", assets)) == 5
 
 
 def test_strangers_have_index_minus_one(tiny_capture, own):
@@ -140,15 +153,15 @@ def test_strangers_have_index_minus_one(tiny_capture, own):
     other.rename(own / "20270101--0000--NEW")
     shutil.rmtree(decoders(own)[0].parent)
     config = make_config(own)
-    samples = source.source(config, "train", source.prepare(make_config(tiny_capture, **{"data.cameras": ("401168", "400008")})))
+    samples = read_split(config, "train", prepare(make_config(tiny_capture, **{"data.cameras": ("401168", "400008")})))
     assert samples[0]["identity"] == -1 and samples[0]["camera"] == -1 and samples[0]["camera_id"] == 400015
-    described = source.describe({k: np.stack([v]) for k, v in samples[0].items()}, source.prepare(make_config(tiny_capture)))
+    described = source.describe({k: np.stack([v]) for k, v in samples[0].items()}, prepare(make_config(tiny_capture)))
     assert described == [{"identity": "unknown", "camera": "400015", "segment": "EXP_neutral_peak", "frame": 2000}]
 
 
 def test_missing_images_are_counted_and_passed_over(tiny_capture):
     config = make_config(tiny_capture)
-    samples = source.source(config, "train", source.prepare(config))
+    samples = read_split(config, "train", prepare(config))
     assert samples.counts == {"listed": 30, "missing": 1, "unreadable": 0}  # known before any is read
     batches = pipeline.iterator(samples, Sampling(5), seed=0, threads=2)
     for _ in range(12):
@@ -163,7 +176,7 @@ def test_a_frame_without_surface_or_pose_is_passed_over(own, part):
         members = [(name, z.read(name)) for name in z.namelist()]
     archive.write(path, [member for member in members if "001006" not in member[0]])
     config = make_config(own)
-    samples = source.source(config, "train", source.prepare(config))
+    samples = read_split(config, "train", prepare(config))
     assert {frame for identity, _, frame in views(samples) if identity == 0} == {1000, 1003, 1009, 1012}
     assert samples.counts["missing"] == 3 + 1  # the frame in three cameras, and the image that was missing before
 
@@ -177,14 +190,14 @@ def test_the_neutral_face_is_the_first_complete_frame_of_its_segment(own):
         members = [(name, z.read(name)) for name in z.namelist()]
     archive.write(path, members[1:])  # 001000 has vertices and no texture
     config = make_config(own)
-    samples = source.source(config, "train", source.prepare(config))
+    samples = read_split(config, "train", prepare(config))
     read = [s for s in map(samples.__getitem__, range(len(samples))) if s is not None and s["identity"] == 0]
     own_frame = next(s for s in read if s["frame"] == 1003)
     np.testing.assert_array_equal(read[-1]["neutral_vertices"], own_frame["vertices"])
     np.testing.assert_array_equal(read[-1]["neutral_texture"], own_frame["texture"])
     archive.write(path, members[2:])
     with pytest.raises(ValueError, match="no frame of EXP_neutral_peak"):
-        source.source(config, "train", source.prepare(config))[3]
+        read_split(config, "train", prepare(config))[3]
 
 
 def test_a_truncated_zip_is_an_error_at_once(own):
@@ -192,16 +205,16 @@ def test_a_truncated_zip_is_an_error_at_once(own):
     path.write_bytes(path.read_bytes()[:-40])
     config = make_config(own)
     with pytest.raises(ValueError, match=r"cam401168\.zip: not a whole zip"):
-        source.source(config, "train", source.prepare(config))
+        read_split(config, "train", prepare(config))
 
 
 def test_missing_segmentation_matters_to_evaluation_alone(own):
     shutil.rmtree(decoders(own)[0] / "segmentation_parts")
     config = make_config(own)
-    assets = source.prepare(config)
-    assert source.source(config, "train", assets)[0] is not None
+    assets = prepare(config)
+    assert read_split(config, "train", assets)[0] is not None
     with pytest.raises(ValueError, match=r"segmentation_parts.*no such file"):
-        source.source(config, "unseen_frames", assets)
+        read_split(config, "unseen_frames", assets)
 
 
 def _spoil_calibration(text):
@@ -244,7 +257,7 @@ def test_a_frame_list_of_another_capture_is_an_error_at_once(own):
     (decoders(own)[0] / "frame_list.csv").write_text("seg_id,frame_id\nEXP_neutral_peak,7\nEXP_jaw_open,8\n")
     config = make_config(own)
     with pytest.raises(ValueError, match="SYN001.*frame_list.csv does not match the zips: of the 6 images .* 0 are there"):
-        source.source(config, "train", source.prepare(config))
+        read_split(config, "train", prepare(config))
 
 
 @pytest.mark.parametrize("name", _SPOILERS)
@@ -252,26 +265,26 @@ def test_what_is_wrong_is_said_in_one_line(own, name):
     spoil, message = _SPOILERS[name]
     spoil(own)
     with pytest.raises(ValueError, match=message) as error:
-        source.prepare(make_config(own))
+        prepare(make_config(own))
     assert "\n" not in str(error.value)
 
 
 def test_wrong_settings_are_said_in_one_line(tiny_capture):
     with pytest.raises(ValueError, match="config.data.root must name"):
-        source.prepare(make_config(""))
+        prepare(make_config(""))
     with pytest.raises(ValueError, match="held_out.cameras: no capture has 12345"):
-        source.prepare(make_config(tiny_capture, **{"data.held_out.cameras": ("12345",)}))
+        prepare(make_config(tiny_capture, **{"data.held_out.cameras": ("12345",)}))
     with pytest.raises(ValueError, match="SYN001: no camera to use"):
-        source.prepare(make_config(tiny_capture, **{"data.cameras": ("400015",)}))
+        prepare(make_config(tiny_capture, **{"data.cameras": ("400015",)}))
     config = make_config(tiny_capture)
     with pytest.raises(ValueError, match="split must be"):
-        source.source(config, "validation", source.prepare(config))
+        read_split(config, "validation", prepare(config))
 
 
 def test_a_listed_capture_that_is_absent_is_named(tiny_capture, tmp_path):
     (tmp_path / "ids.csv").write_text("mcd,sid,mct\n20260102,NOBODY,0901\n")
     with pytest.raises(ValueError, match="20260102--0901--NOBODY: no capture there"):
-        source.prepare(make_config(tiny_capture, **{"data.ids": str(tmp_path / "ids.csv")}))
+        prepare(make_config(tiny_capture, **{"data.ids": str(tmp_path / "ids.csv")}))
 
 
 def _rewrite(path, change):
@@ -299,7 +312,7 @@ def test_what_does_not_decode_is_named_counted_and_passed_over(own, kind, caplog
     path = decoders(own)[1] / name
     _rewrite(path, lambda i, data: spoil(data) if i == 2 else data)
     config = make_config(own)
-    samples = source.source(config, "train", source.prepare(config))
+    samples = read_split(config, "train", prepare(config))
     with caplog.at_level("WARNING"):
         found, again = views(samples), views(samples)
     assert len(found) == 29 - lost and found == again and not [view for view in found if view[0] == 1 and view[2] == 2006 and lost == 3]
@@ -313,7 +326,7 @@ def test_past_a_share_of_the_data_damage_stops_the_run(own, most, stops):
     for camera in ("400015", "401168"):
         _rewrite(decoders(own)[1] / f"image/cam{camera}.zip", lambda i, data: data[:300] if i < 2 else data)  # 4 of 29
     config = make_config(own, **{"data.max_unreadable": most})
-    samples = source.source(config, "train", source.prepare(config))
+    samples = read_split(config, "train", prepare(config))
     batches = pipeline.iterator(samples, Sampling(5, per_visit=2, window=3), seed=0, threads=2)
     if not stops:
         assert sum(len(next(batches)["image"]) for _ in range(60)) == 300
@@ -329,14 +342,14 @@ def test_past_a_share_of_the_data_damage_stops_the_run(own, most, stops):
 def test_a_damaged_neutral_face_is_named(own):
     _rewrite(decoders(own)[0] / "uv_image/color.zip", lambda i, data: data[:300] if i == 0 else data)
     config = make_config(own)
-    samples = source.source(config, "train", source.prepare(config))
+    samples = read_split(config, "train", prepare(config))
     assert {identity for identity, _, _ in views(samples)} == {1} and samples.counts["unreadable"] == 14
 
 
 def test_a_frame_is_decoded_once_for_its_views(tiny_capture, monkeypatch):
     """Read in order from several threads: each texture once, though three cameras share it."""
     config = make_config(tiny_capture)
-    samples, decode, textures = source.source(config, "train", source.prepare(config)), images.decode, []
+    samples, decode, textures = read_split(config, "train", prepare(config)), images.decode, []
     monkeypatch.setattr(images, "decode", lambda data, size: (textures.append(data) if size == (32, 32) else 0) or decode(data, size))
     order = Sampling(5, shuffle=False, epochs=1, drop_remainder=False)
     assert sum(len(batch["image"]) for batch in pipeline.iterator(samples, order, seed=0, threads=4)) == 29
@@ -345,7 +358,7 @@ def test_a_frame_is_decoded_once_for_its_views(tiny_capture, monkeypatch):
 
 def test_visits_resume_exactly_and_processes_share_an_epoch(tiny_capture):
     config = make_config(tiny_capture)
-    samples = source.source(config, "train", source.prepare(config))
+    samples = read_split(config, "train", prepare(config))
     seen = []
     for process in range(2):
         share = {"seed": 2, "threads": 2, "process_index": process, "process_count": 2}
@@ -363,10 +376,10 @@ def test_visits_resume_exactly_and_processes_share_an_epoch(tiny_capture):
 
 def test_a_second_start_reads_no_directory_of_a_zip(own, monkeypatch):
     config = make_config(own)
-    assets = source.prepare(config)
-    first = source.source(config, "train", assets)
+    assets = prepare(config)
+    first = read_split(config, "train", assets)
     monkeypatch.setattr(zip_directory, "read", lambda path: pytest.fail(f"{path} was read again"))
-    again = source.source(config, "train", assets)
+    again = read_split(config, "train", assets)
     assert again.counts == first.counts and again[0]["frame"] == 1000
 
 
@@ -375,8 +388,8 @@ def test_reads_the_reference_capture(test_data):
     config = make_config(test_data / "capture", **{"data.held_out.cameras": ("400018", "400051"), "data.downsample": 8})
     config.data.held_out.update(segments=(), last_frames=2)
     config.eval.unseen_camera_frames = (0, 6, 12, 18, 19)
-    assets = source.prepare(config)
-    sources = {split: source.source(config, split, assets) for split in ("train", "unseen_frames", "unseen_cameras")}
+    assets = prepare(config)
+    sources = {split: read_split(config, split, assets) for split in ("train", "unseen_frames", "unseen_cameras")}
     assert {split: len(s) for split, s in sources.items()} == {"train": 864, "unseen_frames": 96, "unseen_cameras": 40}
     train = sources["train"]
     folder = ava256.load(test_data / "capture" / assets.names["identities"][2])

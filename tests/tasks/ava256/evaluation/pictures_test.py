@@ -2,14 +2,13 @@
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import pytest
-from PIL import Image
 
 from ava_jax.core.types import Assets, Primitives
-from ava_jax.run.evaluation import Example
 from ava_jax.tasks.ava256.evaluation import pictures, scores
+from ava_jax.tasks.base import Example
+from ava_jax.viz import sheet
 
 B, H, W = 3, 16, 12
 
@@ -33,10 +32,10 @@ class Painter:
     def render(self, primitives, cameras, height, width):
         return np.broadcast_to(np.asarray(primitives)[:, None, None], (len(primitives), height, width, 3))
 
-    def finish(self, rgba, camera, identity, *, behind=None):
+    def calibrate_and_composite(self, rgba, camera, identity, *, background=None):
         return rgba + identity[:, None, None, None]
 
-    def reconstruct(self, batch):
+    def reconstruct(self, batch, size=None):
         return batch["image"] + np.float32(10.0)
 
 
@@ -81,7 +80,7 @@ def test_the_partner_is_the_next_of_another_person(identity, partner):
 
 def test_a_progress_sheet_is_captioned_with_people(monkeypatch):
     drawn = []
-    monkeypatch.setattr(pictures, "compose", lambda strips, columns: drawn.extend(strips))
+    monkeypatch.setattr(sheet, "compose", lambda strips, columns: drawn.extend(strips))
     names = {"identities": ["d--t--ANN", "d--t--BOB", "d--t--CID"], "segments": ["EXP_smile"], "cameras": ["7", "8"]}
     samples = batch() | {"segment": np.zeros(B, np.int32), "frame": np.arange(B), "camera_id": np.array([7, 9, 8])}
     pictures.progress_sheet(pictures.progress(Painter(), samples), samples, Assets({}, names))
@@ -97,7 +96,7 @@ def run_at_once(fn):
 
 def test_best_and_worst_stand_beside_each_other(monkeypatch):
     drawn = []
-    monkeypatch.setattr(pictures, "compose", lambda strips, columns: drawn.extend(strips))
+    monkeypatch.setattr(sheet, "compose", lambda strips, columns: drawn.extend(strips))
     samples = batch()
     samples["segmentation"][1, :8] = 0
     row = {"identity": "d--t--ANN", "segment": "EXP_smile", "frame": 3, "camera": "7"}
@@ -112,54 +111,10 @@ def test_best_and_worst_stand_beside_each_other(monkeypatch):
         pictures.best_and_worst(run_at_once, (), ())
 
 
-def test_a_long_title_stays_in_its_cell():
-    picture = np.zeros((64, 40, 3), np.uint8)
-    short, long = (
-        np.asarray(pictures.compose([pictures.Strip(title, (("truth", picture),)), pictures.Strip("", (("", picture),))], columns=2))
-        for title in ("EXP", "EXP_" + "very_long_" * 20)
-    )
-    middle = short.shape[1] // 2
-    assert (long[:34, middle + 16 :] == short[:34, middle + 16 :]).all() and (long != short).any()
-
-
-def test_the_error_map_runs_from_black_to_pale_and_gets_lighter_all_along():
-    truth = np.zeros((1, 1, 70, 3), np.uint8)
-    image = np.broadcast_to(np.arange(70, dtype=np.float32)[:, None], truth.shape)
-    colours = np.asarray(pictures.error_colours(image, truth))[0, 0]
-    np.testing.assert_array_equal(colours[0], 0)
-    np.testing.assert_array_equal(colours[64:], [[252, 255, 164]] * 6)
-    assert (np.diff(colours[:65] @ [0.2126, 0.7152, 0.0722]) > 0).all()
-
-
-def test_renders_are_clipped_before_their_error_is_shown():
-    assert not np.asarray(pictures.error_colours(np.full((1, 2, 2, 3), 300.0), np.full((1, 2, 2, 3), 255, np.uint8))).any()
-
-
-def test_compose_places_pictures_on_a_grid():
-    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
-    picture = [np.full((64, 40, 3), colour, np.uint8) for colour in colours]
-    strip = pictures.Strip("who", (("truth", picture[0]), ("render", picture[1]), ("error", picture[2])))
-    sheet = np.asarray(pictures.compose([strip] * 3, columns=2, height=128))
-    found = {colour: np.argwhere((sheet == colour).all(-1)) for colour in colours}
-    assert all(len(at) == 3 * 128 * 80 for at in found.values()), "three strips, each picture twice as large"
-    left = [found[colour][:, 1].min() for colour in colours]
-    assert left == sorted(left)
-    assert len(np.unique(found[colours[0]][:, 1])) == 2 * 80 and len(np.unique(found[colours[0]][:, 0])) == 2 * 128
-
-
-def test_a_sheet_fits_the_limit_at_the_best_quality(tmp_path):
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8))
-    pictures.save_sheet(noise, tmp_path / "noise.jpg")
-    assert 50_000 < (tmp_path / "noise.jpg").stat().st_size <= pictures.SHEET_BYTES
-    with pytest.raises(ValueError, match="does not fit into 500000 bytes"):
-        pictures.save_sheet(noise.resize((4000, 3000), Image.Resampling.NEAREST), tmp_path / "large.jpg")
-    assert not (tmp_path / "large.jpg").exists()
-
-
 def test_a_camera_never_seen_is_scored_on_the_face_alone():
     samples = batch()
     samples["segmentation"][2] = 3  # nobody but a chair
-    found = jax.tree.map(np.asarray, scores.scores(Painter(), samples))
+    found = scores.on_host(scores.predict(Painter(), samples, (H, W)))
     assert set(found) == {"psnr", "ssim", "l1", "face_psnr", "face_ssim", "face_l1"}
     np.testing.assert_allclose(found["l1"], [10, np.nan, 10], rtol=1e-5)
     np.testing.assert_allclose(found["face_l1"], [10, 10, np.nan], rtol=1e-5)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ava_jax.run import evaluation, inference, report
+from ava_jax.run import evaluation, inference, prediction, report
 from ava_jax.tasks.base import load_task
 from ava_jax.train import state as states
 
@@ -80,8 +80,8 @@ def ssim_by_hand(image: np.ndarray, truth: np.ndarray) -> float:
 
 def test_scores_of_known_pictures_are_those_computed_by_hand(run, tiny_capture, tmp_path):
     task, assets, model = run
-    reports = evaluation.evaluate(task, assets, inference.Inference(model).compile, task.eval_splits, threads=0)
-    report.write(tmp_path, 0, reports)
+    reports = evaluation.evaluate(task, assets, inference.Inference(model).compile, task.eval_splits(assets), threads=0)
+    report.write(tmp_path, 0, task, assets, reports)
     with open(tmp_path / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     held_out = task.config.data.held_out.cameras[0]
@@ -113,7 +113,7 @@ def test_scores_of_known_pictures_are_those_computed_by_hand(run, tiny_capture, 
     for split, of in seen.items():
         mine = [row for row in rows if row["split"] == split]
         score = "psnr" if split == "unseen_frames" else "face_psnr"
-        found = report.summary(reports[split])
+        found = report.summary(task, reports[split])
         assert found["scores"][score]["mean"] == pytest.approx(np.mean([float(row[score]) for row in mine]))
         for identity, means in found["by"]["identity"].items():
             values = [float(row[score]) for row in mine if row["identity"] == identity]
@@ -124,7 +124,7 @@ def test_the_split_is_the_protocols(run, tiny_capture):
     """Unseen frames: the last two of each list on the cameras seen. Unseen cameras: the frames asked for, on those held out."""
     task, assets, _ = run
     held_out = task.config.data.held_out.cameras[0]
-    for split in task.eval_splits:
+    for split in task.eval_splits(assets):
         source = task.source(split, assets)
         samples = [sample for sample in map(source.__getitem__, range(len(source))) if sample is not None]
         for index, identity in enumerate(assets.names["identities"]):
@@ -136,3 +136,32 @@ def test_the_split_is_the_protocols(run, tiny_capture):
             found = {(str(s["camera_id"]), int(s["frame"])) for s in samples if s["identity"] == index}
             # One image of the procedural captures is missing on purpose.
             assert found <= {(c, f) for c in cameras for f in wanted} and len(found) >= len(cameras) * len(wanted) - 1
+
+
+def test_predictions_are_pngs_of_the_pictures_that_are_scored(run, tmp_path):
+    task, assets, model = run
+    files = prediction.predict(task, assets, inference.Inference(model).compile, "unseen_frames", tmp_path, threads=0, max_samples=3)
+    source = task.source("unseen_frames", assets)
+    samples = [source[0], source[round((len(source) - 1) / 2)], source[len(source) - 1]]
+    assert len(files) == 3
+    for path, sample in zip(files, samples, strict=True):
+        row = task.describe({name: value[None] for name, value in sample.items()}, assets)[0]
+        name = f"{row['identity']}/{row['segment']}/{row['frame']:06d}_cam{row['camera']}.png"
+        assert path == tmp_path / name
+        colour = np.asarray(model.calibration.identity_offset[...])[sample["identity"]]
+        colour = colour + np.asarray(model.calibration.camera_offset[...])[sample["camera"]] + [125.0, 150.0, 300.0]
+        picture = np.asarray(Image.open(path), np.float64)
+        assert picture.shape == (*SIZE, 3) and np.abs(picture - np.clip(colour, 0, 255)).max() <= 0.51
+
+
+def test_no_photographs_are_needed_for_a_prediction(run):
+    task, assets, model = run
+    source = task.source("unseen_frames", assets)
+    sample = next(sample for sample in map(source.__getitem__, range(len(source))) if sample is not None)
+    batch = {name: np.asarray(value)[None] for name, value in sample.items()}
+    with_targets = task.predict(model, batch)
+    without = task.predict(model, {name: value for name, value in batch.items() if name not in ("image", "segmentation")})
+    assert set(without) == {"image"} and set(with_targets) == {"image", "scores"}
+    np.testing.assert_array_equal(without["image"], with_targets["image"])
+    with pytest.raises(ValueError, match="ava256: samples without image and segmentation cannot be scored"):
+        task.score(without, batch, assets)

@@ -41,18 +41,18 @@ def smallest_activation(geo, tex, matrices, biases):
     return jnp.min(jnp.stack(before), axis=0)
 
 
-def assert_close(ours, wanted, bound):
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted)):
+def assert_close(ours, expected, bound):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected)):
         a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
         np.testing.assert_allclose(a, b, atol=bound * np.abs(b).max())
 
 
-def assert_gradients_close(args, cotangent, ours, wanted):
+def assert_gradients_close(args, cotangent, ours, expected):
     """Those of maps at the texels where no activation is near 0, since LeakyReLU's slope jumps there; sums over texels as they are."""
     clear = np.flatnonzero(np.asarray(smallest_activation(*args)) > _NEAR)
     assert len(clear) > 0.05 * len(cotangent)
-    assert_close([x[clear] for x in ours[:2]], [x[clear] for x in wanted[:2]], 0.01)
-    assert_close(ours[2:], wanted[2:], 0.01)
+    assert_close([x[clear] for x in ours[:2]], [x[clear] for x in expected[:2]], 0.01)
+    assert_close(ours[2:], expected[2:], 0.01)
 
 
 @pytest.mark.parametrize("c", fused_combiner.CHANNELS)
@@ -63,8 +63,8 @@ def test_kernels_compute_what_the_plain_form_does(c, monkeypatch):
     ours = fused_combiner.forward_kernel(geo, tex, matrices, biases, interpret=True)
     assert_close(ours, fused_combiner._forward_plain(geo, tex, matrices, biases), 0.01)
     ours = fused_combiner.backward_kernel(geo, tex, matrices, biases, cotangent, interpret=True)
-    wanted = fused_combiner._backward_plain(geo, tex, matrices, biases, cotangent)
-    assert_gradients_close((geo, tex, matrices, biases), cotangent, ours, wanted)
+    expected = fused_combiner._backward_plain(geo, tex, matrices, biases, cotangent)
+    assert_gradients_close((geo, tex, matrices, biases), cotangent, ours, expected)
 
 
 def test_gradient_of_the_plain_form_is_its_derivative():
@@ -83,9 +83,9 @@ def test_the_layers_together_are_the_layers_one_by_one():
         layer.magnitude[...] *= 1.0 + 0.1 * i
     geo, tex = (x.astype(jnp.float32).reshape(1, 8, 8, c) for x in scene(64, c)[:2])
     with jax.default_matmul_precision("highest"):
-        wanted = jnp.concatenate(combine(tap_geo(geo), tap_tex(tex)), axis=-1)
-        assert_close(fused_combiner.fused_combiner(geo, tex, combine.effective_weights(tap_geo, tap_tex)), wanted, 1e-5)
-        assert_close(jnp.concatenate(combine.behind(tap_geo, tap_tex, geo, tex), axis=-1), wanted, 1e-5)
+        expected = jnp.concatenate(combine(tap_geo(geo), tap_tex(tex)), axis=-1)
+        assert_close(fused_combiner.fused_combiner(geo, tex, combine.effective_weights(tap_geo, tap_tex)), expected, 1e-5)
+        assert_close(jnp.concatenate(combine.apply_fused(tap_geo, tap_tex, geo, tex), axis=-1), expected, 1e-5)
 
 
 @pytest.mark.gpu
@@ -98,5 +98,5 @@ def test_on_a_gpu(c):
     ours = jax.jit(fused_combiner.forward_kernel)(geo, tex, matrices, biases)
     assert_close(ours, jax.jit(fused_combiner._forward_plain)(geo, tex, matrices, biases), 0.01)
     ours = jax.jit(fused_combiner.backward_kernel)(geo, tex, matrices, biases, cotangent)
-    wanted = jax.jit(fused_combiner._backward_plain)(geo, tex, matrices, biases, cotangent)
-    assert_gradients_close((geo, tex, matrices, biases), cotangent, ours, wanted)
+    expected = jax.jit(fused_combiner._backward_plain)(geo, tex, matrices, biases, cotangent)
+    assert_gradients_close((geo, tex, matrices, biases), cotangent, ours, expected)

@@ -1,4 +1,4 @@
-"""The kernels of a network of pixels' places against the same network written out."""
+"""The kernels of a network of pixels' pixels against the same network written out."""
 
 import jax
 import jax.numpy as jnp
@@ -39,13 +39,13 @@ def written_out(network: Network, of_x, of_y, dtype=jnp.float32):
         return (h @ last + network.last_bias)[..., :COLOURS].reshape(BATCH, HEIGHT * WIDTH, COLOURS)
 
 
-def scene(channels, dtype, shares):
-    """A network, wanted pixels (of each picture its share), waves, a cotangent."""
+def scene(channels, dtype, fractions):
+    """A network, a mask (of each picture a fraction), waves, a cotangent."""
     rng = np.random.default_rng(0)
-    wanted = jnp.asarray(rng.random((BATCH, HEIGHT, WIDTH)) < np.array(shares)[:, None, None])
+    mask = jnp.asarray(rng.random((BATCH, HEIGHT, WIDTH)) < np.array(fractions)[:, None, None])
     of_x, of_y = (jnp.asarray(rng.standard_normal((side, WAVES)), dtype) for side in (WIDTH, HEIGHT))
     cotangent = jnp.asarray(rng.standard_normal((BATCH, HEIGHT * WIDTH, COLOURS)), jnp.float32)
-    return network(rng, channels, dtype), wanted, of_x, of_y, cotangent
+    return network(rng, channels, dtype), mask, of_x, of_y, cotangent
 
 
 def values(run, weights, cotangent):
@@ -56,53 +56,53 @@ def values(run, weights, cotangent):
 
 
 def of_kernels(arguments, **options):
-    weights, wanted, of_x, of_y, cotangent = arguments
-    places = pixel_network.gather(wanted, of_x, of_y)
-    colours = pixel_network.forward(weights, places, HEIGHT * WIDTH, **options)
-    gradients = pixel_network.backward(weights, places, cotangent, **options)
+    weights, mask, of_x, of_y, cotangent = arguments
+    pixels = pixel_network.gather(mask, of_x, of_y)
+    colours = pixel_network.forward(weights, pixels, HEIGHT * WIDTH, **options)
+    gradients = pixel_network.backward(weights, pixels, cotangent, **options)
     assert all(x.dtype == jnp.float32 for x in gradients)
-    return values(lambda *_: (jnp.where(wanted.reshape(BATCH, -1, 1), colours, 0), gradients), weights, cotangent)
+    return values(lambda *_: (jnp.where(mask.reshape(BATCH, -1, 1), colours, 0), gradients), weights, cotangent)
 
 
 def of_the_network(arguments, dtype=jnp.float32):
-    weights, wanted, of_x, of_y, cotangent = arguments
-    asked = wanted.reshape(BATCH, -1, 1)
+    weights, mask, of_x, of_y, cotangent = arguments
+    inside = mask.reshape(BATCH, -1, 1)
     weights = jax.tree.map(lambda x: x.astype(jnp.float32), weights)
 
     def run(weights, cotangent):
-        colours, transpose = jax.vjp(lambda w: jnp.where(asked, written_out(w, of_x, of_y, dtype), 0), weights)
+        colours, transpose = jax.vjp(lambda w: jnp.where(inside, written_out(w, of_x, of_y, dtype), 0), weights)
         return colours, transpose(cotangent)[0]
 
     return values(run, weights, cotangent)
 
 
 @pytest.mark.skipif(jax.default_backend() == "gpu", reason="kernels are interpreted on a CPU; a GPU takes minutes")
-@pytest.mark.parametrize("shares", [(0.6, 0.6), (1.0, 0.02), (0.0, 1.0), (0.0, 0.0)])
+@pytest.mark.parametrize("fractions", [(0.6, 0.6), (1.0, 0.02), (0.0, 1.0), (0.0, 0.0)])
 @pytest.mark.parametrize("channels", [128, 256])
-def test_kernels_interpreted_equal_the_network_written_out(monkeypatch, channels, shares):
+def test_kernels_interpreted_equal_the_network_written_out(monkeypatch, channels, fractions):
     monkeypatch.setattr(pixel_network, "_CHUNK", 256)  # several chunks, the last of which reaches past the pictures
-    arguments = scene(channels, jnp.float32, shares)
+    arguments = scene(channels, jnp.float32, fractions)
     ours = of_kernels(arguments, interpret=True)
     for name, expected in of_the_network(arguments).items():
         np.testing.assert_allclose(ours[name], expected, atol=1e-5 * np.abs(expected).max() + 1e-6, err_msg=name)
 
 
-def test_places_are_the_wanted_pixels_in_order():
-    wanted = np.random.default_rng(0).random((BATCH, HEIGHT, WIDTH)) < 0.3
-    places = pixel_network.gather(jnp.asarray(wanted), jnp.zeros((WIDTH, WAVES)), jnp.zeros((HEIGHT, WAVES)))
-    for index, count, picture in zip(places.index, places.count, wanted, strict=True):
+def test_gathered_pixels_are_those_of_the_mask_in_order():
+    mask = np.random.default_rng(0).random((BATCH, HEIGHT, WIDTH)) < 0.3
+    pixels = pixel_network.gather(jnp.asarray(mask), jnp.zeros((WIDTH, WAVES)), jnp.zeros((HEIGHT, WAVES)))
+    for index, count, picture in zip(pixels.index, pixels.count, mask, strict=True):
         np.testing.assert_array_equal(index[:count], np.flatnonzero(picture))
         assert not index[count:].any()
-    assert places.index.shape[1] % 128 == 0 and places.index.shape[1] >= HEIGHT * WIDTH
+    assert pixels.index.shape[1] % 128 == 0 and pixels.index.shape[1] >= HEIGHT * WIDTH
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("shares", [(0.6, 0.6), (1.0, 0.02), (0.0, 0.0)])
+@pytest.mark.parametrize("fractions", [(0.6, 0.6), (1.0, 0.02), (0.0, 0.0)])
 @pytest.mark.parametrize("channels", [128, 256])
-def test_kernels_are_as_close_as_the_network_written_out_in_bfloat16(channels, shares):
-    if not pixel_network.supported(channels, jnp.bfloat16):
+def test_kernels_are_as_close_as_the_network_written_out_in_bfloat16(channels, fractions):
+    if not pixel_network.is_supported(channels, jnp.bfloat16):
         pytest.skip("needs a GPU of compute capability 9.0: the kernels are for no other")
-    arguments = scene(channels, jnp.bfloat16, shares)
+    arguments = scene(channels, jnp.bfloat16, fractions)
     ours, rounded = of_kernels(arguments), of_the_network(arguments, jnp.bfloat16)
     for name, expected in of_the_network(arguments).items():
         scale = np.sqrt(np.mean(expected**2)) + 1e-6

@@ -34,10 +34,10 @@ def one_by_one(colour, opacity, dtype=jnp.float32):
     return template(colour, LOG_OPACITY_SCALE * opacity, 8, dtype)
 
 
-def assert_close(ours, wanted):
+def assert_close(ours, expected):
     """To float32, or to bfloat16 for what is kept in it."""
-    assert jax.tree.structure(ours) == jax.tree.structure(wanted)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted)):
+    assert jax.tree.structure(ours) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected)):
         assert a.dtype == b.dtype and a.shape == b.shape
         bound = 1e-2 if a.dtype == jnp.bfloat16 else 1e-5
         a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
@@ -47,15 +47,15 @@ def assert_close(ours, wanted):
 @both_types
 def test_slabs_and_their_gradients_are_the_layers_one_by_one(dtype):
     ours, transpose = jax.vjp(lambda *slabs: voxels.template_of_slabs(*slabs, dtype), *slabs(64))
-    wanted, wanted_transpose = jax.vjp(lambda *slabs: one_by_one(*slabs, dtype), *slabs(64))
+    expected, expected_transpose = jax.vjp(lambda *slabs: one_by_one(*slabs, dtype), *slabs(64))
     assert ours.dtype == dtype
-    assert_close(ours, wanted)
+    assert_close(ours, expected)
     given = cotangent(64, dtype=dtype)
-    assert_close(transpose(given), wanted_transpose(given))
+    assert_close(transpose(given), expected_transpose(given))
 
 
 def test_voxels_in_bfloat16_are_those_in_float32_rounded():
-    """And so are gradients by the slabs, of numbers rounded alike: none is summed in bfloat16."""
+    """And so are gradients by the slabs, of numbers rounded likewise: none is summed in bfloat16."""
     wide, transpose = jax.vjp(one_by_one, *slabs(64))
     narrow, narrow_transpose = jax.vjp(lambda *slabs: one_by_one(*slabs, jnp.bfloat16), *slabs(64))
     np.testing.assert_array_equal(narrow, wide.astype(jnp.bfloat16))
@@ -82,8 +82,8 @@ def test_backward_kernel(dtype):
 
 @pytest.mark.parametrize("dtype, frames, side, depth", [(jnp.float32, 1, 64, 8), (jnp.bfloat16, 17, 64, 8), (jnp.bfloat16, 1, 64, 4)])
 def test_kernels_are_for_bfloat16_few_frames_and_boxes_of_eight(dtype, frames, side, depth):
-    assert voxels.applies(jnp.bfloat16, 1, 64, 8)
-    assert not voxels.applies(dtype, frames, side, depth)
+    assert voxels.is_supported(jnp.bfloat16, 1, 64, 8)
+    assert not voxels.is_supported(dtype, frames, side, depth)
 
 
 @pytest.mark.gpu

@@ -42,8 +42,8 @@ def assembler():
 def test_position_and_frame_on_a_plane(assembler):
     placed = assembler(residuals(1), colour(1), CORNERS[None])
     column, row = np.meshgrid(4 + 8 * np.arange(32), 4 + 8 * np.arange(32))
-    wanted = np.stack([-0.5 + column / 256, 0.5 - row / 256, 0 * row], -1).reshape(1, -1, 3)
-    np.testing.assert_allclose(placed.position, wanted, atol=1e-6)
+    expected = np.stack([-0.5 + column / 256, 0.5 - row / 256, 0 * row], -1).reshape(1, -1, 3)
+    np.testing.assert_allclose(placed.position, expected, atol=1e-6)
     # tangent +x, next row -y: normal = x cross -y = -z, bitangent = normal x tangent = -y
     axes = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1]])
     np.testing.assert_allclose(placed.rotation, np.broadcast_to(axes * np.cos(np.sqrt(1e-5)), (1, 1024, 3, 3)), atol=1e-4)
@@ -65,16 +65,16 @@ def test_residuals_act_in_head_axes_after_the_frame(assembler):
 
 def test_the_running_scale_takes_the_first_value_then_averages(assembler):
     spacing = 8 / 256  # volume radii between neighbours on the plane
-    for factor, wanted in ((1.0, 2 / spacing), (2.0, 0.9 * 2 / spacing + 0.1 / spacing)):
-        placed = assembler(residuals(1), colour(1), factor * CORNERS[None], warmup=True)
-        np.testing.assert_allclose(assembler.running_scale[...], wanted, rtol=1e-4)
-        np.testing.assert_allclose(placed.scale, 0.8 * wanted, rtol=1e-4)
+    for factor, expected in ((1.0, 2 / spacing), (2.0, 0.9 * 2 / spacing + 0.1 / spacing)):
+        placed = assembler(residuals(1), colour(1), factor * CORNERS[None], guided=True)
+        np.testing.assert_allclose(assembler.running_scale[...], expected, rtol=1e-4)
+        np.testing.assert_allclose(placed.scale, 0.8 * expected, rtol=1e-4)
     assembler(residuals(1), colour(1), 5 * CORNERS[None])
-    np.testing.assert_allclose(assembler.running_scale[...], wanted, rtol=1e-4)
+    np.testing.assert_allclose(assembler.running_scale[...], expected, rtol=1e-4)
 
 
 def test_the_running_scale_follows_the_largest_of_the_batch(assembler):
-    assembler(residuals(3), colour(3), np.float32([1, 4, 2])[:, None, None] * CORNERS, warmup=True)
+    assembler(residuals(3), colour(3), np.float32([1, 4, 2])[:, None, None] * CORNERS, guided=True)
     np.testing.assert_allclose(assembler.running_scale[...], 2 * 256 / 8 / 4, rtol=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_spacing_takes_the_wider_direction_and_repeats_the_last():
     weights[-4:, :, 2] += 0.5  # the centres of the last row of primitives lie further down
     weights[-4:, :, 0] -= 0.5
     assembler = Assembler(SIZES, (index, weights), volume_radius=256.0)
-    assembler(residuals(1), colour(1), corners[None], warmup=True)
+    assembler(residuals(1), colour(1), corners[None], guided=True)
     scale = np.asarray(assembler.running_scale[...]).reshape(32, 32)
     usual, last = 2 / (2 * 8 / 256), 2 / (2 * (8 / 256 + 0.5))
     np.testing.assert_allclose(scale[:30], usual, rtol=1e-4)
@@ -94,7 +94,7 @@ def test_spacing_takes_the_wider_direction_and_repeats_the_last():
 
 def test_texels_that_share_a_point_stay_finite_and_orthonormal(assembler):
     flat = np.zeros((1, 3, 3), np.float32)
-    placed = assembler(residuals(1), colour(1), flat, warmup=True)
+    placed = assembler(residuals(1), colour(1), flat, guided=True)
     product = jnp.einsum("bkij,bkil->bkjl", placed.rotation, placed.rotation)
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-4)
     assert bool(jnp.all(jnp.isfinite(placed.scale)))
@@ -126,8 +126,8 @@ def test_slab_to_primitives_texel_by_texel():
     boxes = np.asarray(slab_to_primitives(slab, d))
     assert boxes.shape == (2, n * n, d, d, d, c)
     for row, column, z, y, x in np.random.default_rng(1).integers(0, (n, n, d, d, d), (40, 5)):
-        wanted = slab[:, row * d + y, column * d + x, z * c : (z + 1) * c]
-        np.testing.assert_array_equal(boxes[:, row * n + column, z, y, x], wanted)
+        expected = slab[:, row * d + y, column * d + x, z * c : (z + 1) * c]
+        np.testing.assert_array_equal(boxes[:, row * n + column, z, y, x], expected)
 
 
 def test_rotation_matrices_against_the_exponential():

@@ -9,7 +9,8 @@ from small_head import assets, batch, config
 
 from ava_jax.core.variables import Constant, Running
 from ava_jax.tasks.ava256.kernels.voxels import template
-from ava_jax.tasks.ava256.model.codec import AvatarCodec, appearance
+from ava_jax.tasks.ava256.model import codec
+from ava_jax.tasks.ava256.model.codec import AvatarCodec
 
 FULL = dict(primitives_per_side=128, primitive_side=8, texture_size=1024, width=1.0)
 
@@ -64,6 +65,8 @@ def test_the_published_size_has_its_parameter_count():
         dict(primitives_per_side=16, primitive_side=16),
         dict(primitives_per_side=16, primitive_side=32, texture_size=512, width=0.5),
         dict(primitives_per_side=64, primitive_side=4, template_dtype="bfloat16"),
+        dict(precision="bfloat16"),  # a slab of 256, which the vertices' head reads too
+        dict(primitives_per_side=64, precision="bfloat16", template_dtype="bfloat16"),  # whose voxels kernels make
     ],
 )
 def test_shapes_at_other_sizes(changes):
@@ -98,11 +101,12 @@ def test_shapes_at_other_sizes(changes):
         (dict(primitives_per_side=4, primitive_side=64), "at least 8"),
         (dict(primitives_per_side=128, primitive_side=2), "at least 4"),
         (dict(width=0.0), "width must be positive"),
-        (dict(warmup_steps=0), "warmup_steps must be at least 1"),
-        (dict(background_share=0.5), "background_share must be one of 1, 0.25, 0.0625; got 0.5"),
+        (dict(guided_steps=0), "guided_steps must be at least 1"),
+        (dict(background_fraction=0.5), "background_fraction must be one of 1, 0.25, 0.0625; got 0.5"),
         (dict(texture_size=512), "texture_mean"),
         (dict(initial_density=0.0), "initial_density must be positive"),
         (dict(view_noise=-0.1), "view_noise at least 0"),
+        (dict(precision="fast"), "precision must be one of float32, bfloat16; got 'fast'"),
         (dict(template_dtype="float16"), "template_dtype must be one of float32, bfloat16; got 'float16'"),
     ],
 )
@@ -137,7 +141,7 @@ def test_losses_and_gradients_are_finite_and_reach_all_that_is_read(model, losse
     assert idle <= finest  # the finest maps feed nothing
 
 
-def test_templates_in_bfloat16_teach_the_same(model, losses_and_gradients):
+def test_templates_in_bfloat16_have_the_same_gradients(model, losses_and_gradients):
     """Gradients within a few roundings of a voxel and of its gradient, 2^-8 of them each."""
     narrow = nnx.clone(model)
     narrow.assembler.template_dtype = jnp.bfloat16
@@ -152,19 +156,19 @@ def test_templates_in_bfloat16_teach_the_same(model, losses_and_gradients):
 
         return jax.grad(loss)(parameters)
 
-    ours, wanted = (jax.tree.leaves(g) for g in (differentiate(parameters), losses_and_gradients(batch(), 3)[0]))
-    off = np.sqrt(sum(float(jnp.sum((a - b) ** 2)) for a, b in zip(ours, wanted)))
-    norm = np.sqrt(sum(float(jnp.sum(b**2)) for b in wanted))
+    ours, theirs = (jax.tree.leaves(g) for g in (differentiate(parameters), losses_and_gradients(batch(), 3)[0]))
+    off = np.sqrt(sum(float(jnp.sum((a - b) ** 2)) for a, b in zip(ours, theirs)))
+    norm = np.sqrt(sum(float(jnp.sum(b**2)) for b in theirs))
     assert 0 < off < 4 * 2.0**-8 * norm
 
 
-def test_a_share_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
+def test_a_fraction_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
     """The image term is that of all pixels times weights 0, 1 and 4, in values and gradients; the background's gradient has its own."""
 
-    def run(share):
+    def run(fraction):
         def image(parameters, key):
             model = nnx.merge(graph, parameters, others, copy=True)
-            model.background_share = share
+            model.background_fraction = fraction
             return model.training_loss_terms(sample, step=3, key=key)["image"][0]
 
         def values_and_gradient(key, cotangent):
@@ -178,20 +182,20 @@ def test_a_share_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
     graph, parameters, others = nnx.split(model, nnx.Param, ...)
     sample, key = batch(height=25, width=21), jax.random.key(5)
     (_, every), (image, some) = run(1.0), run(0.25)
-    drawn, draw = [], appearance.pixel_weights
-    monkeypatch.setattr(appearance, "pixel_weights", lambda *of: drawn.append(draw(*of)) or drawn[-1])
+    drawn, draw = [], codec.pixel_weights
+    monkeypatch.setattr(codec, "pixel_weights", lambda *of: drawn.append(draw(*of)) or drawn[-1])
     image(parameters, key)  # with arrays, not traced
-    loss, taught = (np.asarray(w)[..., None] for w in drawn[0])
-    assert set(np.unique(loss)) == {0.0, 1.0, 4.0} and set(np.unique(taught)) == {0.0, 1.0, 4.0}
+    loss, gradient_weight = (np.asarray(w)[..., None] for w in drawn[0])
+    assert set(np.unique(loss)) == {0.0, 1.0, 4.0} and set(np.unique(gradient_weight)) == {0.0, 1.0, 4.0}
     ones = jnp.ones(sample["image"].shape)
     values, gradient = some(key, ones)
     np.testing.assert_allclose(values, loss * every(key, ones)[0], rtol=1e-5, atol=1e-4)
-    expected, of_background = every(key, loss * ones)[1], every(key, loss * taught * ones)[1]["background"]
+    expected, of_background = every(key, loss * ones)[1], every(key, loss * gradient_weight * ones)[1]["background"]
     expected["background"] = of_background
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(b).max() + 1)), gradient, expected)
 
 
-def test_the_warmup_is_traced_and_ends_at_its_step(losses_and_gradients):
+def test_guiding_is_traced_and_ends_at_its_step(losses_and_gradients):
     for step, moves in ((0, True), (2, True), (3, False), (100, False)):
         _, (terms, after) = losses_and_gradients(batch(), step)
         assert bool(jnp.any(after != 30.0)) == moves
@@ -199,9 +203,9 @@ def test_the_warmup_is_traced_and_ends_at_its_step(losses_and_gradients):
 
 
 def test_guided_primitives_follow_the_guide_not_the_residuals(model):
-    def decode(model, batch, guide, warmup):
+    def decode(model, batch, guide, guided):
         identity = model.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
-        return model.decode(identity, jnp.ones((2, 4, 4, 16)), batch["camera_position"], guide_vertices=guide, warmup=warmup)
+        return model.decode(identity, jnp.ones((2, 4, 4, 16)), batch["camera_position"], guide_vertices=guide, guided=guided)
 
     model = nnx.clone(model)
     model.assembler.running_scale[...] = jnp.full(model.assembler.running_scale.shape, 30.0)

@@ -46,8 +46,8 @@ def test_layouts(model, weights):
     ):
         array = weights[key]
         for at in np.random.default_rng(2).integers(0, array.shape, (20, array.ndim)):
-            place = dict(zip(order, at))
-            assert ours.weight[...][tuple(place[axis] for axis in "hwio" if axis in place)] == array[tuple(at)], key
+            index = dict(zip(order, at))
+            assert ours.weight[...][tuple(index[axis] for axis in "hwio" if axis in index)] == array[tuple(at)], key
     bias = weights["decoder_assembler.geodec.bias"]
     assert model.geometry_decoder.bias[...][3, 5, 7] == bias[7, 3, 5]
     assert model.identity_encoder.warp[...][3, 5, 1] == weights["id_encoder.bias"][0, 1, 3, 5]

@@ -1,0 +1,73 @@
+"""The captures of a run: their small files parsed once, the zips' members looked up once, for everything that reads them."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from ava_jax.captures import ava256
+from ava_jax.captures.ava256 import Capture
+from ava_jax.core import names
+from ava_jax.data.archive import Archives
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptureSet:
+    """Captures of one folder. It is built once and passed down: nothing that is given one parses a file of it again.
+
+    Attributes:
+      root: the folder.
+      captures: by name, in order.
+      topology: path of the OBJ that all meshes have the faces of.
+      archives: the captures' zips. All that read them go through here.
+    """
+
+    root: pathlib.Path
+    captures: tuple[Capture, ...]
+    topology: pathlib.Path
+    archives: Archives = dataclasses.field(default_factory=Archives, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.captures)
+
+    def __iter__(self) -> Iterator[Capture]:
+        return iter(self.captures)
+
+    @property
+    def by_name(self) -> dict[str, Capture]:
+        """The captures by their folders' names."""
+        return {capture.name: capture for capture in self.captures}
+
+    def find(self, what: str, name: str) -> Capture:
+        """The capture of a folder's name or of a subject's id.
+
+        Args:
+          what: is named, for the message, as in "--identity".
+
+        Raises:
+          ValueError: there is none; the message gives the nearest subjects.
+        """
+        if name in self.by_name:
+            return self.by_name[name]
+        by_subject = {capture.subject: capture for capture in self.captures}
+        return by_subject[names.pick(what, name, by_subject)]
+
+
+def load(
+    root: str, ids: str = "", *, cameras: Sequence[str] = (), topology: str = "", index_folder: pathlib.Path | None = None
+) -> CaptureSet:
+    """Parses the captures below a folder.
+
+    Args:
+      root: the folder.
+      ids: CSV with the columns `mcd,sid,mct` of those to use; "" = all.
+      cameras: only these; () = all.
+      topology: path of the OBJ; "" = the layout's own, in `root`.
+      index_folder: where the zips' indexes are kept from run to run; None: nowhere.
+
+    Raises:
+      ValueError: there is no capture, one that `ids` lists is not there, or a file of one is missing or malformed.
+    """
+    captures = tuple(ava256.load(folder, tuple(cameras)) for folder in ava256.find(root, ids))
+    folder = pathlib.Path(root).expanduser()
+    path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
+    return CaptureSet(folder, captures, path, Archives(index_folder))

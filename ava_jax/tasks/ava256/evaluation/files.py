@@ -1,0 +1,30 @@
+"""A sample's prediction as a file."""
+
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+
+from ava_jax.core.types import Array, Assets, Batch
+from ava_jax.tasks.ava256.data import source
+from ava_jax.viz import colours
+
+
+def write(prediction: Mapping[str, Array], sample: Batch, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Writes the picture as `<identity>/<segment>/<frame>_cam<camera>.png` into a folder that exists.
+
+    Args:
+      prediction: `image` [H, W, 3], 0-255.
+      sample: of a capture's source, without the batch axis.
+      assets: name identities and segments.
+      folder: gets the file, in folders of its own.
+
+    Returns:
+      The file.
+    """
+    (row,) = source.describe({name: np.asarray(sample[name])[None] for name in ("identity", "camera_id", "segment", "frame")}, assets)
+    path = folder / row["identity"] / row["segment"] / f"{row['frame']:06d}_cam{row['camera']}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(colours.to_u8(prediction["image"]))).save(path)
+    return [path]

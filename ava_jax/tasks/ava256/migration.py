@@ -1,0 +1,48 @@
+"""Brings configs up to date that older versions saved with their runs. Where a key of `configs/ava256.py` changes, it is told here."""
+
+from typing import Any
+
+import ml_collections
+
+RENAMED = {  # dotted name before -> now, within one group
+    "model.background_share": "model.background_fraction",
+    "model.warmup_steps": "model.guided_steps",
+    "optimizer.boost": "optimizer.lr_boost",
+    "optimizer.boost_step": "optimizer.lr_boost_step",
+    "optimizer.fall_steps": "optimizer.lr_decay_steps",
+    "optimizer.final_fraction": "optimizer.lr_final_fraction",
+    "optimizer.ramp_steps": "optimizer.lr_warmup_steps",
+    "optimizer.texel_gain": "optimizer.texel_lr_gain",
+}
+VALUES: dict[str, dict[Any, Any]] = {"model.precision": {"fast": "bfloat16"}}  # dotted name of now -> value before -> now
+
+
+def migrate(config: ml_collections.ConfigDict) -> None:
+    """Renames keys and values of a config, in place; one that is up to date stays as it is. Any part of it may be missing.
+
+    Raises:
+      ValueError: the config has a key under both its names.
+    """
+    with config.unlocked():
+        for old, new in RENAMED.items():
+            group, old_key = _find(config, old)
+            if old_key not in group:
+                continue
+            new_key = new.rpartition(".")[2]
+            if new_key in group:
+                raise ValueError(f"config.{old} is called config.{new} now, and the config has both; remove the first.")
+            group[new_key] = group[old_key]
+            del group[old_key]
+        for name, values in VALUES.items():
+            group, key = _find(config, name)
+            if group.get(key) in values:
+                group[key] = values[group[key]]
+
+
+def _find(config: ml_collections.ConfigDict, name: str) -> tuple[Any, str]:
+    """The group that a dotted name is of, empty where there is none, and its last part."""
+    *path, key = name.split(".")
+    group: Any = config
+    for part in path:
+        group = group.get(part) or {}
+    return group, key

@@ -1,0 +1,27 @@
+"""Colour calibration of cameras and of people. Source: Codec Avatar Studio, 2024, supplement."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class ColourCalibration(nnx.Module):
+    """A gain and an offset per channel, of the camera and of the identity."""
+
+    def __init__(self, cameras: int, identities: int):
+        self.camera_gain = nnx.Param(jnp.ones((cameras, 3)))
+        self.camera_offset = nnx.Param(jnp.zeros((cameras, 3)))
+        self.identity_gain = nnx.Param(jnp.zeros((identities, 3)))
+        self.identity_offset = nnx.Param(jnp.zeros((identities, 3)))
+
+    def __call__(self, image: jax.Array, camera: jax.Array, identity: jax.Array) -> jax.Array:
+        """Image [B, H, W, 3], 0-255, as camera [B] sees identity [B]; the mean of those known where an index is -1."""
+        gain = _row(self.camera_gain[...], camera) + _row(self.identity_gain[...], identity)
+        offset = _row(self.camera_offset[...], camera) + _row(self.identity_offset[...], identity)
+        return gain[:, None, None] * image + offset[:, None, None]
+
+
+def _row(table: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows of [N, C] at [B]; the mean of all rows where the index is -1, for what training never saw."""
+    known = (index >= 0)[:, None]
+    return jnp.where(known, table[jnp.maximum(index, 0)], jnp.mean(table, axis=0))

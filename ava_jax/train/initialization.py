@@ -1,0 +1,98 @@
+"""A new run that starts from another run's weights (`train.init_from`, `train.init_filter`)."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from ava_jax.train.checkpoint import BEST, Checkpoints
+from ava_jax.train.optimization import by_path, matching, shown
+from ava_jax.train.state import Split, count
+
+_ITEMS = ("model", "about")  # of a checkpoint; what is read of it
+
+
+def source_of(init_from: str) -> tuple[pathlib.Path, int | str | None]:
+    """Folder and step, as `Checkpoints.find` takes it, of "RUN", "RUN:STEP" or "RUN:best"."""
+    run, colon, step = init_from.rpartition(":")
+    if colon and (step.isdigit() or step == BEST):
+        return pathlib.Path(run), int(step) if step.isdigit() else step
+    return pathlib.Path(init_from), None
+
+
+def start_from(parts: Split, init_from: str, init_filter: tuple[str, ...]) -> tuple[Split, str]:
+    """A fresh model with parameters and running variables of another run.
+
+    Args:
+      parts: the fresh model.
+      init_from: the other run, "RUN", "RUN:STEP" or "RUN:best".
+      init_filter: regular expressions, held against the start of a path, of the variables that are taken; () is all. The rest stays fresh.
+
+    Returns:
+      The model; and what was taken, in a line.
+
+    Raises:
+      FileNotFoundError: there is no such checkpoint.
+      ValueError: it is damaged; it lacks a variable that is to be taken, or has it of another shape; or an expression matches none.
+    """
+    folder, step = source_of(init_from)
+    kinds = {"params": parts.params, "running": parts.running}
+    ours = {name: leaf for variables in kinds.values() for name, leaf in by_path(variables).items()}
+    asked = matching("config.train.init_filter", init_filter, ours)
+    with Checkpoints(folder) as checkpoints:
+        step = checkpoints.find(step, items=_ITEMS)
+        item = checkpoints.folder / str(step) / "model"
+    theirs = _metadata(item)
+    _check(folder, step, {name: ours[name].shape for name in ours if name in asked}, theirs)
+    found = _read(item, {name: theirs[name] for name in asked})
+
+    def taken(variables: Any) -> Any:
+        leaves = [jnp.asarray(found.get(name, leaf), leaf.dtype) for name, leaf in by_path(variables).items()]
+        return jax.tree.unflatten(jax.tree.structure(variables), leaves)
+
+    parts = parts._replace(**{kind: taken(variables) for kind, variables in kinds.items()})
+    return parts, _told(parts, asked, folder, step)
+
+
+def _told(parts: Split, asked: set[str], folder: pathlib.Path, step: int) -> str:
+    total, fresh = count(parts.params), [name for name in by_path(parts.params) if name not in asked]
+    taken = total - sum(leaf.size for name, leaf in by_path(parts.params).items() if name not in asked)
+    rest = f"; fresh: {shown(fresh)}" if fresh else ""
+    return f"{taken:,} of {total:,} parameters taken from {folder}, step {step}{rest}"
+
+
+def _check(folder: pathlib.Path, step: int, asked: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple]) -> None:
+    faults = [f"{name} (absent)" for name in asked if name not in theirs]
+    shapes = {name: tuple(theirs[name][1].shape) for name in asked if name in theirs}
+    faults += [f"{name} ({shape}, not {asked[name]})" for name, shape in shapes.items() if shape != asked[name]]
+    if faults:
+        raise ValueError(
+            f"config.train.init_from: {folder}, step {step}, must have what this model takes; it differs in {shown(faults)}. "
+            'Leave these out with config.train.init_filter, as in ("decoder/",).'
+        )
+
+
+def _metadata(item: pathlib.Path) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Of each variable that is stored: path -> its keys in the stored tree, and what Orbax knows of it."""
+    tree = ocp.PyTreeCheckpointHandler().metadata(item).tree
+    stored = {tuple(key.key for key in keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    return {"/".join(keys[1:-1]): (keys, leaf) for keys, leaf in stored.items()}  # without "params" or "running", and "value"
+
+
+def _read(item: pathlib.Path, variables: Mapping[str, tuple[tuple[str, ...], Any]]) -> dict[str, np.ndarray]:
+    """The arrays of these variables alone, on the host."""
+    tree: dict[str, Any] = {}
+    for keys, leaf in variables.values():
+        node = tree
+        for key in keys[:-1]:
+            node = node.setdefault(key, {})
+        node[keys[-1]] = leaf
+    args = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        found = checkpointer.restore(item, args=ocp.args.PyTreeRestore(item=tree, restore_args=args, partial_restore=True))
+    arrays = {tuple(key.key for key in keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(found)[0]}
+    return {name: arrays[keys] for name, (keys, _) in variables.items()}
