@@ -1,12 +1,17 @@
 """Checkpoints hold everything and bring it back exactly."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from toy_task import Toy, ToyModel, toy_config
 
+from ava_jax.tasks.base import Optimizer, ParameterGroup
 from ava_jax.train import config as configs
+from ava_jax.train import loop, manifest, optimization, packing
 from ava_jax.train import state as states
 from ava_jax.train.checkpoint import Checkpoints, restore_model
 from ava_jax.train.state import TrainState
@@ -175,6 +180,98 @@ def test_one_of_another_model_is_refused_in_a_line(tmp_path, monkeypatch):
         restore_model(tmp_path)
 
 
+class _Grouped(Toy):
+    """Learns in two groups, one of them packed, with moments of another type."""
+
+    def optimizer(self, steps, steps_per_epoch):
+        last = ParameterGroup("last", optax.adam(0.1), ("layers/1",), elementwise=False)
+        return Optimizer((last, ParameterGroup("rest", optax.adam(0.1, mu_dtype=jnp.bfloat16))), clip_norm=1.0)
+
+
+def test_what_is_packed_together_is_no_matter_of_checkpoints(tmp_path, monkeypatch):
+    config = toy_config()
+    task = _Grouped(config)
+    parts = states.split(task.model(task.prepare(), rngs=states.model_rngs(0)))
+
+    def state(seed=None):
+        fresh = states.initial_state(parts, task.optimizer(10, 1), 0)
+        return fresh if seed is None else _filled(fresh, seed)._replace(step=jnp.int32(seed))
+
+    saved = state(seed=4)
+    assert list(saved.params.groups["rest"].arrays) == [packing.PACKED]
+    with Checkpoints(tmp_path, write=True) as checkpoints:
+        checkpoints.save(saved, {}, task.prepare(), config)
+    stored_names = "".join(p.read_text() for p in (tmp_path / "checkpoints" / "4" / "training").glob("_METADATA"))
+    assert "kernel" in stored_names and packing.PACKED not in stored_names
+    monkeypatch.setattr(packing, "SMALL", 10)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, _ = checkpoints.restore_training(4, state())
+    assert sorted(restored.params.groups["rest"].arrays) == ["layers/0/kernel", packing.PACKED]
+    _equal(restored.params.tree(), saved.params.tree())
+    _equal(packing.unpack_all(restored.opt_state), packing.unpack_all(saved.opt_state))
+    mu = packing.unpack_all(restored.opt_state)["rest"][0].mu["layers"][0]["kernel"]
+    assert mu.dtype == jnp.bfloat16 and mu.shape == (5, 8)
+
+
+def test_training_is_not_gone_on_with_from_a_version_that_packed_the_optimisers_state(tmp_path):
+    """As they were written then: `about` says no format. They are evaluated, and are the start of new runs."""
+    config = toy_config()
+    _saved(tmp_path / "old", config)
+    folder = tmp_path / "old" / "checkpoints" / "3"
+    about = folder / "about" / "metadata"
+    said = json.loads(about.read_text())
+    assert said.pop("format") == 2
+    about.write_text(json.dumps(said))
+    manifest.write(folder)
+    with Checkpoints(tmp_path / "old") as checkpoints, pytest.raises(ValueError) as error:
+        checkpoints.restore_training(3, _state(config)[0])
+    assert str(error.value) == (
+        f"{folder} is of an older version, whose optimiser's state this one cannot go on with. Begin a new run from its weights: "
+        f"--config.train.init_from={tmp_path / 'old'} --workdir=NEW"
+    )
+    with pytest.raises(ValueError, match="Begin a new run from its weights"):
+        loop.train(config, tmp_path / "old")
+    before = optimization.by_path(states.split(restore_model(tmp_path / "old").model).params)
+    config.train.update(init_from=str(tmp_path / "old"), steps=1)
+    loop.train(config, tmp_path / "new")
+    after = optimization.by_path(states.split(restore_model(tmp_path / "new", 0).model).params)
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+def test_configs_of_older_versions_are_brought_up_to_date(tmp_path, monkeypatch):
+    """The loop's keys by `configs.migrate`, the task's own by its class; a run goes on under a config of today."""
+    old = toy_config()
+    for key in ("epochs", "steps_per_call", "split", "trainable", "init_from", "init_filter", "spike_window"):
+        del old.train[key]
+    del old.data.on_device
+    old.optimizer.rate = old.optimizer.learning_rate
+    del old.optimizer["learning_rate"]
+
+    class Renamed(Toy):
+        @classmethod
+        def migrate(cls, config):
+            if "rate" in config.optimizer:
+                with config.unlocked():
+                    config.optimizer.learning_rate = config.optimizer.rate
+                    del config.optimizer["rate"]
+
+    with Checkpoints(tmp_path, write=True) as checkpoints:
+        checkpoints.save(_state(toy_config(), 3)[0], {}, Toy(toy_config()).prepare(), old)
+    monkeypatch.setattr("toy_task.Toy", Renamed)
+    with Checkpoints(tmp_path) as checkpoints:
+        about = checkpoints.about(3)
+    assert about.config.to_dict() == toy_config().to_dict()
+    assert configs.differences(about.config, toy_config()) == []
+    assert restore_model(tmp_path).config.train.spike_window == 100
+
+
+def test_a_config_given_to_the_loop_may_be_of_an_older_version_too(tmp_path):
+    config = toy_config()
+    del config.train.spike_window
+    config.lock()
+    assert loop.train(config, tmp_path) == 6 and config.train.spike_window == 100
+
+
 def test_nearest_names():
     known = ["train.steps", "model.step_size", "train.batch_size", "eval.batch_size"]
     assert configs.nearest("steps", known) == configs.nearest("trian.steps", known) == " Did you mean train.steps?"
@@ -184,8 +281,6 @@ def test_nearest_names():
 
 
 def test_a_config_that_lacks_a_key_of_the_loop_is_told_so(tmp_path):
-    from ava_jax.train import loop
-
     config = toy_config()
     del config.train.keep_best
     with pytest.raises(ValueError, match="the config has no key 'keep_best', which this version needs"):

@@ -107,17 +107,19 @@ def test_evaluation_minds_only_what_it_reads(run):
 
 
 def test_one_of_a_version_without_manifests_is_taken_and_named(run, capsys):
-    """As version 0.1 wrote them: no manifest, no guard, and `about` promises neither."""
+    """As version 0.1 wrote them: no manifest, no guard, and `about` promises neither. Such a run is not gone on with."""
     folder = run / "checkpoints" / "9"
     (folder / "manifest.json").unlink()
     shutil.rmtree(folder / "guard")
     about = folder / "about" / "metadata"
     saved = json.loads(about.read_text())
-    assert saved.pop("manifest") is True
+    assert saved.pop("manifest") is True and saved.pop("format") == 2
     about.write_text(json.dumps(saved))
     assert restore_model(run).step == 9
     assert f"{folder} has no manifest, as it is of an older version: taken as it is" in capsys.readouterr().err
-    assert loop.train(_config(steps=12, keep_checkpoints=3), run) == 12
+    with pytest.raises(ValueError, match="9 is of an older version, .* --config.train.init_from="):
+        loop.train(_config(steps=12, keep_checkpoints=3), run)
+    assert loop.train(_config(steps=12, keep_checkpoints=3, init_from=str(run)), run.with_name("next")) == 12
 
 
 def test_what_is_written_holds_every_file(run):

@@ -61,7 +61,11 @@ def test_two_processes_learn_what_one_does_and_resume(tmp_path):
 
 
 def test_two_processes_recover_together_and_stop_together(tmp_path):
-    trainer = Trainer(tmp_path, CHANGES + "\nconfig.data.poison = 5\nconfig.train.update(steps=100_000, max_recoveries=100_000)")
+    """With the data on the devices of both, and calls of two steps."""
+    changes = """
+config.data.update(poison=5, on_device=True)
+config.train.update(steps=100_000, max_recoveries=100_000, log_every=4, picture_every=8, steps_per_call=2)"""
+    trainer = Trainer(tmp_path, CHANGES + changes)
     started = _start(trainer, tmp_path / "run")
     while "recovery 2" not in started[0].stdout.readline():
         assert started[0].poll() is None

@@ -1,5 +1,8 @@
 """The published recipe: Adam, clipped by global norm, with one raise of the learning rate; and what short runs need beside it."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
@@ -21,12 +24,31 @@ def optimizer(config: ml_collections.ConfigDict) -> Optimizer:
 
     Source: Codec Avatar Studio, NeurIPS 2024, and its training code's defaults.
     """
-    # Injected so that the learning rate can be logged; the other constants stay Python's, or 0.999 would be rounded.
-    adam = optax.inject_hyperparams(optax.adam, static_args=("b1", "b2", "eps", "eps_root"))
-    rate = learning_rate(config)
-    texels = optax.chain(adam(learning_rate=rate), optax.scale(config.texel_lr_gain))
-    groups = ParameterGroup("texels", texels, _TEXEL_MAPS), ParameterGroup("weights", adam(learning_rate=rate))
-    return Optimizer(groups, clip_norm=config.clip_norm)
+    adam = _adam(learning_rate(config))
+    texels = ParameterGroup("texels", optax.chain(adam, optax.scale(config.texel_lr_gain)), _TEXEL_MAPS)
+    return Optimizer((texels, ParameterGroup("weights", adam)), clip_norm=config.clip_norm)
+
+
+class _AdamState(NamedTuple):
+    """`learning_rate`: f32 [], of the last update, for the log."""
+
+    moments: optax.ScaleByAdamState
+    learning_rate: jax.Array
+
+
+def _adam(rate: optax.Schedule) -> optax.GradientTransformation:
+    """`optax.adam(rate)` that keeps its learning rate. `optax.inject_hyperparams` keeps two counts more, a few kernels per group."""
+    adam = optax.scale_by_adam()
+
+    def init(params: optax.Params) -> _AdamState:
+        return _AdamState(adam.init(params), jnp.zeros((), jnp.float32))
+
+    def update(updates: optax.Updates, state: _AdamState, params: optax.Params | None = None) -> tuple[optax.Updates, _AdamState]:
+        now = jnp.asarray(rate(state.moments.count), jnp.float32)
+        updates, moments = adam.update(updates, state.moments, params)
+        return jax.tree.map(lambda update: -now * update, updates), _AdamState(moments, now)
+
+    return optax.GradientTransformation(init, update)
 
 
 def learning_rate(config: ml_collections.ConfigDict) -> optax.Schedule:

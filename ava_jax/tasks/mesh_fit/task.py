@@ -97,7 +97,7 @@ class MeshFit(base.Task):
 
     def export(self, prediction: dict[str, Array], sample: Batch, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """An OBJ with the source's faces; vertices [V, 3]."""
-        return export.export(prediction, sample, assets, folder)
+        return export.export(prediction, sample, self.config, folder)
 
     def summarize(self, rows: Mapping[str, Sequence[base.Row]], assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """What the tables of all tasks do not show."""
@@ -105,13 +105,13 @@ class MeshFit(base.Task):
 
     def write_artefacts(self, compile_model: base.Compile, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """Source, prediction and target, coloured by error."""
-        return pictures.write_artefacts(compile_model, self.config, assets, folder)
+        return pictures.write_artefacts(compile_model, self.predict, self.config, assets, folder)
 
     def write_examples(
         self, compile_model: base.Compile, best: Sequence[base.Example], worst: Sequence[base.Example], path: pathlib.Path
     ) -> bool:
         """The best and the worst meshes."""
-        return pictures.write_examples(compile_model, self.config, best, worst, path)
+        return pictures.write_examples(compile_model, self.predict, self.config, best, worst, path)
 
     def pictures(self, model: MeshFitter, batch: Batch) -> dict[str, Array]:
         """The predicted vertices [B, V, 3]."""

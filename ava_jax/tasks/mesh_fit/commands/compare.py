@@ -10,8 +10,6 @@ curves.png, comparison.jpg.
 """
 
 import pathlib
-import subprocess
-import sys
 
 from absl import flags
 
@@ -33,9 +31,9 @@ def main() -> None:
             raise ValueError(f"--{flag.name} is missing, as in {example}.")
     if not _VARIANTS.value:
         raise ValueError("--variants must name one at least, as in --variants=sbs,joints.")
-    from ava_jax.tasks.mesh_fit.evaluation.experiment import Experiment  # jax is imported here, so that --help stays quick
+    from ava_jax.tasks.mesh_fit.evaluation import experiment  # imports jax, without which --help is quick
 
-    experiment = Experiment(
+    runs = experiment.Experiment(
         data=pathlib.Path(_DATA.value).expanduser(),
         out=pathlib.Path(_OUT.value).expanduser(),
         unseen=tuple(_UNSEEN.value),
@@ -46,18 +44,6 @@ def main() -> None:
         pictures=_PICTURES.value,
         values=tuple(_SET.value),
     )
-    written = experiment.carry_out(_ava)
-    print(f"\n{(experiment.out / 'comparison.md').read_text()}")
+    written = runs.carry_out(experiment.ava)
+    print(f"\n{(runs.out / 'comparison.md').read_text()}")
     print("\n".join(f"wrote {path}" for path in written))
-
-
-def _ava(*words: str) -> None:
-    """Runs a command of `ava` in a process of its own, which takes all of a GPU and gives it back.
-
-    Raises:
-      ValueError: it failed; it has said why.
-    """
-    print(f"\n$ ava {' '.join(words)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "ava_jax.bin.ava", *words], check=False)
-    if done.returncode:
-        raise ValueError(f"ava {words[0]} ended with status {done.returncode}; mend what it says above, and give this command again.")

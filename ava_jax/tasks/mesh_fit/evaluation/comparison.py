@@ -31,7 +31,7 @@ class Run:
     Attributes:
       variant: of the config.
       condition_on: "time" or "vertex".
-      epochs: over the data.
+      epochs: over the data; 0: as long as the config says.
     """
 
     variant: str
@@ -41,7 +41,7 @@ class Run:
     @property
     def name(self) -> str:
         """Of its folder and its line."""
-        return f"{self.variant}_{self.condition_on}_{self.epochs}"
+        return f"{self.variant}_{self.condition_on}{f'_{self.epochs}' if self.epochs else ''}"
 
 
 class Result:
@@ -94,7 +94,7 @@ def write_table(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib
             for split in SPLITS
             for name in (*(score.name for score in scores.SCORES), "jitter")
         ]
-        lines.append(([result.run.variant, result.run.condition_on, result.run.epochs], values))
+        lines.append(([result.run.variant, result.run.condition_on, result.run.epochs or "-"], values))
     for floor in BASELINES:
         values = []
         for split in SPLITS:
@@ -143,7 +143,7 @@ def write_curves(results: Sequence[Result], folder: pathlib.Path) -> list[pathli
         return []
     path = folder / "curves.png"
     title = "Mean squared error of training meshes (means of neighbours), and floors of held-out frames"
-    Image.fromarray(curves.draw(found, floors, title=title, across="step", up="m²")).save(path)
+    Image.fromarray(curves.draw(found, floors, title=title, across="step", up="m^2")).save(path)
     return [path]
 
 

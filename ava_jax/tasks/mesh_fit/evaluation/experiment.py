@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+import subprocess
+import sys
 from collections.abc import Callable
 
 from ava_jax.tasks.mesh_fit.data.source import UNSEEN_FRAMES, UNSEEN_SEQUENCES
@@ -22,7 +24,7 @@ class Experiment:
       out: folder of the runs and the results.
       unseen: motions that are held out whole.
       variants: of the config mesh_fit.
-      epochs: of every variant.
+      epochs: of every variant; 0: as long as its config says.
       best_epochs: of the best of them; 0: it is not trained again.
       vertex: whether the first variant and the best are trained conditioned on vertices too.
       pictures: frames of the sheet.
@@ -82,8 +84,7 @@ class Experiment:
                 "data.root": self.data,
                 "data.held_out.sequences": self.unseen,
                 "model.condition_on": run.condition_on,
-                "train.epochs": run.epochs,
-            }
+            } | ({"train.epochs": run.epochs} if run.epochs else {})
             given = [*(f"{key}={value}" for key, value in values.items()), *self.values]
             ava("train", f"--config=mesh_fit:{run.variant}", *(f"--config.{value}" for value in given), f"--workdir={workdir}")
             ava("eval", f"--workdir={workdir}")
@@ -98,3 +99,15 @@ class Experiment:
         if not list(folder.glob("*/*.obj")):
             ava("predict", f"--workdir={self.out / run.name}", f"--split={split}", f"--max_samples={self.pictures}", f"--out={folder}")
         return folder
+
+
+def ava(*words: str) -> None:
+    """Carries a command of `ava` out in a process of its own, which takes all of a GPU and gives it back.
+
+    Raises:
+      ValueError: it failed; it has said why.
+    """
+    print(f"\n$ ava {' '.join(words)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "ava_jax.bin.ava", *words], check=False)
+    if done.returncode:
+        raise ValueError(f"ava {words[0]} ended with status {done.returncode}; mend what it says above, and give this command again.")

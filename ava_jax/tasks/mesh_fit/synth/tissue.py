@@ -21,8 +21,8 @@ _MUSCLE_DELAY = 0.08  # seconds
 _STIFFNESS = 28.0**2  # w^2, 1 / s^2: 4.5 swings per second
 _DAMPING, _DRAG = 13.0, 32.0  # c and k, 1 / s: with w = 28, c + k = 45 is 0.8 of critical damping
 _GRAVITY = np.array([0.0, -4.9, 0.0])  # m / s^2: half of it; the other half has shaped the body at rest
-_FIRM = 0.4  # the softness of bone under skin, on a scale to 1
-_FLESH = 0.6  # of the spring's deflection that is seen at softness 1
+_FIRM = 0.55  # the softness of bone under skin, on a scale to 1
+_FLESH = 0.53  # of the spring's deflection that is seen at softness 1
 
 # Joint that turns, centre of the muscle at rest on the left, its radius (m), metres per radian.
 _MUSCLES = (
