@@ -208,7 +208,8 @@ class MeshFitter(nnx.Module):
             raise ValueError(f"MeshFitter: source must be [B, {frames}, V, 3] when conditioned on {self.condition_on}; got {source.shape}.")
         expected = (len(source), self.joints, 3)
         if self.joints and (joints is None or joints.shape != expected):
-            raise ValueError(f"MeshFitter: joints must be {expected} (config.model.joints); got {None if joints is None else joints.shape}.")
+            got = None if joints is None else joints.shape
+            raise ValueError(f"MeshFitter: joints must be {expected} (config.model.joints); got {got}.")
 
 
 def coordinates_of(rows: jax.Array, joints: Array | None) -> Coordinates:
