@@ -38,9 +38,10 @@ def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Modu
             raise ValueError(f"{workdir} holds a run already; take another --workdir.")
     configs.migrate(config)
     task = load_task(config, restore=restore_model)
-    # How many samples there are is not known; what an optimizer begins with does not depend on it.
+    # How many steps there will be is not known where epochs are counted; what an optimizer begins with does not depend on it.
+    optimizer = task.optimizer(max(config.train.steps, 1), 1)
     how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window}
-    state = states.initial_state(states.split(model), task.optimizer(config.train.steps, 1), config.seed, **how)
+    state = states.initial_state(states.split(model), optimizer, config.seed, **how)
     record.write(workdir, config, task, assets, first=0)
     with Checkpoints(workdir, write=True) as checkpoints:
         checkpoints.save(state, None, assets, config)
