@@ -108,9 +108,7 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.model.hidden = 64
     config.model.latent = 16
     config.model.experts = 4
-    config.model.motion_gain = (
-        20.0  # steps between frames are centimetres: as positions, their differences take thousands of steps to learn
-    )
+    config.model.motion_gain = 20.0  # steps between frames are centimetres; that positions differ by them takes long to learn
     config.model.output = "offset"  # else the first thousand steps learn where the body is
     config.model.precision = "float32"  # bfloat16 is slow on CPUs
     config.optimizer.learning_rate = 3e-3  # 5e-3 learns no faster and wavers
