@@ -15,6 +15,7 @@ from ava_jax.train.feed import DeviceBatch, Feed
 from ava_jax.train.interrupt import Interrupt
 from ava_jax.train.logging import EventLog, Meter, NoLog, Terminal
 from ava_jax.train.plan import Run, Start
+from ava_jax.train.weights import heaviest
 
 
 def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int:
@@ -83,7 +84,7 @@ class _Loop:
         self.stopped_by = ""  # the signal that all processes stop for
         self.spikes = 0  # in a row, up to the last step whose metrics are known
         self.losses: list[float] = []  # of the steps applied since the last checkpoint
-        self.main = max(run.config.loss_weights, key=run.config.loss_weights.get)  # the term of the largest weight
+        self.main = heaviest(run.config.loss_weights)
         self.meter = Meter()
         self.terminal = Terminal(self.taken, run.steps)
         self.programs: dict[int, calls.Call] = {}  # by how many steps they take

@@ -1,6 +1,6 @@
 """One training in several processes, of one host or many: how they find each other, and what they have to agree on.
 
-Every process runs the same program on the same global arrays; each reads its own share of a batch. What is decided by the state or by
+Every process runs the same program on the same global arrays; each reads its own part of a batch. What is decided by the state or by
 what a step measured is decided alike everywhere. What is not (a signal, a position in the data) is exchanged here.
 """
 

@@ -122,6 +122,7 @@ def _with_progress(jobs: list[concurrent.futures.Future], unit: str) -> tqdm.tqd
         unit=unit,
         file=sys.stdout,
         dynamic_ncols=True,
+        delay=1.0,  # seconds; what is quicker shows none
         leave=False,
         disable=not sys.stdout.isatty(),
     )

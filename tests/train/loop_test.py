@@ -103,6 +103,14 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path):
         loop.train(config, tmp_path)
 
 
+def test_weights_may_be_schedules(tmp_path, capsys):
+    config = _config(steps=4)
+    config.loss_weights = {"fit": ((0, 1.0), (4, 0.5)), "size": 0.1}
+    loop.train(config, tmp_path)
+    reports = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert len(reports) == 2 and all("  fit " in line for line in reports)
+
+
 def test_another_config_is_refused_with_its_differences(tmp_path):
     loop.train(_config(steps=3), tmp_path)
     config = _config(steps=5, batch_size=2, log_every=1)

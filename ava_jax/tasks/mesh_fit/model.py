@@ -206,9 +206,9 @@ class MeshFitter(nnx.Module):
         frames = self.frames if self.condition_on == TIME else 1
         if source.ndim != 4 or source.shape[1] != frames or source.shape[3] != 3:
             raise ValueError(f"MeshFitter: source must be [B, {frames}, V, 3] when conditioned on {self.condition_on}; got {source.shape}.")
-        wanted = (len(source), self.joints, 3)
-        if self.joints and (joints is None or joints.shape != wanted):
-            raise ValueError(f"MeshFitter: joints must be {wanted} (config.model.joints); got {None if joints is None else joints.shape}.")
+        expected = (len(source), self.joints, 3)
+        if self.joints and (joints is None or joints.shape != expected):
+            raise ValueError(f"MeshFitter: joints must be {expected} (config.model.joints); got {None if joints is None else joints.shape}.")
 
 
 def coordinates_of(rows: jax.Array, joints: Array | None) -> Coordinates:

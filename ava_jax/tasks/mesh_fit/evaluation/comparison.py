@@ -155,13 +155,13 @@ def write_pictures(predicted: Mapping[str, pathlib.Path], root: pathlib.Path, fo
       root: of the data.
       folder: that exists.
     """
-    shared = sorted(set.intersection(*({_frame(path) for path in place.glob("*/*.obj")} for place in predicted.values())))
+    common = sorted(set.intersection(*({_frame(path) for path in location.glob("*/*.obj")} for location in predicted.values())))
     strips = []
-    for sequence, frame in shared:
+    for sequence, frame in common:
         skin, scan = (obj_files.read(_file(root, sequence, frame, kind)) for kind in (folders.SBS, folders.TARGET))
         view = View.around(scan.vertices, *PANEL)
         meshes = {"source": skin.vertices} | {
-            name.replace("_", " "): obj_files.read(place / sequence / f"{frame}.obj").vertices for name, place in predicted.items()
+            name.replace("_", " "): obj_files.read(location / sequence / f"{frame}.obj").vertices for name, location in predicted.items()
         }
         errors = {name: error_mm(mesh, scan.vertices) for name, mesh in meshes.items()}
         drawn = view.draw_all(scan.vertices, skin.faces, [error_colours(error) for error in errors.values()])

@@ -75,7 +75,7 @@ def write_examples(
     if not examples:
         return False
     compiled = compile_model(predict)
-    _, faces = source.load(config, targets=False)
+    _, faces = source.load(config)
     strips = []
     for label, row, sample in examples:
         batch = {name: value[None] for name, value in sample.items()}
