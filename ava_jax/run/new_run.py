@@ -36,7 +36,7 @@ def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Modu
     with Checkpoints(workdir) as there:
         if there.steps():
             raise ValueError(f"{workdir} holds a run already; take another --workdir.")
-    configs.migrate(config)
+    configs.migrate(config)  # as training does: the same config goes on from it
     task = load_task(config, restore=restore_model)
     # How many steps there will be is not known where epochs are counted; what an optimizer begins with does not depend on it.
     optimizer = task.optimizer(max(config.train.steps, 1), 1)

@@ -8,8 +8,8 @@ frames that it never saw and renders a contact sheet and a turntable video. Abou
 SYNTH=() TRAIN=() EVAL=() RENDER=()
 if [ "$SHORT" = 1 ]; then
   SYNTH=(--identities=2 --frames=6 --cameras=4 --height=64 --texture_size=64)
-  TRAIN=(--config.data.downsample=64 --config.model.width=0.0625 --config.model.step_size=0.03125 --config.train.steps=10
-    --config.train.log_every=5 --config.train.validate_every=0)
+  TRAIN=(--config.data.downsample=64 --config.model.width=0.0625 --config.model.step_size=0.03125 --config.train.steps=6
+    --config.train.log_every=3 --config.train.validate_every=0)
   EVAL=(--max_samples=2)
   RENDER=(--turntable_frames=6 --downsample=64)
 fi

@@ -26,8 +26,17 @@ def run(small_run) -> pathlib.Path:
     return small_run
 
 
+@pytest.fixture(scope="module", autouse=True)
+def environment(compiling_quickly, tmp_path_factory):
+    """Commands of this module compile what others have not, and quickly."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ({"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))} | compiling_quickly).items():
+            patch.setenv(name, value)
+        yield
+
+
 def command(name: str, *args, cwd: pathlib.Path) -> subprocess.CompletedProcess:
-    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(cwd / "cache")}
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
     line = [sys.executable, *COMMANDS[name], *map(str, args)]
     return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
