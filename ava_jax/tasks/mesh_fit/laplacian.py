@@ -35,7 +35,7 @@ class Neighbours(nnx.Module):
         for w in np.unique(width[width > 0]):
             members = np.flatnonzero(width == w)
             columns = begin[members, None] + np.arange(w)
-            # The empty places name the vertex itself, which adds nothing to a sum of differences.
+            # Columns that are left over name the vertex itself, which adds nothing to a sum of differences.
             filled = np.where(np.arange(w) < degree[members, None], ends[np.minimum(columns, len(ends) - 1)], members[:, None])
             tables.append(Constant(jnp.asarray(filled, jnp.int32)))
             order.append(members)

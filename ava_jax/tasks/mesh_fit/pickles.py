@@ -53,7 +53,7 @@ _IGNORED = {"PROTO", "FRAME"}
 
 
 def load(file: io.BytesIO, persistent: Callable[[Any], Any], call: Callable[[Any, tuple], Any]) -> Any:
-    """What the pickle that begins here holds; the file stands behind its end afterwards.
+    """What the pickle that begins here holds; the file is left at the first byte after it.
 
     Memory grows with what the file holds, never with what it claims.
 

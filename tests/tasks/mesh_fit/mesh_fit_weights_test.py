@@ -73,9 +73,9 @@ def test_names_of_ones_own_from_json(weights, tmp_path):
 def test_values_that_are_views_and_of_other_types(tmp_path):
     storage = np.arange(24, dtype=np.float32)
 
-    def view(kind, key, *place):
+    def view(kind, key, *layout):
         saved = Saved(("storage", Name("torch", kind), key, "cpu", 24))
-        return Call(Name("torch._utils", "_rebuild_tensor_v2"), (saved, *place, False, {}))
+        return Call(Name("torch._utils", "_rebuild_tensor_v2"), (saved, *layout, False, {}))
 
     root = {"transposed": view("FloatStorage", "0", 2, (4, 3), (1, 4)), "half": view("HalfStorage", "1", 0, (24,), (1,))}
     root |= {"brain": view("BFloat16Storage", "2", 0, (2, 12), (12, 1)), "none": view("FloatStorage", "0", 0, (0, 3), (3, 1))}

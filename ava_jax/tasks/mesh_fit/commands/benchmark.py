@@ -99,7 +99,7 @@ def _costs(compiled: Any, samples: dict[str, Any]) -> dict[str, float]:
     """What the compiler says of a step, and its memory without the meshes."""
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     data = sum(x.nbytes for x in samples.values())
-    # Arguments stay during the step; results take the place of those donated.
+    # Arguments stay during the step; results overwrite those donated.
     held = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     found = {"compiled_flops": cost.get("flops", float("nan")), "compiled_bytes": cost.get("bytes accessed", float("nan"))}
     return found | {"step_gib": (held - data) / 2**30, "data_gib": data / 2**30}
