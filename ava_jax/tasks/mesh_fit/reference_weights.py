@@ -89,7 +89,7 @@ def read(path: str | pathlib.Path, model: MeshFitter, names: Mapping[str, str] |
 
 
 def load(path: str | pathlib.Path, model: MeshFitter, names: Mapping[str, str] | None = None) -> None:
-    """Sets a model's parameters, in place, from a checkpoint. Arguments and errors are those of `read`; where it raises, the model stays as it was."""
+    """Sets a model's parameters, in place, from a checkpoint, with the arguments and errors of `read`; on an error none is changed."""
     weights = read(path, model, names)
     for name, variable in parameters(model).items():
         variable[...] = jnp.asarray(weights[name])
