@@ -23,7 +23,7 @@ fingerprint() {
 }
 
 setup_env() {
-  if [ -x "$BIN/ava-train" ] && [ "$(cat "$VENV/.ava_jax" 2>/dev/null)" = "$(fingerprint)" ]; then return; fi
+  if [ -x "$BIN/ava" ] && [ "$(cat "$VENV/.ava_jax" 2>/dev/null)" = "$(fingerprint)" ]; then return; fi
   local python
   python="$(find_python)" || die "ava_jax needs Python 3.11, 3.12 or 3.13 and found none; install one, or name it: PYTHON=/path/to/python3.12 $0"
   echo "== environment: $("$python" --version) in ${VENV/#$ROOT\//}, packages from the index pip is set up for (about a minute)"

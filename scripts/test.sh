@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the whole test suite in the repository's own environment. Arguments go to pytest: scripts/test.sh tests/ops -k saturation
+# Runs the tests in the repository's own environment; with --slow, those too that take long and rarely break. Other arguments go to
+# pytest: scripts/test.sh tests/ops -k saturation
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 setup_env

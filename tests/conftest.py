@@ -4,6 +4,8 @@ import os
 import pathlib
 import runpy
 import shutil
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -29,6 +31,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def cache_home(tmp_path_factory) -> None:
     """What is cached from run to run stays out of the user's own cache."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def compiling_quickly() -> dict[str, str]:
+    """Environment for commands that compile in a third of the time and compute slowly; as it is where XLA has no such options."""
+    env = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"}  # as scripts/setup_example.sh
+    probe = [sys.executable, "-c", "import jax; jax.devices()"]
+    known = subprocess.run(probe, env=os.environ | env | {"JAX_PLATFORMS": "cpu"}, capture_output=True, timeout=120).returncode == 0
+    return env if known else {}
 
 
 @pytest.fixture(scope="session")

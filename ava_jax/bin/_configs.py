@@ -1,7 +1,6 @@
 """Experiments that `--config` can name: those installed with the package, and files of the user's own."""
 
 import ast
-import difflib
 import pathlib
 import re
 import runpy
@@ -9,7 +8,8 @@ from collections.abc import Sequence
 
 import ml_collections
 
-from ava_jax.train.config import flatten, nearest
+from ava_jax.core.names import nearest
+from ava_jax.train.config import flatten
 
 
 def folders() -> list[pathlib.Path]:
@@ -42,9 +42,8 @@ def path_of(name: str) -> str:
     known = installed()
     if stem in known:
         return f"{known[stem]}{colon}{variant}"
-    near = difflib.get_close_matches(stem, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise FileNotFoundError(f"--config={name}: no such file and no installed config of that name ({', '.join(known)}).{hint}")
+    there = ", ".join(known)
+    raise FileNotFoundError(f"--config={name}: no such file and no installed config of that name ({there}).{nearest(stem, known)}")
 
 
 def load(path: str) -> ml_collections.ConfigDict:

@@ -12,7 +12,8 @@ from typing import Any
 from absl import app, flags
 
 from ava_jax.bin import _configs
-from ava_jax.train.config import flatten, nearest
+from ava_jax.core.names import nearest
+from ava_jax.train.config import flatten
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an error.")
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from ava_jax import tasks
+from ava_jax.core.names import nearest
 from ava_jax.tasks.command import Command
 
 GENERAL = (
@@ -60,8 +61,6 @@ def find(words: Sequence[str], known: Mapping[str, Command]) -> tuple[Command, i
     for count in (2, 1):
         if (name := " ".join(words[:count])) in known:
             return known[name], count
-    from ava_jax.train.config import nearest
-
     tasks_ = {name.partition(" ")[0] for name in known if " " in name}
     typed = " ".join(words[:2]) if words[0] in tasks_ else words[0]
     near = nearest(typed.replace(" ", "."), [name.replace(" ", ".") for name in [*known, *tasks_]]).replace(".", " ")

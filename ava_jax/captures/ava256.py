@@ -115,7 +115,8 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = ()) -> Capture:
     """
     decoder = folder / "decoder"
     calibration = _read_calibration(decoder / "camera_calibration.json")
-    with_images = {path.stem.removeprefix("cam") for path in (decoder / "image").glob("cam*.zip")}
+    # Of a capture without photographs, which can be predicted all the same, every camera is used.
+    with_images = {path.stem.removeprefix("cam") for path in (decoder / "image").glob("cam*.zip")} or set(calibration)
     used = sorted(set(calibration) & with_images & (set(cameras) or with_images))
     if not used:
         raise ValueError(

@@ -34,26 +34,28 @@ class Frame(NamedTuple):
     pose: np.ndarray
 
 
-def availability(archives: Archives, capture: Capture, used: Sequence[int], *, segmentation: bool, threads: int) -> np.ndarray:
+def availability(
+    archives: Archives, capture: Capture, used: Sequence[int], *, segmentation: bool, threads: int, image: bool = True
+) -> np.ndarray:
     """Looks up which samples of a capture can be read.
 
     Args:
       used: indices of the U cameras that matter.
-      segmentation: whether a sample needs one.
+      segmentation, image: whether a sample needs one.
       threads: that read zips' directories.
 
     Returns:
-      bool [U, N]: whether a camera's image of a frame of the list is there, with all that a sample of it needs.
+      bool [U, N]: whether a camera's view of a frame of the list is there, with all that a sample of it needs.
 
     Raises:
       ValueError: a zip is missing or not whole, or next to none of the listed frames are in them.
     """
     names = [capture.cameras[i] for i in used]
-    paths = [capture.head_pose, capture.vertices, capture.texture, *map(capture.image, names)]
-    paths += map(capture.segmentation, names) if segmentation else ()
+    kinds = [capture.image] * image + [capture.segmentation] * segmentation
+    paths = [capture.head_pose, capture.vertices, capture.texture, *(path(name) for path in kinds for name in names)]
     members = _members(archives, capture, paths, threads)
     surface = members[:_SURFACE].all(0)
-    views = members[_SURFACE:].reshape(1 + segmentation, len(used), len(capture.frames)).all(0) & surface
+    views = members[_SURFACE:].reshape(len(kinds), len(used), len(capture.frames)).all(0) & surface
     if views.size and views.mean() < 1 - MOST_MISSING:
         raise ValueError(
             f"{capture.decoder}: frame_list.csv does not match the zips: of the {views.size} images it lists for {len(used)} cameras, "
@@ -93,7 +95,15 @@ class Reader:
     """Reads samples of captures. Safe from several threads."""
 
     def __init__(
-        self, archives: Archives, *, downsample: int, texture_size: int, vertices: int, segmentation: bool, frames_kept: int
+        self,
+        archives: Archives,
+        *,
+        downsample: int,
+        texture_size: int,
+        vertices: int,
+        segmentation: bool,
+        frames_kept: int,
+        image: bool = True,
     ) -> None:
         """Reads nothing yet.
 
@@ -101,18 +111,19 @@ class Reader:
           downsample: of images: the full sensor over it.
           texture_size: T.
           vertices: V, which every mesh must have.
-          segmentation: whether to read it.
+          segmentation, image: whether to read them.
           frames_kept: frames whose texture and mesh are held, 3 MB each at T = 1024.
         """
         self._archives = archives
         self._downsample, self._texture_size, self._vertices, self._segmentation = downsample, texture_size, vertices, segmentation
+        self._image = image
         self._frames: Cache = Cache(frames_kept, lambda frame: 1)
         self._neutrals: Cache = Cache(_NEUTRAL_BYTES, lambda surface: sum(array.nbytes for array in surface))
 
     def read(self, capture: Capture, camera: int, frame: int, neutral: int) -> Batch:
         """The arrays of a sample that come from files.
 
-        image u8 [H, W, 3]; segmentation u8 [H, W], where the reader has them; texture, neutral_texture u8 [T, T, 3]; vertices,
+        image u8 [H, W, 3] and segmentation u8 [H, W], where the reader has them; texture, neutral_texture u8 [T, T, 3]; vertices,
         neutral_vertices f32 [V, 3], mm, head space; camera_rotation f32 [3, 3], head to camera; camera_position f32 [3], mm, head space;
         focal, principal f32 [2], pixels of `image`.
 
@@ -125,7 +136,9 @@ class Reader:
           Unreadable: one of its files cannot be decoded; the message names it.
         """
         name, size = capture.cameras[camera], capture.image_size(self._downsample)
-        sample = {"image": self._decoded(capture.image(name), frame, lambda data: images.decode(data, size))}
+        sample = {}
+        if self._image:
+            sample["image"] = self._decoded(capture.image(name), frame, lambda data: images.decode(data, size))
         if self._segmentation:
             sample["segmentation"] = self._decoded(capture.segmentation(name), frame, lambda data: images.decode_labels(data, size))
         shared = self._frames.get(

@@ -1,4 +1,4 @@
-"""Which cameras and frames of a capture are trained on, and which are held out to be scored."""
+"""Which cameras and frames of a capture are trained on, which are held out to be scored, which are predicted."""
 
 import dataclasses
 from typing import NamedTuple
@@ -8,6 +8,7 @@ import numpy as np
 from ava_jax.captures.ava256 import Capture
 
 TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS = "train", "unseen_frames", "unseen_cameras"
+PREDICT = "predict"  # everything, with photographs or without
 
 
 class Selection(NamedTuple):
@@ -39,7 +40,9 @@ class HeldOut:
     camera_frames: tuple[int, ...] = ()
 
     def select(self, capture: Capture, split: str) -> Selection:
-        """What a split has of a capture: TRAIN, UNSEEN_FRAMES (seen by cameras that are trained on) or UNSEEN_CAMERAS (any frame)."""
+        """What a split has of a capture: TRAIN, UNSEEN_FRAMES (seen by cameras that are trained on), UNSEEN_CAMERAS (any frame) or all."""
+        if split == PREDICT:
+            return Selection(np.arange(len(capture.cameras)), np.arange(len(capture.frames)))
         held_camera = np.isin(capture.cameras, list(self.cameras))
         held_frame = np.isin(capture.segments, list(self.segments))
         held_frame[len(held_frame) - min(self.last_frames, len(held_frame)) :] = True

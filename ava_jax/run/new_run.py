@@ -7,9 +7,10 @@ from flax import nnx
 
 from ava_jax.core.types import Assets
 from ava_jax.tasks.base import load_task
+from ava_jax.train import config as configs
 from ava_jax.train import record
 from ava_jax.train import state as states
-from ava_jax.train.checkpoint import Checkpoints
+from ava_jax.train.checkpoint import Checkpoints, restore_model
 
 
 def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Module, workdir: str | pathlib.Path) -> pathlib.Path:
@@ -35,9 +36,12 @@ def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Modu
     with Checkpoints(workdir) as there:
         if there.steps():
             raise ValueError(f"{workdir} holds a run already; take another --workdir.")
-    task = load_task(config)
-    # How many samples there are is not known; what an optimizer begins with does not depend on it.
-    state = states.initial_state(states.split(model), task.optimizer(config.train.steps, 1), config.seed)
+    configs.migrate(config)  # as training does: the same config goes on from it
+    task = load_task(config, restore=restore_model)
+    # How many steps there will be is not known where epochs are counted; what an optimizer begins with does not depend on it.
+    optimizer = task.optimizer(max(config.train.steps, 1), 1)
+    how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window}
+    state = states.initial_state(states.split(model), optimizer, config.seed, **how)
     record.write(workdir, config, task, assets, first=0)
     with Checkpoints(workdir, write=True) as checkpoints:
         checkpoints.save(state, None, assets, config)

@@ -142,11 +142,11 @@ def test_scripts_of_pyproject_exist():
         assert f"\ndef {name}() -> None:" in source, target
 
 
-def test_the_editor_has_an_entry_for_every_command():
+def test_the_editor_starts_commands_that_there_are():
     text = re.sub(r"^\s*//.*$", "", (REPOSITORY / ".vscode" / "launch.json").read_text(), flags=re.M)
-    started = [entry["args"] for entry in json.loads(text)["configurations"] if entry.get("module") == "ava_jax.bin.ava"]
-    names = {next(" ".join(args[:n]) for n in (2, 1) if " ".join(args[:n]) in KNOWN or n == 1) for args in started}
-    assert names >= {name for name, command in KNOWN.items() if name.startswith("ava256 ") or command in ava.GENERAL}
+    started = [entry["args"] for entry in json.loads(text)["configurations"] if entry["module"] == "ava_jax.bin.ava"]
+    names = {" ".join(args[: ava.find(args, KNOWN)[1]]) for args in started}
+    assert names >= {command.name for command in ava.GENERAL}  # a task may leave them as they are
 
 
 def test_no_command_knows_a_task_by_name():

@@ -1,8 +1,9 @@
-"""`ava-eval` and `ava-render` from the command line, on a checkpoint of the smallest avatar, which has learnt nothing."""
+"""`ava-eval`, `ava-render` and `ava predict` from the command line, on a checkpoint of the smallest avatar, which has learnt nothing."""
 
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,11 @@ import pytest
 from PIL import Image
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-COMMANDS = {"eval": ("-m", "ava_jax.bin.eval"), "render": ("-c", "from ava_jax.bin.ava import render; render()")}  # as installed
+COMMANDS = {
+    "eval": ("-m", "ava_jax.bin.eval"),
+    "render": ("-c", "from ava_jax.bin.ava import render; render()"),
+    "predict": ("-m", "ava_jax.bin.ava", "predict"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +26,23 @@ def run(small_run) -> pathlib.Path:
     return small_run
 
 
+@pytest.fixture(scope="module", autouse=True)
+def environment(compiling_quickly, tmp_path_factory):
+    """Commands of this module compile what others have not, and quickly."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ({"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))} | compiling_quickly).items():
+            patch.setenv(name, value)
+        yield
+
+
 def command(name: str, *args, cwd: pathlib.Path) -> subprocess.CompletedProcess:
-    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(cwd / "cache")}
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
     line = [sys.executable, *COMMANDS[name], *map(str, args)]
     return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 
 def test_eval_needs_only_a_checkpoint_and_captures(run, tiny_capture):
-    done = command("eval", f"--workdir={run}", f"--captures={tiny_capture}", "--max_samples=3", cwd=run)
+    done = command("eval", f"--workdir={run}", f"--captures={tiny_capture}", "--max_samples=3", "--export", cwd=run)
     assert done.returncode == 0, done.stderr
     folder = run / "eval" / "0"
     splits = json.loads((folder / "scores.json").read_text())["splits"]
@@ -49,6 +63,19 @@ def test_eval_needs_only_a_checkpoint_and_captures(run, tiny_capture):
     with Image.open(folder / "contact_sheet.jpg") as sheet:
         assert sheet.width > sheet.height / 2 and (folder / "contact_sheet.jpg").stat().st_size <= 500_000
     assert "unseen_cameras: 100%" in done.stderr, "a progress bar"
+    assert [len(list((folder / "predictions" / split).rglob("*.png"))) for split in splits] == [3, 3]
+
+
+def test_predictions_need_no_photographs(run, tiny_capture, tmp_path):
+    captures = pathlib.Path(shutil.copytree(tiny_capture, tmp_path / "captures"))
+    for decoder in captures.glob("*/decoder"):
+        shutil.rmtree(decoder / "image")
+        shutil.rmtree(decoder / "segmentation_parts")
+    done = command("predict", f"--workdir={run}", f"--data={captures}", "--max_samples=2", f"--out={tmp_path / 'out'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    pictures = sorted((tmp_path / "out").rglob("*.png"))
+    assert len(pictures) == 2 and "step 0, predict: 2 files" in done.stdout
+    assert all(f"wrote {path}" in done.stdout and np.asarray(Image.open(path)).shape == (32, 20, 3) for path in pictures)
 
 
 @pytest.mark.filterwarnings("ignore:os.fork")  # of the reader below
@@ -91,7 +118,7 @@ def test_a_driver_lends_an_identity_his_expressions(run, tiny_capture):
     assert np.asarray(Image.open(picture)).shape[1] > 3 * 20, "truth, self and driven beside each other"
 
 
-@pytest.mark.parametrize("name", ["eval", "render"])
+@pytest.mark.parametrize("name", ["eval", "render", "predict"])
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -34,7 +34,7 @@ def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--config=ava257:tiny"], f"no such file and no installed config of that name ({INSTALLED}). Did you mean 'ava256'?"),
+        (["--config=ava257:tiny"], f"no such file and no installed config of that name ({INSTALLED}). Did you mean ava256?"),
         (["--config=ava256:tinny"], "variant must be 'full', 'quick' or 'tiny'; got 'tinny'"),
         (["--config=ava256:tiny", "--config.train.stps=3"], "the config has no key 'train.stps'. Did you mean train.steps?"),
         (["--config=ava256:tiny", "--config.trian.steps=3"], "the config has no key 'trian.steps'. Did you mean train.steps?"),

@@ -35,7 +35,7 @@ def shrink(config: ml_collections.ConfigDict) -> None:
     config.data.downsample = 64
     config.model.width = 1 / 16
     config.model.step_size = 1 / 32
-    config.model.warmup_steps = 2
+    config.model.guided_steps = 2
     config.train.batch_size = 2
     config.train.steps = 3
     config.train.log_every = 1

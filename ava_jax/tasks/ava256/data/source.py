@@ -2,8 +2,8 @@
 
 A sample is one frame seen by one camera (arrays without the batch axis):
 
-  image u8 [H, W, 3]; segmentation u8 [H, W] (evaluation splits only); texture u8 [T, T, 3]; vertices f32 [V, 3], mm, head space;
-  neutral_texture, neutral_vertices: the same of the person's neutral frame;
+  image u8 [H, W, 3] (not of PREDICT); segmentation u8 [H, W] (of splits that are scored);
+  texture u8 [T, T, 3]; vertices f32 [V, 3], mm, head space; neutral_texture, neutral_vertices: the same of the person's neutral frame;
   camera_rotation f32 [3, 3], head to camera; camera_position f32 [3], mm, head space; focal, principal f32 [2], pixels of `image`;
   camera, identity, segment i32 []: indices in assets.names, -1 where not in it; camera_id, frame i32 []: numbers on disk.
 
@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from ava_jax.captures import capture_set, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
-from ava_jax.captures.splits import TRAIN, UNSEEN_CAMERAS, UNSEEN_FRAMES, HeldOut, Selection
+from ava_jax.captures.splits import PREDICT, TRAIN, UNSEEN_CAMERAS, UNSEEN_FRAMES, HeldOut, Selection
 from ava_jax.core.sampling import UnreadableData, thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
@@ -75,14 +75,16 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
     Raises:
       ValueError: `split` is not one, or a capture's zip is missing or damaged, or does not match its frame list.
     """
-    if split not in (TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS):
-        raise ValueError(f"ava256: split must be {TRAIN}, {UNSEEN_FRAMES} or {UNSEEN_CAMERAS}; got {split!r}.")
+    if split not in (TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS, PREDICT):
+        raise ValueError(f"ava256: split must be {TRAIN}, {UNSEEN_FRAMES}, {UNSEEN_CAMERAS} or {PREDICT}; got {split!r}.")
     threads = max(config.data.read_threads, 1)  # may be as many samples apart
     options: dict[str, Any] = {"segmentation": True, "max_samples": config.eval.max_samples, "frames_kept": threads}
     if split == TRAIN:
         shuffle = config.data.shuffle
         kept = order.groups_held(shuffle.cameras_per_visit, shuffle.window) + threads
         options = {"segmentation": False, "frames_kept": kept, "max_unreadable": config.data.max_unreadable}
+    elif split == PREDICT:
+        options = {"segmentation": False, "image": False, "frames_kept": threads}
     rule = held_out(config)
     return CaptureSource(
         captures.archives,
@@ -130,6 +132,7 @@ class CaptureSource:
         downsample: int,
         texture_size: int,
         segmentation: bool,
+        image: bool = True,
         max_samples: int = 0,
         frames_kept: int = 1,
         threads: int = 1,
@@ -140,7 +143,7 @@ class CaptureSource:
         Args:
           archives: the captures' zips.
           captures, selections: one selection per capture.
-          segmentation: whether samples have one.
+          segmentation, image: whether samples have one.
           max_samples: thins the split to as many; 0 = all.
           frames_kept: frames to hold decoded.
           threads: that read zips' directories.
@@ -157,6 +160,7 @@ class CaptureSource:
             texture_size=texture_size,
             vertices=vertices,
             segmentation=segmentation,
+            image=image,
             frames_kept=frames_kept,
         )
         self._camera_index = [_indices(c.cameras, assets.names["cameras"]) for c in captures]
@@ -168,7 +172,7 @@ class CaptureSource:
         self._availability_bits: list[np.ndarray] = []  # of each capture, one bit per sample, packed
         self._neutral: list[int] = []
         for c, selection in zip(captures, selections, strict=True):
-            views = reading.availability(archives, c, selection.cameras, segmentation=segmentation, threads=threads)
+            views = reading.availability(archives, c, selection.cameras, segmentation=segmentation, image=image, threads=threads)
             self._availability_bits.append(np.packbits(views[:, selection.frames].T))
             self._neutral.append(reading.neutral_frame(archives, c))
         self._missing = self._count_missing()

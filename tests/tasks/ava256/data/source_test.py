@@ -110,6 +110,25 @@ def test_splits_share_nothing_and_lose_nothing(tiny_capture):
     assert {camera for _, camera, _ in seen["unseen_cameras"]} == {400022}
 
 
+def test_everything_can_be_predicted_from_without_photographs(tiny_capture, own):
+    config = make_config(tiny_capture, **{"data.held_out.cameras": ("400022",)})
+    assets = prepare(config)
+    samples = read_split(config, "predict", assets)
+    assert len(samples) == len(set(views(samples))) == 2 * 3 * 6, "of the image that is missing too"
+    for folder in ("image", "segmentation_parts"):
+        for decoder in decoders(own):
+            shutil.rmtree(decoder / folder)
+    without = read_split(make_config(own), "predict", assets)
+    assert len(without) >= len(samples), "every camera that is calibrated"
+    trained = read_split(config, "train", assets)[0]
+    assert set(without[0]) == set(trained) - {"image"}
+    same = next(
+        s for s in map(without.__getitem__, range(len(without))) if all(s[k] == trained[k] for k in ("identity", "camera_id", "frame"))
+    )
+    for name, value in same.items():
+        np.testing.assert_array_equal(value, trained[name])
+
+
 def test_the_held_out_segment_is_in_no_training_sample(tiny_capture):
     config = make_config(tiny_capture)
     assets = prepare(config)
