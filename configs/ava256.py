@@ -91,6 +91,10 @@ def _training() -> ConfigDict:
     train.epochs = 0  # instead of steps, which is 0 then: so many times the training samples // batch_size steps
     train.steps_per_call = 1  # steps in one dispatch; more where a step is shorter than the host's work for it, a millisecond or so
     train.batch_size = 4
+    train.split = "train"  # that is learned from; another one to adapt to it, with init_from and trainable
+    train.init_from = ""  # RUN, RUN:STEP or RUN:best, whose weights a new run starts with ...
+    train.init_filter = ()  # ... of these paths, regular expressions as "geometry_decoder/"; () = all. What does not fit must be left out
+    train.trainable = ()  # regular expressions of the parameters that learn, the others stay; () = all
     train.log_every = 50
     train.picture_every = 1_000
     train.checkpoint_every = 2_000
@@ -99,7 +103,8 @@ def _training() -> ConfigDict:
     train.best_score = "face_psnr"  # of the validation; its direction is the task's. Nothing held out: the training loss
     train.validate_every = 1_000  # 0: never
     train.validate_samples = 16  # of the first split that is held out, evenly spaced
-    train.spike_factor = 10.0  # a step whose loss is over this many times the median of the last 100 is not applied; 0: all are
+    train.spike_factor = 10.0  # a step whose loss is over this many times the median of the last losses is not applied; 0: all are
+    train.spike_window = 100  # so many of them; 1: the last step's that was applied
     train.spike_steps = 10  # so many of those in a row, or one loss that is NaN, and the run goes back to its last checkpoint ...
     train.max_recoveries = 5  # ... but not more often than this
     return train

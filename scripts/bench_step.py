@@ -33,9 +33,9 @@ from ava_jax.bin import _main
 from ava_jax.core.types import Batch
 from ava_jax.losses import terms
 from ava_jax.ops import camera_rays, raymarch
-from ava_jax.tasks.ava256.losses import kl_with_absolute_logstd
 from ava_jax.tasks.ava256.model.background import chunks, composite, pixel_weights
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
+from ava_jax.tasks.ava256.model.losses import kl_with_absolute_logstd
 from ava_jax.tasks.base import Optimizer
 from ava_jax.train import optimization
 from ava_jax.train import state as states

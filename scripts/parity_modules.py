@@ -14,9 +14,9 @@ from PIL import Image
 
 from ava_jax.core.types import Assets, Primitives
 from ava_jax.data.mesh_files import read_topology
-from ava_jax.tasks.ava256.losses import kl_with_absolute_logstd
 from ava_jax.tasks.ava256.model import weights as published
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
+from ava_jax.tasks.ava256.model.losses import kl_with_absolute_logstd
 
 _BOUND = 1e-4  # of the array's largest value
 _BOUNDS = {"kl": 1e-5, "primrot_s": 1e-3}

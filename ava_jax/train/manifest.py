@@ -57,8 +57,8 @@ def verify(folder: pathlib.Path, items: Iterable[str] | None = None) -> None:
         entries = [(name, int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise Damaged(f"{NAME} cannot be read ({e})") from e
-    wanted = None if items is None else set(items)
-    entries = [entry for entry in entries if wanted is None or entry[0].split("/")[0] in wanted]
+    chosen = None if items is None else set(items)
+    entries = [entry for entry in entries if chosen is None or entry[0].split("/")[0] in chosen]
     for name, size, _ in entries:  # what is cheap to tell first
         path = folder / name
         if not path.is_file():

@@ -14,7 +14,7 @@ from flax import nnx
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import pipeline
-from ava_jax.tasks.base import TRAIN, Task, load_task
+from ava_jax.tasks.base import TRAIN, Task, load_task, task_class
 from ava_jax.train import calls, processes, resident
 from ava_jax.train import config as configs
 from ava_jax.train import state as states
@@ -107,13 +107,14 @@ def feed(run: Run, start: Start) -> Feed:
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
-    """Checks what the loop itself reads of a config, after giving it the keys that it lacks as it is of an older version.
+    """Checks what the loop itself reads of a config, after bringing one of an older version up to date.
 
     Raises:
       ValueError: a key is missing or its value makes no sense.
     """
     with configs.naming_missing_keys("the config"):
         configs.migrate(config)
+        task_class(config).migrate(config)
         train = config.train
         _validate_length(train)
         if per_call(config) < 1:

@@ -141,8 +141,8 @@ def compiler_options(mesh: Mesh) -> dict[str, str] | None:
     apart, and the host waits for its condition at every turn. The user's own XLA_FLAGS go first.
     """
     name, kinds = "xla_gpu_enable_command_buffer", "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
-    wanted = mesh.devices.flat[0].platform == "gpu" and name not in os.environ.get("XLA_FLAGS", "")
-    return {name: kinds} if wanted else None
+    needed = mesh.devices.flat[0].platform == "gpu" and name not in os.environ.get("XLA_FLAGS", "")
+    return {name: kinds} if needed else None
 
 
 def _gradient_share(task, graphdef, weights, params, running, constants, batch, step, key):

@@ -3,13 +3,14 @@
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from loop_test import _assert_same, _config, _final
 from toy_task import Toy, ToySource
 
 from ava_jax.train import loop
 from ava_jax.train import state as states
-from ava_jax.train.checkpoint import Checkpoints, restore_model
-from ava_jax.train.initialization import source_of
+from ava_jax.train.checkpoint import restore_model
+from ava_jax.train.initialization import source_of, start_from
 from ava_jax.train.optimization import by_path
 
 
@@ -22,14 +23,16 @@ def trained(tmp_path_factory):
 
 
 def _variables(run, step=None):
-    parts = states.split(restore_model(run, step).model)
+    return _by_path(states.split(restore_model(run, step).model))
+
+
+def _by_path(parts):
     return jax.device_get(by_path(parts.params) | by_path(parts.running))
 
 
-def _fresh():
-    task = Toy(_config())
-    parts = states.split(task.model(task.prepare(), rngs=states.model_rngs(task.config.seed)))
-    return jax.device_get(by_path(parts.params) | by_path(parts.running))
+def _fresh(task=Toy):
+    task = task(_config())
+    return states.split(task.model(task.prepare(), rngs=states.model_rngs(task.config.seed)))
 
 
 def _differ(a, b):
@@ -43,67 +46,54 @@ def test_a_run_is_named_with_or_without_a_step(tmp_path):
 
 
 def test_all_is_taken_at_the_first_start_and_nothing_when_it_resumes(trained, tmp_path, capsys):
-    for name, step in (("latest", None), ("third", 3)):
-        init_from = str(trained) if step is None else f"{trained}:{step}"
-        loop.train(_config(steps=3, init_from=init_from), tmp_path / name)
-        out = capsys.readouterr().out
-        assert f"75 of 75 parameters taken from {trained}, step {step or 6}\n" in out
-        assert not _differ(_variables(tmp_path / name, 0), _variables(trained, step))
-    loop.train(_config(steps=6, init_from=f"{trained}:3"), tmp_path / "third")
+    loop.train(_config(steps=3, init_from=f"{trained}:3"), tmp_path / "parts")
+    assert f"75 of 75 parameters taken from {trained}, step 3\n" in capsys.readouterr().out
+    assert not _differ(_variables(tmp_path / "parts", 0), _variables(trained, 3))
+    loop.train(_config(steps=6, init_from=f"{trained}:3"), tmp_path / "parts")
     assert "taken from" not in capsys.readouterr().out
     loop.train(_config(steps=6, init_from=f"{trained}:3"), tmp_path / "whole")
-    _assert_same(_final(tmp_path / "whole"), _final(tmp_path / "third"))
+    _assert_same(_final(tmp_path / "whole"), _final(tmp_path / "parts"))
 
 
-def test_a_part_is_taken_and_the_rest_starts_fresh(trained, tmp_path, capsys):
-    config = _config(steps=3, init_from=str(trained), init_filter=("layers/0", "largest"))
-    loop.train(config, tmp_path)
-    assert f"48 of 75 parameters taken from {trained}, step 6; fresh: layers/1/bias, layers/1/kernel" in capsys.readouterr().out
-    found = _variables(tmp_path, 0)
-    assert _differ(found, _variables(trained)) == {"layers/1/kernel", "layers/1/bias"}
-    assert _differ(found, _fresh()) == {"layers/0/kernel", "layers/0/bias", "largest"}
+def test_a_part_is_taken_and_the_rest_stays_fresh(trained):
+    found, told = start_from(_fresh(), str(trained), ("layers/0", "largest"))
+    assert told == f"48 of 75 parameters taken from {trained}, step 6; fresh: layers/1/bias, layers/1/kernel"
+    assert _differ(_by_path(found), _variables(trained)) == {"layers/1/kernel", "layers/1/bias"}
+    assert _differ(_by_path(found), _by_path(_fresh())) == {"layers/0/kernel", "layers/0/bias", "largest"}
 
 
-def test_what_is_missing_or_of_another_shape_is_named_in_a_line(trained, tmp_path, monkeypatch):
+def test_what_is_missing_or_of_another_shape_is_named_in_a_line(trained):
     class Larger(Toy):
         def model(self, assets, *, rngs):
-            from flax import nnx
-
             model = super().model(assets, rngs=rngs)
-            model.layers[1] = nnx.Linear(8, 3, use_bias=False, rngs=rngs)
-            model.layers[0] = nnx.Linear(5, 8, rngs=rngs)
             model.layers[0].bias = nnx.Param(np.zeros((1, 8), np.float32))
             model.added = nnx.Param(np.zeros(2, np.float32))
             return model
 
-    monkeypatch.setattr("toy_task.Toy", Larger)
-    with pytest.raises(ValueError, match=r"must have what this model takes; it differs in added \(absent\), layers/0/bias") as error:
-        loop.train(_config(init_from=str(trained)), tmp_path)
-    assert "layers/0/bias ((8,), not (1, 8)). Leave these out with config.train.init_filter" in str(error.value)
-    assert "\n" not in str(error.value) and not (tmp_path / "checkpoints").exists()
+    with pytest.raises(ValueError) as error:
+        start_from(_fresh(Larger), str(trained), ())
+    assert str(error.value) == (
+        f"config.train.init_from: {trained}, step 6, must have what this model takes; it differs in added (absent), layers/0/bias ((8,), "
+        'not (1, 8)). Leave these out with config.train.init_filter, as in ("decoder/",).'
+    )
     with pytest.raises(ValueError, match=r"init_filter: 'layer/0' matches .*no parameter's path. Did you mean layers/0"):
-        loop.train(_config(init_from=str(trained), init_filter=("layer/0",)), tmp_path)
-    loop.train(_config(steps=1, init_from=str(trained), init_filter=("layers/./kernel",)), tmp_path)
+        start_from(_fresh(Larger), str(trained), ("layer/0",))
+    _, told = start_from(_fresh(Larger), str(trained), ("layers/./kernel",))
+    assert told.startswith("64 of 77 parameters taken") and told.endswith("; fresh: added, layers/0/bias, layers/1/bias")
 
 
 def test_a_run_that_is_not_there_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere/checkpoints: no checkpoint there"):
         loop.train(_config(init_from=str(tmp_path / "nowhere")), tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_frozen_parameters_stay_bit_for_bit_and_are_told(trained, tmp_path, capsys):
-    config = _config(steps=6, init_from=str(trained), trainable=("layers/1",))
-    loop.train(config, tmp_path / "whole")
+def test_frozen_parameters_stay_bit_for_bit_are_told_and_resumed(trained, tmp_path, capsys):
+    loop.train(_config(steps=6, init_from=str(trained), trainable=("layers/1",)), tmp_path / "whole")
     assert "model:   75 parameters (layers 75), of which 48 do not learn" in capsys.readouterr().out
-    assert _differ(_variables(tmp_path / "whole"), _variables(trained)) >= {"layers/1/kernel", "layers/1/bias"}
-    assert not {"layers/0/kernel", "layers/0/bias"} & _differ(_variables(tmp_path / "whole"), _variables(trained))
-    config.train.steps = 3
-    loop.train(config, tmp_path / "parts")
-    config.train.steps = 6
-    loop.train(config, tmp_path / "parts")
-    for name in ("whole", "parts"):
-        with Checkpoints(tmp_path / name) as checkpoints:
-            assert checkpoints.find() == 6
+    assert _differ(_variables(tmp_path / "whole"), _variables(trained)) - {"largest"} == {"layers/1/kernel", "layers/1/bias"}
+    for steps in (3, 6):
+        loop.train(_config(steps=steps, init_from=str(trained), trainable=("layers/1",)), tmp_path / "parts")
     assert not _differ(_variables(tmp_path / "whole"), _variables(tmp_path / "parts"))
 
 

@@ -58,7 +58,7 @@ def test_the_commit_is_that_of_the_sources_alone(tmp_path):
 
 def test_neutral_faces_are_kept_once_whole_or_not_at_all(small_run, tiny_capture, tmp_path):
     config = record.configs.from_json(json.loads((small_run / "config.json").read_text()))
-    config.data.root = str(tiny_capture)
+    config.data.root = str(tiny_capture)  # the run's own are gone
     people = sorted(folder.name for folder in tiny_capture.glob("*--*"))
     assets = Assets({}, {"identities": people})
     captures = source.load_captures(config)

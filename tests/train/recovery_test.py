@@ -109,3 +109,21 @@ def test_only_a_step_in_order_moves_the_state(scale):
         assert not all(same) if in_order else all(same)
     assert after.guard.count == 7 + in_order and after.guard.spikes == (scale == 1e3)
     assert after.guard.recent[7] == (metrics["loss"] if in_order else 1.0)
+
+
+def test_a_window_of_one_judges_by_the_last_loss_that_was_applied():
+    task = Toy(_config())
+    assets = task.prepare()
+    parts, optimizer, mesh = states.split(task.model(assets, rngs=states.model_rngs(0))), task.optimizer(1, 1), steps.device_mesh(4)
+    state = states.initial_state(parts, optimizer, 0, spike_window=1)
+    step = steps.make_step(steps.step_function(task, optimizer, parts.graphdef, task.config.loss_weights, mesh, spike_factor=10.0), mesh)
+    samples = [task.source("train", assets)[i] for i in (0, 1, 2, 4)]
+    seen = []
+    for scale in (1.0, 100.0, 2.0, 100.0, 5.0, 12.0):  # targets; the loss is about their square
+        batch = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
+        batch["y"] = batch["y"] * scale
+        state, metrics = step(state, parts.constants, batch)
+        seen.append((bool(metrics["applied"]), float(metrics["median"]), float(metrics["loss"])))
+    assert [applied for applied, _, _ in seen] == [True, False, True, False, True, True]
+    losses = [loss for _, _, loss in seen]
+    assert np.isnan(seen[0][1]) and [median for _, median, _ in seen[1:]] == [losses[i] for i in (0, 0, 2, 2, 4)]

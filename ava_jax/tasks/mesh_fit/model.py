@@ -15,7 +15,7 @@ from flax import nnx
 from ava_jax.core.types import Array, Assets
 from ava_jax.tasks.mesh_fit import laplacian
 from ava_jax.tasks.mesh_fit.layers import Arithmetic, affine, blend, blended
-from ava_jax.tasks.mesh_fit.rows import CONDITIONS, TIME, rows_of_frames, rows_of_neighbours
+from ava_jax.tasks.mesh_fit.rows import CONDITIONS, TIME, rows_of_frames, rows_of_neighbours, with_motion
 
 POSITION, OFFSET = "position", "offset"  # what the network's output is: the vertex, or how far it lies from the source's
 
@@ -166,7 +166,7 @@ class MeshFitter(nnx.Module):
         """
         _check(config)
         self.condition_on, self.frames = config.condition_on, config.condition_frames
-        self.joints, self.output = config.joints, config.output
+        self.joints, self.output, self.motion_gain = config.joints, config.output, config.motion_gain
         self.arithmetic = Arithmetic.of(config.precision)
         coordinates = 3 * config.condition_frames
         self.encoder = Encoder(coordinates, 3 * config.joints, config.hidden, config.latent, rngs=rngs)
@@ -187,7 +187,7 @@ class MeshFitter(nnx.Module):
         self._check_inputs(source, joints)
         rows = rows_of_frames(source) if self.condition_on == TIME else rows_of_neighbours(source, self.frames)
         arithmetic = self.arithmetic if arithmetic is None else arithmetic
-        given = coordinates_of(rows, joints)
+        given = coordinates_of(with_motion(rows, self.motion_gain) if self.motion_gain else rows, joints)
         code = self.encoder.code(arithmetic, given)
         found = self.decoder(arithmetic, given, code).reshape(len(rows), -1, 3)[:, : rows.shape[1]]
         return found if self.output == POSITION else found + rows[:, :, -3:]
@@ -206,9 +206,10 @@ class MeshFitter(nnx.Module):
         frames = self.frames if self.condition_on == TIME else 1
         if source.ndim != 4 or source.shape[1] != frames or source.shape[3] != 3:
             raise ValueError(f"MeshFitter: source must be [B, {frames}, V, 3] when conditioned on {self.condition_on}; got {source.shape}.")
-        wanted = (len(source), self.joints, 3)
-        if self.joints and (joints is None or joints.shape != wanted):
-            raise ValueError(f"MeshFitter: joints must be {wanted} (config.model.joints); got {None if joints is None else joints.shape}.")
+        expected = (len(source), self.joints, 3)
+        if self.joints and (joints is None or joints.shape != expected):
+            got = None if joints is None else joints.shape
+            raise ValueError(f"MeshFitter: joints must be {expected} (config.model.joints); got {got}.")
 
 
 def coordinates_of(rows: jax.Array, joints: Array | None) -> Coordinates:
@@ -223,6 +224,6 @@ def _check(config: Any) -> None:
         raise ValueError(f"config.model.condition_on must be one of {', '.join(CONDITIONS)}; got {config.condition_on!r}.")
     if config.output not in (POSITION, OFFSET):
         raise ValueError(f"config.model.output must be {POSITION!r} or {OFFSET!r}; got {config.output!r}.")
-    for name, least in (("condition_frames", 1), ("joints", 0), ("hidden", 1), ("latent", 1), ("experts", 1)):
+    for name, least in (("condition_frames", 1), ("joints", 0), ("hidden", 1), ("latent", 1), ("experts", 1), ("motion_gain", 0)):
         if config[name] < least:
             raise ValueError(f"config.model.{name} must be at least {least}; got {config[name]}.")

@@ -76,9 +76,9 @@ def read(path: str | pathlib.Path, model: MeshFitter, names: Mapping[str, str] |
         "lacks": sorted(set(ours) - set(given.values())),
         "has unused": sorted(set(keys) - set(names)),
         "has misshaped": [
-            f"{key} {shape}, not {wanted}"
+            f"{key} {shape}, not {expected}"
             for key, name in given.items()
-            if (shape := file.tensors[keys[key]].shape) != (wanted := _published(name, ours[name]))
+            if (shape := file.tensors[keys[key]].shape) != (expected := _published(name, ours[name]))
         ],
     }
     if any(faults.values()):

@@ -42,3 +42,17 @@ def rows_of_neighbours(source: Array, n: int) -> jax.Array:
             f"rows_of_neighbours: a mesh must have at least config.model.condition_frames = {n} vertices; got {mesh.shape[1]}."
         )
     return jnp.concatenate([mesh[:, j : j + count] for j in range(n)], axis=-1)
+
+
+def with_motion(rows: Array, gain: float) -> jax.Array:
+    """Rows whose positions before the last are given as steps from each to the next, times `gain`: a vertex moves by millimetres.
+
+    Args:
+      rows: [B, R, 3 n], as either function gives them.
+      gain: see above.
+
+    Returns:
+      [B, R, 3 n], the last position as it was.
+    """
+    rows = jnp.asarray(rows)
+    return jnp.concatenate([gain * (rows[..., 3:] - rows[..., :-3]), rows[..., -3:]], axis=-1)

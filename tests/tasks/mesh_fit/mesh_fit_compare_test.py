@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from mesh_fit_folders import vertices, write
 from PIL import Image
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
@@ -158,13 +159,21 @@ def test_curves_of_runs_beside_floors(tmp_path):
     workdir = tmp_path / "sbs_time_2"
     write_evaluation(workdir / "eval" / "7", {"mse": 1e-6, "identity_mse": 2e-5}, ["split,sequence,source,prediction,target"])
     result = comparison.Result(Run("sbs", "time", 2), workdir)
-    assert comparison.write_curves([result], tmp_path) == []
+    assert comparison.write_curves([result], {"identity": 2e-5}, tmp_path) == []
     write_events(workdir, 1, [(i, 1e-3 / (1 + i)) for i in range(50)])
-    (path,) = comparison.write_curves([result], tmp_path)
+    (path,) = comparison.write_curves([result], {"identity": 2e-5}, tmp_path)
     assert Image.open(path).size == curves._SIZE
     assert np.isnan(result.jitter("unseen_frames", "target")) and result.best_by == 1e-6
     with pytest.raises(FileNotFoundError, match="has no eval"):
         comparison.Result(Run("sbs", "time", 3), tmp_path / "none")
+
+
+def test_floors_of_training_meshes(tmp_path):
+    root = write(tmp_path, {"dyna": 3, "rom": 2}, kinds=("sbs", "target"))
+    offsets = np.stack([vertices(0, i, "target").astype(float) - vertices(0, i, "sbs") for i in range(3)])
+    floors = comparison.training_floors(root, ("rom",))
+    np.testing.assert_allclose(floors["identity"], np.square(offsets).mean())
+    np.testing.assert_allclose(floors["mean offset"], np.square(offsets - offsets.mean(0)).mean())
 
 
 def test_pictures_show_frames_that_all_runs_predicted(data, tmp_path):

@@ -13,7 +13,7 @@ from ava_jax.core.types import Assets
 from ava_jax.tasks.mesh_fit import layers
 from ava_jax.tasks.mesh_fit.layers import Arithmetic, affine, blend, blended
 from ava_jax.tasks.mesh_fit.model import MeshFitter, coordinates_of
-from ava_jax.tasks.mesh_fit.rows import rows_of_frames, rows_of_neighbours
+from ava_jax.tasks.mesh_fit.rows import rows_of_frames, rows_of_neighbours, with_motion
 
 FLOAT32, BFLOAT16 = Arithmetic.of("float32"), Arithmetic.of("bfloat16")
 SIZES = {"hidden": 16, "latent": 4, "experts": 3}
@@ -47,6 +47,16 @@ def test_a_row_of_neighbours_ends_with_the_vertex_that_it_stands_for():
     np.testing.assert_array_equal(rows[0, 1], np.concatenate([mesh[0, 0, 1], mesh[0, 0, 2], mesh[0, 0, 3]]))
     with pytest.raises(ValueError, match="at least .* 6 vertices; got 5"):
         rows_of_neighbours(mesh, 6)
+
+
+def test_motion_is_the_steps_between_positions():
+    rows = np.float32([[[0, 0, 0, 1, 2, 3, 2, 2, 2]]])
+    np.testing.assert_array_equal(with_motion(rows, 10.0), [[[10, 20, 30, 10, 0, -10, 2, 2, 2]]])
+    np.testing.assert_array_equal(with_motion(rows[..., -3:], 10.0), rows[..., -3:])
+    (source,) = randoms(0, (1, 3, 4, 3))
+    moving, still = fresh(motion_gain=5.0), fresh()
+    steps = with_motion(rows_of_frames(source), 5.0)
+    np.testing.assert_allclose(predict(moving, source), predict(still, steps.reshape(1, 4, 3, 3).swapaxes(1, 2)), atol=1e-6)
 
 
 def test_conditioned_on_vertices_the_first_ones_are_the_sources():
@@ -244,6 +254,7 @@ def test_initial_values_are_as_published():
         ({"precision": "float16"}, "precision must be one of auto, float32, tf32, bfloat16"),
         ({"experts": 0}, "config.model.experts must be at least 1; got 0"),
         ({"condition_frames": 0}, "condition_frames must be at least 1"),
+        ({"motion_gain": -1.0}, "motion_gain must be at least 0"),
     ],
 )
 def test_wrong_values_of_the_config(changes, message):

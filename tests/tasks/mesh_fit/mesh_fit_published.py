@@ -17,7 +17,7 @@ VARIANTS = ("sbs", "joints", "laplacian")
 
 def model_config(**changes) -> ConfigDict:
     config = {"condition_on": "time", "condition_frames": 3, "joints": 0, "hidden": 256, "latent": 32, "experts": 6}
-    return ConfigDict(config | {"output": "position", "precision": "float32"} | changes)
+    return ConfigDict(config | {"output": "position", "precision": "float32", "motion_gain": 0.0} | changes)
 
 
 class Golden:

@@ -197,3 +197,23 @@ def test_processes_read_what_one_reads(tmp_path, monkeypatch):
     together, _ = load(root, joints=0, jobs=2, cache=tmp_path / "other")
     np.testing.assert_array_equal(alone[0].source, together[0].source)
     np.testing.assert_array_equal(alone[0].target, together[0].target)
+
+
+def test_a_cache_that_another_process_has_written_meanwhile_is_taken(tmp_path, monkeypatch):
+    root = write(tmp_path, {"dyna": 3})
+    read, inner = obj_files.read, []
+
+    def slow(path):
+        if not inner:  # the first file: the other process does all of it
+            inner.append(path)
+            with monkeypatch.context() as other:
+                other.setattr(os, "getpid", lambda: -1)
+                load(root)
+            inner.append((root / sequences.CACHE / "dyna_sbs" / "vertices.npy").stat().st_ino)
+        return read(path)
+
+    monkeypatch.setattr(obj_files, "read", slow)
+    (sequence,), _ = load(root)
+    assert (root / sequences.CACHE / "dyna_sbs" / "vertices.npy").stat().st_ino == inner[1]
+    np.testing.assert_array_equal(sequence.source[2], vertices(0, 2, "sbs"))
+    assert not list((root / sequences.CACHE).glob(".*"))

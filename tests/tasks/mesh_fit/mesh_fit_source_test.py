@@ -29,6 +29,8 @@ def test_splits(root):
     assert split["unseen_sequences"] == [("rom", f"0000{i}") for i in range(1, 5)]
     assert len(split["predict"]) == 12
     assert source.eval_splits(config(root, data__held_out__last_frames=0), assets) == ()
+    elsewhere = config(root, data__held_out__sequences=("jump",), data__held_out__last_frames=0)  # a motion that another root has
+    assert source.eval_splits(elsewhere, assets) == ()
     thinned = source.source(config(root, eval__max_samples=2), "unseen_frames", assets)
     assert names(thinned) == [("dyna", "00005"), ("walk", "00003")]
     assert len(source.source(config(root, eval__max_samples=2), "train", assets)) == 9
@@ -66,7 +68,8 @@ def test_inference_needs_no_targets(root, tmp_path):
     settings = config(root)
     assets = source.prepare(settings)
     new = write(tmp_path / "new", {"jump": 2, "dyna": 1}, kinds=("sbs",))
-    samples = source.source(config(new), "predict", assets)
+    narrow = config(new, data__sequences=("walk",), data__max_frames=1)  # what was trained on does not limit what is predicted
+    samples = source.source(narrow, "predict", assets)
     assert names(samples) == [("dyna", "00001"), ("jump", "00001"), ("jump", "00002")]
     assert all("target" not in samples[i] for i in range(3))
     assert [int(samples[i]["sequence"]) for i in range(3)] == [0, -1, -1]

@@ -296,8 +296,8 @@ def _as_pictures(background: Array, height: int, width: int) -> jax.Array:
     """[B, H, W, 3] or [1, 1, 1, 3]."""
     shape = jnp.shape(background)
     if shape != (3,) and (len(shape) not in (3, 4) or shape[-3:] != (height, width, 3)):
-        wanted = f"a colour [3] or a picture [{height}, {width}, 3], one or B of them"
-        raise ValueError(f"Avatar.render: background must be {wanted}; got {shape}.")
+        expected = f"a colour [3] or a picture [{height}, {width}, 3], one or B of them"
+        raise ValueError(f"Avatar.render: background must be {expected}; got {shape}.")
     return jnp.asarray(background, jnp.float32).reshape(-1, *((1, 1, 3) if shape == (3,) else (height, width, 3)))
 
 

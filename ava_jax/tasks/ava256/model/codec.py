@@ -13,7 +13,7 @@ from ava_jax.core.variables import Constant
 from ava_jax.losses import terms as errors
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
 from ava_jax.ops import camera_rays, raymarch
-from ava_jax.tasks.ava256 import losses
+from ava_jax.tasks.ava256.model import losses
 from ava_jax.tasks.ava256.model.assembler import Assembler
 from ava_jax.tasks.ava256.model.background import FRACTIONS, Background, composite, pixel_weights
 from ava_jax.tasks.ava256.model.calibration import ColourCalibration

@@ -66,7 +66,7 @@ def _measure(precision: str) -> dict[str, Any]:
     row |= _epochs(stepper, samples, held_out, count, batch)
     print(
         f"{precision:9} step {row['step_ms']:.3f} ms (floor {row['floor_ms']:.3f}, {row['step_ms'] / row['floor_ms']:.1f} x; "
-        f"{row['operations'] / 1e9:.0f} GFLOP, compiled {row['compiled_flops'] / 1e9:.0f} and {row['compiled_bytes'] / 1e9:.2f} GB); "
+        f"{row['operations'] / 1e9:.3g} GFLOP, compiled {row['compiled_flops'] / 1e9:.3g} and {row['compiled_bytes'] / 1e9:.3g} GB); "
         f"step's memory {row['step_gib']:.2f} GiB beside {row['data_gib']:.2f} of meshes, device's peak {row['peak_gib']:.2f}; "
         f"epoch of {count} {row['epoch_s']:.2f} s",
         flush=True,

@@ -69,15 +69,15 @@ def _sequence(root: pathlib.Path, name: str, kinds: Sequence[str], most: int) ->
     return Folders(name, tuple(frames[:most]), {kind: paths[:most] for kind, paths in paired.items()})
 
 
-def _objs(place: pathlib.Path) -> dict[str, pathlib.Path]:
+def _objs(location: pathlib.Path) -> dict[str, pathlib.Path]:
     """Name without suffix -> file."""
-    if not place.is_dir():
+    if not location.is_dir():
         return {}
-    return {path.stem: path for path in place.iterdir() if path.suffix.lower() == ".obj" and not path.name.startswith(".")}
+    return {path.stem: path for path in location.iterdir() if path.suffix.lower() == ".obj" and not path.name.startswith(".")}
 
 
 def _partners(
-    frames: Sequence[str], source: Mapping[str, pathlib.Path], files: Mapping[str, pathlib.Path], place: pathlib.Path
+    frames: Sequence[str], source: Mapping[str, pathlib.Path], files: Mapping[str, pathlib.Path], location: pathlib.Path
 ) -> tuple[pathlib.Path, ...]:
     """The file of each frame.
 
@@ -96,9 +96,9 @@ def _partners(
     extra = sorted(path.name for key, path in of_key.items() if key not in expected)
     home = source[frames[0]].parent
     if lacking:
-        raise ValueError(f"{place}: lacks the partners of {named(lacking)} of {home}.")
+        raise ValueError(f"{location}: lacks the partners of {named(lacking)} of {home}.")
     if extra:
-        raise ValueError(f"{home}: lacks the partners of {named(extra)} of {place}.")
+        raise ValueError(f"{home}: lacks the partners of {named(extra)} of {location}.")
     return tuple(of_key[keys[frame]] for frame in frames)
 
 

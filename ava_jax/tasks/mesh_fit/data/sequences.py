@@ -78,9 +78,9 @@ def load(
     """
     kinds = [SBS, *([TARGET] if targets else []), *([JOINTS] if joints else [])]
     found = folders.find(root, names, kinds, most=max_frames)
-    place = cache or _default_cache(root)
+    store = cache or _default_cache(root)
     jobs = jobs or os.cpu_count() or 1
-    read = [{kind: _read_folder(root, place, sequence, kind, jobs) for kind in kinds} for sequence in found]
+    read = [{kind: _read_folder(root, store, sequence, kind, jobs) for kind in kinds} for sequence in found]
     faces = read[0][SBS].faces
     first = folders.folder(root, found[0].name, SBS)
     for sequence, parts in zip(found, read, strict=True):
@@ -129,24 +129,24 @@ def _read_folder(root: pathlib.Path, cache: pathlib.Path, sequence: Folders, kin
     """A folder's meshes, from the cache where that is fresh."""
     files = sequence.files[kind]
     every = _files_of(folders.folder(root, sequence.name, kind), files)
-    place = cache / f"{sequence.name}_{kind}"
+    cached = cache / f"{sequence.name}_{kind}"
     record = {"version": _VERSION, "files": every}
-    if not _is_fresh(place, record):
-        _build(place, record, files, jobs)
-    return _Folder(np.load(place / "vertices.npy", mmap_mode="r")[: len(files)], np.load(place / "faces.npy"))
+    if not _is_fresh(cached, record):
+        _build(cached, record, files, jobs)
+    return _Folder(np.load(cached / "vertices.npy", mmap_mode="r")[: len(files)], np.load(cached / "faces.npy"))
 
 
-def _files_of(place: pathlib.Path, files: Sequence[pathlib.Path]) -> list[list[Any]]:
+def _files_of(location: pathlib.Path, files: Sequence[pathlib.Path]) -> list[list[Any]]:
     """Name, size and time of files of one folder."""
-    with os.scandir(place) as entries:
+    with os.scandir(location) as entries:
         stats = {entry.name: entry.stat() for entry in entries}
     return [[path.name, stats[path.name].st_size, stats[path.name].st_mtime_ns] for path in files]
 
 
-def _is_fresh(place: pathlib.Path, record: dict[str, Any]) -> bool:
+def _is_fresh(cached: pathlib.Path, record: dict[str, Any]) -> bool:
     """Whether a folder's cache is of these files; it may hold more frames after them."""
     try:
-        saved = json.loads((place / "record.json").read_text())
+        saved = json.loads((cached / "record.json").read_text())
         return saved["version"] == record["version"] and saved["files"][: len(record["files"])] == record["files"]
     except FileNotFoundError:
         return False
@@ -154,9 +154,9 @@ def _is_fresh(place: pathlib.Path, record: dict[str, Any]) -> bool:
         return False
 
 
-def _build(place: pathlib.Path, record: dict[str, Any], files: Sequence[pathlib.Path], jobs: int) -> None:
+def _build(cached: pathlib.Path, record: dict[str, Any], files: Sequence[pathlib.Path], jobs: int) -> None:
     """Reads a folder into the cache."""
-    partial = place.with_name(f".{place.name}.partial-{os.getpid()}")
+    partial = cached.with_name(f".{cached.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
         first = obj_files.read(files[0])
@@ -165,13 +165,15 @@ def _build(place: pathlib.Path, record: dict[str, Any], files: Sequence[pathlib.
         store = np.lib.format.open_memmap(partial / "vertices.npy", "w+", np.float32, shape)
         store.flush()
         del store
-        _read_all(partial / "vertices.npy", files, _Shape.of(first), jobs, place.name)
+        _read_all(partial / "vertices.npy", files, _Shape.of(first), jobs, cached.name)
         (partial / "record.json").write_text(json.dumps(record))
-        shutil.rmtree(place, ignore_errors=True)
+        if _is_fresh(cached, record):  # another process was quicker
+            return
+        shutil.rmtree(cached, ignore_errors=True)
         try:
-            partial.rename(place)
+            partial.rename(cached)
         except OSError:
-            if not _is_fresh(place, record):  # another process was quicker
+            if not _is_fresh(cached, record):
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # gone already when all went well
@@ -216,11 +218,11 @@ def _read_all(store: pathlib.Path, files: Sequence[pathlib.Path], like: _Shape, 
                 for found in pool.map(_read_chunk, *zip(*chunks, strict=True)):
                     collect(found)
     if others:
-        place, what = files[0].parent, "faces"
+        location, what = files[0].parent, "faces"
         if set(counts) != {like.vertices}:
             what = f"{like.vertices} vertices"
             others = [f"{file} has {count}" for file, count in zip(others, counts, strict=True)]
-        raise ValueError(f"{place}: all must have the {what} of {files[0].name}; not so {folders.named(others)}.")
+        raise ValueError(f"{location}: all must have the {what} of {files[0].name}; not so {folders.named(others)}.")
 
 
 def _read_chunk(store: pathlib.Path, start: int, files: Sequence[pathlib.Path]) -> list[_Shape]:

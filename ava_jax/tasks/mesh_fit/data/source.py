@@ -35,7 +35,7 @@ def prepare(config: ConfigDict) -> Assets:
     Raises:
       ValueError: files are missing, malformed or do not fit together, or a sequence to hold out is not there.
     """
-    loaded, faces = load(config, targets=True)
+    loaded, faces = load(config)
     names = [sequence.name for sequence in loaded]
     if absent := [name for name in config.data.held_out.sequences if name not in names]:
         raise ValueError(
@@ -56,7 +56,7 @@ def source(config: ConfigDict, split: str, assets: Assets) -> "MeshSource":
     """
     if split not in SPLITS:
         raise ValueError(f"mesh_fit: split must be one of {', '.join(SPLITS)}; got {split!r}.")
-    loaded, faces = load(config, targets=split != PREDICT)
+    loaded, faces = load(config, everything=True) if split == PREDICT else load(config)
     if not np.array_equal(faces, assets.arrays["faces"]):
         raise ValueError(f"{config.data.root}: must hold meshes of the topology that was trained on; their faces differ.")
     chosen = [(sequence, frame) for sequence in loaded for frame in frames_of(config, split, sequence)]
@@ -68,9 +68,8 @@ def source(config: ConfigDict, split: str, assets: Assets) -> "MeshSource":
 def eval_splits(config: ConfigDict, assets: Assets) -> tuple[str, ...]:
     """The splits beside "train" in which the config leaves any sample."""
     del assets
-    held = config.data.held_out
-    splits = [UNSEEN_FRAMES] if held.last_frames else []
-    return (*splits, UNSEEN_SEQUENCES) if held.sequences else tuple(splits)
+    loaded, _ = load(config)
+    return tuple(split for split in (UNSEEN_FRAMES, UNSEEN_SEQUENCES) if any(frames_of(config, split, sequence) for sequence in loaded))
 
 
 def describe(batch: Batch, assets: Assets) -> list[dict[str, Any]]:
@@ -85,26 +84,31 @@ def name_of(name: np.ndarray) -> tuple[str, str]:
     return sequence, frame
 
 
-def load(config: ConfigDict, *, targets: bool) -> tuple[list[MeshSequence], np.ndarray]:
-    """The sequences that a config names, and their faces, int32 [M, 3]; see `sequences.load`."""
+def load(config: ConfigDict, *, everything: bool = False) -> tuple[list[MeshSequence], np.ndarray]:
+    """The sequences that a config names with their targets, and their faces, int32 [M, 3]; see `sequences.load`.
+
+    Args:
+      config: of the task.
+      everything: all frames of all sequences of the data root instead, without targets.
+    """
     data = config.data
     if not data.root:
         raise ValueError("config.data.root is missing: the folder of NAME_sbs, NAME_target, ..., as in --config.data.root=DATA.")
     return sequences.load(
         pathlib.Path(data.root).expanduser(),
-        tuple(data.sequences),
-        targets=targets,
+        () if everything else tuple(data.sequences),
+        targets=not everything,
         joints=config.model.joints,
-        max_frames=data.max_frames,
+        max_frames=0 if everything else data.max_frames,
         cache=pathlib.Path(data.cache).expanduser() if data.cache else None,
     )
 
 
 def source_file(config: ConfigDict, sequence: str, frame: str) -> pathlib.Path:
     """The OBJ file of a frame's skin interpolation."""
-    place = folders.folder(pathlib.Path(config.data.root).expanduser(), sequence, folders.SBS)
-    lower = place / f"{frame}.obj"
-    return lower if lower.is_file() else place / f"{frame}.OBJ"
+    location = folders.folder(pathlib.Path(config.data.root).expanduser(), sequence, folders.SBS)
+    lower = location / f"{frame}.obj"
+    return lower if lower.is_file() else location / f"{frame}.OBJ"
 
 
 def frames_of(config: ConfigDict, split: str, sequence: MeshSequence) -> range:
@@ -143,7 +147,7 @@ def stretches(config: ConfigDict, assets: Assets, *, most: int) -> list[Stretch]
       assets: the task's.
       most: scored frames of a sequence, the first ones.
     """
-    loaded, _ = load(config, targets=True)
+    loaded, _ = load(config)
     found = []
     for split in eval_splits(config, assets):
         for sequence in loaded:

@@ -41,7 +41,7 @@ def mean_offset(config: ConfigDict) -> np.ndarray:
     Raises:
       ValueError: the data cannot be read.
     """
-    loaded, _ = source.load(config, targets=True)
+    loaded, _ = source.load(config)
     total, count = 0.0, 0
     for sequence in loaded:
         for frame in source.frames_of(config, TRAIN, sequence):

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ava_jax.data import obj_files
-from ava_jax.tasks.mesh_fit.data import folders
+from ava_jax.tasks.mesh_fit.data import folders, sequences
 from ava_jax.tasks.mesh_fit.data.source import UNSEEN_FRAMES, UNSEEN_SEQUENCES
 from ava_jax.tasks.mesh_fit.evaluation import curves, motion, scores
 from ava_jax.tasks.mesh_fit.evaluation.baselines import BASELINES
@@ -128,8 +128,8 @@ def _markdown(lines: Sequence[tuple[list[Any], list[float]]], columns: Sequence[
     return markdown_table(["variant", "conditioned on", "epochs", *titles], cells)
 
 
-def write_curves(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib.Path]:
-    """Writes `curves.png`: the mean squared error of training, per step, beside the floors of held-out frames."""
+def write_curves(results: Sequence[Result], floors: Mapping[str, float], folder: pathlib.Path) -> list[pathlib.Path]:
+    """Writes `curves.png`: the mean squared error of training, per step, beside answers without learning on the same meshes."""
     found = {}
     for result in results:
         steps, losses = curves.read_scalars(result.workdir, "loss/l2")
@@ -137,14 +137,24 @@ def write_curves(results: Sequence[Result], folder: pathlib.Path) -> list[pathli
             steps, losses = curves.read_scalars(result.workdir, "loss")
         if len(steps):
             found[result.run.name.replace("_", " ")] = steps, curves.smoothed(losses, max(1, len(losses) // 100))
-    floors = {name.replace("_", " "): results[0].mean(split, f"{name}_{_MSE}") for split in SPLITS[:1] for name in BASELINES}
-    floors = {name: value for name, value in floors.items() if value > 0}
     if not found:
         return []
     path = folder / "curves.png"
-    title = "Mean squared error of training meshes (means of neighbours), and floors of held-out frames"
+    title = "Mean squared error of training meshes, and of answers without learning on them"
     Image.fromarray(curves.draw(found, floors, title=title, across="step", up="m^2")).save(path)
     return [path]
+
+
+def training_floors(root: pathlib.Path, unseen: Sequence[str]) -> dict[str, float]:
+    """Mean squared errors, m^2, of identity copy and of the mean offset, over all frames of the motions that are trained on."""
+    loaded, _ = sequences.load(root, targets=True, joints=0)
+    frames = [(each, i) for each in loaded if each.name not in unseen for i in range(len(each.frames))]
+    total = squares = 0.0
+    for each, i in frames:
+        offset = each.target[i].astype(np.float64) - each.source[i]
+        total, squares = total + offset, squares + np.square(offset)
+    identity = squares / len(frames)
+    return {"identity": float(identity.mean()), "mean offset": float((identity - np.square(total / len(frames))).mean())}
 
 
 def write_pictures(predicted: Mapping[str, pathlib.Path], root: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -155,13 +165,13 @@ def write_pictures(predicted: Mapping[str, pathlib.Path], root: pathlib.Path, fo
       root: of the data.
       folder: that exists.
     """
-    shared = sorted(set.intersection(*({_frame(path) for path in place.glob("*/*.obj")} for place in predicted.values())))
+    common = sorted(set.intersection(*({_frame(path) for path in location.glob("*/*.obj")} for location in predicted.values())))
     strips = []
-    for sequence, frame in shared:
+    for sequence, frame in common:
         skin, scan = (obj_files.read(_file(root, sequence, frame, kind)) for kind in (folders.SBS, folders.TARGET))
         view = View.around(scan.vertices, *PANEL)
         meshes = {"source": skin.vertices} | {
-            name.replace("_", " "): obj_files.read(place / sequence / f"{frame}.obj").vertices for name, place in predicted.items()
+            name.replace("_", " "): obj_files.read(location / sequence / f"{frame}.obj").vertices for name, location in predicted.items()
         }
         errors = {name: error_mm(mesh, scan.vertices) for name, mesh in meshes.items()}
         drawn = view.draw_all(scan.vertices, skin.faces, [error_colours(error) for error in errors.values()])

@@ -55,7 +55,8 @@ class Experiment:
             print(f"\nthe best after {self.epochs} epochs is {best.variant}: it is trained for {self.best_epochs}")
             again = [Run(best.variant, on, self.best_epochs) for on in ("time", *(["vertex"] if self.vertex else []))]
             results += [self._result(run, ava) for run in again if run not in runs]
-        written = [*comparison.write_table(results, self.out), *comparison.write_curves(results, self.out)]
+        floors = comparison.training_floors(self.data, self.unseen)
+        written = [*comparison.write_table(results, self.out), *comparison.write_curves(results, floors, self.out)]
         if self.pictures:
             predicted = {result.run.name: self._predict(result.run, ava) for result in results}
             written += comparison.write_pictures(predicted, self.data, self.out)

@@ -75,7 +75,7 @@ def write_examples(
     if not examples:
         return False
     compiled = compile_model(predict)
-    _, faces = source.load(config, targets=False)
+    _, faces = source.load(config)
     strips = []
     for label, row, sample in examples:
         batch = {name: value[None] for name, value in sample.items()}
@@ -108,10 +108,11 @@ def write_artefacts(
 
 
 def write_sheet(recording: motion.Recording, assets: Assets, folder: pathlib.Path, *, most: int = 4) -> pathlib.Path:
-    """Writes `motion.jpg`: frames of a recording, evenly spread, in one view."""
+    """Writes `motion.jpg`: frames of a recording, evenly spread, in one view; not the first, which has none before it."""
     view = View.around(recording.target, *PANEL)
     count = len(recording.frames)
-    chosen = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+    shown = min(most, count)
+    chosen = ((np.arange(shown) + 0.5) * count / shown).astype(int)
     strips = [sheet.Strip(_title(_row(recording, i)), _of(recording, i, view, assets)) for i in chosen]
     path = folder / "motion.jpg"
     sheet.save(with_legend(sheet.compose(strips, columns=min(2, len(strips)), height=PANEL[0])), path)

@@ -100,10 +100,10 @@ def _arm() -> dict[str, tuple[str, np.ndarray]]:
     }
     front = np.array([0.0, 0.0, 1.0])
     fingers = {"index": (0.030, 0.075), "middle": (0.010, 0.082), "ring": (-0.010, 0.077), "little": (-0.029, 0.062)}
-    for finger, (aside, length) in fingers.items():
-        parent, base = "wrist", wrist + 0.03 * ARM + 0.7 * aside * front
+    for finger, (across, length) in fingers.items():
+        parent, base = "wrist", wrist + 0.03 * ARM + 0.7 * across * front
         for i, along in enumerate((0.0, 0.06, 0.06 + 0.45 * length, 0.06 + 0.75 * length)):
-            joints[f"{finger}{i}"] = parent, base + along * ARM + 0.3 * aside * front * min(1.0, along / 0.06)
+            joints[f"{finger}{i}"] = parent, base + along * ARM + 0.3 * across * front * min(1.0, along / 0.06)
             parent = f"{finger}{i}"
     parent, direction = "wrist", 0.75 * ARM + 0.66 * front - 0.1 * _ACROSS
     for i, along in enumerate((0.025, 0.05, 0.08, 0.105)):
@@ -140,9 +140,9 @@ def cones() -> tuple[Cone, ...]:
         Cone("nose", "head", (0, 1.64, 0.092), (0, 1.617, 0.104), (0.008, 0.013), 1.0, 0.0),
         Cone("jaw", "jaw", (0, 1.56, 0.052), (0, 1.58, 0.06), (0.028, 0.03), 1.0, 0.15),
     ]
-    for aside in (-1.0, 0.0, 1.0):  # three columns, from the hips up to the shoulders
-        chain = f"torso{aside:+.0f}"
-        column = [(aside * x, y, z) for x, y, z, _ in _TORSO]
+    for across in (-1.0, 0.0, 1.0):  # three columns, from the hips up to the shoulders
+        chain = f"torso{across:+.0f}"
+        column = [(across * x, y, z) for x, y, z, _ in _TORSO]
         for joint, a, b, (*_, ra), (*_, rb), soft in zip(
             _SPINE, column[:-1], column[1:], _TORSO[:-1], _TORSO[1:], _TORSO_SOFT, strict=True
         ):

@@ -1,10 +1,10 @@
 """What linear blend skinning leaves out, as scans of people have it: muscles, skin that slides over joints, flesh that sags and lags.
 
 - Muscles swell along the skin's normal with the turn of a joint, and skin slides towards a joint that bends; both follow the turn with a
-  delay of `_MUSCLE_DELAY`. How much depends on the place on the body.
+  delay of `_MUSCLE_DELAY`. How much depends on the part of the body.
 - Flesh hangs on the moved skin by a damped spring: with x its position, s that of the skin, x'' = -w^2 (x - s) - c (x' - s') - k x' + g.
   So it sags under gravity, by about g / w^2, and lags by k / w^2 of its velocity and 1 / w^2 of its acceleration, which one pose does not
-  tell and three poses in a row do. How much of it is seen is the softness of the place.
+  tell and three poses in a row do. How much of it is seen is its softness there.
 """
 
 from collections.abc import Iterator
@@ -117,7 +117,7 @@ def _near(points: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _patches(points: np.ndarray, seed: int) -> np.ndarray:
-    """How much softer or firmer than usual a place is: [V], about 0.8 to 1.2, in waves of a hand's width or two."""
+    """How much softer or firmer than usual a part is: [V], about 0.8 to 1.2, in waves of a hand's width or two."""
     rng = np.random.default_rng([seed, 2])
     waves = rng.normal(size=(6, 3)) * 12.0
     return 1.0 + 0.10 * np.sin(points @ waves.T + rng.uniform(0, 2 * np.pi, 6)).sum(1) / np.sqrt(3.0)

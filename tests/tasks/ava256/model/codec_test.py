@@ -262,3 +262,18 @@ def test_noise_on_the_view_reaches_colour_alone_and_in_training_alone(noise):
     assert bool(jnp.any(a["image"][0] != b["image"][0])) == (noise > 0)
     np.testing.assert_array_equal(a["vertices"][0], b["vertices"][0])
     np.testing.assert_array_equal(a["volume"][0], b["volume"][0])
+
+
+def test_a_term_that_is_not_asked_for_costs_nothing(model, monkeypatch):
+    """Nothing is rendered without the image, and the compiler leaves out what only it reads: colours."""
+    monkeypatch.setattr(AvatarCodec, "render", lambda *args: pytest.fail("rendered"))
+
+    def some(model, step):
+        terms = model.training_loss_terms(batch(), step=step, key=jax.random.key(0), terms=("volume", "kl"))
+        return terms, model.assembler.running_scale[...]
+
+    graph, state = nnx.split(model)
+    program = jax.jit(lambda state, step: some(nnx.merge(graph, state, copy=True), step)).lower(state, jnp.int32(0)).compile()
+    assert set(program.out_tree.unflatten(range(program.out_tree.num_leaves))[0]) == {"volume", "kl"}
+    text = program.as_text()
+    assert "geometry_decoder/" in text and "colour_decoder/" not in text

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ava_jax.tasks.ava256.losses import kl_with_absolute_logstd
+from ava_jax.tasks.ava256.model.losses import kl_with_absolute_logstd
 
 
 def test_kl_by_hand():
