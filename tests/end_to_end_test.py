@@ -49,7 +49,7 @@ def cache(tmp_path_factory):
         "jax_persistent_cache_min_compile_time_secs": 0.5,
         "jax_disable_most_optimizations": True,
     }
-    before = {name: getattr(jax.config, name) for name in settings}
+    before = {name: jax.config.values[name] for name in settings}
     for name, value in settings.items():
         jax.config.update(name, value)
     yield
