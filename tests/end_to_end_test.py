@@ -21,6 +21,8 @@ from ava_jax.train import loop
 from ava_jax.train import state as states
 from ava_jax.train.checkpoint import Checkpoints, restore_model
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = sorted((pathlib.Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
 
 

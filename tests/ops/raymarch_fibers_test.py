@@ -15,10 +15,13 @@ PROGRAMS = ("raymarch_fibers_small", "raymarch_fibers")  # the second with the l
 SEEDS = 16
 ROUNDS, SECONDS = 200, 120  # of the queue: they take one or two
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or not shutil.which("cmake") or not (shutil.which("c++") or shutil.which("g++")),
-    reason="needs Linux, cmake and a C++ compiler",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux") or not shutil.which("cmake") or not (shutil.which("c++") or shutil.which("g++")),
+        reason="needs Linux, cmake and a C++ compiler",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,7 @@ def _kill(process: subprocess.Popen, run: pathlib.Path, chance: random.Random, *
     return running
 
 
+@pytest.mark.slow
 def test_ten_kills_in_a_row_lose_nothing(tmp_path):
     seed = time.time_ns() % 10**6
     print(f"seed {seed}")  # shown when it fails

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import numpy as np
+import pytest
 from loop_test import _final
 from processes import Trainer
 
@@ -16,6 +17,8 @@ from ava_jax.train.checkpoint import Checkpoints
 # Without missing samples and noise, which would be drawn otherwise in two.
 CHANGES = """config.train.update(steps=12, log_every=1, checkpoint_every=4, picture_every=6, max_recoveries=5)
 config.data.update(missing=False)"""
+
+pytestmark = pytest.mark.slow
 
 
 def _start(trainer, run, *args) -> list[subprocess.Popen]:
