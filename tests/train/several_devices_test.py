@@ -13,6 +13,8 @@ from toy_task import Toy, ToyModel
 
 from ava_jax.nn.batch_norm import BatchNorm
 
+pytestmark = pytest.mark.slow
+
 HERE = pathlib.Path(__file__).resolve().parent
 
 

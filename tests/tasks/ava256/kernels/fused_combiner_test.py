@@ -10,6 +10,8 @@ from ava_jax.nn.layers import WNDense
 from ava_jax.tasks.ava256.kernels import fused_combiner
 from ava_jax.tasks.ava256.model.encoders import MapCombiner
 
+pytestmark = pytest.mark.slow
+
 # Of 0, where sums in another order may give an activation the other sign: at times they round an activation of 2 to 4
 # to the next bfloat16, 1/64 away, and a weight of at most 1 brings that to the next layer.
 _NEAR = 1 / 64

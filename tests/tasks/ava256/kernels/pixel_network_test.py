@@ -8,6 +8,8 @@ import pytest
 from ava_jax.tasks.ava256.kernels import pixel_network
 from ava_jax.tasks.ava256.kernels.pixel_network import COLOURS, OUT, WAVES, Network
 
+pytestmark = pytest.mark.slow
+
 BATCH, HEIGHT, WIDTH, LAYERS = 2, 12, 25, 2
 
 

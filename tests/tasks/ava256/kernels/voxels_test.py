@@ -9,6 +9,8 @@ from ava_jax.nn import conv
 from ava_jax.tasks.ava256.kernels import voxels
 from ava_jax.tasks.ava256.kernels.voxels import LOG_OPACITY_SCALE, Slab, template
 
+pytestmark = pytest.mark.slow
+
 both_types = pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])  # of the voxels
 
 
