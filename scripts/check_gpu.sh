@@ -72,9 +72,9 @@ wanted() { [[ ",$ONLY," == *",$1,"* ]]; }
 
 skip() { REPORT+=("$(printf '%-20s skipped          %s' "$1" "$2")"); }
 
-PYTEST=("$PYTHON" -m pytest -v --durations=5 -p no:cacheprovider --rootdir "$ROOT")  # -v: a log that breaks off says where
+PYTEST=("$PYTHON" -m pytest --slow -v --durations=5 -p no:cacheprovider --rootdir "$ROOT")  # -v: a log that breaks off says where
 wanted tests && check tests "${PYTEST[@]}" "$ROOT"/tests/ops/raymarch_{cuda_,golden_,}test.py
-wanted networks && check networks "${PYTEST[@]}" -m gpu "$ROOT/tests/nn" "$ROOT/tests/tasks" "$ROOT/tests/tasks/ava256/kernels/pixel_network_test.py"
+wanted networks && check networks "${PYTEST[@]}" -m gpu "$ROOT/tests/nn" "$ROOT/tests/tasks"
 if wanted sanitizer; then
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck; do
