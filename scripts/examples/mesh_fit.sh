@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../setup_example.sh"
 start mesh_fit "Makes .venv, builds ava_jax, writes bodies in motion whose targets deform beyond linear blending, trains two small networks
-on them, and scores and draws frames and a motion that they never saw. About 5 minutes on 2 cores." "$@"
+on them, and scores and draws frames and a motion that they never saw. About 3 minutes on 2 cores." "$@"
 
 MORE=()
 if [ "$SHORT" = 1 ]; then MORE=(--short); fi

@@ -7,5 +7,5 @@ COMMANDS = (
     Command("import", "Makes a run of a published checkpoint.", "ava_jax.tasks.mesh_fit.commands.import_weights"),
     Command("benchmark", "Times training steps and compares how precisions learn.", "ava_jax.tasks.mesh_fit.commands.benchmark"),
     Command("compare", "Trains the published experiment's variants and tabulates them.", "ava_jax.tasks.mesh_fit.commands.compare"),
-    Command("example", "From nothing to fitted meshes on two CPU cores, in five minutes.", "ava_jax.tasks.mesh_fit.commands.example"),
+    Command("example", "From nothing to fitted meshes on two CPU cores, in minutes.", "ava_jax.tasks.mesh_fit.commands.example"),
 )

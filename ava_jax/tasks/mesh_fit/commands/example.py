@@ -1,7 +1,7 @@
 """From nothing to fitted meshes on two CPU cores: bodies are made, two small networks learn them, held-out motions are scored and drawn.
 
-  ava mesh_fit example --out=runs/mesh_fit            # about five minutes
-  ava mesh_fit example --out=runs/short --short       # the same path in one; the networks learn little
+  ava mesh_fit example --out=runs/mesh_fit            # two and a half minutes
+  ava mesh_fit example --out=runs/short --short       # the same path in half a minute; the networks learn little
 
 One network sees each vertex in three frames, the other three neighbours of one frame: what time conditioning gains is the difference.
 What is done is not done again. Results: comparison.md, curves.png, comparison.jpg, and of each run eval/<step>/motion.mp4.
