@@ -35,6 +35,7 @@ def test_a_nan_goes_back_names_its_samples_and_trains_on_past_them(tmp_path, cap
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states.split(restore_model(tmp_path).model)[1:]))
 
 
+@pytest.mark.slow
 def test_recoveries_are_the_same_whatever_the_timing_and_wherever_a_run_is_cut(tmp_path, monkeypatch):
     loop.train(_sick(), tmp_path / "whole")
     loop.train(_sick(steps=11), tmp_path / "parts")

@@ -33,6 +33,7 @@ def data(tmp_path_factory) -> pathlib.Path:
     return mesh_fit_folders.write(tmp_path_factory.mktemp("data"), {"walk": 4, "jump": 3})
 
 
+@pytest.mark.slow
 def test_an_imported_checkpoint_is_a_run(data, tmp_path):
     fresh = MeshFitter(model_config(hidden=8, latent=4, experts=2), Assets({"faces": mesh_fit_folders.FACES}, {}), rngs=nnx.Rngs(7))
     arrays = {name: np.asarray(variable[...]) for name, variable in reference_weights.parameters(fresh).items()}
@@ -61,6 +62,7 @@ def test_an_import_says_in_one_line_what_is_missing(words, message):
     assert done.returncode != 0 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_benchmark_compares_precisions(tmp_path):
     out = tmp_path / "figures.json"
     words = ("--vertices=144", "--meshes=6", "--repeats=1", "--parts=2", "--precisions=float32,bfloat16", f"--out={out}")

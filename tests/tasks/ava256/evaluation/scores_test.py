@@ -154,6 +154,7 @@ def test_predictions_are_pngs_of_the_pictures_that_are_scored(run, tmp_path):
         assert picture.shape == (*SIZE, 3) and np.abs(picture - np.clip(colour, 0, 255)).max() <= 0.51
 
 
+@pytest.mark.slow
 def test_no_photographs_are_needed_for_a_prediction(run):
     task, assets, model = run
     source = task.source("unseen_frames", assets)

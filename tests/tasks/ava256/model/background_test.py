@@ -136,6 +136,7 @@ def interpreted_kernels(monkeypatch):
     return lambda used: monkeypatch.setattr(pixel_network, "is_supported", lambda channels, dtype: used)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jax.default_backend() == "gpu", reason="kernels are interpreted on a CPU; a GPU takes minutes")
 def test_the_kernels_background_is_that_of_plain_jax(interpreted_kernels):
     sizes = Sizes(per_side=32, depth=8, texture=256, width=0.5, precision="float32")

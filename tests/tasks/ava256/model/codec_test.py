@@ -126,6 +126,7 @@ def test_the_slabs_logits_are_not_the_features_of_the_vertices(model):
     assert model.geometry_decoder.vertices[0].weight.shape[0] == 8
 
 
+@pytest.mark.slow
 def test_losses_and_gradients_are_finite_and_reach_all_that_is_read(model, losses_and_gradients):
     gradients, (terms, _) = losses_and_gradients(batch(), 3)
     assert {name: values.shape for name, (values, _) in terms.items()} == {
@@ -141,6 +142,7 @@ def test_losses_and_gradients_are_finite_and_reach_all_that_is_read(model, losse
     assert idle <= finest  # the finest maps feed nothing
 
 
+@pytest.mark.slow
 def test_templates_in_bfloat16_have_the_same_gradients(model, losses_and_gradients):
     """Gradients within a few roundings of a voxel and of its gradient, 2^-8 of them each."""
     narrow = nnx.clone(model)
@@ -162,6 +164,7 @@ def test_templates_in_bfloat16_have_the_same_gradients(model, losses_and_gradien
     assert 0 < off < 4 * 2.0**-8 * norm
 
 
+@pytest.mark.slow
 def test_a_fraction_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
     """The image term is that of all pixels times weights 0, 1 and 4, in values and gradients; the background's gradient has its own."""
 
