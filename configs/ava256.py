@@ -35,7 +35,8 @@ def _full() -> ConfigDict:
     data.topology = ""  # OBJ; "" = <root>/face_topology.obj
     data.cameras = ()  # only these; () = all
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
-    data.read_threads = 8
+    data.read_processes = 8  # per GPU, that read for training, as many as there are cores at most; 0: threads of the one process do ...
+    data.read_threads = 8  # ... so many; they read for everything else
     data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps
     data.max_unreadable = 0.01  # fraction of the samples read that may fail to decode before the run stops; missing images do not count
     data.shuffle = ConfigDict()
@@ -131,6 +132,7 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     """A thousand steps in five minutes on two cores: many small steps with a large learning rate learn most in that time."""
     config.data.downsample = 32  # 128 x 83
     config.data.read_threads = 2
+    config.data.read_processes = 0
     config.model.primitives_per_side = 32
     config.model.texture_size = 256
     config.model.width = 0.25

@@ -4,6 +4,7 @@ What all views of a frame share (texture, mesh, pose) is decoded once for as man
 `frames_kept` frames; nothing else is kept but neutral faces, which every sample needs.
 """
 
+import copy
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -114,11 +115,29 @@ class Reader:
           segmentation, image: whether to read them.
           frames_kept: frames whose texture and mesh are held, 3 MB each at T = 1024.
         """
-        self._archives = archives
+        self._archives, self._frames_kept = archives, frames_kept
         self._downsample, self._texture_size, self._vertices, self._segmentation = downsample, texture_size, vertices, segmentation
         self._image = image
-        self._frames: Cache = Cache(frames_kept, lambda frame: 1)
-        self._neutrals: Cache = Cache(_NEUTRAL_BYTES, lambda surface: sum(array.nbytes for array in surface))
+        self._keep(1)
+
+    def _keep(self, readers: int) -> None:
+        """Empty memories, of the size that one of so many readers may have."""
+        self._readers = readers
+        self._frames: Cache = Cache(-(-self._frames_kept // readers) + 1, lambda frame: 1)
+        self._neutrals: Cache = Cache(_NEUTRAL_BYTES // readers, lambda surface: sum(array.nbytes for array in surface))
+
+    def part(self, readers: int) -> "Reader":
+        """The same for one of so many readers that share the work and the memory."""
+        part = copy.copy(self)
+        part._keep(readers)
+        return part
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_frames", "_neutrals")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._keep(self._readers)
 
     def read(self, capture: Capture, camera: int, frame: int, neutral: int) -> Batch:
         """The arrays of a sample that come from files.

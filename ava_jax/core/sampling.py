@@ -57,6 +57,27 @@ class Grouped(Protocol):
         """Runs of groups of one size, in index order: (how many groups, samples of each); a group's samples are neighbours."""
 
 
+@runtime_checkable
+class Separable(Protocol):
+    """A source that several processes can read for one: what `source[i]` does in parts, reading apart from counting."""
+
+    def part(self, count: int) -> "Separable":
+        """The same source for one of `count` readers, to be pickled: each has its part of the memory that may be used."""
+
+    def has(self, index: int) -> bool:
+        """Whether a sample's files are there."""
+
+    def read(self, index: int) -> Batch | str | None:
+        """A sample; None where a file is missing; where one cannot be decoded, what is wrong. Counts nothing."""
+
+    def note(self, index: int, fault: str) -> None:
+        """Counts a sample that was read; `fault` is "" for one that could be decoded.
+
+        Raises:
+          UnreadableData: so many could not that something must be wrong.
+        """
+
+
 def thin(count: int, most: int, *, jitter: bool = False) -> np.ndarray:
     """Indices of at most `most` of `count` samples, spread evenly over all.
 

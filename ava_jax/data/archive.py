@@ -7,7 +7,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
@@ -56,11 +56,20 @@ class Archives:
           open_files: descriptors to hold.
           directory_bytes: of directories to hold where no index is kept, those used last; others are read again.
         """
-        self._folder = folder
+        self._folder, self._bounds = folder, (open_files, directory_bytes)
         self._files = OpenFiles(open_files)
         self._directories = Cache(directory_bytes, lambda entries: entries.nbytes)
         self._indexed: dict[pathlib.Path, _Index] = {}
         self._warned = threading.Lock()  # taken by the first thread that cannot write to the folder, and kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was looked up; files are opened anew."""
+        return {"folder": self._folder, "bounds": self._bounds, "indexed": dict(self._indexed)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        open_files, directory_bytes = state["bounds"]
+        self.__init__(state["folder"], open_files=open_files, directory_bytes=directory_bytes)
+        self._indexed = state["indexed"]
 
     def index(self, paths: Sequence[pathlib.Path], numbers: np.ndarray, *, threads: int = 8) -> np.ndarray:
         """Says which members there are, from the kept index or, where that doesn't fit the file as it is, from the zip's directory.

@@ -27,6 +27,7 @@ NAME = NAMES[-1]
 _TABLE = 1 << 20
 
 _FOR_EVER = sys.maxsize // 2
+_NEIGHBOURS = 4  # samples of an order by index that are read by one process, as they may be of one group
 
 
 def groups_held(per_visit: int, window: int) -> int:
@@ -56,6 +57,10 @@ class IndexOrder(Sequence):
     def indices(self, start: int, stop: int) -> np.ndarray:
         """Of positions `start` to `stop`: int64 [stop - start]."""
         return (self._process_index + np.arange(start, stop) * self._process_count) % self._samples
+
+    def lanes(self, start: int, stop: int) -> np.ndarray:
+        """Of positions `start` to `stop`, int64 [stop - start]: a number for each; samples of one may have work in common."""
+        return np.arange(start, stop) // _NEIGHBOURS
 
 
 class VisitOrder(Sequence):
@@ -125,6 +130,11 @@ class VisitOrder(Sequence):
             member[i] = self._partition(int(epoch[i]), int(run[i]), int(group[i]), int(size[i]))[member[i]]
         found[drawn] = np.where(member < size, self._first_sample[run] + group * size + member, -1)
         return found
+
+    def lanes(self, start: int, stop: int) -> np.ndarray:
+        """Of positions `start` to `stop`, int64 [stop - start]: the number of the visit, whose samples have work in common."""
+        tick, slot = np.divmod(np.arange(start, stop), self._per_visit)
+        return tick - slot * self._window
 
     def _permuted(self, epoch: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Visits [n] at places `at` [n] of epochs `epoch` [n]."""

@@ -6,11 +6,12 @@ from typing import Any
 import grain
 import numpy as np
 
-from ava_jax.core.sampling import Grouped, Sampling, Source, UnreadableData
+from ava_jax.core.sampling import Grouped, Sampling, Separable, Source, UnreadableData
 from ava_jax.core.types import Batch
 from ava_jax.data import order
+from ava_jax.data.process_iterator import ProcessIterator, none_readable
+from ava_jax.data.resumable import NEXT, Resumable
 
-_NEXT = "next_index"  # Grain's name for the position
 _LOOK_UP = 1024  # positions at once
 
 
@@ -20,13 +21,15 @@ def iterator(
     *,
     seed: int,
     threads: int,
+    readers: int = 0,
+    held: int = 4,
     process_index: int = 0,
     process_count: int = 1,
     like: Mapping[str, Any] | None = None,
-) -> "BatchIterator":
+) -> "BatchIterator | ProcessIterator":
     """Batches of a source, stacked: name -> array [B, ...].
 
-    The order follows from `seed` and the sampling alone, whatever the number of threads. Samples that the source returns as None are
+    The order follows from `seed` and the sampling alone, whatever the number of threads or readers. Samples that the source returns as None are
     passed over and the next in order are taken instead, so that batches stay full. Processes read disjoint samples, an equal part of
     each batch; shuffled, a group's samples of one visit are one process's.
 
@@ -34,7 +37,9 @@ def iterator(
       source: of samples.
       sampling: order and batch size, over all processes.
       seed: of the order; each epoch has one of its own.
-      threads: readers; 0 reads in the caller's thread.
+      threads: that read; 0 reads in the caller's thread.
+      readers: processes that read instead, which leave the caller's Python alone; 0, or a source that is not `Separable`: threads.
+      held: with readers, batches that the caller refers to at a time without their being copied.
       process_index: of this process among `process_count` that divide the work.
       process_count: see there.
       like: a position that `get_state` gave, to be gone on from: an older version's shuffles as it did.
@@ -43,10 +48,13 @@ def iterator(
       ValueError: the source is empty, or the batch cannot be divided evenly.
     """
     local_batch, positions, identity = _order(source, sampling, seed, process_index, process_count, like)
-    # Grain reads 500 samples ahead by default: 3 GB of full-size textures.
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * local_batch, 2 * threads, 1))
     # A readable sample comes twice within two epochs and what their visits are apart: more failures in a row mean that there is none.
     max_consecutive_failures = 2 * len(source) + sampling.per_visit**2 * sampling.window
+    if readers and isinstance(source, Separable):
+        how = {"readers": readers, "held": held, "most_failures": max_consecutive_failures}
+        return ProcessIterator(source, positions, local_batch, sampling.drop_remainder, identity, **how)
+    # Grain reads 500 samples ahead by default: 3 GB of full-size textures.
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * local_batch, 2 * threads, 1))
     samples = grain.MapDataset.source(_Ordered(source, positions, max_consecutive_failures)).to_iter_dataset(options)
     return BatchIterator(iter(samples.batch(local_batch, drop_remainder=sampling.drop_remainder)), identity)
 
@@ -75,7 +83,7 @@ def index_iterator(
     """
     local_batch, positions, identity = _order(source, sampling, seed, process_index, process_count, like)
     if not readable.any():
-        raise ValueError(_none_readable(source))
+        raise ValueError(none_readable(source))
     return IndexIterator(positions, readable, local_batch, sampling.drop_remainder, identity)
 
 
@@ -120,42 +128,7 @@ def read_in_order(source: Source, batch_size: int, *, threads: int) -> Iterator[
         yield {name: np.asarray(values)[index] for name, values in batch.items()}, count
 
 
-class _Resumable:
-    """An iterator's position as a dict that JSON can carry.
-
-    It is good for any number of threads and any batch size, but only for the same samples, seed, order and processes.
-    """
-
-    def __init__(self, identity: dict[str, int | str]) -> None:
-        self._identity = identity
-
-    def get_state(self) -> dict[str, Any]:
-        """Where it is, for `set_state`; JSON can carry it."""
-        return {**self._identity, "position": self._position()}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Goes to the position that `get_state` returned.
-
-        Raises:
-          ValueError: the state is of another order of samples, where it would mean something else.
-        """
-        for name, mine in self._identity.items():
-            if state.get(name) != mine:
-                saved = state.get(name, "of an earlier version")
-                raise ValueError(
-                    f"pipeline: resuming needs the {name} of the saved run, {saved}; got {mine}. "
-                    "Its position in the data means nothing here: start anew in another --workdir, or go on with what it was started with."
-                )
-        self._go_to(state["position"])
-
-    def _position(self) -> dict[str, int]:
-        raise NotImplementedError
-
-    def _go_to(self, position: Mapping[str, int]) -> None:
-        raise NotImplementedError
-
-
-class BatchIterator(_Resumable, Iterator[Batch]):
+class BatchIterator(Resumable, Iterator[Batch]):
     """Iterates over batches; see `iterator`."""
 
     def __init__(self, batches: grain.DatasetIterator, identity: dict[str, int | str]) -> None:
@@ -172,7 +145,7 @@ class BatchIterator(_Resumable, Iterator[Batch]):
         self._batches.set_state(position)
 
 
-class IndexIterator(_Resumable, Iterator[np.ndarray]):
+class IndexIterator(Resumable, Iterator[np.ndarray]):
     """Iterates over the indices of batches' samples, int32 [B]; see `index_iterator`."""
 
     def __init__(
@@ -186,7 +159,7 @@ class IndexIterator(_Resumable, Iterator[np.ndarray]):
         """Of the samples that are `readable`, bool [samples], `batch_size` at a time."""
         super().__init__(identity)
         self._order, self._readable, self._batch_size, self._drop_remainder = positions, readable, batch_size, drop_remainder
-        self._go_to({_NEXT: 0})
+        self._go_to({NEXT: 0})
 
     def __next__(self) -> np.ndarray:
         while len(self._indices) - self._used < self._batch_size and self._looked_up < len(self._order):
@@ -210,10 +183,10 @@ class IndexIterator(_Resumable, Iterator[np.ndarray]):
         self._looked_up, self._used = stop, 0
 
     def _position(self) -> dict[str, int]:
-        return {_NEXT: self._next}
+        return {NEXT: self._next}
 
     def _go_to(self, position: Mapping[str, int]) -> None:
-        self._next = self._looked_up = position[_NEXT]
+        self._next = self._looked_up = position[NEXT]
         self._indices, self._after = np.zeros(0, np.int32), np.zeros(0, np.int64)  # of readable samples; the positions after them
         self._used = 0
 
@@ -234,7 +207,7 @@ class _Ordered(Sequence):
         sample = read_sample(self._source, index)
         self._failures = 0 if sample is not None else self._failures + 1
         if self._failures > self._max_consecutive_failures:
-            raise ValueError(_none_readable(self._source))
+            raise ValueError(none_readable(self._source))
         return sample
 
 
@@ -250,7 +223,3 @@ def read_sample(source: Source, index: int) -> Batch | None:
         raise
     except Exception as e:
         raise ValueError(f"sample {index} of {source!r}: {e}") from e
-
-
-def _none_readable(source: Source) -> str:
-    return f"none of the {len(source)} samples of {source!r} can be read."

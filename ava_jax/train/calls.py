@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from ava_jax.core.parallel import BATCH_AXIS
 from ava_jax.core.types import Batch
-from ava_jax.train import resident
+from ava_jax.train import processes, resident
 from ava_jax.train import step as steps
 from ava_jax.train.feed import DeviceBatch
 from ava_jax.train.state import TrainState
@@ -98,9 +98,12 @@ def put_on_devices(mesh: Mesh) -> Callable[[Sequence[Any]], Any]:
     one, several = steps.sharded(mesh), NamedSharding(mesh, P(None, BATCH_AXIS))
 
     def put(batches: Sequence[Any]) -> Any:
-        if len(batches) == 1:
-            return jax.tree.map(lambda local: jax.make_array_from_process_local_data(one, local), batches[0])
-        return jax.tree.map(lambda *local: jax.make_array_from_process_local_data(several, np.stack(local)), *batches)
+        tree, sharding = batches[0], one
+        if len(batches) > 1:
+            tree, sharding = jax.tree.map(lambda *local: np.stack(local), *batches), several
+        if not processes.several():
+            return jax.device_put(tree, sharding)  # all arrays at once: a third of the time that holds Python's lock
+        return jax.tree.map(lambda local: jax.make_array_from_process_local_data(sharding, local), tree)
 
     return put
 

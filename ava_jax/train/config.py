@@ -28,6 +28,7 @@ RESUMABLE = (
     "data.root",
     "data.topology",
     "data.read_threads",
+    "data.read_processes",
     "data.on_device",
     "data.max_unreadable",
     "eval.",
@@ -43,6 +44,7 @@ _ADDED = {
     "train.init_filter": (),
     "train.spike_window": 100,
     "data.on_device": False,
+    "data.read_processes": 0,
 }
 
 

@@ -15,6 +15,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
 from ava_jax.core.types import Array
+from ava_jax.train.idle import IdleClock
 
 _STEPS_TO_JUDGE_BY = 3
 _BETWEEN_VALUES = 0.1  # seconds; values beside the bar change no more often
@@ -163,15 +164,20 @@ class Terminal:
         """Seconds to the end of the run, as the steps so far have gone; pictures, validation and checkpoints count."""
         return (self._last - step) * (time.perf_counter() - self._started) / max(self._advanced, 1)
 
-    def report(self, step: int, values: Mapping[str, float], *, steps_per_second: float, waiting: float, nonfinite: int = 0) -> None:
-        """Where there is no bar: a line with the same. `nonfinite` gradient values since the last one are reported at both."""
+    def report(
+        self, step: int, values: Mapping[str, float], *, steps_per_second: float, idle: float, waiting: float, nonfinite: int = 0
+    ) -> None:
+        """Where there is no bar: a line with the same. `nonfinite` gradient values since the last one are reported at both.
+
+        `idle` is the part of the time in which the devices had nothing to do, `waiting` that of it in which data were waited for.
+        """
         if nonfinite:
             self.print_line(f"step {step}/{self._last}  {nonfinite:,} gradient values were not finite and taken as 0")
         if self._interactive:
             return
         self._told_time = True
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        speed = f"{steps_per_second:.2f} steps/s  waiting for data {waiting:.0%}"
+        speed = f"{steps_per_second:.2f} steps/s  devices idle {idle:.0%}  waiting for data {waiting:.0%}"
         print(f"step {step}/{self._last}  {shown}  {speed}  {clock(self.left(step))} left", flush=True)
 
 
@@ -179,10 +185,12 @@ class Meter:
     """Means of a few steps' values, and how the time went."""
 
     def __init__(self) -> None:
+        self.idle = IdleClock()
         self.clear()
 
     def clear(self) -> None:
-        """Starts anew, the clock too."""
+        """Starts anew, the clocks too."""
+        self.idle.clear()
         self._start = time.perf_counter()
         self._excluded = self._waiting = 0.0
         self._sums: dict[str, float] = {}
@@ -222,6 +230,7 @@ class Meter:
         start = time.perf_counter()
         yield
         self._excluded += time.perf_counter() - start
+        self.idle.restart()
 
     @property
     def not_applied(self) -> int:
@@ -237,6 +246,11 @@ class Meter:
     def seconds(self) -> float:
         """Since the start, without what `exclude_time` left out."""
         return max(time.perf_counter() - self._start - self._excluded, 1e-9)
+
+    @property
+    def share_idle(self) -> float:
+        """Part of `seconds` in which the devices had nothing to do, 0..1."""
+        return min(self.idle.seconds / self.seconds, 1.0)
 
     @property
     def share_waiting(self) -> float:

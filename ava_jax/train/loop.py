@@ -1,5 +1,6 @@
 """The training loop: resume, iterate, log, validate, take pictures, save, recover."""
 
+import contextlib
 import pathlib
 import time
 from typing import Any, NamedTuple
@@ -91,7 +92,7 @@ class _Loop:
 
     def go(self) -> int:
         """Steps until the last, the end of the data or an interrupt; returns the steps taken in all."""
-        with self.terminal:
+        with self.terminal, contextlib.closing(self.meter.idle):
             if self.saved is None:  # something to go back to; and a folder that cannot be written to is told before an hour's training
                 self._save(score=None)
             batch = None if self._stopping() else self._begin()
@@ -158,6 +159,7 @@ class _Loop:
           recovery.Diverged: of a step of this call or the one before.
         """
         self.state, metrics = self._program(batch)(self.state, batch.arrays)
+        self.meter.idle.dispatched(metrics["loss"])
         before, self.pending = self.pending, _Pending(self.taken + 1, metrics, batch.read, batch.positions)
         self.taken, self.position = self.taken + batch.steps, batch.positions[-1]
         self._collect_metrics(before)  # while the devices are at this one
@@ -273,6 +275,7 @@ class _Loop:
         means, rate = self.meter.means(), self.meter.steps / self.meter.seconds
         speed = {
             "speed/samples_per_second": rate * self.run.sampling.batch_size,
+            "speed/share_idle": self.meter.share_idle,
             "speed/share_waiting_for_data": self.meter.share_waiting,
             "speed/seconds_waiting_for_data": self.meter.seconds_waiting,
             "speed/hours_left": self.terminal.left(self.taken) / 3600,
@@ -280,8 +283,8 @@ class _Loop:
         counts = {f"data/{reason}": float(count) for reason, count in self.run.source.counts.items()}
         counts |= {"guard/recoveries": float(len(self.recoveries)), "guard/not_applied": float(self.meter.not_applied)}
         self.events.scalars(self.taken, means | speed | counts)
-        nonfinite = round(self.meter.sum("gradient/nonfinite"))
-        self.terminal.report(self.taken, self._shown(means), steps_per_second=rate, waiting=self.meter.share_waiting, nonfinite=nonfinite)
+        nonfinite, parts = round(self.meter.sum("gradient/nonfinite")), {"idle": self.meter.share_idle, "waiting": self.meter.share_waiting}
+        self.terminal.report(self.taken, self._shown(means), steps_per_second=rate, nonfinite=nonfinite, **parts)
         self.meter.clear()
 
     def _recover(self, failure: recovery.Diverged) -> DeviceBatch | None:

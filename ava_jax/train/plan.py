@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +31,7 @@ from ava_jax.train.state import Split, TrainState
 from ava_jax.train.validation import Validation
 
 _PICTURE_SAMPLES = 4
+_HELD_CALLS = 6  # whose batches are referred to at a time: read ahead, put on the devices, stepped over, and looked at after that
 _AT_LEAST = {
     1: ("batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_window", "spike_steps"),
     0: ("keep_best", "validate_every", "validate_samples", "max_recoveries"),
@@ -244,10 +246,18 @@ def _iterator(found: Data, held: Resident | None, position: Mapping[str, Any] | 
     if held is not None:
         iterator = pipeline.index_iterator(found.source, found.sampling, readable=held.readable, **settings)
     else:
-        iterator = pipeline.iterator(found.source, found.sampling, threads=found.config.data.read_threads, **settings)
+        data = found.config.data
+        readers = min(data.get("read_processes", 0) * jax.local_device_count(), _cores())
+        held = _HELD_CALLS * per_call(found.config)
+        iterator = pipeline.iterator(found.source, found.sampling, threads=data.read_threads, readers=readers, held=held, **settings)
     if position is not None:
         iterator.set_state(position)
     return iterator
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cuts(found: Data, pictures: bool, validation: bool) -> Cuts:

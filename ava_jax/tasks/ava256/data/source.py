@@ -10,6 +10,7 @@ A sample is one frame seen by one camera (arrays without the batch axis):
 Everything here takes the captures as `load_captures` parsed them, and parses no file of theirs again.
 """
 
+import copy
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -202,7 +203,34 @@ class CaptureSource:
         Raises:
           UnreadableData: a larger part of the samples read than allowed cannot be decoded.
         """
-        listed = int(index if self._thinned is None else self._thinned[index])
+        found = self.read(index)
+        if found is None:
+            return None
+        fault = found if isinstance(found, str) else ""
+        self.note(index, fault)
+        return None if fault else found
+
+    def part(self, count: int) -> "CaptureSource":
+        """The same for one of `count` processes (`core.sampling.Separable`); it is read, and counts nothing."""
+        part = copy.copy(self)
+        part._reader, part._faults = self._reader.part(count), None  # its lock cannot be pickled
+        return part
+
+    def has(self, index: int) -> bool:
+        """Whether a sample's files are there."""
+        return self._is_available(self._listed(index))
+
+    def note(self, index: int, fault: str) -> None:
+        """Counts a sample that was read; `fault` says what is wrong with one that cannot be decoded.
+
+        Raises:
+          UnreadableData: as `source[index]`.
+        """
+        self._faults.add(index, fault)
+
+    def read(self, index: int) -> Batch | str | None:
+        """A sample; None where a file is missing; where one cannot be decoded, what is wrong."""
+        listed = self._listed(index)
         if not self._is_available(listed):
             return None
         which, frame, camera = self._locate(listed)
@@ -210,9 +238,7 @@ class CaptureSource:
         try:
             sample = self._reader.read(capture, camera, int(capture.frames[frame]), self._neutral[which])
         except reading.Unreadable as e:
-            self._faults.add(index, str(e))
-            return None
-        self._faults.add(index, "")
+            return str(e)
         return sample | {
             "camera": self._camera_index[which][camera],
             "identity": self._identity_index[which],
@@ -220,6 +246,10 @@ class CaptureSource:
             "camera_id": np.int32(capture.cameras[camera]),
             "frame": np.int32(capture.frames[frame]),
         }
+
+    def _listed(self, index: int) -> int:
+        """A sample's index before thinning."""
+        return int(index if self._thinned is None else self._thinned[index])
 
     def _locate(self, listed: int) -> tuple[int, int, int]:
         """Indices of a sample, given by its index before thinning: of the capture, in its frame list, in its cameras."""
