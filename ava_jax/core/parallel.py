@@ -4,7 +4,7 @@ Each device differentiates its own part of the loss (`train.step`), so the gradi
 each device's part makes of it: `batch_mean` sums it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,21 @@ def inside_batch_axis() -> bool:
 def device_count() -> int:
     """How many devices the batch is spread over, each with as many samples; 1 outside of a batch axis."""
     return lax.axis_size(BATCH_AXIS) if inside_batch_axis() else 1
+
+
+def by_sample(draw: Callable[[jax.Array], jax.Array], key: jax.Array, count: int) -> jax.Array:
+    """Random numbers of a batch, each sample's from a key of its own: the same whatever the number of devices.
+
+    Args:
+      draw: key -> [...], one sample's.
+      key: of the step, the same on all devices.
+      count: samples on this device.
+
+    Returns:
+      [count, ...].
+    """
+    first = lax.axis_index(BATCH_AXIS) * count if inside_batch_axis() else 0
+    return jax.vmap(lambda index: draw(jax.random.fold_in(key, index)))(first + jnp.arange(count))
 
 
 def batch_max(x: Array) -> jax.Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from ava_jax.core.parallel import by_sample
 from ava_jax.nn.layers import WNDense
 
 _MEAN_SCALE, _LOGSTD_SCALE = 0.1, 0.01
@@ -32,5 +33,5 @@ class GaussianBottleneck(nnx.Module):
 
 
 def reparameterise(mean: jax.Array, logstd: jax.Array, key: jax.Array) -> jax.Array:
-    """A sample of the code, differentiable in its mean and logstd: all of one shape, [...]."""
-    return mean + jnp.exp(logstd) * jax.random.normal(key, mean.shape, mean.dtype)
+    """A sample of the code, differentiable in its mean and logstd: all of one shape, [B, ...]."""
+    return mean + jnp.exp(logstd) * by_sample(lambda own: jax.random.normal(own, mean.shape[1:], mean.dtype), key, len(mean))

@@ -16,7 +16,7 @@ class Inference:
     def __init__(self, model: nnx.Module) -> None:
         self._parts = states.split(model)
 
-    def compile(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def compile(self, fn: Callable[..., Any]) -> "Function":
         """`fn(model, *args)` as a compiled function of `*args` alone: traced once for each set of shapes.
 
         The model's variables are arguments of the program, not constants in it. What `fn` does to them is dropped.
@@ -27,4 +27,24 @@ class Inference:
         def call(variables: list[nnx.State], *args: Any) -> Any:
             return fn(nnx.merge(graphdef, *variables), *args)
 
-        return functools.partial(call, variables)
+        return Function(call, variables)
+
+
+class Function:
+    """A function of a model's, with the model's variables given to it."""
+
+    def __init__(self, call: Any, variables: list[nnx.State]) -> None:
+        """Of a function under `jax.jit`, which takes the variables first."""
+        self._call, self._variables = call, variables
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function makes of `args`."""
+        return self._call(self._variables, *args)
+
+    def ahead(self, *args: Any) -> Callable[..., Any]:
+        """The program for arguments like these, compiled now.
+
+        It takes arrays and gives arrays, also where another function that calls it is being traced, and computes at once there.
+        """
+        program = self._call.lower(self._variables, *args).compile()
+        return functools.partial(program, self._variables)

@@ -152,8 +152,7 @@ def _gradient_share(task, graphdef, weights, params, running, constants, batch, 
 
     def local_loss(learning: dict[str, Any]):
         model = states.merge(Split(graphdef, params.with_learning(learning), running, constants))
-        key_here = jax.random.fold_in(key, lax.axis_index(BATCH_AXIS))
-        terms = task.loss(model, batch, step=step, key=key_here, terms=tuple(scale))
+        terms = task.loss(model, batch, step=step, key=key, terms=tuple(scale))
         _check_terms(task, terms, scale)
         shares = {name: _mean_share(term) for name, term in terms.items()}
         moved = states.split(model).running

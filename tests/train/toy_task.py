@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from ava_jax.core.parallel import batch_max
+from ava_jax.core.parallel import batch_max, by_sample
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Assets
 from ava_jax.core.variables import Constant, Running
@@ -122,7 +122,7 @@ class Toy(Task):
     def loss(self, model, batch, *, step, key, terms):
         y = model(batch["x"])
         model.largest[...] = jnp.maximum(model.largest[...], jnp.max(batch_max(jnp.abs(y))))
-        noise = jax.random.normal(key, y.shape) * self.config.data.get("noise", 0.0)
+        noise = by_sample(lambda own: jax.random.normal(own, y.shape[1:]), key, len(y)) * self.config.data.get("noise", 0.0)
         found = {"fit": ((y + noise - batch["y"]) ** 2, batch["mask"]), "size": (jnp.sum(y**2, -1), None)}
         return {name: found[name] for name in terms}
 

@@ -255,11 +255,12 @@ class Avatar:
 
     def _make_rig(self, camera: int, identity: int, height: int, width: int) -> jax.Array:
         """The rig's background, [1, H, W, 3]."""
-        with jax.ensure_compile_time_eval():  # where a program compiles `render` into its own, what is kept must be arrays all the same
-            return self._rig_drawer(height, width)(np.array([camera], np.int32), np.array([identity], np.int32))
+        # Where a program compiles `render` into its own, what is kept must be arrays all the same: hence a program compiled ahead.
+        return self._rig_drawer(height, width)(np.array([camera], np.int32), np.array([identity], np.int32))
 
     def _make_rig_drawer(self, height: int, width: int) -> Callable[..., jax.Array]:
-        return self._compile(lambda model, camera, identity: model.background_image(camera, identity, height, width))
+        draw = self._compile(lambda model, camera, identity: model.background_image(camera, identity, height, width))
+        return draw.ahead(*2 * [np.zeros(1, np.int32)])
 
     def _face(self, who: str, **arrays: Array) -> dict[str, jax.Array]:
         """A texture and vertices, checked."""

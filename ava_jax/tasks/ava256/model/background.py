@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from ava_jax.core.parallel import by_sample
 from ava_jax.nn.layers import Dense, add_bias, leaky_relu
 from ava_jax.tasks.ava256.kernels import pixel_network
 from ava_jax.tasks.ava256.model.sizes import Sizes
@@ -222,7 +223,7 @@ def pixel_weights(empty: jax.Array, fraction: float, key: jax.Array) -> PixelWei
     n = round(fraction**-0.5)
     batch, height, width = empty.shape
     squares = (batch, -(-height // n), 1, -(-width // n), 1)  # the last ones may reach over the border: their pixels weigh the same
-    drawn = jax.random.randint(key, squares, 0, n * n)
+    drawn = by_sample(lambda own: jax.random.randint(own, squares[1:], 0, n * n), key, batch)
     pixel = n * jnp.arange(n)[:, None, None] + jnp.arange(n)
     weights = jnp.where(drawn == pixel, float(n * n), 0.0).reshape(batch, n * squares[1], n * squares[3])[:, :height, :width]
     return PixelWeights(jnp.where(empty, weights, 1.0), jnp.where(empty, jnp.minimum(weights, 1.0), weights))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from ava_jax.core.parallel import by_sample
 from ava_jax.core.types import Array, Assets, Batch, Cameras, Primitives
 from ava_jax.core.variables import Constant
 from ava_jax.losses import terms as errors
@@ -268,7 +269,8 @@ def _with_view_noise(position: Array, noise: float, key: jax.Array) -> Array:
     if not noise:
         return position
     distance = jnp.linalg.norm(position, axis=-1, keepdims=True)
-    return position + noise * distance * jax.random.normal(key, position.shape, position.dtype)
+    drawn = by_sample(lambda own: jax.random.normal(own, position.shape[1:], position.dtype), key, len(position))
+    return position + noise * distance * drawn
 
 
 def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
