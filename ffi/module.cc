@@ -2,6 +2,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include "convolution/handler.h"
 #include "raymarch/cpu.h"
 #include "raymarch/handler.h"
 
@@ -17,7 +18,10 @@ NB_MODULE(_ffi, m) {
     nb::dict calls;
     calls["ava_raymarch_forward"] = Encapsulate(AvaRaymarchForward);
     calls["ava_raymarch_backward"] = Encapsulate(AvaRaymarchBackward);
+    calls["ava_convolution_gather"] = Encapsulate(AvaConvolutionGather);
+    calls["ava_convolution_scatter"] = Encapsulate(AvaConvolutionScatter);
+    calls["ava_convolution_correlate"] = Encapsulate(AvaConvolutionCorrelate);
     return calls;
   });
-  m.def("instruction_set", [] { return ava::raymarch::InstructionSet(); });
+  m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });
 }

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ava_jax.nn import conv, convolve
+from ava_jax.ops import convolution
 
 SLOPE = convolve.SLOPE
 _PIECE = 1 << 16
@@ -133,7 +134,10 @@ class WNConvDown(_WeightNormed):
     def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
         """[B, H, W, C] to [B, H / 2, W / 2, C']. `activate`: instead of the layer's own."""
         activate = self.activate if activate is None else activate
-        blocks, kernel = conv.conv_as_blocks(x.astype(self.dtype), self.effective_weight())
+        x, weight = x.astype(self.dtype), self.effective_weight()
+        if convolution.is_supported(x, weight, halve=True):
+            return convolution.convolve_down(x, weight, self.bias[...], activate)
+        blocks, kernel = conv.conv_as_blocks(x, weight)
         if activate and convolve.is_supported(blocks, kernel):
             return conv.convolve_2x2_activated(blocks, kernel, self.bias[...])
         return add_bias(conv.convolve_2x2(blocks, kernel), self.bias[...], activate)
@@ -151,6 +155,14 @@ class WNConvUp(_WeightNormed):
 
     def _apply(self, x, weight):
         return conv.conv_up_4x4(x, weight)
+
+    def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
+        """[B, H, W, C] to [B, 2 H, 2 W, C']. `activate`: instead of the layer's own."""
+        activate = self.activate if activate is None else activate
+        x, weight = x.astype(self.dtype), self.effective_weight()
+        if convolution.is_supported(x, weight, halve=False):
+            return convolution.convolve_up(x, weight, self.bias[...], activate)
+        return add_bias(self._apply(x, weight), self.bias[...], activate)
 
     def blocks(self, x: jax.Array) -> jax.Array:
         """`conv.conv_up_blocks`, without the bias: [B, H, W, C] to [B, H + 1, W + 1, 4 C']."""
