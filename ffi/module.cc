@@ -21,6 +21,8 @@ NB_MODULE(_ffi, m) {
     calls["ava_convolution_gather"] = Encapsulate(AvaConvolutionGather);
     calls["ava_convolution_scatter"] = Encapsulate(AvaConvolutionScatter);
     calls["ava_convolution_correlate"] = Encapsulate(AvaConvolutionCorrelate);
+    calls["ava_dense"] = Encapsulate(AvaDense);
+    calls["ava_dense_gradient"] = Encapsulate(AvaDenseGradient);
     return calls;
   });
   m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });

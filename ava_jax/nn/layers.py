@@ -111,6 +111,14 @@ class WNDense(_WeightNormed):
     def _apply(self, x, weight):
         return x @ weight.astype(x.dtype)
 
+    def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
+        """[..., in] to [..., out]. `activate`: instead of the layer's own."""
+        activate = self.activate if activate is None else activate
+        x, weight = x.astype(self.dtype), self.effective_weight()
+        if convolution.is_dense_supported(x, weight):
+            return convolution.dense(x, weight, self.bias[...], activate)
+        return add_bias(self._apply(x, weight), self.bias[...], activate)
+
 
 class WNConv3x3(_WeightNormed):
     """3 x 3 convolution that keeps the size."""

@@ -1,10 +1,11 @@
-"""4 x 4 convolutions of stride 2 and their transposes, with bias and LeakyReLU, as compiled custom calls on a CPU.
+"""4 x 4 convolutions of stride 2, their transposes and dense layers, with bias and LeakyReLU, as compiled custom calls on a CPU.
 
 XLA's convolutions on CPUs shuffle pixels into blocks, copy them into patches and move everything to other layouts, on one thread each: with
 few channels that takes several times as long as the products. These read and write images once.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from ava_jax.ops import native
 
 _SIDE = 4
+_MIN_PIXELS = 1024  # of a dense layer: for fewer, a call of its own does not pay
 
 
 def is_supported(x: jax.Array, kernel: jax.Array, *, halve: bool) -> bool:
@@ -24,6 +26,28 @@ def is_supported(x: jax.Array, kernel: jax.Array, *, halve: bool) -> bool:
     """
     fits = x.ndim == 4 and x.dtype == kernel.dtype == jnp.float32 and kernel.shape[:2] == (_SIDE, _SIDE)
     return fits and not (halve and (x.shape[1] % 2 or x.shape[2] % 2)) and native.serves_convolutions()
+
+
+def is_dense_supported(x: jax.Array, weight: jax.Array) -> bool:
+    """Whether the custom calls take x [..., C] and weight [C, C'] where JAX computes by default."""
+    pixels = math.prod(x.shape[:-1])
+    return x.dtype == weight.dtype == jnp.float32 and pixels >= _MIN_PIXELS and native.serves_convolutions()
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def dense(x: jax.Array, weight: jax.Array, bias: jax.Array, activate: bool) -> jax.Array:
+    """x @ weight + bias, then LeakyReLU(0.2) or not.
+
+    Args:
+      x: f32 [..., C].
+      weight: f32 [C, C'].
+      bias: f32 [C'].
+      activate: whether LeakyReLU follows.
+
+    Returns:
+      f32 [..., C'].
+    """
+    return _dense(x, None, weight, bias, activate=activate)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -85,6 +109,20 @@ def _up_backward(activate, residuals, cotangent):
     return _gather(cotangent, y, kernel, None, transposed=True), *_correlate(cotangent, x, y, cotangent_is_large=True)
 
 
+def _dense_forward(x, weight, bias, activate):
+    y = dense(x, weight, bias, activate)
+    return y, (x, weight, y if activate else None)
+
+
+def _dense_backward(activate, residuals, cotangent):
+    del activate
+    x, weight, y = residuals
+    results = jax.ShapeDtypeStruct(weight.shape, jnp.float32), jax.ShapeDtypeStruct(weight.shape[1:], jnp.float32)
+    call = jax.ffi.ffi_call("ava_dense_gradient", results, vmap_method="sequential")
+    return _dense(cotangent, y, weight, None, transposed=True), *call(x, cotangent, _or_none(y))
+
+
+dense.defvjp(_dense_forward, _dense_backward)
 convolve_down.defvjp(_down_forward, _down_backward)
 convolve_up.defvjp(_up_forward, _up_backward)
 
@@ -105,8 +143,16 @@ def _scatter(x, sign, kernel, bias, *, activate=False, transposed=False):
 
 
 def _call(name, shape, x, sign, kernel, bias, activate, transposed):
-    result = jax.ShapeDtypeStruct((*shape, kernel.shape[2 if transposed else 3]), jnp.float32)
-    call = jax.ffi.ffi_call(f"ava_convolution_{name}", result, vmap_method="sequential")
+    return _affine(f"ava_convolution_{name}", shape, x, sign, kernel, bias, activate, transposed)
+
+
+def _dense(x, sign, weight, bias, *, activate=False, transposed=False):
+    return _affine("ava_dense", x.shape[:-1], x, sign, weight, bias, activate, transposed)
+
+
+def _affine(name, shape, x, sign, kernel, bias, activate, transposed):
+    result = jax.ShapeDtypeStruct((*shape, kernel.shape[-2 if transposed else -1]), jnp.float32)
+    call = jax.ffi.ffi_call(name, result, vmap_method="sequential")
     return call(x, _or_none(sign), kernel, _or_none(bias), activate=activate, transposed=transposed)
 
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kSide = 4;  // of the weights
 constexpr int64_t kRowsOfTask = 8;
+constexpr int64_t kPixelsAtOnce = 512;  // of a dense layer
 constexpr int64_t kPixelsOfPart = 2048, kMostParts = 16;  // of sums over pixels: fixed, so that sums are the same on all machines
 
 const Kernels& Chosen() {
@@ -33,18 +34,19 @@ int64_t RowsOfTask(int64_t rows, const Pool& pool) {
   return std::max<int64_t>(1, std::min(kRowsOfTask, rows / (4 * pool.threads)));
 }
 
-std::vector<float> PaddedBias(const Convolution& c) {
+template <class Layer>
+std::vector<float> PaddedBias(const Layer& c) {
   std::vector<float> bias(Padded(c.out_channels), 0.0f);
   if (c.bias != nullptr) std::copy(c.bias, c.bias + c.out_channels, bias.begin());
   return bias;
 }
 
-// Weights [taps, in_channels, padded out_channels], of the 16 taps in the order of `tap`.
-template <class Tap>
-std::vector<float> PackWeights(const Convolution& c, Tap tap) {
+// Weights [taps, in_channels, padded out_channels], of all taps in the order of `tap`.
+template <class Layer, class Tap>
+std::vector<float> PackWeights(const Layer& c, int64_t taps, Tap tap) {
   const int64_t in = c.in_channels, out = c.out_channels, padded = Padded(out);
-  std::vector<float> packed(kSide * kSide * in * padded, 0.0f);
-  for (int64_t t = 0; t < kSide * kSide; ++t) {
+  std::vector<float> packed(taps * in * padded, 0.0f);
+  for (int64_t t = 0; t < taps; ++t) {
     const float* from = c.weights + tap(t) * in * out;
     float* to = packed.data() + t * in * padded;
     for (int64_t i = 0; i < in; ++i) {
@@ -83,7 +85,7 @@ void ForRows(int64_t batch, int64_t rows, int64_t floats_of_row, const Pool& poo
 }  // namespace
 
 void Gather(const Convolution& c, const Pool& pool) {
-  const std::vector<float> weights = PackWeights(c, [](int64_t t) { return t; }), bias = PaddedBias(c);
+  const std::vector<float> weights = PackWeights(c, kSide * kSide, [](int64_t t) { return t; }), bias = PaddedBias(c);
   const int64_t padded = Padded(c.out_channels), row_floats = (c.columns + 2) * c.in_channels;
   const int64_t rows = c.rows / 2, columns = c.columns / 2;
   ForRows(c.batch, rows, 2 * row_floats, pool, [&](int64_t image, int64_t first, int64_t last, float* scratch) {
@@ -108,7 +110,7 @@ void Scatter(const Convolution& c, const Pool& pool) {
   // row, its input, parity of the column, its input.
   static constexpr int kTaps[2][2] = {{3, 1}, {2, 0}};
   const std::vector<float> weights =
-      PackWeights(c, [](int64_t t) { return kSide * kTaps[t / 8][t / 4 % 2] + kTaps[t / 2 % 2][t % 2]; });
+      PackWeights(c, kSide * kSide, [](int64_t t) { return kSide * kTaps[t / 8][t / 4 % 2] + kTaps[t / 2 % 2][t % 2]; });
   const std::vector<float> bias = PaddedBias(c);
   const int64_t padded = Padded(c.out_channels), row_floats = (c.columns + 2) * c.in_channels;
   ForRows(c.batch, c.rows, row_floats, pool, [&](int64_t image, int64_t first, int64_t last, float* scratch) {
@@ -192,6 +194,55 @@ void Correlate(const WeightGradient& g, const Pool& pool) {
       }
     }
   });
+}
+
+void Multiply(const Product& p, const Pool& pool) {
+  const std::vector<float> weights = PackWeights(p, 1, [](int64_t t) { return t; }), bias = PaddedBias(p);
+  std::vector<std::vector<float>> scratch(pool.threads);
+  ParallelFor(pool, (p.pixels + kPixelsAtOnce - 1) / kPixelsAtOnce, [&](int64_t chunk, int worker) {
+    const int64_t first = chunk * kPixelsAtOnce, count = std::min(kPixelsAtOnce, p.pixels - first);
+    RowProduct row = {};
+    row.rows[0] = p.in + first * p.in_channels;
+    if (p.sign != nullptr) {
+      scratch[worker].resize(kPixelsAtOnce * p.in_channels);
+      const int64_t length = count * p.in_channels;
+      Chosen().copy({row.rows[0], p.sign + first * p.in_channels, 1, length, length, scratch[worker].data(), nullptr});
+      row.rows[0] = scratch[worker].data();
+    }
+    row.weights[0] = weights.data();
+    row.row_count = 1, row.length = row.pixel_stride = p.in_channels;
+    row.pixels = count, row.channels = p.out_channels, row.padded = Padded(p.out_channels);
+    row.bias = bias.data(), row.activate = p.activate;
+    row.out = p.out + first * p.out_channels, row.out_stride = p.out_channels;
+    Chosen().multiply(row);
+  });
+}
+
+void CorrelateProduct(const ProductGradient& g, const Pool& pool) {
+  const int64_t in = g.in_channels, out = g.out_channels, padded = Padded(out);
+  const int64_t chunks = (g.pixels + kPixelsAtOnce - 1) / kPixelsAtOnce, parts = std::min(kMostParts, chunks);
+  std::vector<float> sums(parts * in * padded, 0.0f), biases(parts * out, 0.0f);
+  ParallelFor(pool, parts, [&](int64_t part, int) {
+    std::vector<float> scratch(kPixelsAtOnce * padded);
+    for (int64_t chunk = part * chunks / parts; chunk < (part + 1) * chunks / parts; ++chunk) {
+      const int64_t first = chunk * kPixelsAtOnce, count = std::min(kPixelsAtOnce, g.pixels - first);
+      const float* sign = g.sign == nullptr ? nullptr : g.sign + first * out;
+      Chosen().copy({g.cotangent + first * out, sign, count, out, padded, scratch.data(), biases.data() + part * out});
+      const float* large = g.in + first * in;
+      const float* small = scratch.data();
+      Chosen().correlate({&large, &small, 1, count, in, in, padded, sums.data() + part * in * padded});
+    }
+  });
+  for (int64_t o = 0; o < out; ++o) {
+    for (int64_t i = 0; i < in; ++i) {
+      float sum = 0.0f;
+      for (int64_t part = 0; part < parts; ++part) sum += sums[(part * in + i) * padded + o];
+      g.weights[i * out + o] = sum;
+    }
+    float sum = 0.0f;
+    for (int64_t part = 0; part < parts; ++part) sum += biases[part * out + o];
+    g.bias[o] = sum;
+  }
 }
 
 }  // namespace convolution

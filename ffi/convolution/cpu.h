@@ -39,10 +39,34 @@ struct WeightGradient {
   float* bias;              // [C']: the cotangent's sum over pixels
 };
 
+// in [pixels, in_channels] times weights to out [pixels, out_channels]: a dense layer, or a 1 x 1 convolution; fields as of Convolution.
+struct Product {
+  int64_t pixels, in_channels, out_channels;
+  const float* in;
+  const float* sign;
+  const float* weights;  // [in_channels, out_channels]
+  bool transposed;       // [out_channels, in_channels] instead
+  const float* bias;
+  bool activate;
+  float* out;
+};
+
+// Gradients of a Product's weights [in_channels, out_channels] and bias [out_channels] under its cotangent [pixels, out_channels].
+struct ProductGradient {
+  int64_t pixels, in_channels, out_channels;
+  const float* in;
+  const float* cotangent;
+  const float* sign;  // as the cotangent; null: none
+  float* weights;
+  float* bias;
+};
+
 // All throw std::bad_alloc when memory runs out.
 void Gather(const Convolution& c, const Pool& pool);
 void Scatter(const Convolution& c, const Pool& pool);
 void Correlate(const WeightGradient& g, const Pool& pool);
+void Multiply(const Product& p, const Pool& pool);
+void CorrelateProduct(const ProductGradient& g, const Pool& pool);
 
 }  // namespace convolution
 }  // namespace ava

@@ -70,6 +70,41 @@ ffi::Error CorrelateImpl(ffi::ThreadPool threads, Floats large, Floats small, Fl
   return Guarded("convolution", [&] { Correlate(call, MakePool(threads)); });
 }
 
+// Pixels of [..., channels]; -1 where the last axis is another.
+int64_t Pixels(Floats& buffer, int64_t channels) {
+  const Dims dims = buffer.dimensions();
+  if (dims.size() == 0 || channels < 1 || dims[dims.size() - 1] != channels) return -1;
+  return static_cast<int64_t>(buffer.element_count()) / channels;
+}
+
+ffi::Error DenseImpl(ffi::ThreadPool threads, Floats in, Floats sign, Floats weights, Floats bias, ffi::Result<Floats> out,
+                     bool activate, bool transposed) {
+  const Dims shape = weights.dimensions();
+  if (shape.size() != 2) return Misfit("weights", shape);
+  const int64_t c = shape[transposed ? 1 : 0], d = shape[transposed ? 0 : 1], pixels = Pixels(in, c);
+  if (pixels < 0) return Misfit("in", in.dimensions());
+  if (Pixels(*out, d) != pixels) return Misfit("out", out->dimensions());
+  if (OrNull(sign) != nullptr && Pixels(sign, c) != pixels) return Misfit("sign", sign.dimensions());
+  if (OrNull(bias) != nullptr && !Is(bias.dimensions(), {d})) return Misfit("bias", bias.dimensions());
+  const Product call = {pixels, c, d, in.typed_data(), OrNull(sign), weights.typed_data(), transposed, OrNull(bias), activate,
+                        out->typed_data()};
+  return Guarded("dense", [&] { Multiply(call, MakePool(threads)); });
+}
+
+ffi::Error DenseGradientImpl(ffi::ThreadPool threads, Floats in, Floats cotangent, Floats sign, ffi::Result<Floats> weights,
+                             ffi::Result<Floats> bias) {
+  const Dims shape = weights->dimensions();
+  if (shape.size() != 2) return Misfit("weights", shape);
+  const int64_t c = shape[0], d = shape[1], pixels = Pixels(in, c);
+  if (pixels < 0) return Misfit("in", in.dimensions());
+  if (Pixels(cotangent, d) != pixels) return Misfit("cotangent", cotangent.dimensions());
+  if (OrNull(sign) != nullptr && Pixels(sign, d) != pixels) return Misfit("sign", sign.dimensions());
+  if (!Is(bias->dimensions(), {d})) return Misfit("bias", bias->dimensions());
+  const ProductGradient call = {pixels, c, d, in.typed_data(), cotangent.typed_data(), OrNull(sign), weights->typed_data(),
+                                bias->typed_data()};
+  return Guarded("dense", [&] { CorrelateProduct(call, MakePool(threads)); });
+}
+
 }  // namespace
 }  // namespace convolution
 }  // namespace ava
@@ -105,3 +140,23 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaConvolutionCorrelate, ava::convolution::Correla
                                   .Ret<ava::convolution::Floats>()
                                   .Ret<ava::convolution::Floats>()
                                   .Attr<bool>("cotangent_is_large"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaDense, ava::convolution::DenseImpl,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ava::convolution::Floats>()
+                                  .Arg<ava::convolution::Floats>()
+                                  .Arg<ava::convolution::Floats>()
+                                  .Arg<ava::convolution::Floats>()
+                                  .Ret<ava::convolution::Floats>()
+                                  .Attr<bool>("activate")
+                                  .Attr<bool>("transposed"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaDenseGradient, ava::convolution::DenseGradientImpl,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ava::convolution::Floats>()
+                                  .Arg<ava::convolution::Floats>()
+                                  .Arg<ava::convolution::Floats>()
+                                  .Ret<ava::convolution::Floats>()
+                                  .Ret<ava::convolution::Floats>());

@@ -1,12 +1,14 @@
 """The compiled convolutions against XLA's, values and gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 
-from ava_jax.nn.layers import WNConvDown, WNConvUp
+from ava_jax.nn.layers import WNConvDown, WNConvUp, WNDense
 from ava_jax.ops import convolution, native
 
 pytestmark = pytest.mark.skipif(not native.serves_convolutions(), reason="the compiled module is not built, or JAX computes elsewhere")
@@ -63,6 +65,22 @@ def test_values_and_gradients_are_those_of_the_plain_convolution(ours, theirs, c
         np.testing.assert_allclose(found, wanted, atol=2e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("activate", [False, True])
+@pytest.mark.parametrize("shape, d_out", [((4, 16, 17, 24), 16), ((1025, 1), 1), ((2, 30, 30, 9), 25), ((9000, 16), 3), ((1300, 33), 41)])
+def test_a_dense_layer_and_its_gradients(shape, d_out, activate):
+    rng = np.random.default_rng(0)
+    args = tuple(rng.standard_normal(s).astype(np.float32) for s in (shape, (shape[-1], d_out), (d_out,)))
+    assert convolution.is_dense_supported(*(jnp.asarray(a) for a in args[:2]))
+    y, transpose = jax.vjp(lambda *a: convolution.dense(*a, activate), *args)
+    multiply = functools.partial(jnp.matmul, precision="highest")
+    expected, transpose_expected = jax.vjp(lambda *a: textbook(multiply, *a, activate), *args)
+    np.testing.assert_allclose(y, expected, atol=1e-5 * np.abs(expected).max())
+    assert np.all((np.asarray(y) >= 0) == (np.asarray(expected) >= 0)) or not activate
+    cotangent = rng.standard_normal(y.shape).astype(np.float32)
+    for found, wanted in zip(transpose(cotangent), transpose_expected(cotangent), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-5 * np.abs(wanted).max())
+
+
 @pytest.mark.parametrize("ours", [convolution.convolve_down, convolution.convolve_up])
 def test_bits_do_not_change_from_call_to_call(ours):
     args = data(2, 64, 64, 8, 16)
@@ -86,16 +104,18 @@ def test_what_does_not_fit_is_left_to_xla():
     assert not convolution.is_supported(x[:, :3], kernel, halve=True)
     assert convolution.is_supported(x[:, :3], kernel, halve=False)
     assert not convolution.is_supported(x, kernel[:3], halve=False)
+    assert not convolution.is_dense_supported(x, kernel[0, 0])  # few pixels
+    assert not convolution.is_dense_supported(jnp.zeros((2000, 2), jnp.bfloat16), kernel[0, 0])
 
 
-@pytest.mark.parametrize("make", [WNConvDown, WNConvUp])
+@pytest.mark.parametrize("make", [WNConvDown, WNConvUp, WNDense])
 @pytest.mark.parametrize("activate", [False, True])
 def test_layers_give_what_they_give_without_it(make, activate, monkeypatch):
     from flax import nnx
 
     layer = make(3, 16, activate=activate, rngs=nnx.Rngs(0))
     layer.bias[...] = jnp.linspace(-1.0, 1.0, 16)
-    x = data(2, 8, 12, 3, 16)[0]
+    x = data(2, 32, 20, 3, 16)[0]
     grad = nnx.grad(lambda layer, x: jnp.mean(layer(x) ** 2), argnums=(0, 1))
     y, gradients = layer(x), grad(layer, x)
     monkeypatch.setattr(native, "serves_convolutions", lambda: False)
