@@ -77,6 +77,13 @@ def _bias_backward(activate, out, cotangent):
 add_bias.defvjp(_bias_forward, _bias_backward)
 
 
+def affine(x: jax.Array, weight: jax.Array, bias: jax.Array, activate: bool) -> jax.Array:
+    """x [..., C] times float32 weight [C, C'], plus float32 bias [C'], then LeakyReLU or not: [..., C'], of x's type."""
+    if convolution.is_dense_supported(x, weight):
+        return convolution.dense(x, weight, bias, activate)
+    return add_bias(x @ weight.astype(x.dtype), bias, activate)
+
+
 class _WeightNormed(nnx.Module):
     """The parameters of a weight-normalised layer; a subclass applies them."""
 
@@ -114,10 +121,7 @@ class WNDense(_WeightNormed):
     def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
         """[..., in] to [..., out]. `activate`: instead of the layer's own."""
         activate = self.activate if activate is None else activate
-        x, weight = x.astype(self.dtype), self.effective_weight()
-        if convolution.is_dense_supported(x, weight):
-            return convolution.dense(x, weight, self.bias[...], activate)
-        return add_bias(self._apply(x, weight), self.bias[...], activate)
+        return affine(x.astype(self.dtype), self.effective_weight(), self.bias[...], activate)
 
 
 class WNConv3x3(_WeightNormed):
@@ -188,5 +192,4 @@ class Dense(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., in] to [..., out]."""
-        x = x.astype(self.dtype)
-        return add_bias(x @ self.weight[...].astype(x.dtype), self.bias[...], self.activate)
+        return affine(x.astype(self.dtype), self.weight[...], self.bias[...], self.activate)

@@ -5,8 +5,8 @@
 //   Scatter:   out[2 i - 1 + k] += in[i] weights[k]                     the transpose; the input gradient of the convolution
 //   Correlate: weights[k] = sum over i of large[2 i - 1 + k] small[i]   the weight gradient of both
 //
-// Memory beyond inputs and outputs: the weights once, and a few rows of pixels per thread; Correlate: the weights for each of at most
-// 16 parts. Results do not depend on the number of threads.
+// Memory beyond inputs and outputs, which threads keep from call to call: the weights once, and a few rows of pixels per thread; Correlate:
+// the weights for each of at most 16 parts. Results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>

@@ -139,22 +139,47 @@ void Correlate(const Correlation& c) {
   }
 }
 
-void Copy(RowCopy c) {
-  if (c.padded == c.channels && c.sums == nullptr) c.channels *= c.pixels, c.padded = c.channels, c.pixels = 1;
-  for (int64_t pixel = 0; pixel < c.pixels; ++pixel) {
-    const float* from = c.from + pixel * c.channels;
-    float* to = c.to + pixel * c.padded;
-    if (c.sign == nullptr) {
-      for (int64_t i = 0; i < c.channels; ++i) to[i] = from[i];
-    } else {
-      const float* sign = c.sign + pixel * c.channels;
-      for (int64_t i = 0; i < c.channels; ++i) to[i] = sign[i] >= 0.0f ? from[i] : kSlope * from[i];
-    }
-    for (int64_t i = c.channels; i < c.padded; ++i) to[i] = 0.0f;
-    if (c.sums != nullptr) {
-      for (int64_t i = 0; i < c.channels; ++i) c.sums[i] += to[i];
+// `count` floats, times the slope of an activation whose output is `sign`, if there is one.
+AVA_LANES void CopyFlat(const float* from, const float* sign, int64_t count, float* to) {
+  int64_t i = 0;
+  if (sign == nullptr) {
+    for (; i + kLanes <= count; i += kLanes) Store(to + i, LoadFloats(from + i));
+    for (; i < count; ++i) to[i] = from[i];
+    return;
+  }
+  for (; i + kLanes <= count; i += kLanes) {
+    const Floats x = LoadFloats(from + i), y = LoadFloats(sign + i);
+    Store(to + i, y >= 0.0f ? x : x * kSlope);
+  }
+  for (; i < count; ++i) to[i] = sign[i] >= 0.0f ? from[i] : kSlope * from[i];
+}
+
+AVA_LANES void AddPixels(const float* pixels, int64_t count, int64_t channels, int64_t stride, float* sums) {
+  int64_t i = 0;
+  for (; i + kLanes <= channels; i += kLanes) {
+    Floats sum = LoadFloats(sums + i);
+    for (int64_t pixel = 0; pixel < count; ++pixel) sum += LoadFloats(pixels + pixel * stride + i);
+    Store(sums + i, sum);
+  }
+  for (; i < channels; ++i) {
+    float sum = sums[i];
+    for (int64_t pixel = 0; pixel < count; ++pixel) sum += pixels[pixel * stride + i];
+    sums[i] = sum;
+  }
+}
+
+void Copy(const RowCopy& c) {
+  if (c.padded == c.channels) {
+    CopyFlat(c.from, c.sign, c.pixels * c.channels, c.to);
+  } else {
+    for (int64_t pixel = 0; pixel < c.pixels; ++pixel) {
+      const int64_t at = pixel * c.channels;
+      float* to = c.to + pixel * c.padded;
+      CopyFlat(c.from + at, c.sign == nullptr ? nullptr : c.sign + at, c.channels, to);
+      for (int64_t i = c.channels; i < c.padded; ++i) to[i] = 0.0f;
     }
   }
+  if (c.sums != nullptr) AddPixels(c.to, c.pixels, c.channels, c.padded, c.sums);
 }
 
 }  // namespace

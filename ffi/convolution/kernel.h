@@ -43,7 +43,7 @@ struct RowCopy {
 struct Kernels {
   void (*multiply)(const RowProduct&);
   void (*correlate)(const Correlation&);
-  void (*copy)(RowCopy);
+  void (*copy)(const RowCopy&);
 };
 
 extern const Kernels kPortableKernels, kAvx2Kernels, kAvx512Kernels;
