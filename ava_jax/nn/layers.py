@@ -78,7 +78,7 @@ add_bias.defvjp(_bias_forward, _bias_backward)
 
 
 def affine(x: jax.Array, weight: jax.Array, bias: jax.Array, activate: bool) -> jax.Array:
-    """x [..., C] times float32 weight [C, C'], plus float32 bias [C'], then LeakyReLU or not: [..., C'], of x's type."""
+    """Images or rows x [..., C] times float32 weight [C, C'], plus float32 bias [C'], then LeakyReLU or not: [..., C'], of x's type."""
     if convolution.is_dense_supported(x, weight):
         return convolution.dense(x, weight, bias, activate)
     return add_bias(x @ weight.astype(x.dtype), bias, activate)

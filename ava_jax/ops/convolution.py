@@ -36,7 +36,7 @@ def is_dense_supported(x: jax.Array, weight: jax.Array) -> bool:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def dense(x: jax.Array, weight: jax.Array, bias: jax.Array, activate: bool) -> jax.Array:
-    """x @ weight + bias, then LeakyReLU(0.2) or not.
+    """A dense layer: x @ weight + bias, then LeakyReLU(0.2) or not.
 
     Args:
       x: f32 [..., C].

@@ -35,7 +35,9 @@ print(int(keeps), faults())
 
 def run(how: str) -> tuple[int, int]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    result = subprocess.run([sys.executable, "-c", SCRIPT, how], env=environment | {"NUMPY_MADVISE_HUGEPAGE": "0"}, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, how], env=environment | {"NUMPY_MADVISE_HUGEPAGE": "0"}, capture_output=True, text=True, check=True
+    )
     keeps, faults = result.stdout.split()
     return int(keeps), int(faults)
 
