@@ -5,6 +5,7 @@
 #include "convolution/handler.h"
 #include "raymarch/cpu.h"
 #include "raymarch/handler.h"
+#include "sampling/handler.h"
 
 namespace nb = nanobind;
 
@@ -23,6 +24,8 @@ NB_MODULE(_ffi, m) {
     calls["ava_convolution_correlate"] = Encapsulate(AvaConvolutionCorrelate);
     calls["ava_dense"] = Encapsulate(AvaDense);
     calls["ava_dense_gradient"] = Encapsulate(AvaDenseGradient);
+    calls["ava_sampling_read"] = Encapsulate(AvaSamplingRead);
+    calls["ava_sampling_read_gradient"] = Encapsulate(AvaSamplingReadGradient);
     return calls;
   });
   m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });

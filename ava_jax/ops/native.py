@@ -64,7 +64,7 @@ def serves_default_backend() -> bool:
 
 
 def serves_convolutions() -> bool:
-    """Whether the compiled convolutions of `ops.convolution` run where JAX computes by default: on a CPU."""
+    """Whether the compiled calls of `ops.convolution` and `ops.reads` run where JAX computes by default: on a CPU."""
     return BUILT and jax.default_backend() == "cpu"
 
 
