@@ -6,6 +6,7 @@
 #include "raymarch/cpu.h"
 #include "raymarch/handler.h"
 #include "sampling/handler.h"
+#include "voxels/handler.h"
 
 namespace nb = nanobind;
 
@@ -26,6 +27,8 @@ NB_MODULE(_ffi, m) {
     calls["ava_dense_gradient"] = Encapsulate(AvaDenseGradient);
     calls["ava_sampling_read"] = Encapsulate(AvaSamplingRead);
     calls["ava_sampling_read_gradient"] = Encapsulate(AvaSamplingReadGradient);
+    calls["ava_voxels"] = Encapsulate(AvaVoxels);
+    calls["ava_voxels_gradient"] = Encapsulate(AvaVoxelsGradient);
     return calls;
   });
   m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });
