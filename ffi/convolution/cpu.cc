@@ -155,7 +155,7 @@ namespace {
 void CorrelateRows(const WeightGradient& g, int tap_row, int64_t first, int64_t last, float* sums, float* bias) {
   const int64_t padded = Padded(g.small_channels), columns = 2 * g.columns;
   const int64_t large_floats = (columns + 2) * g.large_channels, small_floats = g.columns * padded;
-  const int64_t at_once = std::max<int64_t>(1, std::min(kRowsAtOnce, kPixelsAtOnce / g.columns));
+  const int64_t at_once = std::max<int64_t>(1, std::min(kRowsAtOnce, kPixelsAtOnce / std::max<int64_t>(1, g.columns)));
   float* scratch = KeepZeroed<Use::kRows>(at_once * (large_floats + small_floats));  // the margins stay zero
   const float *large[kRowsAtOnce], *small[kRowsAtOnce];
   const bool sums_large = g.cotangent_is_large && (tap_row == 1 || tap_row == 2);  // which read each row of the image once
