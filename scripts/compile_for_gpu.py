@@ -26,6 +26,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ava_jax.bin import _main
+from ava_jax.ops import native
 from ava_jax.tasks.base import load_task
 from ava_jax.train import state as states
 
@@ -136,6 +137,9 @@ def main() -> None:
     config = bench_step._CONFIG.value
     if config is None:
         raise ValueError("--config is missing: for example --config=ava256.")
+    if bench_step._GOLDEN.value is None:
+        raise ValueError("--golden is missing: the folder of golden vectors.")
+    native.BUILT = False  # no custom calls of this CPU in what a GPU is to run
     target = pathlib.Path(_TARGET.value)
     if not target.is_file():
         raise FileNotFoundError(f"--target={target}: there is no such file; XLA's repository has one for each kind of GPU, as text.")
