@@ -9,6 +9,8 @@ usage: scripts/check_gpu.sh [--golden DIR] [--out DIR] [--only LIST]
 Runs, on the GPU of this machine, with the python of $PYTHON (default python3), which must have ava_jax installed with its CUDA module:
   tests       the raymarcher's tests, but for those that need no GPU; those of several GPUs where there are several
   networks    the tests of the networks' kernels
+  commands    what a user does: captures, a short training, evaluation, pictures, a turntable; the library's tests, which
+              run every block of docs/guide/python.md; on one GPU, and on all where there are several
   sanitizer   its kernels on small scenes under compute-sanitizer: memcheck, racecheck, initcheck (skipped where it is not on the PATH)
   parity      every stage against the golden vectors                        (with --golden)
   raymarch    scripts/bench_raymarch.py, the table and the growth           (with --golden)
@@ -20,7 +22,7 @@ A line a check comes last; it exits 1 when one failed. Logs and JSON are in --ou
 TEXT
 }
 
-GOLDEN=""; OUT=""; ONLY="tests,networks,sanitizer,parity,raymarch,step"
+GOLDEN=""; OUT=""; ONLY="tests,networks,commands,sanitizer,parity,raymarch,step"
 while [ $# -gt 0 ]; do
   case "$1" in
     --golden|--out|--only) [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2; exit 2; } ;;&
@@ -33,7 +35,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 for name in ${ONLY//,/ }; do
-  case "$name" in tests|networks|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
+  case "$name" in tests|networks|commands|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
 done
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -75,6 +77,28 @@ skip() { REPORT+=("$(printf '%-20s skipped          %s' "$1" "$2")"); }
 PYTEST=("$PYTHON" -m pytest --slow -v --durations=5 -p no:cacheprovider --rootdir "$ROOT")  # -v: a log that breaks off says where
 wanted tests && check tests "${PYTEST[@]}" "$ROOT"/tests/ops/raymarch_{cuda_,golden_,}test.py
 wanted networks && check networks "${PYTEST[@]}" -m gpu "$ROOT/tests/nn" "$ROOT/tests/tasks"
+
+ava() { "$PYTHON" -m ava_jax.bin.ava "$@"; }
+
+# On the GPUs that CUDA_VISIBLE_DEVICES names: a run in the folder $1 from nothing to a video.
+commands() {
+  local folder="$1"
+  rm -rf "$folder" && mkdir -p "$folder" &&
+    ava synth --out="$folder/captures" --identities=2 --frames=6 --cameras=4 --height=128 --texture_size=256 &&
+    ava train --config="$ROOT/configs/ava256.py:quick" --config.data.root="$folder/captures" --config.data.downsample=32 --config.model.texture_size=256 \
+      --config.data.read_processes=2 --config.train.steps=20 --config.train.log_every=10 --config.train.validate_every=10 \
+      --config.train.validate_samples=2 --workdir="$folder/run" &&
+    ava eval --workdir="$folder/run" --max_samples=4 &&
+    ava render --workdir="$folder/run" &&
+    ava render --workdir="$folder/run" --turntable --turntable_frames=8 &&
+    "${PYTEST[@]}" "$ROOT/tests/library_test.py"
+}
+
+if wanted commands; then
+  CUDA_VISIBLE_DEVICES=0 check commands_1 commands "$OUT/commands_1"
+  GPUS="$("$PYTHON" -c 'import jax; print(jax.device_count())')"
+  if [ "$GPUS" -gt 1 ]; then check "commands_$GPUS" commands "$OUT/commands_$GPUS"; else skip "commands, several" "there is one GPU"; fi
+fi
 if wanted sanitizer; then
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck; do
