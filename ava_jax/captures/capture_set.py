@@ -1,6 +1,7 @@
 """The captures of a run: their small files parsed once, the zips' members looked up once, for everything that reads them."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -37,6 +38,21 @@ class CaptureSet:
         """The captures by their folders' names."""
         return {capture.name: capture for capture in self.captures}
 
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Names of the captures, in order."""
+        return tuple(capture.name for capture in self.captures)
+
+    @property
+    def cameras(self) -> set[str]:
+        """Ids of the cameras that any capture has."""
+        return {camera for capture in self.captures for camera in capture.cameras}
+
+    @functools.cached_property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the segments that any capture has, sorted."""
+        return tuple(sorted(set().union(*(capture.segments.tolist() for capture in self.captures))))
+
     def find(self, what: str, name: str) -> Capture:
         """The capture of a folder's name or of a subject's id.
 
@@ -44,12 +60,18 @@ class CaptureSet:
           what: is named, for the message, as in "--identity".
 
         Raises:
-          ValueError: there is none; the message gives the nearest subjects.
+          ValueError: there is none, and the message gives the nearest subjects; or there are several of one subject.
         """
         if name in self.by_name:
             return self.by_name[name]
-        by_subject = {capture.subject: capture for capture in self.captures}
-        return by_subject[names.pick(what, name, by_subject)]
+        subject = names.pick(what, name, [capture.subject for capture in self.captures])
+        first, *others = [capture for capture in self.captures if capture.subject == subject]
+        if others:
+            folders = ", ".join(capture.name for capture in (first, *others))
+            raise ValueError(
+                f"{what}={name}: {1 + len(others)} captures are of that subject, {folders}: name one of them, as in {what}={first.name}."
+            )
+        return first
 
 
 def load(

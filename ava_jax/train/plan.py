@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
+from ava_jax.core import binding
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import pipeline
@@ -109,12 +110,13 @@ def feed(run: Run, start: Start) -> Feed:
 def validate(config: ml_collections.ConfigDict) -> None:
     """Checks what the loop itself reads of a config, after bringing one of an older version up to date.
 
+    Lists become tuples and paths absolute, in place.
+
     Raises:
       ValueError: a key is missing or its value makes no sense.
     """
     with configs.naming_missing_keys("the config"):
-        configs.migrate(config)
-        task_class(config).migrate(config)
+        bring_up_to_date(config)
         train = config.train
         _validate_length(train)
         if per_call(config) < 1:
@@ -127,6 +129,19 @@ def validate(config: ml_collections.ConfigDict) -> None:
             raise ValueError(f"config.train.spike_factor must be over 1, or 0 for never; got {train.spike_factor}.")
         if not train.best_score.removeprefix("-"):
             raise ValueError("config.train.best_score must name a score of the task, as in 'psnr'; got ''.")
+
+
+def bring_up_to_date(config: ml_collections.ConfigDict) -> None:
+    """Gives a config, in place, what this version needs: keys that older ones lacked, tuples of its lists, absolute paths.
+
+    Raises:
+      ValueError: a list has elements of another kind.
+    """
+    configs.migrate(config)
+    task = task_class(config)
+    task.migrate(config)
+    configs.read_lists(config, configs.LISTS | task.lists)
+    configs.make_absolute(config, task.paths, pathlib.Path.cwd())
 
 
 def _validate_length(train: ml_collections.ConfigDict) -> None:
@@ -172,7 +187,11 @@ def open_data(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int
     """
     with configs.naming_missing_keys("the config"):
         task = load_task(config, restore=restore_model)
-        assets = task.prepare() if latest is None else saved.assets(latest)
+        assets = task.prepare()
+        if latest is not None:
+            known = saved.assets(latest)
+            binding.check(known, assets, saved.folder.parent)
+            assets = known  # to the last bit what it began with
         # Another split is learned from as this one is: in a new order every epoch, without end.
         source = task.source(config.train.split, assets)
         # A step is compiled for batches of one size.

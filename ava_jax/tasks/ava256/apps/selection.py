@@ -119,6 +119,7 @@ def _samples(captures: CaptureSet, config: ConfigDict, assets: Assets, capture: 
         [capture],
         [selection],
         assets,
+        at_hand=captures,
         downsample=config.data.downsample,
         texture_size=config.model.texture_size,
         segmentation=False,

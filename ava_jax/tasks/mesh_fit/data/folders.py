@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from ava_jax.core.names import nearest
+
 SBS, TARGET, JOINTS = "sbs", "target", "joints"
 KINDS = (SBS, TARGET, JOINTS)
 _MOST_NAMED = 5  # files in one message
@@ -46,7 +48,7 @@ def find(root: pathlib.Path, names: Sequence[str], kinds: Sequence[str], *, most
     if not there:
         raise ValueError(f"{root}: must hold folders NAME_sbs with obj/*.obj; it has none.")
     if unknown := [name for name in names if name not in there]:
-        raise ValueError(f"{root}: there is no sequence {unknown[0]!r}; it has {', '.join(there)}.")
+        raise ValueError(f"{root}: there is no sequence {unknown[0]!r}; it has {', '.join(there)}.{nearest(unknown[0], there)}")
     return [_sequence(root, name, kinds, most) for name in there if not names or name in names]
 
 

@@ -14,15 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from ava_jax.core import binding
+from ava_jax.core import names as naming
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
-from ava_jax.tasks.base import PREDICT, TRAIN
+from ava_jax.tasks.base import PREDICT, TRAIN, AtHand
 from ava_jax.tasks.mesh_fit.data import folders, sequences
 from ava_jax.tasks.mesh_fit.data.sequences import MeshSequence
 
 UNSEEN_FRAMES, UNSEEN_SEQUENCES = "unseen_frames", "unseen_sequences"
 SPLITS = (TRAIN, UNSEEN_FRAMES, UNSEEN_SEQUENCES, PREDICT)
 NAME_BYTES = 64
+LISTS = {"data.sequences": str, "data.held_out.sequences": str}  # of the config
 VERTEX = "vertex"  # config.model.condition_on: one mesh is enough
 
 
@@ -40,6 +43,7 @@ def prepare(config: ConfigDict) -> Assets:
     if absent := [name for name in config.data.held_out.sequences if name not in names]:
         raise ValueError(
             f"config.data.held_out.sequences: there is no {absent[0]!r} to hold out; {config.data.root} has {', '.join(names)}."
+            f"{naming.nearest(absent[0], names)}"
         )
     if not any(frames_of(config, TRAIN, sequence) for sequence in loaded):
         raise ValueError(f"{config.data.root}: config.data.held_out leaves no frame of {', '.join(names)} to train on.")
@@ -70,6 +74,17 @@ def eval_splits(config: ConfigDict, assets: Assets) -> tuple[str, ...]:
     del assets
     loaded, _ = load(config)
     return tuple(split for split in (UNSEEN_FRAMES, UNSEEN_SEQUENCES) if any(frames_of(config, split, sequence) for sequence in loaded))
+
+
+def at_hand(config: ConfigDict, assets: Assets) -> AtHand:
+    """The motions of the data root, and a line on those that training had none of.
+
+    Raises:
+      ValueError: there are none.
+    """
+    names = tuple(one.name for one in folders.find(pathlib.Path(config.data.root).expanduser(), tuple(config.data.sequences), []))
+    others = [name for name in names if name not in assets.names["sequences"]]
+    return AtHand(names, (f"not seen in training: {binding.listed(others)}",) if others else ())
 
 
 def describe(batch: Batch, assets: Assets) -> list[dict[str, Any]]:
