@@ -4,25 +4,29 @@ import functools
 import inspect
 import os
 import pathlib
+import re
 import sys
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import app, flags
 
 from ava_jax.bin import _configs
 from ava_jax.core.names import nearest
-from ava_jax.train.config import flatten
+from ava_jax.data import files
+from ava_jax.train.config import flatten, override
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an error.")
 
 USER_ERRORS = (ValueError, OSError)
+INTERRUPTED = 130  # the status that shells give a command that SIGINT ended
 HELP = ("--help", "-h", "-help", "--helpshort")
 
 
 def run(main: Callable[..., Any], *, doc: str, words: int = 1) -> None:
-    """Parses the process's command line, calls `main`, exits: status 0, or 1 with one line on a user's mistake.
+    """Parses the process's command line, calls `main`, exits: 0, or 1 with one line on a user's mistake, or 130 with one on Ctrl-C.
 
     Args:
       main: the command, which takes nothing or a `tasks.command.Context`; its ValueError and OSError are taken as the user's mistakes,
@@ -30,31 +34,45 @@ def run(main: Callable[..., Any], *, doc: str, words: int = 1) -> None:
       doc: the command's docstring, shown by --help.
       words: how many words of the command line name the command: 1 for `ava-train`, 2 for `ava train`.
     """
-    argv = sys.argv
-    program = " ".join([pathlib.Path(argv[0]).name.removesuffix(".py"), *argv[1:words]])
+    program = " ".join([pathlib.Path(sys.argv[0]).name.removesuffix(".py"), *sys.argv[1:words]])
     fail = functools.partial(_fail, program)
+    try:
+        _run(main, doc, words, program, fail)
+    except KeyboardInterrupt:
+        sys.exit(interrupted(fail))
+
+
+def _run(main: Callable[..., Any], doc: str, words: int, program: str, fail: Callable[[str], int]) -> None:
+    argv = sys.argv
+    config, lists = None, {}
     try:
         if any(arg in HELP for arg in argv[words:]):
             sys.exit(_print_help(main.__module__, doc, argv))
-        config = None
         if (name := _configs.named_in(argv)) is not None:
             path = _configs.path_of(name)
             config = _configs.load(path)
             _configs.check_overrides(argv, config)
-            sys.argv = _configs.with_path(argv, path)  # ml_collections reads the overrides from here itself
+            rest, lists = _configs.take_lists(argv, config)
+            sys.argv = _configs.with_path(rest, path)  # ml_collections reads the overrides from here itself
     except USER_ERRORS as e:
         sys.exit(fail(str(e)))
     keys = [] if config is None else list(flatten(config))
     arguments = [program, *sys.argv[words:]]
-    app.run(lambda unused: _call(main, fail), argv=arguments, flags_parser=functools.partial(_parse_flags, keys=keys, fail=fail))
+    parse = functools.partial(_parse_flags, keys=keys, fail=fail)
+    app.run(lambda unused: _call(main, fail, command=[*argv], lists=lists), argv=arguments, flags_parser=parse)
 
 
-def _call(main: Callable[..., Any], fail: Callable[[str], int]) -> int:
-    """Calls `main`; its exit status."""
-    _enable_compilation_cache()
+def _call(main: Callable[..., Any], fail: Callable[[str], int], *, command: list[str], lists: Mapping[str, Any]) -> int:
+    """Calls `main`; its exit status. Of the command line, `lists` are those of the config that were given."""
+    sys.argv = command  # as it was typed, for the record of a run
     if not _DEBUG.value:
         sys.unraisablehook = _unraisable
     try:
+        if lists:
+            config = flags.FLAGS["config"].value
+            with config.ignore_type():
+                override(config, lists)
+        _enable_compilation_cache()
         if inspect.signature(main).parameters:
             from ava_jax.bin._context import Context  # imports jax
 
@@ -65,7 +83,29 @@ def _call(main: Callable[..., Any], fail: Callable[[str], int]) -> int:
         if _DEBUG.value:
             raise
         return fail(_message(e))
+    except RuntimeError as e:
+        if _DEBUG.value or not (message := _no_device(e)):
+            raise
+        return fail(message)
+    except KeyboardInterrupt:
+        return interrupted(fail)
     return 0
+
+
+def interrupted(fail: Callable[[str], int]) -> int:
+    """Says so, in a line; the status of a command that Ctrl-C ended, 130."""
+    fail("stopped by Ctrl-C.")
+    return INTERRUPTED
+
+
+def _no_device(error: RuntimeError) -> str:
+    """A line on the devices that jax was told to use and does not find; "" of any other error."""
+    text = " ".join(str(error).split())
+    if not re.search(r"[Uu]nable to initialize backend|Unknown backend|no supported devices found", text):
+        return ""
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    told = f"JAX_PLATFORMS={asked}: " if asked else ""
+    return f"{told}jax finds no such device here ({text[:200]}). Unset JAX_PLATFORMS to take what there is, or JAX_PLATFORMS=cpu."
 
 
 def _message(error: BaseException) -> str:
@@ -130,11 +170,22 @@ def _config_help(name: str | None) -> list[str]:
 
 
 def _enable_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    """Keeps compiled programs in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another, or there is none."""
+    warnings.showwarning = functools.partial(_warn, warnings.showwarning, told=[])
+    folder = files.cache_folder()
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or folder is None:
         return
     import jax
 
-    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "ava_jax"
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a model's making is a hundred small programs
+
+
+def _warn(show: Callable[..., None], message: Warning | str, *where: Any, told: list[str], **more: Any) -> None:
+    """Shows a warning; of jax's that a compiled program cannot be kept or read, one for each program, the first alone, in a line."""
+    found = re.match(r"Error (?:writing|reading) persistent compilation cache entry[^:]*: (?:\S+Error: )?(.*)", str(message), re.DOTALL)
+    if not found:
+        show(message, *where, **more)
+    elif not told:
+        told.append(str(message))
+        print(f"compiled programs cannot be kept ({' '.join(found[1].split())[:200]}): the next start compiles anew", file=sys.stderr)

@@ -20,12 +20,14 @@ class CaptureSet:
       captures: by name, in order.
       topology: path of the OBJ that all meshes have the faces of.
       archives: the captures' zips. All that read them go through here.
+      every_camera: ids that any capture has, of cameras that are used or not.
     """
 
     root: pathlib.Path
     captures: tuple[Capture, ...]
     topology: pathlib.Path
     archives: Archives = dataclasses.field(default_factory=Archives, repr=False, compare=False)
+    every_camera: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.captures)
@@ -87,9 +89,22 @@ def load(
       index_folder: where the zips' indexes are kept from run to run; None: nowhere.
 
     Raises:
-      ValueError: there is no capture, one that `ids` lists is not there, or a file of one is missing or malformed.
+      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, or one has no camera.
     """
-    captures = tuple(ava256.load(folder, tuple(cameras)) for folder in ava256.find(root, ids))
+    captures = tuple(ava256.load(folder) for folder in ava256.find(root, ids))
+    every = frozenset(camera for capture in captures for camera in capture.cameras)
+    if cameras:
+        captures = tuple(_only(capture, cameras) for capture in captures)
     folder = pathlib.Path(root).expanduser()
     path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
-    return CaptureSet(folder, captures, path, Archives(index_folder))
+    return CaptureSet(folder, captures, path, Archives(index_folder), every)
+
+
+def _only(capture: Capture, cameras: Sequence[str]) -> Capture:
+    """A capture with some of its cameras."""
+    used = [at for at, camera in enumerate(capture.cameras) if camera in cameras]
+    if not used:
+        have = ", ".join(names.near(cameras[0], capture.cameras))
+        raise ValueError(f"{capture.decoder.parent}: no camera to use: it has none of config.data.cameras; the nearest are {have}.")
+    arrays = {name: getattr(capture, name)[used] for name in ("focal", "principal", "rotation", "translation")}
+    return dataclasses.replace(capture, cameras=tuple(capture.cameras[at] for at in used), **arrays)

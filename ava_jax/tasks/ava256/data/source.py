@@ -82,7 +82,7 @@ def check_names(captures: CaptureSet, config: ConfigDict) -> None:
       ValueError: one matches nothing in any capture; the message names the nearest that does.
     """
     data = config.data
-    naming.require("config.data.cameras", data.cameras, captures.cameras, "capture")
+    naming.require("config.data.cameras", data.cameras, captures.every_camera, "capture")
     naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
     naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
     longest = max(len(c.frames) for c in captures)
