@@ -1,5 +1,6 @@
 """What the commands have in common: flags, `--config`, plain errors, the compilation cache. Imports no jax until a command runs."""
 
+import errno
 import functools
 import inspect
 import os
@@ -22,6 +23,7 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an erro
 
 USER_ERRORS = (ValueError, OSError)
 INTERRUPTED = 130  # the status that shells give a command that SIGINT ended
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 HELP = ("--help", "-h", "-help", "--helpshort")
 
 
@@ -112,10 +114,18 @@ def _message(error: BaseException) -> str:
     """What an error says; one of jax or numpy that is a ValueError too would be a riddle without the place where it came up."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}ava_jax{os.sep}" in frame.filename]
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_WRITING:
+        return f"{_written_to()}: {error.strerror or error}"  # a write's error names no file
     if isinstance(error, OSError) or frames[-1] in ours:
         return str(error)
     at = f"{pathlib.Path(ours[-1].filename).name}:{ours[-1].lineno}"
     return f"{at}: {type(error).__name__}: {error}\n(--debug shows the whole traceback)"
+
+
+def _written_to() -> str:
+    """The folder that the command writes to, as its flags say."""
+    given = [flags.FLAGS[name].value for name in ("out", "workdir") if name in flags.FLAGS]
+    return next(filter(None, given), "writing")
 
 
 def _unraisable(report: Any) -> None:

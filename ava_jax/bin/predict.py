@@ -31,7 +31,7 @@ def main(context: Context) -> None:
 
     print("".join(f"{note}\n" for note in task.check_data(assets).notes), end="", flush=True)
     split = _SPLIT.value or next(iter(() if _DATA.value else task.eval_splits(assets)), PREDICT)
-    folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "predictions" / str(step) / split)
+    folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "predictions" / str(step) / split).expanduser()
     threads, most = config.data.read_threads, _MAX_SAMPLES.value
     written = prediction.predict(task, assets, context.compile(model), split, folder, threads=threads, max_samples=most)
     print(f"step {step}, {split}: {len(written)} files in {folder}")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import sys
 from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
@@ -21,6 +22,7 @@ class CaptureSet:
       topology: path of the OBJ that all meshes have the faces of.
       archives: the captures' zips. All that read them go through here.
       every_camera: ids that any capture has, of cameras that are used or not.
+      said: lines that were said of them.
     """
 
     root: pathlib.Path
@@ -28,6 +30,7 @@ class CaptureSet:
     topology: pathlib.Path
     archives: Archives = dataclasses.field(default_factory=Archives, repr=False, compare=False)
     every_camera: frozenset[str] = frozenset()
+    said: set[str] = dataclasses.field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.captures)
@@ -54,6 +57,12 @@ class CaptureSet:
     def segments(self) -> tuple[str, ...]:
         """Names of the segments that any capture has, sorted."""
         return tuple(sorted(set().union(*(capture.segments.tolist() for capture in self.captures))))
+
+    def say(self, line: str) -> None:
+        """Says on stderr what the user should know of the captures, once."""
+        if line not in self.said:
+            self.said.add(line)
+            print(line, file=sys.stderr, flush=True)
 
     def find(self, what: str, name: str) -> Capture:
         """The capture of a folder's name or of a subject's id.

@@ -53,7 +53,8 @@ class Lock:
             except OSError as e:
                 if e.errno not in _NONE_HERE:
                     raise
-                print(f"{self._path.parent}: its file system has no locks ({e.strerror}): see that no other run writes there", file=sys.stderr)
+                alone = "see that no other run writes there"
+                print(f"{self._path.parent}: its file system has no locks ({e.strerror}): {alone}", file=sys.stderr)
             if _is_at(file, self._path):
                 self._file = file
                 os.ftruncate(file, 0)

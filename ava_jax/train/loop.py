@@ -149,9 +149,9 @@ class _Loop:
         """The first batch, the program compiled for it."""
         batch = self.feed.take()
         if batch is not None:
-            self._program(batch)
             if self.run.validation is not None:
                 self.run.validation.check(self.state)
+            self._program(batch)
         self.meter.clear()
         self.terminal.begin()
         return batch

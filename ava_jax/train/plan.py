@@ -299,7 +299,9 @@ def _picture_taker(found: Data, graphdef, constants, sharding) -> Callable[[Trai
 
     def take(state: TrainState) -> dict[str, Array]:
         # Read anew each time: rare, and cheaper than keeping a batch on the device.
-        batch = next(pipeline.iterator(found.source, one_pass, seed=found.config.seed, threads=0))
+        batch = next(pipeline.iterator(found.source, one_pass, seed=found.config.seed, threads=0), None)
+        if batch is None:
+            raise ValueError(f"pictures: none of the {len(found.source)} samples of {found.source!r} can be read.")
         drawn = draw(state.params, state.running, constants, steps.put(batch, sharding))
         return task.draw_pictures(drawn, batch, found.assets) if drawn else {}
 

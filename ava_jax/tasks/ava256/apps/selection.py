@@ -34,9 +34,13 @@ class RenderSelection(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of files that show it: subjects and camera."""
-        people = dict.fromkeys(capture.rpartition("--")[2] for capture in (self.identity, self.driver))
-        return "_by_".join(people) + f"_cam{self.camera}"
+        """Of files that show it: captures and camera. Subjects alone would not do: one may have several captures."""
+        return f"{self.people}_cam{self.camera}"
+
+    @property
+    def people(self) -> str:
+        """Captures shown, as in "A_by_B" where B drives A."""
+        return "_by_".join(dict.fromkeys((self.identity, self.driver)))
 
 
 def find(

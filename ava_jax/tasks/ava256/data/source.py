@@ -30,7 +30,7 @@ from ava_jax.core.sampling import UnreadableData, thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
 from ava_jax.data.archive import Archives
-
+from ava_jax.tasks.ava256.data import absent
 
 # The config's lists, with the kind of their elements.
 LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
@@ -96,7 +96,8 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
     """Samples of a split.
 
     Raises:
-      ValueError: `split` is not one, or a capture's zip is missing or damaged, or does not match its frame list.
+      ValueError: `split` is not one; a capture's zip is missing or damaged, or does not match its frame list; or of the split's samples
+        none is there.
     """
     if split not in (TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS, PREDICT):
         raise ValueError(f"ava256: split must be {TRAIN}, {UNSEEN_FRAMES}, {UNSEEN_CAMERAS} or {PREDICT}; got {split!r}.")
@@ -109,10 +110,13 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
     elif split == PREDICT:
         options = {"segmentation": False, "image": False, "frames_kept": threads}
     rule = held_out(config)
-    return CaptureSource(
+    selections = [rule.select(c, split) for c in captures]
+    if options["segmentation"]:
+        absent.tell_segmentation(captures, selections)
+    found = CaptureSource(
         captures.archives,
         captures.captures,
-        [rule.select(c, split) for c in captures],
+        selections,
         assets,
         at_hand=captures,
         downsample=config.data.downsample,
@@ -120,6 +124,10 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
         threads=threads,
         **options,
     )
+    if len(found) and not found.available:
+        needs = {"image": options.get("image", True), "segmentation": options["segmentation"]}
+        raise ValueError(f"ava256: {absent.nothing_there(captures, selections, split, **needs)}")
+    return found
 
 
 def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
@@ -216,7 +224,10 @@ class CaptureSource:
         self._availability_bits: list[np.ndarray] = []  # of each capture, one bit per sample, packed
         self._neutral: list[int] = []
         for c, selection in zip(captures, selections, strict=True):
-            views = reading.availability(archives, c, selection.cameras, segmentation=segmentation, image=image, threads=threads)
+            views = np.zeros((len(selection.cameras), len(c.frames)), bool)
+            used = absent.with_segmentation(c, selection.cameras) if segmentation else np.ones(len(selection.cameras), bool)
+            cameras = selection.cameras[used]
+            views[used] = reading.availability(archives, c, cameras, segmentation=segmentation, image=image, threads=threads)
             self._availability_bits.append(np.packbits(views[:, selection.frames].T))
             self._neutral.append(reading.neutral_frame(archives, c))
         self._missing = self._count_missing()
@@ -227,6 +238,11 @@ class CaptureSource:
 
     def __repr__(self) -> str:
         return f"CaptureSource({len(self._captures)} captures, {len(self)} samples)"
+
+    @property
+    def available(self) -> int:
+        """Samples whose files are all there, before any thinning."""
+        return sum(int(np.bitwise_count(bits).sum(dtype=np.int64)) for bits in self._availability_bits)
 
     @property
     def groups(self) -> list[tuple[int, int]]:
@@ -280,7 +296,7 @@ class CaptureSource:
     def _count_missing(self) -> int:
         if self._thinned is not None:
             return sum(not self._is_available(int(listed)) for listed in self._thinned)
-        return int(self._starts[-1]) - sum(int(np.bitwise_count(bits).sum(dtype=np.int64)) for bits in self._availability_bits)
+        return int(self._starts[-1]) - self.available
 
 
 class _Faults:
