@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 
-
 @contextlib.contextmanager
 def writing(path: pathlib.Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Opens a file that comes to `path` whole or not at all: written under another name beside it, flushed to the disk, then renamed.

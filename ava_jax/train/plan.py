@@ -187,11 +187,7 @@ def open_data(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int
     """
     with configs.naming_missing_keys("the config"):
         task = load_task(config, restore=restore_model)
-        assets = task.prepare()
-        if latest is not None:
-            known = saved.assets(latest)
-            binding.check(known, assets, saved.folder.parent)
-            assets = known  # to the last bit what it began with
+        assets = task.prepare() if latest is None else _bound(task, saved, latest)
         # Another split is learned from as this one is: in a new order every epoch, without end.
         source = task.source(config.train.split, assets)
         # A step is compiled for batches of one size.
@@ -199,6 +195,17 @@ def open_data(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int
         steps_per_epoch = max(1, len(source) // sampling.batch_size)
         count = epochs(config) * steps_per_epoch or config.train.steps
     return Data(config, task, assets, source, sampling, count, steps_per_epoch)
+
+
+def _bound(task: Task, saved: Checkpoints, latest: int) -> Assets:
+    """The assets that a run began with, which the data at hand fit."""
+    known, workdir = saved.assets(latest), saved.folder.parent
+    try:
+        now = task.prepare()
+    except ValueError as e:  # of a config that they did fit once
+        raise ValueError(f"{workdir}: the run goes on with the data that it was begun with alone, and those at hand differ: {e}") from e
+    binding.check(known, now, workdir)
+    return known
 
 
 def build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, Start]:

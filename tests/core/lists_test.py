@@ -50,9 +50,7 @@ def test_values_of_config_files(value, kind, elements):
     assert lists.read("config.x", value, kind) == elements
 
 
-@pytest.mark.parametrize(
-    ("value", "kind"), [(1.5, str), (True, str), ((("a",),), str), ("x", int), ("1.5", int), ("'a", str)]
-)
+@pytest.mark.parametrize(("value", "kind"), [(1.5, str), (True, str), ((("a",),), str), ("x", int), ("1.5", int), ("'a", str)])
 def test_what_is_no_list_of_that_kind_is_refused_by_name(value, kind):
     with pytest.raises(ValueError, match="config.x"):
         lists.read("config.x", value, kind)

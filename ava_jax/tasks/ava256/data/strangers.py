@@ -48,8 +48,8 @@ def _check_topology(captures: CaptureSet, assets: Assets) -> None:
     if not captures.topology.is_file():
         return
     vertices = len(assets.arrays["vertices_mean"])
-    topology = mesh_files.read_topology(captures.topology, vertices)._asdict()
-    here = Assets({name: topology[name] for name in _TOPOLOGY}, {})
+    topology = mesh_files.read_topology(captures.topology, vertices)
+    here = Assets({name: getattr(topology, name) for name in _TOPOLOGY}, {})
     if other := binding.arrays_that_differ(Assets({name: assets.arrays[name] for name in _TOPOLOGY}, {}), here):
         raise ValueError(
             f"{captures.topology}: must be the topology that the run was trained with; {', '.join(other)}. "
