@@ -85,7 +85,7 @@ def _call(main: Callable[..., Any], fail: Callable[[str], int], *, command: list
         if _DEBUG.value:
             raise
         return fail(_message(e))
-    except RuntimeError as e:
+    except (RuntimeError, AssertionError) as e:
         if _DEBUG.value or not (message := _no_device(e)):
             raise
         return fail(message)
@@ -100,14 +100,15 @@ def interrupted(fail: Callable[[str], int]) -> int:
     return INTERRUPTED
 
 
-def _no_device(error: RuntimeError) -> str:
+def _no_device(error: BaseException) -> str:
     """A line on the devices that jax was told to use and does not find; "" of any other error."""
-    text = " ".join(str(error).split())
-    if not re.search(r"[Uu]nable to initialize backend|Unknown backend|no supported devices found", text):
+    if pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename).name != "xla_bridge.py":  # where jax looks for them
         return ""
     asked = os.environ.get("JAX_PLATFORMS", "")
     told = f"JAX_PLATFORMS={asked}: " if asked else ""
-    return f"{told}jax finds no such device here ({text[:200]}). Unset JAX_PLATFORMS to take what there is, or JAX_PLATFORMS=cpu."
+    text = " ".join(str(error).split())[:200]
+    why = f" ({text})" if text else ""
+    return f"{told}jax finds no such device here{why}. Unset JAX_PLATFORMS to take what there is, or JAX_PLATFORMS=cpu."
 
 
 def _message(error: BaseException) -> str:

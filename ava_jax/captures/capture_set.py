@@ -21,7 +21,6 @@ class CaptureSet:
       captures: by name, in order.
       topology: path of the OBJ that all meshes have the faces of.
       archives: the captures' zips. All that read them go through here.
-      every_camera: ids that any capture has, of cameras that are used or not.
       said: lines that were said of them.
     """
 
@@ -29,7 +28,6 @@ class CaptureSet:
     captures: tuple[Capture, ...]
     topology: pathlib.Path
     archives: Archives = dataclasses.field(default_factory=Archives, repr=False, compare=False)
-    every_camera: frozenset[str] = frozenset()
     said: set[str] = dataclasses.field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -52,6 +50,11 @@ class CaptureSet:
     def cameras(self) -> set[str]:
         """Ids of the cameras that any capture has."""
         return {camera for capture in self.captures for camera in capture.cameras}
+
+    @property
+    def every_camera(self) -> set[str]:
+        """Ids of the cameras that any capture has, used or not."""
+        return self.cameras.union(*(_with_images(capture.decoder.parent) for capture in self.captures))
 
     @functools.cached_property
     def segments(self) -> tuple[str, ...]:
@@ -100,20 +103,22 @@ def load(
     Raises:
       ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, or one has no camera.
     """
-    captures = tuple(ava256.load(folder) for folder in ava256.find(root, ids))
-    every = frozenset(camera for capture in captures for camera in capture.cameras)
-    if cameras:
-        captures = tuple(_only(capture, cameras) for capture in captures)
+    folders = ava256.find(root, ids)
+    for folder in folders:
+        _check_cameras(folder, cameras)
+    captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
     folder = pathlib.Path(root).expanduser()
     path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
-    return CaptureSet(folder, captures, path, Archives(index_folder), every)
+    return CaptureSet(folder, captures, path, Archives(index_folder))
 
 
-def _only(capture: Capture, cameras: Sequence[str]) -> Capture:
-    """A capture with some of its cameras."""
-    used = [at for at, camera in enumerate(capture.cameras) if camera in cameras]
-    if not used:
-        have = ", ".join(names.near(cameras[0], capture.cameras))
-        raise ValueError(f"{capture.decoder.parent}: no camera to use: it has none of config.data.cameras; the nearest are {have}.")
-    arrays = {name: getattr(capture, name)[used] for name in ("focal", "principal", "rotation", "translation")}
-    return dataclasses.replace(capture, cameras=tuple(capture.cameras[at] for at in used), **arrays)
+def _with_images(folder: pathlib.Path) -> set[str]:
+    """Ids of the cameras that a capture's folder has images of; {} where it has no photographs."""
+    return {path.stem.removeprefix("cam") for path in (folder / "decoder" / "image").glob("cam*.zip")}
+
+
+def _check_cameras(folder: pathlib.Path, cameras: Sequence[str]) -> None:
+    have = _with_images(folder)
+    if cameras and have and not have & set(cameras):
+        near = ", ".join(names.near(cameras[0], have))
+        raise ValueError(f"{folder}: no camera to use: it has none of config.data.cameras; of {len(have)}, the nearest are {near}.")

@@ -35,6 +35,7 @@ from ava_jax.tasks.ava256.data import absent
 # The config's lists, with the kind of their elements.
 LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
 
+_MOST_ID = 2**31 - 1  # ids are int32 in batches
 NOT_SEEN = " (not seen in training)"  # behind the name of a person who was not
 
 
@@ -203,6 +204,9 @@ class CaptureSource:
         Raises:
           ValueError: a zip is missing or damaged, or does not match its frame list.
         """
+        for c in captures:
+            if large := [camera for camera in c.cameras if int(camera) > _MOST_ID]:
+                raise ValueError(f"{c.decoder.parent}: a camera's id must be {_MOST_ID} at most; got {large[0]}.")
         vertices = assets.arrays["vertices_mean"].shape[0]
         self._captures, self._selections = captures, selections
         self._reader = reading.Reader(
