@@ -1,5 +1,6 @@
 """What the commands have in common: flags, `--config`, plain errors, the compilation cache. Imports no jax until a command runs."""
 
+import _thread
 import errno
 import functools
 import inspect
@@ -7,6 +8,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -24,6 +26,7 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an erro
 USER_ERRORS = (ValueError, OSError)
 INTERRUPTED = 130  # the status that shells give a command that SIGINT ended
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+_AGAIN = 0.05  # seconds
 HELP = ("--help", "-h", "-help", "--helpshort")
 
 
@@ -130,8 +133,14 @@ def _written_to() -> str:
 
 
 def _unraisable(report: Any) -> None:
-    """When one of Orbax's writes fails, the others find its event loop gone; what failed is raised all the same."""
-    if not (isinstance(report.exc_value, RuntimeError) and str(report.exc_value) == "Event loop is closed"):
+    """Of errors that Python cannot raise.
+
+    When one of Orbax's writes fails, the others find its event loop gone; what failed is raised all the same. A Ctrl-C that came while
+    an object was taken away would be lost: it comes once more.
+    """
+    if isinstance(report.exc_value, KeyboardInterrupt):
+        threading.Timer(_AGAIN, _thread.interrupt_main).start()
+    elif not (isinstance(report.exc_value, RuntimeError) and str(report.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(report)
 
 
