@@ -89,7 +89,7 @@ def _call(main: Callable[..., Any], fail: Callable[[str], int], *, command: list
             raise
         return fail(_message(e))
     except (RuntimeError, AssertionError) as e:
-        if _DEBUG.value or not (message := _no_device(e)):
+        if _DEBUG.value or not (message := _no_device(e) or _no_home(e)):
             raise
         return fail(message)
     except KeyboardInterrupt:
@@ -101,6 +101,11 @@ def interrupted(fail: Callable[[str], int]) -> int:
     """Says so, in a line; the status of a command that Ctrl-C ended, 130."""
     fail("stopped by Ctrl-C.")
     return INTERRUPTED
+
+
+def _no_home(error: BaseException) -> str:
+    """A line where a path begins with ~ and there is no home; "" of any other error."""
+    return "a path begins with ~, and there is no home here (HOME is not set): write it out." if "home directory" in str(error) else ""
 
 
 def _no_device(error: BaseException) -> str:
@@ -208,4 +213,7 @@ def _warn(show: Callable[..., None], message: Warning | str, *where: Any, told: 
         show(message, *where, **more)
     elif not told:
         told.append(str(message))
-        print(f"compiled programs cannot be kept ({' '.join(found[1].split())[:200]}): the next start compiles anew", file=sys.stderr)
+        import jax
+
+        folder, why = jax.config.jax_compilation_cache_dir, " ".join(found[1].split())[:200]
+        print(f"{folder}: compiled programs cannot be kept there ({why}): the next start compiles anew", file=sys.stderr)

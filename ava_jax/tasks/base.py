@@ -144,6 +144,8 @@ class Task(abc.ABC):
       lists: dotted names of the config's lists, each with the kind of its elements, str or int. They may be written in any way that
         `core.lists` reads; the task finds tuples.
       paths: dotted names of the config's paths. A run stores them absolute.
+      per_name: kind of the assets' names -> regular expressions, held against the start of a path, of the variables that have a row for
+        each name: they are of no use to a run whose names of that kind are others.
     """
 
     loss_terms: ClassVar[tuple[str, ...]]
@@ -154,6 +156,7 @@ class Task(abc.ABC):
     sample_name: ClassVar[str] = "sample"
     lists: ClassVar[Mapping[str, type]] = {}
     paths: ClassVar[tuple[str, ...]] = ("data.root",)
+    per_name: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, config: ml_collections.ConfigDict, *, restore: Callable[..., RestoredRun] | None = None):
         """Reads nothing yet.

@@ -311,6 +311,10 @@ class Checkpoints:
         """What the run had gone back from when it saved a step."""
         return self._read_json(step, "data").get("recoveries", [])
 
+    def names(self, step: int) -> dict[str, list[str]]:
+        """The names of a step's assets, by kind."""
+        return self._read_json(step, "about")["names"]
+
     def assets(self, step: int) -> Assets:
         """The task's arrays and names, as saved with a step."""
         args = ocp.args.Composite(assets=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())

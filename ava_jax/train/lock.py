@@ -1,4 +1,4 @@
-"""One training at a time in a run's folder: a lock of the system's, which a process loses when it ends, however it ends."""
+"""One process at a time that writes to a folder: a lock of the system's, which a process loses when it ends, however it ends."""
 
 import contextlib
 import datetime
@@ -11,15 +11,22 @@ import platform
 import sys
 from typing import Any
 
-FILE = ".lock"  # in the run's folder, while a training holds it; after a kill it stays, and is free
+FILE = ".lock"  # in the folder, while a process holds it; after a kill it stays, and is free
 _NONE_HERE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # file systems that know no locks
 
 
 class Lock:
-    """The lock of a run's folder. A context manager, which gives it back."""
+    """The lock of a folder. A context manager, which gives it back."""
 
-    def __init__(self, workdir: pathlib.Path) -> None:
-        self._path = workdir / FILE
+    def __init__(self, folder: pathlib.Path, *, doing: str = "trains", instead: str = "--workdir") -> None:
+        """Takes nothing yet.
+
+        Args:
+          folder: to lock.
+          doing: what the one who has it does there, for the message.
+          instead: the flag that names another folder, likewise.
+        """
+        self._path, self._doing, self._instead = folder / FILE, doing, instead
         self._file: int | None = None
 
     def __enter__(self) -> "Lock":
@@ -49,7 +56,8 @@ class Lock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as e:
-                raise ValueError(f"{self._path.parent}: {_holder(file)} trains there. Wait for it, or take another --workdir.") from e
+                who = f"{self._path.parent}: {_holder(file)} {self._doing} there"
+                raise ValueError(f"{who}. Wait for it, or take another {self._instead}.") from e
             except OSError as e:
                 if e.errno not in _NONE_HERE:
                     raise

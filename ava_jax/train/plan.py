@@ -225,7 +225,7 @@ def _build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, St
     everywhere = steps.replicated(mesh)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
     if latest is None and config.train.init_from:
-        parts, taken = start_from(parts, config.train.init_from, config.train.init_filter)
+        parts, taken = start_from(parts, config.train.init_from, config.train.init_filter, names=assets.names, per_name=task.per_name)
         print(taken, flush=True)
     constants = steps.put(parts.constants, everywhere)
     optimizer = task.optimizer(found.steps, found.steps_per_epoch)

@@ -34,6 +34,10 @@ class Ava256(Task):
     sample_name = "image"
     lists = source.LISTS
     paths = ("data.root", "data.ids", "data.topology")
+    per_name = {
+        "identities": ("calibration/identity_", "background/identity/first/"),
+        "cameras": ("calibration/camera_", "background/camera/first/"),
+    }
 
     @functools.cached_property
     def captures(self) -> CaptureSet:

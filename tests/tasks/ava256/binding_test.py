@@ -11,8 +11,10 @@ from ava_jax.core.types import Assets
 from ava_jax.synth import ava256_layout
 from ava_jax.tasks.ava256.data import source, strangers
 from ava_jax.tasks.base import load_task
-from ava_jax.train import checkpoint, loop
+from ava_jax.train import checkpoint, loop, plan
 from ava_jax.train import config as configs
+from ava_jax.train import state as states
+from ava_jax.train.initialization import start_from
 
 
 @pytest.fixture
@@ -95,10 +97,7 @@ def test_other_people_under_the_same_names_are_refused(run, others):
 
 def test_the_same_captures_elsewhere_are_gone_on_with(run, own):
     config = config_of(run, own, **{"train.steps": 1})
-    from ava_jax.train import plan
-    from ava_jax.train.checkpoint import Checkpoints
-
-    with Checkpoints(run) as saved:
+    with checkpoint.Checkpoints(run) as saved:
         found = plan.open_data(config, saved, saved.find())
     assert len(found.source) > 0 and found.assets.names["identities"] == ["20260101--0900--SYN001", "20260102--0901--SYN002"]
 
@@ -182,3 +181,21 @@ def test_an_older_run_opens(small_run):
     with checkpoint.Checkpoints(small_run) as saved:
         assets = saved.assets(saved.find())
     assert isinstance(assets, Assets) and set(assets.names) == {"identities", "cameras", "segments"}
+
+
+def test_weights_of_other_people_are_not_taken_for_ones_own(run, own):
+    def begin(init_filter=()):
+        task = load_task(config_of(run, own))
+        assets = task.prepare()
+        parts = states.split(task.model(assets, rngs=states.model_rngs(0)))
+        return start_from(parts, str(run), init_filter, names=assets.names, per_name=task.per_name)[1]
+
+    assert " parameters taken from " in begin() and "fresh" not in begin()
+    rename(own, "SYN002", "SYN007")
+    with pytest.raises(ValueError) as e:
+        begin()
+    text = str(e.value)
+    assert "calibration/identity_gain (of other identities)" in text and "camera" not in text and "\n" not in text
+    assert 'as in ("(?!background/identity|calibration/identity_gain|calibration/identity_offset).",)' in text
+    fresh = begin(("(?!background/identity|calibration/identity_gain|calibration/identity_offset).",)).partition("fresh: ")[2]
+    assert "calibration/identity_gain" in fresh and "background/identity/first" in fresh

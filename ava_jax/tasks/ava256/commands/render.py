@@ -57,7 +57,7 @@ def main(context: Context) -> None:
     shot = selection.find(task.captures, config, assets, *names, most=_MAX_FRAMES.value)
     strangers.check(task.captures, config, assets)
     compile_model = context.compile(model)
-    workdir = pathlib.Path(_WORKDIR.value)
+    workdir = pathlib.Path(_WORKDIR.value).expanduser()
     out = pathlib.Path(_OUT.value or workdir / "render" / str(step)).expanduser()
     if _TURNTABLE.value:
         angles = sequences.camera_path(_PATH.value or "swing", _COUNT.value, _DEGREES.value)

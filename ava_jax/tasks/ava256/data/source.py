@@ -86,6 +86,8 @@ def check_names(captures: CaptureSet, config: ConfigDict) -> None:
     naming.require("config.data.cameras", data.cameras, captures.every_camera, "capture")
     naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
     naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
+    if data.held_out.last_frames < 0:
+        raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {data.held_out.last_frames}.")
     longest = max(len(c.frames) for c in captures)
     positions = config.eval.unseen_camera_frames
     if positions and (min(positions) < 0 or min(positions) >= longest):  # of a shorter list some may be beyond the end

@@ -40,6 +40,8 @@ def prepare(config: ConfigDict) -> Assets:
     """
     loaded, faces = load(config)
     names = [sequence.name for sequence in loaded]
+    if config.data.held_out.last_frames < 0:
+        raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {config.data.held_out.last_frames}.")
     if absent := [name for name in config.data.held_out.sequences if name not in names]:
         raise ValueError(
             f"config.data.held_out.sequences: there is no {absent[0]!r} to hold out; {config.data.root} has {', '.join(names)}."
