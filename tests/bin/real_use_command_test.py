@@ -170,6 +170,41 @@ def test_a_user_without_home_and_entry_works(tmp_path):
     )
 
 
+CACHE = """
+import resource
+import sys
+
+from absl import flags
+
+from ava_jax.bin import _main
+
+flags.FLAGS(["ava"])
+_main._enable_compilation_cache()
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
+import jax
+
+for factor in range(4):
+    jax.jit(lambda x, factor=factor: factor * x)(1.0).block_until_ready()
+"""
+
+
+def test_a_full_cache_is_one_line(tmp_path):
+    env = environment(tmp_path / "cache")
+    done = subprocess.run([sys.executable, "-c", CACHE], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    where = tmp_path / "cache" / "ava_jax" / "compiled"
+    assert line.startswith(f"{where}: compiled programs cannot be kept there (") and line.endswith("the next start compiles anew")
+
+
+def test_a_full_disk_is_named_by_the_folder(tmp_path):
+    args = ["synth", "--out=made", "--identities=1", "--frames=6", "--height=128", "--jobs=1"]
+    command = ["bash", "-c", 'ulimit -f 20; exec "$0" "$@"', sys.executable, "-m", "ava_jax.bin.ava", *args]  # kB
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path / "cache"), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "ava synth: made: File too large", done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
+
+
 def test_a_device_that_is_not_there_is_one_line(tiny_capture, tmp_path):
     args = ["train", config_file(tmp_path), f"--config.data.root={tiny_capture}", "--workdir=run"]
     done = ava(*args, cwd=tmp_path, env=environment(tmp_path / "cache", JAX_PLATFORMS="cuda"))
@@ -228,7 +263,7 @@ def interrupt(command, cwd, until, env=None):
         (["mesh_fit", "synthesize", "--out=made", "--frames=400", "--vertices=1000", "--jobs=2"], "mesh_fit synthesize"),
         pytest.param(["eval"], "unseen_frames", marks=pytest.mark.slow),
         pytest.param(["render", "--turntable"], "turntable", marks=pytest.mark.slow),
-        pytest.param(["predict"], "unseen_frames", marks=pytest.mark.slow),
+        pytest.param(["predict"], "predict:", marks=pytest.mark.slow),
         pytest.param(["train", "--check"], "devices:", marks=pytest.mark.slow),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,

@@ -38,15 +38,9 @@ def prepare(config: ConfigDict) -> Assets:
     Raises:
       ValueError: files are missing, malformed or do not fit together, or a sequence to hold out is not there.
     """
+    _check_held_out(config)
     loaded, faces = load(config)
     names = [sequence.name for sequence in loaded]
-    if config.data.held_out.last_frames < 0:
-        raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {config.data.held_out.last_frames}.")
-    if absent := [name for name in config.data.held_out.sequences if name not in names]:
-        raise ValueError(
-            f"config.data.held_out.sequences: there is no {absent[0]!r} to hold out; {config.data.root} has {', '.join(names)}."
-            f"{naming.nearest(absent[0], names)}"
-        )
     if not any(frames_of(config, TRAIN, sequence) for sequence in loaded):
         raise ValueError(f"{config.data.root}: config.data.held_out leaves no frame of {', '.join(names)} to train on.")
     if not len(faces):
@@ -78,13 +72,38 @@ def eval_splits(config: ConfigDict, assets: Assets) -> tuple[str, ...]:
     return tuple(split for split in (UNSEEN_FRAMES, UNSEEN_SEQUENCES) if any(frames_of(config, split, sequence) for sequence in loaded))
 
 
+def _check_held_out(config: ConfigDict) -> None:
+    """Before any mesh is read."""
+    held = config.data.held_out
+    if held.last_frames < 0:
+        raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {held.last_frames}.")
+    names = _names(config) if held.sequences else ()
+    if absent := [name for name in held.sequences if name not in names]:
+        raise ValueError(
+            f"config.data.held_out.sequences: there is no {absent[0]!r} to hold out; {config.data.root} has {', '.join(names)}."
+            f"{naming.nearest(absent[0], names)}"
+        )
+
+
+def _names(config: ConfigDict) -> tuple[str, ...]:
+    """Of the sequences that a config names, as their folders are called."""
+    found = folders.find(_root(config), tuple(config.data.sequences), [folders.SBS])
+    return tuple(sequence.name for sequence in found)
+
+
+def _root(config: ConfigDict) -> pathlib.Path:
+    if not config.data.root:
+        raise ValueError("config.data.root is missing: the folder of NAME_sbs, NAME_target, ..., as in --config.data.root=DATA.")
+    return pathlib.Path(config.data.root).expanduser()
+
+
 def at_hand(config: ConfigDict, assets: Assets) -> AtHand:
     """The motions of the data root, and a line on those that training had none of.
 
     Raises:
       ValueError: there are none.
     """
-    names = tuple(one.name for one in folders.find(pathlib.Path(config.data.root).expanduser(), tuple(config.data.sequences), []))
+    names = _names(config)
     others = [name for name in names if name not in assets.names["sequences"]]
     return AtHand(names, (f"not seen in training: {binding.listed(others)}",) if others else ())
 
@@ -109,10 +128,8 @@ def load(config: ConfigDict, *, everything: bool = False) -> tuple[list[MeshSequ
       everything: all frames of all sequences of the data root instead, without targets.
     """
     data = config.data
-    if not data.root:
-        raise ValueError("config.data.root is missing: the folder of NAME_sbs, NAME_target, ..., as in --config.data.root=DATA.")
     return sequences.load(
-        pathlib.Path(data.root).expanduser(),
+        _root(config),
         () if everything else tuple(data.sequences),
         targets=not everything,
         joints=config.model.joints,
