@@ -174,6 +174,11 @@ def test_one_subject_of_two_captures_must_be_named_by_the_folder(own, run):
         captures.find("--identity", "SYN001")
     assert captures.find("--identity", "20270101--0000--SYN001").name == "20270101--0000--SYN001"
     assert captures.find("--identity", "SYN002").subject == "SYN002"
+    restored = checkpoint.restore_model(run)
+    restored.assets.names["identities"] = list(captures.people)
+    avatar = restored.task.library(lambda fn: fn, restored.assets, run, 0)
+    with pytest.raises(ValueError, match="identity 'SYN001' has several captures, 20260101--0900--SYN001, 20270101--0000--SYN001: name"):
+        avatar.neutral("SYN001")
 
 
 def test_an_older_run_opens(small_run):
