@@ -77,18 +77,12 @@ def _check_held_out(config: ConfigDict) -> None:
     held = config.data.held_out
     if held.last_frames < 0:
         raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {held.last_frames}.")
-    names = _names(config) if held.sequences else ()
+    names = [name for name in folders.names_in(_root(config)) if not config.data.sequences or name in config.data.sequences]
     if absent := [name for name in held.sequences if name not in names]:
         raise ValueError(
             f"config.data.held_out.sequences: there is no {absent[0]!r} to hold out; {config.data.root} has {', '.join(names)}."
             f"{naming.nearest(absent[0], names)}"
         )
-
-
-def _names(config: ConfigDict) -> tuple[str, ...]:
-    """Of the sequences that a config names, as their folders are called."""
-    found = folders.find(_root(config), tuple(config.data.sequences), [folders.SBS])
-    return tuple(sequence.name for sequence in found)
 
 
 def _root(config: ConfigDict) -> pathlib.Path:
@@ -103,7 +97,7 @@ def at_hand(config: ConfigDict, assets: Assets) -> AtHand:
     Raises:
       ValueError: there are none.
     """
-    names = _names(config)
+    names = tuple(folders.names_in(_root(config)))
     others = [name for name in names if name not in assets.names["sequences"]]
     return AtHand(names, (f"not seen in training: {binding.listed(others)}",) if others else ())
 
