@@ -97,7 +97,7 @@ def take_lists(argv: Sequence[str], config: ml_collections.ConfigDict) -> tuple[
     """
     rest: list[str] = []
     given: dict[str, tuple[str, ...]] = {}
-    of_lists = {key for key, value in flatten(config).items() if isinstance(value, tuple | list)}
+    of_lists = {key for key, value in flatten(config).items() if isinstance(value, tuple | list) or _takes_anything(config, key)}
     words = iter(argv)
     for word in words:
         override = re.fullmatch(r"--?config\.([^=]+)(?:=(.*))?", word, re.DOTALL)
@@ -107,6 +107,14 @@ def take_lists(argv: Sequence[str], config: ml_collections.ConfigDict) -> tuple[
         text = override[2] if override[2] is not None else next(words, "")
         given[override[1]] = given.get(override[1], ()) + lists.read(f"config.{override[1]}", text)
     return rest, given
+
+
+def _takes_anything(config: ml_collections.ConfigDict, key: str) -> bool:
+    """Whether a value is a list that may be written as one word, as in `configs/`."""
+    *path, last = key.split(".")
+    for part in path:
+        config = config[part]
+    return config.get_type(last) is object
 
 
 def _renamed(key: str, config: ml_collections.ConfigDict) -> str:

@@ -206,9 +206,7 @@ class CaptureSource:
         Raises:
           ValueError: a zip is missing or damaged, or does not match its frame list.
         """
-        for c in captures:
-            if large := [camera for camera in c.cameras if int(camera) > _MOST_ID]:
-                raise ValueError(f"{c.decoder.parent}: a camera's id must be {_MOST_ID} at most; got {large[0]}.")
+        _check_ids(captures)
         vertices = assets.arrays["vertices_mean"].shape[0]
         self._captures, self._selections = captures, selections
         self._reader = reading.Reader(
@@ -303,6 +301,12 @@ class CaptureSource:
         if self._thinned is not None:
             return sum(not self._is_available(int(listed)) for listed in self._thinned)
         return int(self._starts[-1]) - self.available
+
+
+def _check_ids(captures: Sequence[Capture]) -> None:
+    for capture in captures:
+        if large := [camera for camera in capture.cameras if int(camera) > _MOST_ID]:
+            raise ValueError(f"{capture.decoder.parent}: a camera's id must be {_MOST_ID} at most; got {large[0]}.")
 
 
 class _Faults:

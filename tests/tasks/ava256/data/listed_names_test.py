@@ -21,8 +21,7 @@ def task_of(root, *overrides):
     rest, lists = _configs.take_lists(["ava", *(f"--config.{text}" for text in overrides)], config)
     assert rest == ["ava"]
     config.data.root = str(root)
-    with config.ignore_type():
-        configs.override(config, lists)
+    configs.override(config, lists)
     plan.validate(config)
     return load_task(config)
 
@@ -64,13 +63,14 @@ def test_cameras_are_ids_however_they_are_written(tiny_capture, text):
 def test_config_files_may_give_numbers_and_lists(tiny_capture, value):
     config = runpy.run_path(str(CONFIG))["get_config"]("tiny")
     config.data.root = str(tiny_capture)
-    with config.ignore_type():
-        config.data.held_out.cameras = value
-        config.eval.unseen_camera_frames = "0, 3"
+    config.data.held_out.cameras = value
+    config.eval.unseen_camera_frames = "0, 3"
     plan.validate(config)
     assert config.data.held_out.cameras == (("400008",) if value == 400008 else ("400008", "400015"))
     assert config.eval.unseen_camera_frames == (0, 3)
     assert load_task(config).prepare().names["cameras"]
+    config.data.held_out.cameras = 5
+    assert _configs.take_lists(["--config.data.held_out.cameras=6,7"], config) == ([], {"data.held_out.cameras": ("6", "7")})
 
 
 @pytest.mark.parametrize(
