@@ -203,4 +203,4 @@ def test_weights_of_other_people_are_not_taken_for_ones_own(run, own):
     assert "calibration/identity_gain (of other identities)" in text and "camera" not in text and "\n" not in text
     assert 'as in ("(?!background/identity|calibration/identity_gain|calibration/identity_offset).",)' in text
     fresh = begin(("(?!background/identity|calibration/identity_gain|calibration/identity_offset).",)).partition("fresh: ")[2]
-    assert "calibration/identity_gain" in fresh and "background/identity/first" in fresh
+    assert "background/identity/first/bias" in fresh and "and 3 more" in fresh, "two layers and the calibration, no more"
