@@ -69,7 +69,7 @@ def _closing(text: str) -> int:
 
 
 def _depths(text: str) -> list[tuple[int, int]]:
-    """Of each character that counts, neither quoted nor escaped: its place, and how many brackets are open after it."""
+    """Of each character that counts, neither quoted nor escaped: its index, and how many brackets are open after it."""
     found, open_, quote, escaped = [], [], "", False
     for at, character in enumerate(text):
         if escaped:

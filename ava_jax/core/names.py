@@ -40,7 +40,7 @@ def pick(what: str, name: str, known: Iterable[str]) -> str:
     raise ValueError(f"{what}={name}: there is none of that name; of {len(known)}, the nearest are {', '.join(near(name, known))}.")
 
 
-def require(what: str, wanted: Iterable[str], known: Iterable[str], of: str) -> None:
+def require(what: str, listed: Iterable[str], known: Iterable[str], of: str) -> None:
     """Checks names that a user lists.
 
     Args:
@@ -51,6 +51,6 @@ def require(what: str, wanted: Iterable[str], known: Iterable[str], of: str) -> 
       ValueError: some are not known; the message gives the nearest ones that are.
     """
     known = set(known)
-    if missing := [name for name in wanted if name not in known]:
+    if missing := [name for name in listed if name not in known]:
         close = list(dict.fromkeys(one for name in missing for one in near(name, known, 3 if len(missing) == 1 else 1)))
         raise ValueError(f"{what}: no {of} has {', '.join(missing)}; of {len(known)}, the nearest are {', '.join(close)}.")

@@ -1,4 +1,4 @@
-"""Processes that share work, and end with the command: Ctrl-C is the command's to answer, not theirs."""
+"""Processes that work together, and end with the command: Ctrl-C is the command's to answer, not theirs."""
 
 import concurrent.futures
 import contextlib

@@ -64,7 +64,7 @@ def main(context: Context) -> None:
         avatar = Avatar(compile_model, config, assets, workdir, step)
         frames = sequences.turntable(avatar, shot, angles, background=background)
         first = assets.names["identities"][0]
-        name = "turntable" if shot.identity == shot.driver == first else f"turntable_{shot.people}"  # none takes the place of another's
+        name = "turntable" if shot.identity == shot.driver == first else f"turntable_{shot.people}"  # none is written over another
         written = video.write(frames, out, name, fps=_FPS.value or 24, total=_COUNT.value)
     else:
         name = "_".join(filter(None, [shot.name, _SEGMENT.value]))

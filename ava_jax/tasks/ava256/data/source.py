@@ -36,7 +36,7 @@ from ava_jax.tasks.ava256.data import absent
 LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
 
 _MOST_ID = 2**31 - 1  # ids are int32 in batches
-NOT_SEEN = " (not seen in training)"  # behind the name of a person who was not
+NOT_SEEN = " (not seen in training)"  # follows the name of a person who was not
 
 
 def load_captures(config: ConfigDict) -> CaptureSet:
