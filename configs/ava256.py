@@ -9,7 +9,7 @@ images, H200: after 1,000 steps 33.0 to 33.7 dB on unseen frames and 30.6 to 30.
 (docs/design/training_step.md).
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 
 def get_config(variant: str = "full") -> ConfigDict:
@@ -33,7 +33,7 @@ def _full() -> ConfigDict:
     data.root = ""  # folder of captures, <mcd>--<mct>--<sid>/decoder/...
     data.ids = ""  # CSV `mcd,sid,mct` of the captures to use; "" = every capture under root
     data.topology = ""  # OBJ; "" = <root>/face_topology.obj
-    data.cameras = ()  # only these; () = all
+    data.cameras = _list()  # only these; () = all
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
     data.read_processes = 8  # per GPU, that read for training, as many as there are cores at most; 0: threads of the one process do ...
     data.read_threads = 8  # ... so many; they read for everything else
@@ -43,9 +43,9 @@ def _full() -> ConfigDict:
     data.shuffle.cameras_per_visit = 4  # views for which a frame's texture and mesh are decoded once; 1 = for every sample
     data.shuffle.window = 16  # frames begun between two views of one; texture memory is their product, 3 MB each at 1024
     data.held_out = ConfigDict()
-    data.held_out.segments = ("EXP_free_face",)  # the segment that single-subject work validates on
+    data.held_out.segments = _list("EXP_free_face")  # the segment that single-subject work validates on
     data.held_out.last_frames = 0  # this many frames at the end of each capture's list
-    data.held_out.cameras = ()
+    data.held_out.cameras = _list()
 
     config.model = model = ConfigDict()
     model.primitives_per_side = 128  # n: n x n primitives on the UV map
@@ -82,8 +82,13 @@ def _full() -> ConfigDict:
     config.eval = evaluation = ConfigDict()
     evaluation.batch_size = 4
     evaluation.max_samples = 0  # per split, evenly spaced; 0 = all
-    evaluation.unseen_camera_frames = ()  # positions in each capture's frame list to score unseen cameras on; () = all
+    evaluation.unseen_camera_frames = _list()  # positions in each capture's frame list to score unseen cameras on; () = all
     return config
+
+
+def _list(*elements: str) -> FieldReference:
+    """A list that a file or a command line may write as (), [], a word, a number, or words with commas: tasks are given a tuple."""
+    return FieldReference(elements, field_type=object)
 
 
 def _training() -> ConfigDict:
@@ -94,8 +99,10 @@ def _training() -> ConfigDict:
     train.batch_size = 4
     train.split = "train"  # that is learned from; another one to adapt to it, with init_from and trainable
     train.init_from = ""  # RUN, RUN:STEP or RUN:best, whose weights a new run starts with ...
-    train.init_filter = ()  # ... of these paths, regular expressions as "geometry_decoder/"; () = all. What does not fit must be left out
-    train.trainable = ()  # regular expressions of the parameters that learn, the others stay; () = all
+    train.init_filter = (
+        _list()
+    )  # ... of these paths, regular expressions as "geometry_decoder/"; () = all. What does not fit must be left out
+    train.trainable = _list()  # regular expressions of the parameters that learn, the others stay; () = all
     train.log_every = 50
     train.picture_every = 1_000
     train.checkpoint_every = 2_000

@@ -8,7 +8,7 @@
 DATA is a folder of folders of OBJ files, NAME_sbs, NAME_target and NAME_joints for each motion; `ava mesh_fit synthesize` writes one.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 VARIANTS = ("sbs", "joints", "laplacian", "tiny")
 
@@ -34,7 +34,7 @@ def _sbs() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.root = ""  # folder of NAME_sbs, NAME_target, NAME_joints, each with obj/*.obj, paired by sorted name
-    data.sequences = ()  # only these NAMEs; () = all
+    data.sequences = _list()  # only these NAMEs; () = all
     data.max_frames = 0  # of each sequence, the first ones; 0 = all
     data.cache = ""  # folder of what was read from OBJs; "" = .ava_jax_cache in the root
     data.shuffle = False  # published: meshes in order
@@ -42,7 +42,7 @@ def _sbs() -> ConfigDict:
     data.read_threads = 2  # a mesh is a copy out of a mapped file
     data.held_out = ConfigDict()
     data.held_out.last_frames = 2  # published: 00799 and 00800
-    data.held_out.sequences = ()  # whole motions that are never trained on
+    data.held_out.sequences = _list()  # whole motions that are never trained on
 
     config.model = model = ConfigDict()
     model.condition_frames = 3  # n, as in all published runs
@@ -77,6 +77,11 @@ def _sbs() -> ConfigDict:
     return config
 
 
+def _list(*elements: str) -> FieldReference:
+    """A list that a file or a command line may write as (), [], a word, a number, or words with commas: tasks are given a tuple."""
+    return FieldReference(elements, field_type=object)
+
+
 def _training() -> ConfigDict:
     train = ConfigDict()
     train.split = "train"
@@ -85,8 +90,8 @@ def _training() -> ConfigDict:
     train.batch_size = 1  # meshes; each is a batch of its vertices
     train.steps_per_call = 10  # in one dispatch: a step of 1 ms is shorter than what the host does for it
     train.init_from = ""  # a run whose weights this one starts with: RUN, RUN:STEP or RUN:best
-    train.init_filter = ()  # regular expressions of the parameters that are taken from it; () = all
-    train.trainable = ()  # regular expressions of the parameters that learn; () = all
+    train.init_filter = _list()  # regular expressions of the parameters that are taken from it; () = all
+    train.trainable = _list()  # regular expressions of the parameters that learn; () = all
     train.log_every = 50
     train.picture_every = 1_000
     train.checkpoint_every = 400  # half an epoch of the published data

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from ava_jax.core import lists
 from ava_jax.core.names import nearest
 from ava_jax.train.config import flatten
 
@@ -84,6 +85,36 @@ def check_overrides(argv: Sequence[str], config: ml_collections.ConfigDict) -> N
         override = re.match(r"--?(?:no)?config\.([^=]+)", arg)
         if override and not any(key == override[1] or key.startswith(f"{override[1]}.") for key in keys):
             raise ValueError(f"the config has no key {override[1]!r}.{_renamed(override[1], config) or nearest(override[1], keys)}")
+
+
+def take_lists(argv: Sequence[str], config: ml_collections.ConfigDict) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """The command line without its overrides of lists, and what they give: elements by dotted name; one that is given again adds to it.
+
+    ml_collections would make one word of `a,b`, and numbers of names.
+
+    Raises:
+      ValueError: a list cannot be read.
+    """
+    rest: list[str] = []
+    given: dict[str, tuple[str, ...]] = {}
+    of_lists = {key for key, value in flatten(config).items() if isinstance(value, tuple | list) or _takes_anything(config, key)}
+    words = iter(argv)
+    for word in words:
+        override = re.fullmatch(r"--?config\.([^=]+)(?:=(.*))?", word, re.DOTALL)
+        if not override or override[1] not in of_lists:
+            rest.append(word)
+            continue
+        text = override[2] if override[2] is not None else next(words, "")
+        given[override[1]] = given.get(override[1], ()) + lists.read(f"config.{override[1]}", text)
+    return rest, given
+
+
+def _takes_anything(config: ml_collections.ConfigDict, key: str) -> bool:
+    """Whether a value is a list that may be written as one word, as in `configs/`."""
+    *path, last = key.split(".")
+    for part in path:
+        config = config[part]
+    return config.get_type(last) is object
 
 
 def _renamed(key: str, config: ml_collections.ConfigDict) -> str:

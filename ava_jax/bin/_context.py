@@ -25,7 +25,7 @@ class Context:
         from ava_jax.train import checkpoint
 
         given = {name: value for name, value in (overrides or {}).items() if value is not None}
-        return checkpoint.restore_model(workdir, step, overrides=given)
+        return checkpoint.restore_model(pathlib.Path(workdir).expanduser(), step, overrides=given)
 
     def compile(self, model: "nnx.Module") -> "Compile":
         """Makes a compiled function of `args` from `fn(model, *args)`."""
@@ -41,7 +41,7 @@ class Context:
             raise ValueError("--workdir is missing: a new folder for the run, as in --workdir=runs/imported.")
         from ava_jax.run.new_run import write_run
 
-        return write_run(config, assets, model, workdir)
+        return write_run(config, assets, model, pathlib.Path(workdir).expanduser())
 
 
 def parse_step(step: int | str | None) -> int | str | None:

@@ -1,12 +1,17 @@
 """What the commands have in common: flags, `--config`, plain errors, the compilation cache. Imports no jax until a command runs."""
 
+import _thread
+import errno
 import functools
 import inspect
 import os
 import pathlib
+import re
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import app, flags
@@ -14,16 +19,20 @@ from absl import app, flags
 from ava_jax.bin import _configs
 from ava_jax.core import memory
 from ava_jax.core.names import nearest
-from ava_jax.train.config import flatten
+from ava_jax.data import files
+from ava_jax.train.config import flatten, override
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print the whole traceback of an error.")
 
 USER_ERRORS = (ValueError, OSError)
+INTERRUPTED = 130  # the status that shells give a command that SIGINT ended
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+_AGAIN = 0.05  # seconds
 HELP = ("--help", "-h", "-help", "--helpshort")
 
 
 def run(main: Callable[..., Any], *, doc: str, words: int = 1) -> None:
-    """Parses the process's command line, calls `main`, exits: status 0, or 1 with one line on a user's mistake.
+    """Parses the process's command line, calls `main`, exits: 0, or 1 with one line on a user's mistake, or 130 with one on Ctrl-C.
 
     Args:
       main: the command, which takes nothing or a `tasks.command.Context`; its ValueError and OSError are taken as the user's mistakes,
@@ -31,32 +40,46 @@ def run(main: Callable[..., Any], *, doc: str, words: int = 1) -> None:
       doc: the command's docstring, shown by --help.
       words: how many words of the command line name the command: 1 for `ava-train`, 2 for `ava train`.
     """
-    argv = sys.argv
-    program = " ".join([pathlib.Path(argv[0]).name.removesuffix(".py"), *argv[1:words]])
+    program = " ".join([pathlib.Path(sys.argv[0]).name.removesuffix(".py"), *sys.argv[1:words]])
     fail = functools.partial(_fail, program)
+    try:
+        _run(main, doc, words, program, fail)
+    except KeyboardInterrupt:
+        sys.exit(interrupted(fail))
+
+
+def _run(main: Callable[..., Any], doc: str, words: int, program: str, fail: Callable[[str], int]) -> None:
+    argv = sys.argv
+    config, lists = None, {}
     try:
         if any(arg in HELP for arg in argv[words:]):
             sys.exit(_print_help(main.__module__, doc, argv))
-        config = None
         if (name := _configs.named_in(argv)) is not None:
             path = _configs.path_of(name)
             config = _configs.load(path)
             _configs.check_overrides(argv, config)
-            sys.argv = _configs.with_path(argv, path)  # ml_collections reads the overrides from here itself
+            rest, lists = _configs.take_lists(argv, config)
+            sys.argv = _configs.with_path(rest, path)  # ml_collections reads the overrides from here itself
     except USER_ERRORS as e:
         sys.exit(fail(str(e)))
     keys = [] if config is None else list(flatten(config))
     arguments = [program, *sys.argv[words:]]
-    app.run(lambda unused: _call(main, fail), argv=arguments, flags_parser=functools.partial(_parse_flags, keys=keys, fail=fail))
+    parse = functools.partial(_parse_flags, keys=keys, fail=fail)
+    app.run(lambda unused: _call(main, fail, command=[*argv], lists=lists), argv=arguments, flags_parser=parse)
 
 
-def _call(main: Callable[..., Any], fail: Callable[[str], int]) -> int:
-    """Calls `main`; its exit status."""
+def _call(main: Callable[..., Any], fail: Callable[[str], int], *, command: list[str], lists: Mapping[str, Any]) -> int:
+    """Calls `main`; its exit status. Of the command line, `lists` are those of the config that were given."""
+    sys.argv = command  # as it was typed, for the record of a run
     memory.keep_freed_memory()
-    _enable_compilation_cache()
     if not _DEBUG.value:
         sys.unraisablehook = _unraisable
     try:
+        if lists:
+            config = flags.FLAGS["config"].value
+            with config.ignore_type():
+                override(config, lists)
+        _enable_compilation_cache()
         if inspect.signature(main).parameters:
             from ava_jax.bin._context import Context  # imports jax
 
@@ -67,22 +90,64 @@ def _call(main: Callable[..., Any], fail: Callable[[str], int]) -> int:
         if _DEBUG.value:
             raise
         return fail(_message(e))
+    except (RuntimeError, AssertionError) as e:
+        if _DEBUG.value or not (message := _no_device(e) or _no_home(e)):
+            raise
+        return fail(message)
+    except KeyboardInterrupt:
+        return interrupted(fail)
     return 0
+
+
+def interrupted(fail: Callable[[str], int]) -> int:
+    """Says so, in a line; the status of a command that Ctrl-C ended, 130."""
+    fail("stopped by Ctrl-C.")
+    return INTERRUPTED
+
+
+def _no_home(error: BaseException) -> str:
+    """A line where a path begins with ~ and there is no home; "" of any other error."""
+    return "a path begins with ~, and there is no home here (HOME is not set): write it out." if "home directory" in str(error) else ""
+
+
+def _no_device(error: BaseException) -> str:
+    """A line on the devices that jax was told to use and does not find; "" of any other error."""
+    if pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename).name != "xla_bridge.py":  # where jax looks for them
+        return ""
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    told = f"JAX_PLATFORMS={asked}: " if asked else ""
+    text = " ".join(str(error).split())[:200]
+    why = f" ({text})" if text else ""
+    return f"{told}jax finds no such device here{why}. Unset JAX_PLATFORMS to take what there is, or JAX_PLATFORMS=cpu."
 
 
 def _message(error: BaseException) -> str:
     """What an error says; one of jax or numpy that is a ValueError too would be a riddle without the place where it came up."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}ava_jax{os.sep}" in frame.filename]
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_WRITING:
+        return f"{_written_to()}: {error.strerror or error}"  # a write's error names no file
     if isinstance(error, OSError) or frames[-1] in ours:
         return str(error)
     at = f"{pathlib.Path(ours[-1].filename).name}:{ours[-1].lineno}"
     return f"{at}: {type(error).__name__}: {error}\n(--debug shows the whole traceback)"
 
 
+def _written_to() -> str:
+    """The folder that the command writes to, as its flags say."""
+    given = [flags.FLAGS[name].value for name in ("out", "workdir") if name in flags.FLAGS]
+    return next(filter(None, given), "writing")
+
+
 def _unraisable(report: Any) -> None:
-    """When one of Orbax's writes fails, the others find its event loop gone; what failed is raised all the same."""
-    if not (isinstance(report.exc_value, RuntimeError) and str(report.exc_value) == "Event loop is closed"):
+    """Of errors that Python cannot raise.
+
+    When one of Orbax's writes fails, the others find its event loop gone; what failed is raised all the same. A Ctrl-C that came while
+    an object was taken away would be lost: it comes once more.
+    """
+    if isinstance(report.exc_value, KeyboardInterrupt):
+        threading.Timer(_AGAIN, _thread.interrupt_main).start()
+    elif not (isinstance(report.exc_value, RuntimeError) and str(report.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(report)
 
 
@@ -132,11 +197,25 @@ def _config_help(name: str | None) -> list[str]:
 
 
 def _enable_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    """Keeps compiled programs in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another, or there is none."""
+    warnings.showwarning = functools.partial(_warn, warnings.showwarning, told=[])
+    folder = files.cache_folder()
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or folder is None:
         return
     import jax
 
-    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "ava_jax"
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a model's making is a hundred small programs
+
+
+def _warn(show: Callable[..., None], message: Warning | str, *where: Any, told: list[str], **more: Any) -> None:
+    """Shows a warning; of jax's that a compiled program cannot be kept or read, one for each program, the first alone, in a line."""
+    found = re.match(r"Error (?:writing|reading) persistent compilation cache entry[^:]*: (?:\S+Error: )?(.*)", str(message), re.DOTALL)
+    if not found:
+        show(message, *where, **more)
+    elif not told:
+        told.append(str(message))
+        import jax
+
+        folder, why = jax.config.jax_compilation_cache_dir, " ".join(found[1].split())[:200]
+        print(f"{folder}: compiled programs cannot be kept there ({why}): the next start compiles anew", file=sys.stderr)

@@ -69,6 +69,14 @@ def find(words: Sequence[str], known: Mapping[str, Command]) -> tuple[Command, i
 
 def run() -> None:
     """The command ava."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # while the command was being imported; later ones are answered in `_main`
+        print("ava: stopped by Ctrl-C.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run() -> None:
     words, known = sys.argv[1:], commands()
     if not words or words[0] in _HELP:
         print(overview(known))

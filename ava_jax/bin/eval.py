@@ -30,13 +30,16 @@ def main(context: Context) -> None:
     config, assets, task, model, step = context.restore(_WORKDIR.value, _STEP.value, overrides=overrides)
     from ava_jax.run import evaluation, report  # jax is imported here, so that --help stays quick
 
+    folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step)).expanduser()
+    at_hand = task.check_data(assets)
+    report.check_folder(folder, at_hand.names)
+    print("".join(f"{note}\n" for note in at_hand.notes), end="", flush=True)
     compile_model = context.compile(model)
     splits = _SPLITS.value or task.eval_splits(assets)
-    folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / str(step))
     export_to = folder / "predictions" if _EXPORT.value else None
     reports = evaluation.evaluate(task, assets, compile_model, splits, threads=config.data.read_threads, export_to=export_to)
     folder.mkdir(parents=True, exist_ok=True)
-    written = report.write(folder, step, task, assets, reports)
+    written = report.write(folder, step, task, assets, reports, names=at_hand.names)
     written += report.write_pictures(folder, task, assets, compile_model, reports)
     written += [export_to / split for split in splits] if export_to else []
     print(f"\nstep {step}\n\n{report.tables(task, reports)}\n")

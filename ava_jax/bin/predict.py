@@ -29,8 +29,9 @@ def main(context: Context) -> None:
     from ava_jax.run import prediction  # jax is imported here, so that --help stays quick
     from ava_jax.tasks.base import PREDICT
 
+    print("".join(f"{note}\n" for note in task.check_data(assets).notes), end="", flush=True)
     split = _SPLIT.value or next(iter(() if _DATA.value else task.eval_splits(assets)), PREDICT)
-    folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "predictions" / str(step) / split)
+    folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "predictions" / str(step) / split).expanduser()
     threads, most = config.data.read_threads, _MAX_SAMPLES.value
     written = prediction.predict(task, assets, context.compile(model), split, folder, threads=threads, max_samples=most)
     print(f"step {step}, {split}: {len(written)} files in {folder}")

@@ -5,6 +5,7 @@ ava-train --config=ava256:tiny --config.data.root=CAPTURES --workdir=RUN --check
 """
 
 import os
+import pathlib
 import sys
 
 from absl import flags
@@ -39,7 +40,7 @@ def main() -> None:
             sys.stdout = open(os.devnull, "w")  # the first process speaks for all; errors are each one's own
     elif _PROCESSES.value is not None or _PROCESS_INDEX.value is not None:
         raise ValueError("--processes and --process_index need --coordinator=HOST:PORT, the same on every process.")
-    (check.check if _CHECK.value else loop.train)(_CONFIG.value, _WORKDIR.value)
+    (check.check if _CHECK.value else loop.train)(_CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser())
 
 
 def run() -> None:

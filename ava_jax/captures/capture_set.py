@@ -1,7 +1,9 @@
 """The captures of a run: their small files parsed once, the zips' members looked up once, for everything that reads them."""
 
 import dataclasses
+import functools
 import pathlib
+import sys
 from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
@@ -19,12 +21,14 @@ class CaptureSet:
       captures: by name, in order.
       topology: path of the OBJ that all meshes have the faces of.
       archives: the captures' zips. All that read them go through here.
+      said: lines that were said of them.
     """
 
     root: pathlib.Path
     captures: tuple[Capture, ...]
     topology: pathlib.Path
     archives: Archives = dataclasses.field(default_factory=Archives, repr=False, compare=False)
+    said: set[str] = dataclasses.field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.captures)
@@ -37,6 +41,32 @@ class CaptureSet:
         """The captures by their folders' names."""
         return {capture.name: capture for capture in self.captures}
 
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Names of the captures, in order."""
+        return tuple(capture.name for capture in self.captures)
+
+    @property
+    def cameras(self) -> set[str]:
+        """Ids of the cameras that any capture has."""
+        return {camera for capture in self.captures for camera in capture.cameras}
+
+    @property
+    def every_camera(self) -> set[str]:
+        """Ids of the cameras that any capture has, used or not."""
+        return self.cameras.union(*(_with_images(capture.decoder.parent) for capture in self.captures))
+
+    @functools.cached_property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the segments that any capture has, sorted."""
+        return tuple(sorted(set().union(*(capture.segments.tolist() for capture in self.captures))))
+
+    def say(self, line: str) -> None:
+        """Says on stderr what the user should know of the captures, once."""
+        if line not in self.said:
+            self.said.add(line)
+            print(line, file=sys.stderr, flush=True)
+
     def find(self, what: str, name: str) -> Capture:
         """The capture of a folder's name or of a subject's id.
 
@@ -44,12 +74,18 @@ class CaptureSet:
           what: is named, for the message, as in "--identity".
 
         Raises:
-          ValueError: there is none; the message gives the nearest subjects.
+          ValueError: there is none, and the message gives the nearest subjects; or there are several of one subject.
         """
         if name in self.by_name:
             return self.by_name[name]
-        by_subject = {capture.subject: capture for capture in self.captures}
-        return by_subject[names.pick(what, name, by_subject)]
+        subject = names.pick(what, name, [capture.subject for capture in self.captures])
+        first, *others = [capture for capture in self.captures if capture.subject == subject]
+        if others:
+            folders = ", ".join(capture.name for capture in (first, *others))
+            raise ValueError(
+                f"{what}={name}: {1 + len(others)} captures are of that subject, {folders}: name one of them, as in {what}={first.name}."
+            )
+        return first
 
 
 def load(
@@ -65,9 +101,24 @@ def load(
       index_folder: where the zips' indexes are kept from run to run; None: nowhere.
 
     Raises:
-      ValueError: there is no capture, one that `ids` lists is not there, or a file of one is missing or malformed.
+      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, or one has no camera.
     """
-    captures = tuple(ava256.load(folder, tuple(cameras)) for folder in ava256.find(root, ids))
+    folders = ava256.find(root, ids)
+    for folder in folders:
+        _check_cameras(folder, cameras)
+    captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
     folder = pathlib.Path(root).expanduser()
     path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
     return CaptureSet(folder, captures, path, Archives(index_folder))
+
+
+def _with_images(folder: pathlib.Path) -> set[str]:
+    """Ids of the cameras that a capture's folder has images of; {} where it has no photographs."""
+    return {path.stem.removeprefix("cam") for path in (folder / "decoder" / "image").glob("cam*.zip")}
+
+
+def _check_cameras(folder: pathlib.Path, cameras: Sequence[str]) -> None:
+    have = _with_images(folder)
+    if cameras and have and not have & set(cameras):
+        near = ", ".join(names.near(cameras[0], have))
+        raise ValueError(f"{folder}: no camera to use: it has none of config.data.cameras; of {len(have)}, the nearest are {near}.")

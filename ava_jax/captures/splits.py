@@ -28,8 +28,8 @@ class HeldOut:
     """What is not trained on, of every capture.
 
     Attributes:
-      segments: all their frames.
-      last_frames: so many frames at the end of the frame list.
+      segments: all their frames. A frame is out by its number: listed under another segment too, it is not trained on either.
+      last_frames: so many frames at the end of the frame list, likewise.
       cameras: ids; all their images.
       camera_frames: indices in the frame list, the only ones that held-out cameras are scored on; () = all.
     """
@@ -49,4 +49,8 @@ class HeldOut:
         if split == UNSEEN_CAMERAS:
             frames = np.arange(len(held_frame))
             return Selection(np.flatnonzero(held_camera), frames[np.isin(frames, self.camera_frames)] if self.camera_frames else frames)
-        return Selection(np.flatnonzero(~held_camera), np.flatnonzero(held_frame if split == UNSEEN_FRAMES else ~held_frame))
+        if split == TRAIN:
+            frames = np.flatnonzero(~np.isin(capture.frames, capture.frames[held_frame]))
+        else:
+            frames = np.flatnonzero(held_frame)
+        return Selection(np.flatnonzero(~held_camera), frames)

@@ -42,7 +42,7 @@ def combine(captures: Sequence[Capture], texture_size: int) -> Statistics:
       ValueError: a file is missing or malformed, or captures differ in their number of vertices.
     """
     small, texture_std = _combine_textures([c.texture.with_name("color_mean.png") for c in captures], texture_size)
-    means = np.stack(_vertex_means([c.vertices.with_name("registration_vertices_mean.npy") for c in captures])).astype(np.float64)
+    means = np.stack(vertex_means([c.vertices.with_name("registration_vertices_mean.npy") for c in captures])).astype(np.float64)
     variances = [_scalar(c.vertices.with_name("registration_vertices_variance.txt")) for c in captures]
     mean = means.mean(0)
     return Statistics(
@@ -80,7 +80,12 @@ def _read_texture(path: pathlib.Path, size: int) -> tuple[np.ndarray, np.ndarray
     return texture, images.resize(texture, (size, size)), float(counts @ np.arange(256) ** 2) / texture.size
 
 
-def _vertex_means(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:
+def vertex_means(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:
+    """Mean meshes, [V, 3] each, mm.
+
+    Raises:
+      ValueError: a file is missing or malformed, or they differ in V.
+    """
     means: list[np.ndarray] = []
     for path in paths:
         try:

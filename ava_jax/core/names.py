@@ -38,3 +38,19 @@ def pick(what: str, name: str, known: Iterable[str]) -> str:
     if name in known:
         return name
     raise ValueError(f"{what}={name}: there is none of that name; of {len(known)}, the nearest are {', '.join(near(name, known))}.")
+
+
+def require(what: str, listed: Iterable[str], known: Iterable[str], of: str) -> None:
+    """Checks names that a user lists.
+
+    Args:
+      what: is named, for the message, as in "config.data.cameras".
+      of: who has the names, as in "capture".
+
+    Raises:
+      ValueError: some are not known; the message gives the nearest ones that are.
+    """
+    known = set(known)
+    if missing := [name for name in listed if name not in known]:
+        close = list(dict.fromkeys(one for name in missing for one in near(name, known, 3 if len(missing) == 1 else 1)))
+        raise ValueError(f"{what}: no {of} has {', '.join(missing)}; of {len(known)}, the nearest are {', '.join(close)}.")

@@ -46,6 +46,15 @@ def replace(path: pathlib.Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def cache_folder() -> pathlib.Path | None:
+    """`$XDG_CACHE_HOME/ava_jax`, or the same in ~/.cache; None where there is no home, as in a container of a user without an entry."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return pathlib.Path(named or pathlib.Path.home() / ".cache") / "ava_jax"
+    except RuntimeError:
+        return None
+
+
 class OpenFiles:
     """Reads at any offset of many files; keeps at most `limit` open, and one more for each thread that is reading just then."""
 

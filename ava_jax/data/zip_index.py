@@ -12,7 +12,6 @@ appear whole (`files.writing`), so several processes may use the folder. It may 
 """
 
 import hashlib
-import os
 import pathlib
 import struct
 import zlib
@@ -29,9 +28,10 @@ _HEADER = struct.Struct("<8s16sII")
 _MAGIC = b"ava-idx2"
 
 
-def default_folder() -> pathlib.Path:
-    """`$XDG_CACHE_HOME/ava_jax/index`, or the same in ~/.cache."""
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "ava_jax" / "index"
+def default_folder() -> pathlib.Path | None:
+    """`index` in the cache folder (`files.cache_folder`); None where there is none."""
+    folder = files.cache_folder()
+    return None if folder is None else folder / "index"
 
 
 def location(folder: pathlib.Path, path: pathlib.Path) -> pathlib.Path:

@@ -1,5 +1,6 @@
 """Scores of a trained model on the splits that it never saw: a row per sample, with the best and the worst kept to be looked at."""
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +12,11 @@ import tqdm
 
 from ava_jax.core.sampling import Source
 from ava_jax.core.types import Assets, Batch
-from ava_jax.run.export import Exporter, one_of
-from ava_jax.run.prediction import batches
+from ava_jax.run.export import Exporter, check, one_of
+from ava_jax.run.prediction import PREDICTS, batches
 from ava_jax.tasks.base import Compile, Example, Prediction, Row, Score, Task
 from ava_jax.train import scores
+from ava_jax.train.lock import Lock
 
 EXAMPLES = 4  # of the best and of the worst samples of a split
 SPLIT, GAIN = "split", "gain"  # columns that reports add; no task may have one of these names
@@ -70,8 +72,17 @@ def evaluate(
     if not task.scores:
         raise ValueError(f"evaluate: {type(task).__name__} declares no scores; its predictions can be written all the same.")
     evaluator = _Evaluator(task, assets, compile_model(task.predict), task.baselines(assets), threads)
-    exporters = {split: None if export_to is None else Exporter(task, assets, export_to / split) for split in splits}
-    return {split: evaluator.evaluate(split, task.source(split, assets), exporters[split]) for split in splits}
+    sources = {split: task.source(split, assets) for split in splits}
+    with contextlib.ExitStack() as locks:
+        exporters = {split: None if export_to is None else _exporter(task, assets, export_to / split, locks) for split in splits}
+        return {split: evaluator.evaluate(split, sources[split], exporters[split]) for split in splits}
+
+
+def _exporter(task: Task, assets: Assets, folder: pathlib.Path, locks: contextlib.ExitStack) -> Exporter:
+    check(task)
+    folder.mkdir(parents=True, exist_ok=True)
+    locks.enter_context(Lock(folder, doing=PREDICTS, instead="--out")).take()
+    return Exporter(task, assets, folder)
 
 
 @dataclasses.dataclass(frozen=True)

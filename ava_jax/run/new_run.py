@@ -7,8 +7,7 @@ from flax import nnx
 
 from ava_jax.core.types import Assets
 from ava_jax.tasks.base import load_task
-from ava_jax.train import config as configs
-from ava_jax.train import record
+from ava_jax.train import plan, record
 from ava_jax.train import state as states
 from ava_jax.train.checkpoint import Checkpoints, restore_model
 
@@ -36,7 +35,7 @@ def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Modu
     with Checkpoints(workdir) as there:
         if there.steps():
             raise ValueError(f"{workdir} holds a run already; take another --workdir.")
-    configs.migrate(config)  # as training does: the same config goes on from it
+    plan.bring_up_to_date(config)  # as training does: the same config goes on from it
     task = load_task(config, restore=restore_model)
     # How many steps there will be is not known where epochs are counted; what an optimizer begins with does not depend on it.
     optimizer = task.optimizer(max(config.train.steps, 1), 1)

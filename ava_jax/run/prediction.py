@@ -23,8 +23,10 @@ from ava_jax.metrics import table
 from ava_jax.run.export import Exporter, check, one_of
 from ava_jax.tasks.base import Compile, Prediction, Task
 from ava_jax.train import config as configs
+from ava_jax.train.lock import Lock
 
 INDEX = "predictions.jsonl"
+PREDICTS = "writes predictions"  # of whoever holds the lock of a folder
 _NUMBER = "sample number"  # where a sample of a batch stands in its split
 # Keys of a config that a prediction does not depend on, once the model is trained.
 _WITHOUT_EFFECT = ("train.", "optimizer.", "loss_weights.", "data.read_threads", "eval.batch_size")
@@ -87,6 +89,23 @@ def predict(
     """
     check(task)
     source = task.source(split, assets)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Lock(folder, doing=PREDICTS, instead="--out") as lock:
+        lock.take()
+        return _predict(task, assets, compile_model, source, split, folder, threads=threads, max_samples=max_samples)
+
+
+def _predict(
+    task: Task,
+    assets: Assets,
+    compile_model: Compile,
+    source: Source,
+    split: str,
+    folder: pathlib.Path,
+    *,
+    threads: int,
+    max_samples: int,
+) -> list[pathlib.Path]:
     numbers = thin(len(source), max_samples).tolist()
     about = {"split": split, "samples": len(source), "model": _fingerprint(compile_model), "config": _config(task)}
     index = _Index(folder / INDEX, about)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ava_jax.core import binding
 from ava_jax.core.types import Assets
 from ava_jax.data import files
 from ava_jax.metrics import table
@@ -21,16 +22,43 @@ from ava_jax.tasks.base import Compile, Row, Score, Task
 _MOST_LINES = 24  # of a table on the terminal; the files hold all
 
 
-def write(folder: pathlib.Path, step: int, task: Task, assets: Assets, reports: Mapping[str, SplitReport]) -> list[pathlib.Path]:
-    """Writes `scores.json`, `scores.csv` and the task's own summary into a folder that exists, and names the files."""
+_SCORES = "scores.json"
+
+
+def check_folder(folder: pathlib.Path, names: Sequence[str]) -> None:
+    """Refuses to write over the scores of other data.
+
+    Args:
+      folder: where scores are to go; it may hold some.
+      names: of the data that are evaluated now.
+
+    Raises:
+      ValueError: what is there is of other data.
+    """
+    try:
+        there = json.loads((folder / _SCORES).read_text())["data"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or of a version that did not say
+        return
+    if set(there) != set(names):
+        raise ValueError(f"{folder}: holds the scores of other data ({binding.listed(there)}): take another --out, or remove it.")
+
+
+def write(
+    folder: pathlib.Path, step: int, task: Task, assets: Assets, reports: Mapping[str, SplitReport], *, names: Sequence[str] = ()
+) -> list[pathlib.Path]:
+    """Writes `scores.json`, `scores.csv` and the task's own summary into a folder that exists, and names the files.
+
+    `names` are those of the data, as `Task.check_data` gives them.
+    """
     result = {
         "step": step,
+        "data": list(names),
         "confidence": table.CONFIDENCE,
         "sample_name": task.sample_name,
         "scores": {score.name: {"unit": score.unit, "higher_is_better": score.higher_is_better} for score in task.scores},
         "splits": {split: summary(task, report) for split, report in reports.items()},
     }
-    summaries, rows = folder / "scores.json", folder / "scores.csv"
+    summaries, rows = folder / _SCORES, folder / "scores.csv"
     files.replace(summaries, json.dumps(result, indent=2, allow_nan=False) + "\n")
     names = dict.fromkeys(name for report in reports.values() for row in report.rows for name in row)
     text = io.StringIO()

@@ -3,12 +3,10 @@
 The same request gives the same bytes, whatever the number of processes.
 """
 
-import concurrent.futures
 import dataclasses
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -21,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from ava_jax.captures.ava256 import NEUTRAL, TOPOLOGY
 from ava_jax.data import archive, images, mesh_files
+from ava_jax.data.workers import Workers
 from ava_jax.synth.ava256_request import Request
 from ava_jax.synth.heads import geometry, render, skin
 from ava_jax.synth.heads.geometry import Expression, Identity
@@ -177,8 +176,7 @@ def _render_all(frames: list[_Frame], jobs: int) -> Iterator[_Rendered]:
     if jobs == 1:
         yield from map(_render, frames)
         return
-    # Spawned, not forked: JAX, which this package imports, has threads that a fork would break.
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with Workers(jobs) as pool:
         yield from pool.map(_render, frames)
 
 

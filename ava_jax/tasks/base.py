@@ -109,6 +109,18 @@ class Example(NamedTuple):
     sample: Batch
 
 
+class AtHand(NamedTuple):
+    """Data that a trained model is given, which need not be those that it was trained with.
+
+    Attributes:
+      names: who or what they are of, as in names of people.
+      notes: lines for the user on what of them the model has not seen in training, and what it makes of that.
+    """
+
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class RestoredRun(NamedTuple):
     """A trained model of another run. `step` is the checkpoint's."""
 
@@ -129,6 +141,11 @@ class Task(abc.ABC):
       cluster_by: columns of `describe`; samples that agree in all are one observation for confidence intervals. (): each is its own.
       mean_by: a column of `group_by`; the mean of its groups' means is reported beside the mean of all. "": it is not.
       sample_name: what a sample is called in tables and progress bars, as in "image".
+      lists: dotted names of the config's lists, each with the kind of its elements, str or int. They may be written in any way that
+        `core.lists` reads; the task finds tuples.
+      paths: dotted names of the config's paths. A run stores them absolute.
+      per_name: kind of the assets' names -> regular expressions, held against the start of a path, of the variables that have a row for
+        each name: they are of no use to a run whose names of that kind are others.
     """
 
     loss_terms: ClassVar[tuple[str, ...]]
@@ -137,6 +154,9 @@ class Task(abc.ABC):
     cluster_by: ClassVar[tuple[str, ...]] = ()
     mean_by: ClassVar[str] = ""
     sample_name: ClassVar[str] = "sample"
+    lists: ClassVar[Mapping[str, type]] = {}
+    paths: ClassVar[tuple[str, ...]] = ("data.root",)
+    per_name: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, config: ml_collections.ConfigDict, *, restore: Callable[..., RestoredRun] | None = None):
         """Reads nothing yet.
@@ -193,6 +213,15 @@ class Task(abc.ABC):
         """Splits that hold any sample to be scored; () where nothing is held out of training."""
         del assets
         return ()
+
+    def check_data(self, assets: Assets) -> AtHand:
+        """Holds the data that the config names against those that the model was trained with, before they are evaluated or predicted.
+
+        Raises:
+          ValueError: they do not fit the model: another topology, say.
+        """
+        del assets
+        return AtHand()
 
     def describe(self, batch: Batch, assets: Assets) -> list[Row]:
         """What each sample of a batch is, for tables: [{"identity": ..., "camera": ..., "frame": ...}]."""

@@ -63,9 +63,9 @@ def _two_steps(run: Run, start: Start, feed: Feed) -> tuple[TrainState, object]:
     used = plan.size(sum(array.nbytes for array in jax.tree.leaves(run.batch(fed.read[0]))))
     _say("batch", f"{time.perf_counter() - began:.1f} s to the first, {used}")
     began = time.perf_counter()
-    compiled = run.compile(start.state, fed)
     if run.validation is not None:
         run.validation.check(start.state)
+    compiled = run.compile(start.state, fed)
     _say("compiling", f"{time.perf_counter() - began:.1f} s")
     state, seconds, position = start.state, 0.0, fed.positions[-1]
     for _ in range(2):

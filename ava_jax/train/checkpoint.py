@@ -36,7 +36,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from ava_jax.core.types import Assets
 from ava_jax.tasks.base import RestoredRun, load_task, task_class
 from ava_jax.train import config as configs
-from ava_jax.train import manifest, processes, stored
+from ava_jax.train import manifest, processes, starts, stored
 from ava_jax.train import state as states
 from ava_jax.train.state import TrainState
 from ava_jax.train.versions import SHOWN, versions
@@ -301,12 +301,19 @@ class Checkpoints:
         config = configs.from_json(saved["config"])
         with configs.naming_missing_keys(f"{self.folder / str(step)}: its config"):
             configs.migrate(config)
-            task_class(config).migrate(config)
+            task = task_class(config)
+            task.migrate(config)
+            configs.read_lists(config, configs.LISTS | task.lists)
+            configs.make_absolute(config, task.paths, starts.folder(self.folder.parent))  # older versions kept paths as they were given
         return About(config, saved["versions"])
 
     def recoveries(self, step: int) -> list[dict[str, Any]]:
         """What the run had gone back from when it saved a step."""
         return self._read_json(step, "data").get("recoveries", [])
+
+    def names(self, step: int) -> dict[str, list[str]]:
+        """The names of a step's assets, by kind."""
+        return self._read_json(step, "about")["names"]
 
     def assets(self, step: int) -> Assets:
         """The task's arrays and names, as saved with a step."""

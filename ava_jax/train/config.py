@@ -1,12 +1,14 @@
 """Configs as checkpoints keep them: flattened, compared, read back from JSON. Imports no jax: `--help` uses it too."""
 
 import json
-from collections.abc import Iterator, Mapping
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import ml_collections
 
+from ava_jax.core import lists
 from ava_jax.core.names import nearest
 
 # What may differ between a run and its resumption: how long, how often, where from; not what is learned.
@@ -25,8 +27,10 @@ RESUMABLE = (
     "train.spike_factor",
     "train.spike_steps",
     "train.max_recoveries",
-    "data.root",
+    "data.root",  # what it must hold is checked by `binding`
+    "data.ids",
     "data.topology",
+    "data.cache",
     "data.read_threads",
     "data.read_processes",
     "data.on_device",
@@ -46,6 +50,44 @@ _ADDED = {
     "data.on_device": False,
     "data.read_processes": 0,
 }
+
+
+LISTS: dict[str, type] = {"train.trainable": str, "train.init_filter": str}  # of the loop, with the kind of their elements
+
+
+def read_lists(config: ml_collections.ConfigDict, kinds: Mapping[str, type]) -> None:
+    """Makes tuples of lists, in place, however they were written (`core.lists`).
+
+    Args:
+      config: the experiment's; it may lack some of them.
+      kinds: of elements, by the lists' dotted names.
+
+    Raises:
+      ValueError: an element is of another kind.
+    """
+    flat = flatten(config)
+    given = {name: lists.read(f"config.{name}", flat[name], kind) for name, kind in kinds.items() if name in flat}
+    with config.ignore_type():
+        override(config, given)
+
+
+def make_absolute(config: ml_collections.ConfigDict, names: Sequence[str], folder: pathlib.Path) -> None:
+    """Makes paths absolute, in place: what a run's config says is then found from any folder.
+
+    Args:
+      config: the experiment's; it may lack some of them.
+      names: of the paths, dotted; one that is empty stays so.
+      folder: that relative ones start from.
+
+    Raises:
+      ValueError: one begins with ~, and there is no home.
+    """
+    flat = flatten(config)
+    given = {name: flat[name] for name in names if flat.get(name)}
+    try:
+        override(config, {name: str(folder.absolute() / pathlib.Path(path).expanduser()) for name, path in given.items()})
+    except RuntimeError as e:
+        raise ValueError(f"config: {', '.join(f'{name} = {path}' for name, path in given.items())}: {e} Write the whole path.") from e
 
 
 def migrate(config: ml_collections.ConfigDict) -> None:

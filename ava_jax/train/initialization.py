@@ -1,7 +1,8 @@
 """A new run that starts from another run's weights (`train.init_from`, `train.init_filter`)."""
 
 import pathlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,24 +21,34 @@ def source_of(init_from: str) -> tuple[pathlib.Path, int | str | None]:
     """Folder and step, as `Checkpoints.find` takes it, of "RUN", "RUN:STEP" or "RUN:best"."""
     run, colon, step = init_from.rpartition(":")
     if colon and (step.isdigit() or step == BEST):
-        return pathlib.Path(run), int(step) if step.isdigit() else step
-    return pathlib.Path(init_from), None
+        return pathlib.Path(run).expanduser(), int(step) if step.isdigit() else step
+    return pathlib.Path(init_from).expanduser(), None
 
 
-def start_from(parts: Split, init_from: str, init_filter: tuple[str, ...]) -> tuple[Split, str]:
+def start_from(
+    parts: Split,
+    init_from: str,
+    init_filter: tuple[str, ...],
+    *,
+    names: Mapping[str, Sequence[str]] | None = None,
+    per_name: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Split, str]:
     """A fresh model with parameters and running variables of another run.
 
     Args:
       parts: the fresh model.
       init_from: the other run, "RUN", "RUN:STEP" or "RUN:best".
       init_filter: regular expressions, held against the start of a path, of the variables that are taken; () is all. The rest stays fresh.
+      names: the new run's, by kind (`Assets.names`).
+      per_name: as of `Task`: variables that must not be taken where the other run's names are others.
 
     Returns:
       The model; and what was taken, in a line.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
-      ValueError: it is damaged; it lacks a variable that is to be taken, or has it of another shape; or an expression matches none.
+      ValueError: it is damaged; it lacks a variable that is to be taken, or has it of another shape or of others' names; or an expression
+        matches none.
     """
     folder, step = source_of(init_from)
     kinds = {"params": parts.params, "running": parts.running}
@@ -46,8 +57,11 @@ def start_from(parts: Split, init_from: str, init_filter: tuple[str, ...]) -> tu
     with Checkpoints(folder) as checkpoints:
         step = checkpoints.find(step, items=_ITEMS)
         item = checkpoints.folder / str(step) / "model"
+        before = checkpoints.names(step)
     theirs = _metadata(item)
-    _check(folder, step, {name: ours[name].shape for name in ours if name in asked}, theirs)
+    others = [kind for kind, mine in (names or {}).items() if kind in before and list(mine) != list(before[kind])]
+    rows = {name: kind for kind in others for path in (per_name or {}).get(kind, ()) for name in asked if re.match(path, name)}
+    _check(folder, step, {name: ours[name].shape for name in ours if name in asked}, theirs, rows)
     found = _read(item, {name: theirs[name] for name in asked})
 
     def taken(variables: Any) -> Any:
@@ -65,14 +79,20 @@ def _told(parts: Split, asked: set[str], folder: pathlib.Path, step: int) -> str
     return f"{taken:,} of {total:,} parameters taken from {folder}, step {step}{rest}"
 
 
-def _check(folder: pathlib.Path, step: int, asked: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple]) -> None:
+def _check(
+    folder: pathlib.Path, step: int, asked: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple], rows: Mapping[str, str]
+) -> None:
+    """`rows`: variable -> the kind of names, others than ours, that it has a row for each of."""
     faults = [f"{name} (absent)" for name in asked if name not in theirs]
     shapes = {name: tuple(theirs[name][1].shape) for name in asked if name in theirs}
-    faults += [f"{name} ({shape}, not {asked[name]})" for name, shape in shapes.items() if shape != asked[name]]
+    faults += [f"{name} ({shape}, not {asked[name]})" for name, shape in shapes.items() if shape != asked[name] and name not in rows]
+    faults += [f"{name} (of other {kind})" for name, kind in rows.items()]
     if faults:
+        out = sorted({"/".join(name.split("/")[:2]) for name in rows})
+        how = f"(?!{'|'.join(out)})." if rows and len(rows) == len(faults) else "decoder/"
         raise ValueError(
             f"config.train.init_from: {folder}, step {step}, must have what this model takes; it differs in {shown(faults)}. "
-            'Leave these out with config.train.init_filter, as in ("decoder/",).'
+            f'Leave these out with config.train.init_filter, as in ("{how}",).'
         )
 
 

@@ -14,6 +14,7 @@ from ava_jax.train import calls, plan, processes, record, recovery
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import DeviceBatch, Feed
 from ava_jax.train.interrupt import Interrupt
+from ava_jax.train.lock import Lock
 from ava_jax.train.logging import EventLog, Meter, NoLog, Terminal
 from ava_jax.train.plan import Run, Start
 from ava_jax.train.weights import heaviest
@@ -32,7 +33,9 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
     """
     workdir = pathlib.Path(workdir)
     plan.validate(config)
-    with Interrupt() as interrupt:
+    with Interrupt() as interrupt, Lock(workdir) as lock:
+        if processes.is_first() and workdir.is_dir():
+            lock.take()
         with Checkpoints(workdir) as saved:
             latest = saved.find() if saved.steps() else None
             if latest is not None:
@@ -45,6 +48,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
                     return _done_already(workdir, latest, found.steps, "epochs")
                 saved.set_aside(latest)
             run, start = plan.build(found, saved, latest)
+            if processes.is_first() and not lock.held:  # a new run: nothing was written for one that could not begin
+                _take_new(lock, workdir)
             record.write(workdir, config, run.task, run.assets, first=latest or 0)
             print(plan.summary(run, start), flush=True)
         with (
@@ -53,6 +58,19 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
             plan.feed(run, start) as feed,
         ):
             return _Loop(run, start, checkpoints, events, feed, interrupt).go()
+
+
+def _take_new(lock: Lock, workdir: pathlib.Path) -> None:
+    """Makes the folder of a new run, and locks it.
+
+    Raises:
+      ValueError: another run began there meanwhile.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock.take()
+    with Checkpoints(workdir) as there:
+        if there.steps():
+            raise ValueError(f"{workdir}: another run began there meanwhile. The same command goes on from it; or take another --workdir.")
 
 
 def _done_already(workdir: pathlib.Path, latest: int, count: int, key: str) -> int:
@@ -132,9 +150,9 @@ class _Loop:
         """The first batch, the program compiled for it."""
         batch = self.feed.take()
         if batch is not None:
-            self._program(batch)
             if self.run.validation is not None:
                 self.run.validation.check(self.state)
+            self._program(batch)
         self.meter.clear()
         self.terminal.begin()
         return batch

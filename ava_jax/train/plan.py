@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
+from ava_jax.core import binding
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import pipeline
@@ -111,12 +112,13 @@ def feed(run: Run, start: Start) -> Feed:
 def validate(config: ml_collections.ConfigDict) -> None:
     """Checks what the loop itself reads of a config, after bringing one of an older version up to date.
 
+    Lists become tuples and paths absolute, in place.
+
     Raises:
       ValueError: a key is missing or its value makes no sense.
     """
     with configs.naming_missing_keys("the config"):
-        configs.migrate(config)
-        task_class(config).migrate(config)
+        bring_up_to_date(config)
         train = config.train
         _validate_length(train)
         if per_call(config) < 1:
@@ -129,6 +131,19 @@ def validate(config: ml_collections.ConfigDict) -> None:
             raise ValueError(f"config.train.spike_factor must be over 1, or 0 for never; got {train.spike_factor}.")
         if not train.best_score.removeprefix("-"):
             raise ValueError("config.train.best_score must name a score of the task, as in 'psnr'; got ''.")
+
+
+def bring_up_to_date(config: ml_collections.ConfigDict) -> None:
+    """Gives a config, in place, what this version needs: keys that older ones lacked, tuples of its lists, absolute paths.
+
+    Raises:
+      ValueError: a list has elements of another kind.
+    """
+    configs.migrate(config)
+    task = task_class(config)
+    task.migrate(config)
+    configs.read_lists(config, configs.LISTS | task.lists)
+    configs.make_absolute(config, task.paths, pathlib.Path.cwd())
 
 
 def _validate_length(train: ml_collections.ConfigDict) -> None:
@@ -174,7 +189,7 @@ def open_data(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int
     """
     with configs.naming_missing_keys("the config"):
         task = load_task(config, restore=restore_model)
-        assets = task.prepare() if latest is None else saved.assets(latest)
+        assets = task.prepare() if latest is None else _bound(task, saved, latest)
         # Another split is learned from as this one is: in a new order every epoch, without end.
         source = task.source(config.train.split, assets)
         # A step is compiled for batches of one size.
@@ -182,6 +197,17 @@ def open_data(config: ml_collections.ConfigDict, saved: Checkpoints, latest: int
         steps_per_epoch = max(1, len(source) // sampling.batch_size)
         count = epochs(config) * steps_per_epoch or config.train.steps
     return Data(config, task, assets, source, sampling, count, steps_per_epoch)
+
+
+def _bound(task: Task, saved: Checkpoints, latest: int) -> Assets:
+    """The assets that a run began with, which the data at hand fit."""
+    known, workdir = saved.assets(latest), saved.folder.parent
+    try:
+        now = task.prepare()
+    except ValueError as e:  # of a config that they did fit once
+        raise ValueError(f"{workdir}: the run goes on with the data that it was begun with alone, and those at hand differ: {e}") from e
+    binding.check(known, now, workdir)
+    return known
 
 
 def build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, Start]:
@@ -201,7 +227,7 @@ def _build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, St
     everywhere = steps.replicated(mesh)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
     if latest is None and config.train.init_from:
-        parts, taken = start_from(parts, config.train.init_from, config.train.init_filter)
+        parts, taken = start_from(parts, config.train.init_from, config.train.init_filter, names=assets.names, per_name=task.per_name)
         print(taken, flush=True)
     constants = steps.put(parts.constants, everywhere)
     optimizer = task.optimizer(found.steps, found.steps_per_epoch)
@@ -290,7 +316,9 @@ def _picture_taker(found: Data, graphdef, constants, sharding) -> Callable[[Trai
 
     def take(state: TrainState) -> dict[str, Array]:
         # Read anew each time: rare, and cheaper than keeping a batch on the device.
-        batch = next(pipeline.iterator(found.source, one_pass, seed=found.config.seed, threads=0))
+        batch = next(pipeline.iterator(found.source, one_pass, seed=found.config.seed, threads=0), None)
+        if batch is None:
+            raise ValueError(f"pictures: none of the {len(found.source)} samples of {found.source!r} can be read.")
         drawn = draw(state.params, state.running, constants, steps.put(batch, sharding))
         return task.draw_pictures(drawn, batch, found.assets) if drawn else {}
 

@@ -19,10 +19,10 @@ import ml_collections
 from ava_jax.core.types import Assets
 from ava_jax.tasks.base import Task
 from ava_jax.train import config as configs
-from ava_jax.train import manifest
+from ava_jax.train import manifest, starts
 from ava_jax.train.versions import versions
 
-CONFIG, STARTS = "config.json", "starts.jsonl"
+CONFIG = "config.json"
 
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, task: Task, assets: Assets, *, first: int) -> None:
@@ -36,8 +36,7 @@ def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, task: Task, 
         return
     workdir.mkdir(parents=True, exist_ok=True)
     manifest.replace(workdir / CONFIG, json.dumps(configs.to_json(config), indent=2) + "\n")
-    with open(workdir / STARTS, "a") as file:
-        file.write(json.dumps(_start(first)) + "\n")
+    starts.add(workdir, _start(first))
     task.write_references(assets, workdir)
 
 

@@ -19,6 +19,8 @@ from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.state import Split, TrainState
 
+_WITHOUT = "config.train.validate_samples = 0 goes without."
+
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
@@ -55,7 +57,10 @@ class Validation:
             return None
         best = scores.named(task, train.best_score)
         split = splits[0]
-        source = task.source(split, assets)
+        try:
+            source = task.source(split, assets)
+        except ValueError as e:
+            raise ValueError(f"validation: {e} {_WITHOUT}") from e
         few = Subset(source, tuple(thin(len(source), train.validate_samples).tolist()))
 
         @jax.jit
@@ -79,7 +84,7 @@ class Validation:
         """
         batch, _ = next(self._batches(), (None, 0))
         if batch is None:
-            raise ValueError(f"validation: none of the {self} can be read; config.train.validate_samples = 0 goes without.")
+            raise ValueError(f"validation: none of the {self} can be read; {_WITHOUT}")
         jax.eval_shape(self.predict, state, batch)
 
     def scores(self, state: TrainState) -> dict[str, float]:

@@ -7,6 +7,7 @@ from tiny_task import ASSETS, Offset, Tiny, Writing
 
 from ava_jax.run import inference, prediction
 from ava_jax.tasks.base import PREDICT
+from ava_jax.train.lock import Lock
 
 READABLE = (0, 1, 2, 3, 4, 6)
 
@@ -106,3 +107,13 @@ def test_mistakes_are_named(tmp_path):
         predict(Writing(), tmp_path, "nowhere")
     with pytest.raises(ValueError, match="none of the 2 samples of the split 'far' can be read"):
         predict(Writing(missing=(0, 1)), tmp_path, "far")
+
+
+def test_one_process_at_a_time_writes_predictions(tmp_path):
+    with Lock(tmp_path) as lock:
+        lock.take()
+        with pytest.raises(
+            ValueError, match=rf"{tmp_path}: process \d+ of .* writes predictions there. Wait for it, or take another --out"
+        ):
+            predict(Writing(), tmp_path)
+    assert predict(Writing(), tmp_path) and not (tmp_path / ".lock").exists()

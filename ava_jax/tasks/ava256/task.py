@@ -16,11 +16,11 @@ from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
-from ava_jax.tasks.ava256.data import neutrals, source
+from ava_jax.tasks.ava256.data import neutrals, source, strangers
 from ava_jax.tasks.ava256.evaluation import baseline, files, pictures, scores
 from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
-from ava_jax.tasks.base import Compile, Example, LossTerm, Optimizer, Row, Task
+from ava_jax.tasks.base import AtHand, Compile, Example, LossTerm, Optimizer, Row, Task
 from ava_jax.viz import sheet
 
 
@@ -32,6 +32,12 @@ class Ava256(Task):
     group_by = ("identity", "camera", "segment")
     cluster_by = ("identity", "segment", "frame")  # images of one frame show one expression
     sample_name = "image"
+    lists = source.LISTS
+    paths = ("data.root", "data.ids", "data.topology")
+    per_name = {
+        "identities": ("calibration/identity_", "background/identity/first/"),
+        "cameras": ("calibration/camera_", "background/camera/first/"),
+    }
 
     @functools.cached_property
     def captures(self) -> CaptureSet:
@@ -78,9 +84,13 @@ class Ava256(Task):
         """As `scores.predict`."""
         return scores.predict(model, batch, layout.image_size(self.config.data.downsample))
 
+    def check_data(self, assets: Assets) -> AtHand:
+        """People and cameras that are strangers; topology and statistics."""
+        return strangers.check(self.captures, self.config, assets)
+
     def describe(self, batch: Batch, assets: Assets) -> list[Row]:
         """Identity, camera, segment and frame."""
-        return source.describe(batch, assets)
+        return source.describe(batch, assets, self.captures)
 
     def score(self, prediction: dict[str, Any], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
         """What `predict` computed, [B] each."""
@@ -92,7 +102,7 @@ class Ava256(Task):
 
     def export(self, prediction: dict[str, Any], sample: Batch, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The picture as a PNG."""
-        return files.write(prediction, sample, assets, folder)
+        return files.write(prediction, sample, assets, folder, self.captures)
 
     def pictures(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
         """As `pictures.progress`, [B, H, W, 3]."""
@@ -100,7 +110,7 @@ class Ava256(Task):
 
     def draw_pictures(self, panels: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
         """Progress pictures [B, H, W, 3] as a captioned sheet, u8 [H', W', 3]."""
-        return {"progress": np.asarray(pictures.progress_sheet(panels, batch, assets))}
+        return {"progress": np.asarray(pictures.progress_sheet(panels, batch, assets, self.captures))}
 
     def write_examples(self, compile_model: Compile, best: Sequence[Example], worst: Sequence[Example], path: pathlib.Path) -> bool:
         """The best and the worst samples beside what the model makes of them."""

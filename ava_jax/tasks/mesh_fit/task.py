@@ -37,6 +37,8 @@ class MeshFit(base.Task):
     cluster_by = ("sequence",)
     mean_by = "sequence"
     sample_name = "mesh"
+    lists = source.LISTS
+    paths = ("data.root", "data.cache")
 
     def prepare(self) -> Assets:
         """Topology, names and statistics of the meshes."""
@@ -55,6 +57,10 @@ class MeshFit(base.Task):
     def eval_splits(self, assets: Assets) -> Sequence[str]:
         """Frames and motions held out of training, of which there are any."""
         return source.eval_splits(self.config, assets)
+
+    def check_data(self, assets: Assets) -> base.AtHand:
+        """Motions that are not the run's; `source` looks at the topology."""
+        return source.at_hand(self.config, assets)
 
     def describe(self, batch: Batch, assets: Assets) -> list[base.Row]:
         """Sequence and frame."""

@@ -282,6 +282,9 @@ class Avatar:
         subjects = [one.rpartition("--")[2] for one in known]
         if subjects.count(name) == 1:
             return subjects.index(name)
+        if name in subjects:
+            several = ", ".join(one for one, subject in zip(known, subjects, strict=True) if subject == name)
+            raise ValueError(f"Avatar: {what} {name!r} has several captures, {several}: name one of them.")
         near = naming.near(name, [*known, *subjects])
         raise ValueError(f"Avatar: there is no {what} {name!r}; of {len(known)}, the nearest are {', '.join(near)}.")
 

@@ -24,6 +24,7 @@ class RenderSelection(NamedTuple):
       person: a sample of the person shown.
       identity, driver: names of the captures.
       camera: the driver's.
+      people: the two as files are named by: subjects of the run, whole names where a subject does not tell who it is.
     """
 
     samples: list[Batch]
@@ -31,12 +32,12 @@ class RenderSelection(NamedTuple):
     identity: str
     driver: str
     camera: str
+    people: str
 
     @property
     def name(self) -> str:
-        """Of files that show it: subjects and camera."""
-        people = dict.fromkeys(capture.rpartition("--")[2] for capture in (self.identity, self.driver))
-        return "_by_".join(people) + f"_cam{self.camera}"
+        """Of files that show it: people, as in "A_by_B" where B drives A, and camera."""
+        return f"{self.people}_cam{self.camera}"
 
 
 def find(
@@ -75,7 +76,16 @@ def find(
     if not samples:
         raise ValueError(f"{capture.decoder}: none of the {len(frames)} frames asked for can be read for camera {chosen}.")
     person = samples[0] if shown is capture else any_sample(captures, config, assets, shown)
-    return RenderSelection(samples, person, shown.name, capture.name, chosen)
+    known = assets.names["identities"]
+    people = "_by_".join(_file_name(name, known, captures.people) for name in dict.fromkeys((shown.name, capture.name)))
+    return RenderSelection(samples, person, shown.name, capture.name, chosen, people)
+
+
+def _file_name(name: str, known: Sequence[str], at_hand: Sequence[str]) -> str:
+    """The subject of one of the run's people; the whole name of a stranger, or where the subject has several captures."""
+    subjects = [one.rpartition("--")[2] for one in {*known, *at_hand}]
+    subject = name.rpartition("--")[2]
+    return subject if name in known and subjects.count(subject) == 1 else name
 
 
 def read(
@@ -119,6 +129,7 @@ def _samples(captures: CaptureSet, config: ConfigDict, assets: Assets, capture: 
         [capture],
         [selection],
         assets,
+        at_hand=captures,
         downsample=config.data.downsample,
         texture_size=config.model.texture_size,
         segmentation=False,

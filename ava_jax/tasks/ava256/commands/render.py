@@ -9,11 +9,16 @@ Without --turntable: truth | self | (with --driver) the identity with the driver
 
 import difflib
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 from PIL import ImageColor
 
 from ava_jax.tasks.command import Context, define_data, define_step, define_workdir
+
+if TYPE_CHECKING:  # these import jax
+    from ava_jax.core.types import Assets
+    from ava_jax.tasks.ava256.apps.selection import RenderSelection
 
 _WORKDIR = define_workdir()
 _DATA = define_data()
@@ -43,24 +48,37 @@ def main(context: Context) -> None:
     config, assets, task, model, step = context.restore(_WORKDIR.value, _STEP.value, overrides=overrides)
     from ava_jax.tasks.ava256.apps import selection, sequences  # jax is imported here, so that --help stays quick
     from ava_jax.tasks.ava256.apps.avatar import Avatar
+    from ava_jax.tasks.ava256.data import strangers
     from ava_jax.viz import video
 
     if _TURNTABLE.value and _DOWNSAMPLE.value is None:
         config.data.downsample = min(config.data.downsample, 16)  # no photographs beside it: it may be finer than they were
     names = (flag.value for flag in (_IDENTITY, _DRIVER, _SEGMENT, _CAMERA))
     shot = selection.find(task.captures, config, assets, *names, most=_MAX_FRAMES.value)
+    strangers.check(task.captures, config, assets)
     compile_model = context.compile(model)
-    workdir = pathlib.Path(_WORKDIR.value)
-    out = pathlib.Path(_OUT.value or workdir / "render" / str(step))
+    workdir = pathlib.Path(_WORKDIR.value).expanduser()
+    out = pathlib.Path(_OUT.value or workdir / "render" / str(step)).expanduser()
     if _TURNTABLE.value:
         angles = sequences.camera_path(_PATH.value or "swing", _COUNT.value, _DEGREES.value)
         avatar = Avatar(compile_model, config, assets, workdir, step)
         frames = sequences.turntable(avatar, shot, angles, background=background)
-        written = video.write(frames, out, "turntable", fps=_FPS.value or 24, total=_COUNT.value)
+        first = assets.names["identities"][0]
+        name = "turntable" if shot.identity == shot.driver == first else f"turntable_{shot.people}"  # none is written over another
+        written = video.write(frames, out, name, fps=_FPS.value or 24, total=_COUNT.value)
     else:
-        written = video.write(sequences.beside_truth(compile_model, shot), out, shot.name, fps=_FPS.value or 8, total=len(shot.samples))
+        name = "_".join(filter(None, [shot.name, _SEGMENT.value]))
+        written = video.write(sequences.beside_truth(compile_model, shot), out, name, fps=_FPS.value or 8, total=len(shot.samples))
     about = f"{shot.identity} with the expressions of {shot.driver}, {len(shot.samples)} frames, camera {shot.camera}"
-    print("\n".join([about, *(f"wrote {path}" for path in written)]))
+    new = _new_to(assets, shot)
+    print("\n".join([about, *new, *(f"wrote {path}" for path in written)]))
+
+
+def _new_to(assets: "Assets", shot: "RenderSelection") -> list[str]:
+    """A line on who and what of a shot was not seen in training."""
+    people = [name for name in dict.fromkeys((shot.identity, shot.driver)) if name not in assets.names["identities"]]
+    new = people + ([] if shot.camera in assets.names["cameras"] else [f"camera {shot.camera}"])
+    return [f"not seen in training: {', '.join(new)}; in the mean colour calibration and without a background"] if new else []
 
 
 def _colour(name: str) -> tuple[int, int, int] | None:

@@ -5,7 +5,10 @@ A sample is one frame seen by one camera (arrays without the batch axis):
   image u8 [H, W, 3] (not of PREDICT); segmentation u8 [H, W] (of splits that are scored);
   texture u8 [T, T, 3]; vertices f32 [V, 3], mm, head space; neutral_texture, neutral_vertices: the same of the person's neutral frame;
   camera_rotation f32 [3, 3], head to camera; camera_position f32 [3], mm, head space; focal, principal f32 [2], pixels of `image`;
-  camera, identity, segment i32 []: indices in assets.names, -1 where not in it; camera_id, frame i32 []: numbers on disk.
+  camera, identity, segment i32 []: indices in assets.names; camera_id, frame i32 []: numbers on disk.
+
+What the assets do not name has an index below 0: a camera -1, an identity or a segment -1 - i, the i-th of the captures at hand, so that
+people whom training never saw stay who they are.
 
 Everything here takes the captures as `load_captures` parsed them, and parses no file of theirs again.
 """
@@ -23,10 +26,18 @@ from ava_jax.captures import capture_set, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.splits import PREDICT, TRAIN, UNSEEN_CAMERAS, UNSEEN_FRAMES, HeldOut, Selection
+from ava_jax.core import names as naming
 from ava_jax.core.sampling import UnreadableData, thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
 from ava_jax.data.archive import Archives
+from ava_jax.tasks.ava256.data import absent
+
+# The config's lists, with the kind of their elements.
+LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
+
+_MOST_ID = 2**31 - 1  # ids are int32 in batches
+NOT_SEEN = " (not seen in training)"  # follows the name of a person who was not
 
 
 def load_captures(config: ConfigDict) -> CaptureSet:
@@ -53,28 +64,44 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     Raises:
       ValueError: statistics or topology are missing, malformed or do not fit together, or a camera to be held out is in no capture.
     """
-    unseen = set(config.data.held_out.cameras)
-    known = {camera for c in captures for camera in c.cameras}
-    if unknown := unseen - known:
-        raise ValueError(
-            f"config.data.held_out.cameras: no capture has {', '.join(sorted(unknown))}; they have {', '.join(sorted(known))}."
-        )
+    unseen, known = set(config.data.held_out.cameras), captures.cameras
+    check_names(captures, config)
     combined = statistics.combine(captures.captures, config.model.texture_size)
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
     arrays = {**combined._asdict(), "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
     names = {
         "cameras": sorted(known - unseen),
-        "identities": sorted(c.name for c in captures),
-        "segments": sorted(set().union(*(c.segments.tolist() for c in captures))),
+        "identities": sorted(captures.people),
+        "segments": list(captures.segments),
     }
     return Assets(arrays=arrays, names=names)
+
+
+def check_names(captures: CaptureSet, config: ConfigDict) -> None:
+    """Whether the captures have what the config lists by name or number.
+
+    Raises:
+      ValueError: one matches nothing in any capture; the message names the nearest that does.
+    """
+    data = config.data
+    naming.require("config.data.cameras", data.cameras, captures.every_camera, "capture")
+    naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
+    naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
+    if data.held_out.last_frames < 0:
+        raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {data.held_out.last_frames}.")
+    longest = max(len(c.frames) for c in captures)
+    positions = config.eval.unseen_camera_frames
+    if positions and (min(positions) < 0 or min(positions) >= longest):  # of a shorter list some may be beyond the end
+        given = ", ".join(map(str, positions))
+        raise ValueError(f"config.eval.unseen_camera_frames: must be positions in the frame lists, 0 to {longest - 1}; got {given}.")
 
 
 def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets) -> "CaptureSource":
     """Samples of a split.
 
     Raises:
-      ValueError: `split` is not one, or a capture's zip is missing or damaged, or does not match its frame list.
+      ValueError: `split` is not one; a capture's zip is missing or damaged, or does not match its frame list; or of the split's samples
+        none is there.
     """
     if split not in (TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS, PREDICT):
         raise ValueError(f"ava256: split must be {TRAIN}, {UNSEEN_FRAMES}, {UNSEEN_CAMERAS} or {PREDICT}; got {split!r}.")
@@ -87,16 +114,24 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
     elif split == PREDICT:
         options = {"segmentation": False, "image": False, "frames_kept": threads}
     rule = held_out(config)
-    return CaptureSource(
+    selections = [rule.select(c, split) for c in captures]
+    if options["segmentation"]:
+        absent.tell_segmentation(captures, selections)
+    found = CaptureSource(
         captures.archives,
         captures.captures,
-        [rule.select(c, split) for c in captures],
+        selections,
         assets,
+        at_hand=captures,
         downsample=config.data.downsample,
         texture_size=config.model.texture_size,
         threads=threads,
         **options,
     )
+    if len(found) and not found.available:
+        needs = {"image": options.get("image", True), "segmentation": options["segmentation"]}
+        raise ValueError(f"ava256: {absent.nothing_there(captures, selections, split, **needs)}")
+    return found
 
 
 def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
@@ -105,15 +140,32 @@ def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
     return tuple(split for split in (UNSEEN_FRAMES, UNSEEN_CAMERAS) if any(rule.select(c, split).count for c in captures))
 
 
-def describe(batch: Batch, assets: Assets) -> list[dict[str, Any]]:
-    """Identity, camera, segment and frame of each sample of a batch; "unknown" for what the assets do not name."""
+def describe(batch: Batch, assets: Assets, at_hand: CaptureSet | None = None) -> list[dict[str, Any]]:
+    """Identity, camera, segment and frame of each sample of a batch.
 
-    def name(kind: str, index: int) -> str:
-        return assets.names[kind][index] if index >= 0 else "unknown"
+    Args:
+      batch: of a capture's source.
+      assets: the run's.
+      at_hand: the captures that the batch is of, which name whom the assets do not; the name is followed by NOT_SEEN. None: "unknown".
+    """
+    strangers, segments = ((), ()) if at_hand is None else (at_hand.people, at_hand.segments)
+
+    def name(known: Sequence[str], others: Sequence[str], index: int, mark: str = "") -> str:
+        if index >= 0:
+            return known[index]
+        return others[-1 - index] + mark if -1 - index < len(others) else "unknown"
 
     keys = ("identity", "camera_id", "segment", "frame")
     rows = zip(*(np.asarray(batch[key]).tolist() for key in keys), strict=True)
-    return [{"identity": name("identities", i), "camera": str(c), "segment": name("segments", s), "frame": f} for i, c, s, f in rows]
+    return [
+        {
+            "identity": name(assets.names["identities"], strangers, identity, NOT_SEEN),
+            "camera": str(camera),
+            "segment": name(assets.names["segments"], segments, segment),
+            "frame": frame,
+        }
+        for identity, camera, segment, frame in rows
+    ]
 
 
 class CaptureSource:
@@ -130,6 +182,7 @@ class CaptureSource:
         selections: Sequence[Selection],
         assets: Assets,
         *,
+        at_hand: CaptureSet | None = None,
         downsample: int,
         texture_size: int,
         segmentation: bool,
@@ -144,6 +197,7 @@ class CaptureSource:
         Args:
           archives: the captures' zips.
           captures, selections: one selection per capture.
+          at_hand: all captures, of which these are some or all: they number what the assets do not name. None: it is -1.
           segmentation, image: whether samples have one.
           max_samples: thins the split to as many; 0 = all.
           frames_kept: frames to hold decoded.
@@ -153,6 +207,7 @@ class CaptureSource:
         Raises:
           ValueError: a zip is missing or damaged, or does not match its frame list.
         """
+        _check_ids(captures)
         vertices = assets.arrays["vertices_mean"].shape[0]
         self._captures, self._selections = captures, selections
         self._reader = reading.Reader(
@@ -165,15 +220,19 @@ class CaptureSource:
             frames_kept=frames_kept,
         )
         self._camera_index = [_indices(c.cameras, assets.names["cameras"]) for c in captures]
-        self._segment_index = [_indices(c.segments, assets.names["segments"]) for c in captures]
-        self._identity_index = _indices([c.name for c in captures], assets.names["identities"])
+        people, segments = ((), ()) if at_hand is None else (at_hand.people, at_hand.segments)
+        self._segment_index = [_indices(c.segments, assets.names["segments"], segments) for c in captures]
+        self._identity_index = _indices([c.name for c in captures], assets.names["identities"], people)
         self._starts = np.cumsum([0] + [s.count for s in selections])
         count = int(self._starts[-1])
         self._thinned = thin(count, max_samples, jitter=True) if 0 < max_samples < count else None  # all of 10^8 need no table
         self._availability_bits: list[np.ndarray] = []  # of each capture, one bit per sample, packed
         self._neutral: list[int] = []
         for c, selection in zip(captures, selections, strict=True):
-            views = reading.availability(archives, c, selection.cameras, segmentation=segmentation, image=image, threads=threads)
+            views = np.zeros((len(selection.cameras), len(c.frames)), bool)
+            used = absent.with_segmentation(c, selection.cameras) if segmentation else np.ones(len(selection.cameras), bool)
+            cameras = selection.cameras[used]
+            views[used] = reading.availability(archives, c, cameras, segmentation=segmentation, image=image, threads=threads)
             self._availability_bits.append(np.packbits(views[:, selection.frames].T))
             self._neutral.append(reading.neutral_frame(archives, c))
         self._missing = self._count_missing()
@@ -184,6 +243,11 @@ class CaptureSource:
 
     def __repr__(self) -> str:
         return f"CaptureSource({len(self._captures)} captures, {len(self)} samples)"
+
+    @property
+    def available(self) -> int:
+        """Samples whose files are all there, before any thinning."""
+        return sum(int(np.bitwise_count(bits).sum(dtype=np.int64)) for bits in self._availability_bits)
 
     @property
     def groups(self) -> list[tuple[int, int]]:
@@ -266,7 +330,13 @@ class CaptureSource:
     def _count_missing(self) -> int:
         if self._thinned is not None:
             return sum(not self._is_available(int(listed)) for listed in self._thinned)
-        return int(self._starts[-1]) - sum(int(np.bitwise_count(bits).sum(dtype=np.int64)) for bits in self._availability_bits)
+        return int(self._starts[-1]) - self.available
+
+
+def _check_ids(captures: Sequence[Capture]) -> None:
+    for capture in captures:
+        if large := [camera for camera in capture.cameras if int(camera) > _MOST_ID]:
+            raise ValueError(f"{capture.decoder.parent}: a camera's id must be {_MOST_ID} at most; got {large[0]}.")
 
 
 class _Faults:
@@ -299,7 +369,7 @@ class _Faults:
                 )
 
 
-def _indices(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
-    """int32 [len(names)]: index of each in `known`, -1 where it is not."""
-    index = {name: i for i, name in enumerate(known)}
+def _indices(names: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> np.ndarray:
+    """int32 [len(names)]: index of each in `known`; where it is not in it, -1 - its index in `others`, or -1."""
+    index = {name: -1 - i for i, name in enumerate(others)} | {name: i for i, name in enumerate(known)}
     return np.array([index.get(str(name), -1) for name in names], np.int32)

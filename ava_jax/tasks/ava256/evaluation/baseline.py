@@ -93,10 +93,9 @@ def load(captures: CaptureSet, config: ConfigDict, assets: Assets) -> MeanHeads:
       ValueError: a capture's mean cannot be read.
     """
     vertices, textures = {}, {}
-    for capture in captures:
-        if capture.name not in assets.names["identities"]:
-            continue
-        index = assets.names["identities"].index(capture.name)
+    for number, capture in enumerate(captures):
+        known = assets.names["identities"]
+        index = known.index(capture.name) if capture.name in known else -1 - number  # as `data.source` numbers people
         # A chart of side 2 H has about one texel per sample on a face that fills the image.
         height, _ = capture.image_size(config.data.downsample)
         size = min(1024, 2 * 2 ** int(np.ceil(np.log2(height))))

@@ -56,14 +56,15 @@ def next_of_another(identity: Array) -> jax.Array:
     return jnp.take_along_axis(following, jnp.argmax(other, axis=1)[:, None], axis=1)[:, 0]
 
 
-def progress_sheet(panels: Mapping[str, Array], batch: Batch, assets: Assets) -> Image.Image:
+def progress_sheet(panels: Mapping[str, Array], batch: Batch, assets: Assets, captures: CaptureSet | None = None) -> Image.Image:
     """A row a sample: truth, render, error, and another person of the batch with this one's expression.
 
     Args:
       panels: from `progress`, [B, H, W, 3] each.
       batch: that it was given.
+      assets, captures: as `source.describe` takes them.
     """
-    rows = source.describe(batch, assets)
+    rows = source.describe(batch, assets, captures)
     panels = {name: np.asarray(panel) for name, panel in panels.items()}
     strips = []
     for i, row in enumerate(rows):
@@ -76,7 +77,7 @@ def progress_sheet(panels: Mapping[str, Array], batch: Batch, assets: Assets) ->
 def best_and_worst(compile_model: Compile, best: Sequence[Example], worst: Sequence[Example]) -> Image.Image:
     """Samples beside what the model makes of them: the best to the left, the worst to the right; truth | render | error of each.
 
-    Of a camera that was not seen in training, which has no background, the error is shown on the face alone, where it is scored.
+    Of a camera or a person not seen in training, who have no background, the error is shown on the face alone, where it is scored.
 
     Args:
       best, worst: as many of either.
@@ -90,7 +91,7 @@ def best_and_worst(compile_model: Compile, best: Sequence[Example], worst: Seque
 
     def reconstruct(model: AvatarCodec, batch: Batch) -> tuple[jax.Array, jax.Array]:
         image = model.reconstruct(batch)
-        scored = (batch["camera"] >= 0)[:, None, None] | face_mask(batch["segmentation"])
+        scored = ((batch["camera"] >= 0) & (batch["identity"] >= 0))[:, None, None] | face_mask(batch["segmentation"])
         return colours.to_u8(image), colours.to_u8(jnp.where(scored[..., None], colours.error_colours(image, batch["image"]), 0.0))
 
     draw = compile_model(reconstruct)
@@ -131,7 +132,7 @@ def contact_sheet(captures: CaptureSet, compile_model: Compile, config: ConfigDi
     cross = drive(jax.tree.map(lambda x: x[order], code), batch["identity"][order], batch)
     truth, errors = batch["image"], np.asarray(colours.to_u8(colours.error_colours(own, batch["image"])))
     own, cross = np.asarray(colours.to_u8(own)), np.asarray(colours.to_u8(cross))
-    rows = source.describe(batch, assets)
+    rows = source.describe(batch, assets, captures)
     names = [_subject(row) for row in rows]
     strips = []
     for i, row in enumerate(rows):

@@ -44,13 +44,13 @@ def predict(model: AvatarCodec, batch: Batch, size: tuple[int, int]) -> dict[str
 def scores(image: Array, batch: Batch) -> dict[str, jax.Array]:
     """`psnr`, `ssim`, `l1` and the same over the face, `face_psnr`, ...: [B] each, of pictures [B, H, W, 3].
 
-    A camera that was not seen in training (index -1) has no background and the mean colour calibration of those that were: it is
-    scored over the face alone, its whole-image scores are NaN. So are the face's scores of an image that shows none.
+    A camera or a person not seen in training (index below 0) has no background and the mean colour calibration of those that were: it
+    is scored over the face alone, its whole-image scores are NaN. So are the face's scores of an image that shows none.
     """
     truth = batch["image"]
     whole = metrics.scores(image, truth)
     face = metrics.scores(image, truth, face_mask(batch["segmentation"]))
-    seen = batch["camera"] >= 0
+    seen = (batch["camera"] >= 0) & (batch["identity"] >= 0)
     return {
         **{name: jnp.where(seen, values, jnp.nan) for name, values in whole.items()},
         **{f"face_{name}": values for name, values in face.items()},

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from ava_jax.core.names import nearest
+
 SBS, TARGET, JOINTS = "sbs", "target", "joints"
 KINDS = (SBS, TARGET, JOINTS)
 _MOST_NAMED = 5  # files in one message
@@ -40,14 +42,24 @@ def find(root: pathlib.Path, names: Sequence[str], kinds: Sequence[str], *, most
     Raises:
       ValueError: there is no such folder, no such sequence, or a file without its partner; the message names what is missing.
     """
+    there = names_in(root)
+    if unknown := [name for name in names if name not in there]:
+        raise ValueError(f"{root}: there is no sequence {unknown[0]!r}; it has {', '.join(there)}.{nearest(unknown[0], there)}")
+    return [_sequence(root, name, kinds, most) for name in there if not names or name in names]
+
+
+def names_in(root: pathlib.Path) -> list[str]:
+    """The names of a data root's sequences, sorted.
+
+    Raises:
+      ValueError: there is no such folder, or no sequence in it.
+    """
     if not root.is_dir():
         raise ValueError(f"config.data.root must be a folder of NAME_sbs, NAME_target, ...; there is none at {str(root)!r}.")
     there = sorted(path.name.removesuffix(f"_{SBS}") for path in root.iterdir() if path.name.endswith(f"_{SBS}") and path.is_dir())
     if not there:
         raise ValueError(f"{root}: must hold folders NAME_sbs with obj/*.obj; it has none.")
-    if unknown := [name for name in names if name not in there]:
-        raise ValueError(f"{root}: there is no sequence {unknown[0]!r}; it has {', '.join(there)}.")
-    return [_sequence(root, name, kinds, most) for name in there if not names or name in names]
+    return there
 
 
 def folder(root: pathlib.Path, name: str, kind: str) -> pathlib.Path:

@@ -4,10 +4,8 @@ The cache of a folder is `<cache>/NAME_KIND/`: `vertices.npy` f32 [F, V, 3], `fa
 size and time of every OBJ file. A folder whose files differ from that list is read anew. It is written whole or not at all.
 """
 
-import concurrent.futures
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -18,6 +16,8 @@ import numpy as np
 import tqdm
 
 from ava_jax.data import obj_files
+from ava_jax.data.files import cache_folder
+from ava_jax.data.workers import Workers
 from ava_jax.tasks.mesh_fit.data import folders
 from ava_jax.tasks.mesh_fit.data.folders import JOINTS, SBS, TARGET, Folders
 
@@ -120,9 +120,11 @@ def _default_cache(root: pathlib.Path) -> pathlib.Path:
     """In the root, or else in the user's cache folder, under a name of the root's own."""
     if (root / CACHE).is_dir() or os.access(root, os.W_OK):
         return root / CACHE
-    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    home = cache_folder()
+    if home is None:
+        raise ValueError(f"{root} cannot be written to, and there is no home to keep what is read: give --config.data.cache=FOLDER.")
     own = hashlib.blake2b(str(root.resolve()).encode(), digest_size=6).hexdigest()
-    return home / "ava_jax" / "mesh_fit" / f"{root.name}-{own}"
+    return home / "mesh_fit" / f"{root.name}-{own}"
 
 
 def _read_folder(root: pathlib.Path, cache: pathlib.Path, sequence: Folders, kind: str, jobs: int) -> _Folder:
@@ -213,8 +215,7 @@ def _read_all(store: pathlib.Path, files: Sequence[pathlib.Path], like: _Shape, 
             for chunk in chunks:
                 collect(_read_chunk(*chunk))
         else:
-            # Spawned, not forked: JAX, which training has imported, has threads that a fork would break.
-            with concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            with Workers(jobs) as pool:
                 for found in pool.map(_read_chunk, *zip(*chunks, strict=True)):
                     collect(found)
     if others:

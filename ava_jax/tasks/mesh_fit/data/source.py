@@ -14,15 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from ava_jax.core import binding
+from ava_jax.core import names as naming
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
-from ava_jax.tasks.base import PREDICT, TRAIN
+from ava_jax.tasks.base import PREDICT, TRAIN, AtHand
 from ava_jax.tasks.mesh_fit.data import folders, sequences
 from ava_jax.tasks.mesh_fit.data.sequences import MeshSequence
 
 UNSEEN_FRAMES, UNSEEN_SEQUENCES = "unseen_frames", "unseen_sequences"
 SPLITS = (TRAIN, UNSEEN_FRAMES, UNSEEN_SEQUENCES, PREDICT)
 NAME_BYTES = 64
+LISTS = {"data.sequences": str, "data.held_out.sequences": str}  # of the config
 VERTEX = "vertex"  # config.model.condition_on: one mesh is enough
 
 
@@ -35,12 +38,9 @@ def prepare(config: ConfigDict) -> Assets:
     Raises:
       ValueError: files are missing, malformed or do not fit together, or a sequence to hold out is not there.
     """
+    _check_held_out(config)
     loaded, faces = load(config)
     names = [sequence.name for sequence in loaded]
-    if absent := [name for name in config.data.held_out.sequences if name not in names]:
-        raise ValueError(
-            f"config.data.held_out.sequences: there is no {absent[0]!r} to hold out; {config.data.root} has {', '.join(names)}."
-        )
     if not any(frames_of(config, TRAIN, sequence) for sequence in loaded):
         raise ValueError(f"{config.data.root}: config.data.held_out leaves no frame of {', '.join(names)} to train on.")
     if not len(faces):
@@ -72,6 +72,36 @@ def eval_splits(config: ConfigDict, assets: Assets) -> tuple[str, ...]:
     return tuple(split for split in (UNSEEN_FRAMES, UNSEEN_SEQUENCES) if any(frames_of(config, split, sequence) for sequence in loaded))
 
 
+def _check_held_out(config: ConfigDict) -> None:
+    """Before any mesh is read."""
+    held = config.data.held_out
+    if held.last_frames < 0:
+        raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {held.last_frames}.")
+    names = [name for name in folders.names_in(_root(config)) if not config.data.sequences or name in config.data.sequences]
+    if absent := [name for name in held.sequences if name not in names]:
+        raise ValueError(
+            f"config.data.held_out.sequences: there is no {absent[0]!r} to hold out; {config.data.root} has {', '.join(names)}."
+            f"{naming.nearest(absent[0], names)}"
+        )
+
+
+def _root(config: ConfigDict) -> pathlib.Path:
+    if not config.data.root:
+        raise ValueError("config.data.root is missing: the folder of NAME_sbs, NAME_target, ..., as in --config.data.root=DATA.")
+    return pathlib.Path(config.data.root).expanduser()
+
+
+def at_hand(config: ConfigDict, assets: Assets) -> AtHand:
+    """The motions of the data root, and a line on those that training had none of.
+
+    Raises:
+      ValueError: there are none.
+    """
+    names = tuple(folders.names_in(_root(config)))
+    others = [name for name in names if name not in assets.names["sequences"]]
+    return AtHand(names, (f"not seen in training: {binding.listed(others)}",) if others else ())
+
+
 def describe(batch: Batch, assets: Assets) -> list[dict[str, Any]]:
     """Sequence and frame of each sample of a batch, as their files are named."""
     del assets
@@ -92,10 +122,8 @@ def load(config: ConfigDict, *, everything: bool = False) -> tuple[list[MeshSequ
       everything: all frames of all sequences of the data root instead, without targets.
     """
     data = config.data
-    if not data.root:
-        raise ValueError("config.data.root is missing: the folder of NAME_sbs, NAME_target, ..., as in --config.data.root=DATA.")
     return sequences.load(
-        pathlib.Path(data.root).expanduser(),
+        _root(config),
         () if everything else tuple(data.sequences),
         targets=not everything,
         joints=config.model.joints,

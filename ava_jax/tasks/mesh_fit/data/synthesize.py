@@ -17,6 +17,7 @@ import numpy as np
 import tqdm
 
 from ava_jax.data import obj_files
+from ava_jax.data.workers import Workers
 from ava_jax.tasks.mesh_fit.synth import skin, tissue
 from ava_jax.tasks.mesh_fit.synth.motions import MOTIONS
 from ava_jax.tasks.mesh_fit.synth.skin import Body
@@ -111,15 +112,13 @@ def write_default(folder: pathlib.Path, *, small: bool = False) -> dict[str, Any
 
 def _write_all(root: pathlib.Path, request: Request, jobs: int) -> None:
     body = skin.build(request.vertices)
-    # Spawned, not forked: JAX, which commands import, has threads that a fork would break.
-    context = multiprocessing.get_context("spawn")
-    written = context.Value("q", 0)
+    written = multiprocessing.get_context("spawn").Value("q", 0)
     with tqdm.tqdm(total=len(request.motions) * request.frames, desc="mesh_fit synthesize", unit="frame", dynamic_ncols=True) as bar:
         if min(jobs, len(request.motions)) == 1:
             for name in request.motions:
                 _write_motion(root, request, name, body, bar.update)
             return
-        with concurrent.futures.ProcessPoolExecutor(jobs, context, _receive, (written, body)) as pool:
+        with Workers(jobs, _receive, (written, body)) as pool:
             running = {pool.submit(_work, root, request, name) for name in request.motions}
             while running:
                 done, running = concurrent.futures.wait(running, timeout=0.5, return_when=concurrent.futures.FIRST_EXCEPTION)

@@ -161,7 +161,7 @@ def test_thinning_is_even_and_repeatable(tiny_capture):
 
 def test_only_chosen_cameras_and_captures_are_read(tiny_capture, tmp_path):
     (tmp_path / "ids.csv").write_text("mcd,sid,mct\n20260102,SYN002,0901\n")
-    config = make_config(tiny_capture, **{"data.ids": str(tmp_path / "ids.csv"), "data.cameras": ("401168", "400008")})
+    config = make_config(tiny_capture, **{"data.ids": str(tmp_path / "ids.csv"), "data.cameras": ("401168",)})
     assets = prepare(config)
     assert assets.names["identities"] == ["20260102--0901--SYN002"] and assets.names["cameras"] == ["401168"]
     assert len(read_split(config, "train", assets)) == 5

@@ -1,0 +1,58 @@
+"""Processes that work together, and end with the command: Ctrl-C is the command's to answer, not theirs."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Workers(concurrent.futures.ProcessPoolExecutor):
+    """A pool of processes. Use as a context manager: one that is left by an exception ends them at once.
+
+    They are spawned, not forked: JAX, which commands import, has threads that a fork would break.
+    """
+
+    def __init__(self, jobs: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()):
+        """Starts none yet.
+
+        Args:
+          jobs: processes at most.
+          initializer: is called in each when it begins, with `initargs`.
+        """
+        self._others = set(multiprocessing.active_children())
+        super().__init__(jobs, multiprocessing.get_context("spawn"), initializer, initargs)
+
+    def submit(self, *args: Any, **kwargs: Any) -> concurrent.futures.Future:
+        """As of any executor; a process that it starts inherits the mask, and never sees SIGINT."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with _interrupt_later():
+                return super().submit(*args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: Any) -> None:
+        """Waits for what was submitted, or drops it."""
+        if kind is not None:
+            for process in set(multiprocessing.active_children()) - self._others:
+                process.terminate()
+        self.shutdown(wait=True, cancel_futures=kind is not None)
+
+
+@contextlib.contextmanager
+def _interrupt_later() -> Iterator[None]:
+    """Holds SIGINT back: an executor that is left in the middle of starting a process waits for ever. Another thread may receive it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
