@@ -18,22 +18,14 @@ const Kernels& Chosen() {
   return kernels;
 }
 
-// A row of boxes is one task.
-template <class Run>
-void ForRows(const Layout& l, const Pool& pool, const Run& run) {
-  ParallelFor(pool, l.batch * l.slab / l.side, [&](int64_t task, int) {
-    for (int64_t row = task * l.side; row < (task + 1) * l.side; ++row) run(row);
-  });
-}
-
 }  // namespace
 
-void Forward(const Layout& layout, const Arrays& arrays, const Pool& pool) {
-  ForRows(layout, pool, [&](int64_t row) { Chosen().forward(layout, arrays, row); });
+void Forward(const Layout& l, const Arrays& arrays, const Pool& pool) {
+  ParallelFor(pool, l.batch * l.slab / l.side, [&](int64_t row, int) { Chosen().forward(l, arrays, row); });
 }
 
-void Backward(const Layout& layout, const GradientArrays& arrays, const Pool& pool) {
-  ForRows(layout, pool, [&](int64_t row) { Chosen().backward(layout, arrays, row); });
+void Backward(const Layout& l, const GradientArrays& arrays, const Pool& pool) {
+  ParallelFor(pool, l.batch * l.slab / l.side, [&](int64_t row, int) { Chosen().backward(l, arrays, row); });
 }
 
 }  // namespace voxels

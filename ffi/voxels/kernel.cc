@@ -35,60 +35,62 @@ AVA_LANES Floats ExpOfAll(Floats x) {
   return x == x ? past : x;
 }
 
-// In floats, of a row of texels: where its first voxel lies.
-int64_t FirstVoxel(const Layout& l, int64_t row) {
-  const int64_t boxes = l.slab / l.side, image = row / l.slab, y = row % l.slab;
-  const int64_t box = (image * boxes + y / l.side) * boxes;
-  return (box * l.side * l.side * l.side + y % l.side * l.side) * 4;
+void ForwardTexel(const Layout& l, const float* colour, const float* log_opacity, float* column) {
+  const int64_t d = l.side, step = d * d * 4;  // from a voxel to the one above it
+  for (int64_t z = 0; z < d; z += kLanes) {
+    const int64_t count = d - z < kLanes ? d - z : kLanes;
+    Floats e = Splat(0.0f);
+    if (count == kLanes) {
+      e = LoadFloats(log_opacity + z);
+    } else {
+      for (int64_t i = 0; i < count; ++i) e[i] = log_opacity[z + i];
+    }
+    e = ExpOfAll(e);
+    for (int64_t i = 0; i < count; ++i) {
+      const float* c = colour + 3 * (z + i);
+      Float4 v = Float4{c[0], c[1], c[2], 0.0f} * l.scale + l.offset;
+      v = v <= 0.0f ? Float4{0.0f, 0.0f, 0.0f, 0.0f} : v;  // NaN stays
+      v[3] = e[i];
+      Store(column + (z + i) * step, v);
+    }
+  }
+}
+
+void BackwardTexel(const Layout& l, const float* rgba, const float* cotangent, float* colour, float* log_opacity) {
+  const int64_t d = l.side, step = d * d * 4;
+  for (int64_t z = 0; z < d; ++z) {
+    const Float4 v = LoadFloat4(rgba + z * step), g = LoadFloat4(cotangent + z * step);
+    const Float4 slope = v > 0.0f ? Float4{l.scale, l.scale, l.scale, l.scale} : Float4{0.0f, 0.0f, 0.0f, 0.0f};
+    const Float4 d_colour = slope * g;
+    for (int i = 0; i < 3; ++i) colour[3 * z + i] = d_colour[i];
+    log_opacity[z] = v[3] * g[3];
+  }
+}
+
+// Box by box, as a box lies in one piece: calls visit(texel, its lowest voxel in floats).
+template <class Visit>
+AVA_LANES void ForTexels(const Layout& l, int64_t row, Visit visit) {
+  const int64_t d = l.side, boxes = l.slab / d;
+  for (int64_t box = 0; box < boxes; ++box) {
+    for (int64_t y = 0; y < d; ++y) {
+      const int64_t texel = (row * d + y) * l.slab + box * d, voxel = (((row * boxes + box) * d) * d + y) * d * 4;
+      for (int64_t x = 0; x < d; ++x) visit(texel + x, voxel + x * 4);
+    }
+  }
 }
 
 void Forward(const Layout& l, const Arrays& a, int64_t row) {
-  const int64_t d = l.side, of_box = d * d * d * 4;
-  const float* colour = a.colour + row * l.slab * 3 * d;
-  const float* log_opacity = a.log_opacity + row * l.slab * d;
-  float* box = a.rgba + FirstVoxel(l, row);
-  for (int64_t first = 0; first < l.slab; first += d, box += of_box) {
-    for (int64_t x = 0; x < d; ++x) {
-      const float *from = colour + (first + x) * 3 * d, *exponent = log_opacity + (first + x) * d;
-      for (int64_t z = 0; z < d; z += kLanes) {
-        const int64_t count = d - z < kLanes ? d - z : kLanes;
-        Floats e = Splat(0.0f);
-        if (count == kLanes) {
-          e = LoadFloats(exponent + z);
-        } else {
-          for (int64_t i = 0; i < count; ++i) e[i] = exponent[z + i];
-        }
-        e = ExpOfAll(e);
-        for (int64_t i = 0; i < count; ++i) {
-          const float* c = from + 3 * (z + i);
-          Float4 v = Float4{c[0], c[1], c[2], 0.0f} * l.scale + l.offset;
-          v = v <= 0.0f ? Float4{0.0f, 0.0f, 0.0f, 0.0f} : v;  // NaN stays
-          v[3] = e[i];
-          Store(box + ((z + i) * d * d + x) * 4, v);
-        }
-      }
-    }
-  }
+  const int64_t d = l.side;
+  ForTexels(l, row, [&](int64_t texel, int64_t voxel) {
+    ForwardTexel(l, a.colour + texel * 3 * d, a.log_opacity + texel * d, a.rgba + voxel);
+  });
 }
 
 void Backward(const Layout& l, const GradientArrays& a, int64_t row) {
-  const int64_t d = l.side, of_box = d * d * d * 4;
-  float* colour = a.d_colour + row * l.slab * 3 * d;
-  float* log_opacity = a.d_log_opacity + row * l.slab * d;
-  int64_t box = FirstVoxel(l, row);
-  for (int64_t first = 0; first < l.slab; first += d, box += of_box) {
-    for (int64_t z = 0; z < d; ++z) {
-      for (int64_t x = 0; x < d; ++x) {
-        const int64_t at = box + (z * d * d + x) * 4;
-        const Float4 v = LoadFloat4(a.rgba + at), g = LoadFloat4(a.cotangent + at);
-        const Float4 slope = v > 0.0f ? Float4{l.scale, l.scale, l.scale, l.scale} : Float4{0.0f, 0.0f, 0.0f, 0.0f};
-        const Float4 d_colour = slope * g;
-        float* to = colour + (first + x) * 3 * d + 3 * z;
-        for (int i = 0; i < 3; ++i) to[i] = d_colour[i];
-        log_opacity[(first + x) * d + z] = v[3] * g[3];
-      }
-    }
-  }
+  const int64_t d = l.side;
+  ForTexels(l, row, [&](int64_t texel, int64_t voxel) {
+    BackwardTexel(l, a.rgba + voxel, a.cotangent + voxel, a.d_colour + texel * 3 * d, a.d_log_opacity + texel * d);
+  });
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ struct Layout {
   float scale, offset;        // of colours: relu(scale x + offset)
 };
 
-// What both directions read and write; rows of texels of all images are counted through.
+// What both directions read and write. A call takes one row of boxes; those of all images are counted through.
 struct Arrays {
   const float* colour;       // [batch, S, S, 3 side]
   const float* log_opacity;  // [batch, S, S, side]
