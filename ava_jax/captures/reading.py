@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ava_jax.captures.ava256 import Capture
-from ava_jax.core import cameras
+from ava_jax.core import cameras as geometry
 from ava_jax.core.types import Batch
-from ava_jax.data import images, mesh_files
+from ava_jax.data import images, mesh_files, text_files
 from ava_jax.data.archive import Archives
 from ava_jax.data.cache import Cache
 
@@ -135,17 +135,19 @@ class Reader:
         Raises:
           Unreadable: one of its files cannot be decoded; the message names it.
         """
-        name, size = capture.cameras[camera], capture.image_size(self._downsample)
+        name, size, whole = capture.cameras[camera], capture.image_size(self._downsample), capture.sensor
         sample = {}
         if self._image:
-            sample["image"] = self._decoded(capture.image(name), frame, lambda data: images.decode(data, size))
+            sample["image"] = self._decoded(capture.image(name), frame, lambda data: images.decode(data, size, whole=whole))
         if self._segmentation:
-            sample["segmentation"] = self._decoded(capture.segmentation(name), frame, lambda data: images.decode_labels(data, size))
+            sample["segmentation"] = self._decoded(
+                capture.segmentation(name), frame, lambda data: images.decode_labels(data, size, whole=whole)
+            )
         shared = self._frames.get(
             (capture.name, frame), lambda: Frame(*self._surface(capture, frame), head_pose(self._archives, capture, frame))
         )
         face = self._neutrals.get(capture.name, lambda: self._surface(capture, neutral))
-        rotation, position = cameras.head_to_camera(capture.rotation[camera], capture.translation[camera], shared.pose)
+        rotation, position = geometry.head_to_camera(capture.rotation[camera], capture.translation[camera], shared.pose)
         return sample | {
             "texture": shared.texture,
             "vertices": shared.vertices,
@@ -191,7 +193,10 @@ def _decoded(archives: Archives, path: pathlib.Path, frame: int, decode: Callabl
 
 def _parse_pose(data: bytes) -> np.ndarray:
     """Head to world, f64 [3, 4], mm."""
-    pose = np.array(data.split(), np.float64)
+    pose = np.array(text_files.numbers(data), np.float64)
     if pose.shape != (12,) or not np.isfinite(pose).all():
         raise ValueError(f"a head pose must be 3 x 4 finite numbers; got {pose.size}")
-    return pose.reshape(3, 4)
+    pose = pose.reshape(3, 4)
+    if fault := geometry.rotation_fault(pose[:, :3]):
+        raise ValueError(f"a head pose, 3 x 4 in rows, must begin with a rotation, head to world: {fault}")
+    return pose

@@ -73,7 +73,7 @@ def _combine_textures(paths: Sequence[pathlib.Path], size: int) -> tuple[np.ndar
 def _read_texture(path: pathlib.Path, size: int) -> tuple[np.ndarray, np.ndarray, float]:
     """A texture, the same at `size`, and the mean of its squares."""
     try:
-        texture = images.decode(_bytes(path))
+        texture = images.decode(_bytes(path), whole=(1, 1))
     except ValueError as e:
         raise ValueError(f"{path}: {e}.") from e
     counts = np.bincount(texture.ravel(), minlength=256)

@@ -15,6 +15,8 @@ _BOM = b"\xef\xbb\xbf"
 _DIGITS = b"0123456789"
 _MOST_RUNS = 1000  # of lines of one kind, in a file that is parsed in bulk
 _MOST_CHARACTERS = 19  # of a number in decimal notation: its digits fit 64 bits
+_MOST = float(np.finfo(np.float32).max)
+_MOST_INDEX = 2**31 - 1
 _TEN_TO = 10.0 ** np.arange(_MOST_CHARACTERS + 1)  # exact in float64
 # A line of a vertex, up to its end, with lines that a backslash continues.
 _VERTEX_LINE = re.compile(rb"^[ \t]*v[ \t](?:\\\r?\n|[^\r\n])*", re.M)
@@ -60,6 +62,14 @@ def parse(data: bytes, name: str = "OBJ") -> Obj:
     if mesh is None:
         mesh = _parse_in_bulk(_plain_spaces(data))
     return mesh if mesh is not None else _parse_by_line(data, name)
+
+
+def first_face_without_uvs(data: bytes) -> tuple[int, str] | None:
+    """Line, from 1, and words of the first face of which a corner names no UV; None where all do. `data`: as of `parse`."""
+    for number, words in _statements(data.removeprefix(_BOM)):
+        if words[0] == "f" and not all(len(parts := word.split("/")) > 1 and parts[1] for word in words[1:]):
+            return number, " ".join(words)
+    return None
 
 
 def with_vertices(data: bytes, vertices: np.ndarray, *, decimals: int = 6) -> bytes:
@@ -181,7 +191,7 @@ def _assemble(positions: list, uvs: list, corners: list, uv_corners: list) -> Ob
             return None
     if chart is None and any(part is not None for part in uv_corners):
         return None  # faces name UVs that are not there
-    if not np.isfinite(vertices).all():
+    if not np.isfinite(vertices).all() or (chart is not None and not np.isfinite(chart).all()):
         return None
     return Obj(vertices, faces, colours, chart, face_uvs)
 
@@ -292,8 +302,12 @@ def _faces(block: bytes, lines: int, vertices: int, uvs: int) -> tuple[np.ndarra
 
 
 def _from_zero(index: np.ndarray, before: int) -> np.ndarray:
-    """OBJ indices, int64 of any shape, from 0: positive ones count from 1, negative ones back from the last that came `before`."""
-    return np.where(index > 0, index - 1, index + before).astype(np.int32)
+    """OBJ indices, int64 of any shape, from 0: positive ones count from 1, negative ones back from the last that came `before`.
+
+    Those that int32 cannot hold become -1, which names nothing.
+    """
+    from_zero = np.where(index > 0, index - 1, index + before)
+    return np.where(from_zero < _MOST_INDEX, from_zero, -1).astype(np.int32)
 
 
 def _fan(corners: np.ndarray) -> np.ndarray:
@@ -370,16 +384,23 @@ def _finite(words: list[str]) -> list[float]:
     Raises:
       ValueError: one is none, or not finite.
     """
-    values = [float(word) for word in words]
-    if not values or not np.isfinite(values).all():
+    values = [_number(float, word) for word in words]
+    if not values or not all(abs(value) <= _MOST for value in values):  # NaN is not
         raise ValueError("finite numbers must stand here")
     return values
+
+
+def _number(kind: type, word: str) -> float | int:
+    """The number that a word is; Python itself would also take `1_000`."""
+    if "_" in word:
+        raise ValueError(f"{word!r} is no number")
+    return kind(word)
 
 
 def _corner(word: str, vertices: int, uvs: int) -> tuple[int, int | None]:
     """Vertex and UV, from 0, of `v`, `v/vt`, `v//vn` or `v/vt/vn`."""
     parts = word.split("/")
-    vertex, uv = int(parts[0]), int(parts[1]) if len(parts) > 1 and parts[1] else None
+    vertex, uv = _number(int, parts[0]), _number(int, parts[1]) if len(parts) > 1 and parts[1] else None
     if vertex == 0 or uv == 0 or len(parts) > 3:
         raise ValueError("a corner is v, v/vt, v//vn or v/vt/vn, each counted from 1, or from -1 backwards")
     return vertex - 1 if vertex > 0 else vertex + vertices, None if uv is None else uv - 1 if uv > 0 else uv + uvs
