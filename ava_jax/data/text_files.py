@@ -53,11 +53,11 @@ def read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as e:
-        raise ValueError(f"{path}, line {e.lineno}: no JSON ({e.msg}, column {e.colno}).") from e
+        raise ValueError(f"{path}: must be JSON; line {e.lineno}, column {e.colno}: {e.msg}.") from e
     except ValueError as e:  # a whole number of over 4,300 digits
-        raise ValueError(f"{path}: no JSON that can be read ({e}).") from e
+        raise ValueError(f"{path}: must be JSON; {e}.") from e
     except RecursionError as e:
-        raise ValueError(f"{path}: its lists and objects lie too deep in each other.") from e
+        raise ValueError(f"{path}: must be JSON of some levels; its lists and objects lie too deep in each other.") from e
 
 
 def numbers(data: bytes) -> list[float]:
