@@ -35,6 +35,7 @@ def _full() -> ConfigDict:
     data.topology = ""  # OBJ; "" = <root>/face_topology.obj
     data.cameras = ()  # only these; () = all
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
+    data.undistorted = False  # True: images are undistorted, as ava-256 publishes them, even where calibrations give a distortion
     data.read_threads = 8
     data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps
     data.max_unreadable = 0.01  # fraction of the samples read that may fail to decode before the run stops; missing images do not count

@@ -118,11 +118,13 @@ def find(root: str, ids: str) -> list[pathlib.Path]:
     return [folder / name for name in listed]
 
 
-def load(folder: pathlib.Path, cameras: tuple[str, ...] = ()) -> Capture:
+def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = True) -> Capture:
     """Reads a capture's calibration and frame list.
 
     Args:
+      folder: the capture's.
       cameras: only these; () = all.
+      judge: as of `calibration.camera`.
 
     Raises:
       ValueError: a file is missing or malformed, or no camera is left.
@@ -145,7 +147,7 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = ()) -> Capture:
     if not 0 <= frames.min() <= frames.max() <= _MOST_FRAME:
         wrong = frames[(frames < 0) | (frames > _MOST_FRAME)][0]
         raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be from 0 to {_MOST_FRAME}; got {wrong}.")
-    found = [calibration.camera(path, camera, entries[camera]) for camera in used]
+    found = [calibration.camera(path, camera, entries[camera], judge=judge) for camera in used]
     focal, principal, rotation, translation = (np.stack([camera[i] for camera in found]) for i in range(4))
     return Capture(
         name=folder.name,

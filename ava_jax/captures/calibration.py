@@ -62,20 +62,24 @@ def read(path: pathlib.Path) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def camera(path: pathlib.Path, name: str, entry: Mapping[str, Any]) -> Camera:
+def camera(path: pathlib.Path, name: str, entry: Mapping[str, Any], *, judge: bool = True) -> Camera:
     """The camera of an entry.
 
     Args:
       path: of the file, for the message.
       name: the camera's id.
       entry: as `read` gives it.
+      judge: whether to refuse what cannot be a pinhole camera's; False takes the numbers as they stand, for a picture of them.
 
     Raises:
       ValueError: it cannot be a pinhole camera's; the message names file, camera and key, and what to do.
     """
     try:
-        focal, principal = _intrinsics(_matrix(entry, "K"))
-        rotation, translation = _extrinsics(_matrix(entry, "T"))
+        k, t = _matrix(entry, "K"), _matrix(entry, "T")
+        if not judge and k.shape == (3, 3) and t.shape in ((4, 4), (4, 3)):
+            return Camera(k[(0, 1), (0, 1)], k[2, :2].copy(), t[:3, :3].T.copy(), t[3, :3].copy(), False)
+        focal, principal = _intrinsics(k)
+        rotation, translation = _extrinsics(t)
         distortion = _coefficients(entry.get("distortion"))
     except ValueError as e:
         raise ValueError(f"{path}: camera {name}: {e}.") from e

@@ -53,9 +53,9 @@ def availability(
     names = [capture.cameras[i] for i in used]
     kinds = [capture.image] * image + [capture.segmentation] * segmentation
     paths = [capture.head_pose, capture.vertices, capture.texture, *(path(name) for path in kinds for name in names)]
-    members = _members(archives, capture, paths, threads)
-    surface = members[:_SURFACE].all(0)
-    views = members[_SURFACE:].reshape(len(kinds), len(used), len(capture.frames)).all(0) & surface
+    there = members(archives, capture, paths, threads)
+    surface = there[:_SURFACE].all(0)
+    views = there[_SURFACE:].reshape(len(kinds), len(used), len(capture.frames)).all(0) & surface
     if views.size and views.mean() < 1 - MOST_MISSING:
         raise ValueError(
             f"{capture.decoder}: frame_list.csv does not match the zips: of the {views.size} images it lists for {len(used)} cameras, "
@@ -70,7 +70,7 @@ def neutral_frame(archives: Archives, capture: Capture) -> int:
     Raises:
       ValueError: there is none, or a zip is missing or not whole.
     """
-    complete = _members(archives, capture, [capture.vertices, capture.texture], threads=2).all(0)
+    complete = members(archives, capture, [capture.vertices, capture.texture], threads=2).all(0)
     possible = np.flatnonzero((capture.segments == capture.neutral_segment) & complete)
     if not len(possible):
         raise ValueError(
@@ -88,7 +88,7 @@ def head_pose(archives: Archives, capture: Capture, frame: int) -> np.ndarray:
     Raises:
       Unreadable: the file is missing or cannot be decoded; the message names it.
     """
-    return _decoded(archives, capture.head_pose, frame, _parse_pose)
+    return decoded(archives, capture.head_pose, frame, _parse_pose)
 
 
 class Reader:
@@ -172,16 +172,25 @@ class Reader:
         return vertices
 
     def _decoded(self, path: pathlib.Path, frame: int, decode: Callable[[bytes], Any]) -> Any:
-        return _decoded(self._archives, path, frame, decode)
+        return decoded(self._archives, path, frame, decode)
 
 
-def _members(archives: Archives, capture: Capture, paths: Sequence[pathlib.Path], threads: int) -> np.ndarray:
-    """Which of the listed frames each zip has, bool [len(paths), N]."""
+def members(archives: Archives, capture: Capture, paths: Sequence[pathlib.Path], threads: int) -> np.ndarray:
+    """Which of the listed frames each zip has, bool [len(paths), N].
+
+    Raises:
+      ValueError: a zip is missing or not whole.
+    """
     numbers, index = np.unique(capture.frames, return_inverse=True)
     return archives.index(paths, numbers, threads=threads)[:, index]
 
 
-def _decoded(archives: Archives, path: pathlib.Path, frame: int, decode: Callable[[bytes], Any]) -> Any:
+def decoded(archives: Archives, path: pathlib.Path, frame: int, decode: Callable[[bytes], Any]) -> Any:
+    """What `decode` makes of a frame's file in a zip.
+
+    Raises:
+      Unreadable: it is missing, or `decode` raised a ValueError; the message names zip and frame.
+    """
     try:
         data = archives.read(path, frame)
         if data is None:

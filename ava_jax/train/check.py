@@ -10,6 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from ava_jax.tasks.base import load_task
 from ava_jax.train import calls, plan
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import Feed
@@ -21,7 +22,7 @@ from ava_jax.train.state import TrainState
 def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
     """Builds the run, takes two steps, saves, restores and compares; prints sizes, times, memory and disk.
 
-    What it writes, it writes on the disk of `workdir` and removes again.
+    What it writes, it writes on the disk of `workdir` and removes again, but for pictures of the data, which the task draws into `workdir`.
 
     Raises:
       ValueError: something does not fit, a loss is not finite, what was restored differs or the disk is too small.
@@ -30,6 +31,8 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
     """
     workdir = pathlib.Path(workdir).resolve()
     plan.validate(config)
+    for path in load_task(config).draw_check(workdir):
+        _say("picture", str(path))
     with Checkpoints(workdir) as saved:
         latest = saved.find() if saved.steps() else None
         if latest is not None:

@@ -27,6 +27,7 @@ RESUMABLE = (
     "train.max_recoveries",
     "data.root",
     "data.topology",
+    "data.undistorted",
     "data.read_threads",
     "data.on_device",
     "data.max_unreadable",

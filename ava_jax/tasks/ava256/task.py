@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 from flax import nnx
 
 from ava_jax.captures import ava256 as layout
+from ava_jax.captures import projection
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals, source
-from ava_jax.tasks.ava256.evaluation import baseline, files, pictures, scores
+from ava_jax.tasks.ava256.evaluation import baseline, check, files, pictures, scores
 from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
 from ava_jax.tasks.base import Compile, Example, LossTerm, Optimizer, Row, Task
@@ -48,8 +50,25 @@ class Ava256(Task):
         return source.prepare(self.captures, self.config)
 
     def source(self, split: str, assets: Assets) -> source.CaptureSource:
-        """Frames of captures, each seen by one camera."""
-        return source.source(self.captures, self.config, split, assets)
+        """Frames of captures, each seen by one camera; their calibrations are held against their meshes first, unless all is predicted."""
+        found = source.source(self.captures, self.config, split, assets)
+        if split != source.PREDICT:
+            self._sound  # noqa: B018: raises where they are not
+        return found
+
+    @functools.cached_property
+    def _sound(self) -> bool:
+        """That the calibrations fit the captures: looked at once."""
+        data = self.config.data
+        undistorted = data.get("undistorted", False)  # configs of older versions do not have it
+        threads = max(data.read_threads, 1)
+        for doubt in projection.require(self.captures.archives, self.captures.captures, undistorted=undistorted, threads=threads):
+            print(f"warning: {doubt}", file=sys.stderr, flush=True)
+        return True
+
+    def draw_check(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Neutral meshes over images of some cameras."""
+        return check.write(self.config, folder)
 
     def sampling(self, split: str) -> Sampling:
         """Training draws several views of a frame near each other."""
