@@ -121,8 +121,9 @@ def _doubts(found: Reference, capture: Capture) -> list[str]:
         which = int(few[np.argmin(seen[few])])
         others = f" ({len(few)} of {len(capture.cameras)} cameras are below {SOUND:.0%})" if len(few) > 1 else ""
         where = f"{capture.calibration}: camera {capture.cameras[which]}: {seen[which]:.0%} of the face falls inside its images{others}"
-        # A camera that sees a part may be a close-up; then only a reading that fits them all counts.
-        meant = _meant(found, capture, few if seen[which] < LEAST else np.arange(len(seen)))
+        # Some cameras that see a part may be close-ups; a convention is of most of them or all.
+        mostly = seen[which] < LEAST or 2 * len(few) > len(seen)
+        meant = _meant(found, capture, few if seen[which] < LEAST else np.arange(len(seen))) if mostly else ""
         if meant or seen[which] < LEAST:
             why = f"it would with {meant}" if meant else "K or T transposed, or not in mm"
             raise ValueError(f"{where}; {why}? ava train --check draws it; config.data.cameras leaves cameras out.")

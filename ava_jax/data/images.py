@@ -131,8 +131,8 @@ def _require_aspect(size: tuple[int, int], whole: tuple[int, int] | None) -> Non
     if abs(height * whole[1] / whole[0] - width) > _MOST_ROUNDED and abs(width * whole[0] / whole[1] - height) > _MOST_ROUNDED:
         turned = " It lies on its side: turn it by 90 degrees." if abs(width * whole[1] / whole[0] - height) <= _MOST_ROUNDED else ""
         raise ValueError(
-            f"a picture of {width} x {height} pixels (width x height) does not fit {whole[1]} x {whole[0]}, which it must show whole at some "
-            f"scale: it is cropped or turned.{turned or ' Fill up what was cropped.'}"
+            f"a picture of {width} x {height} pixels (width x height) does not fit {whole[1]} x {whole[0]}, all of which it must show at "
+            f"some scale: it is cropped or turned.{turned or ' Fill up what was cropped.'}"
         )
 
 

@@ -31,7 +31,8 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
     """
     workdir = pathlib.Path(workdir).resolve()
     plan.validate(config)
-    for path in load_task(config).draw_check(workdir):
+    pictures = load_task(config).draw_check(workdir)
+    for path in pictures:
         _say("picture", str(path))
     with Checkpoints(workdir) as saved:
         latest = saved.find() if saved.steps() else None
@@ -50,7 +51,8 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
     finally:
         shutil.rmtree(folder)
     _check_disk(config, disk, size)
-    print("check passed: one step, one save, one restore; nothing was left behind")
+    left = "nothing but the picture" if pictures else "nothing"
+    print(f"check passed: one step, one save, one restore; {left} was left behind")
 
 
 def _say(what: str, text: str) -> None:

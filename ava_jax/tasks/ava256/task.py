@@ -34,6 +34,7 @@ class Ava256(Task):
     group_by = ("identity", "camera", "segment")
     cluster_by = ("identity", "segment", "frame")  # images of one frame show one expression
     sample_name = "image"
+    _calibrations_held = False  # against the meshes: once per task
 
     @functools.cached_property
     def captures(self) -> CaptureSet:
@@ -52,19 +53,18 @@ class Ava256(Task):
     def source(self, split: str, assets: Assets) -> source.CaptureSource:
         """Frames of captures, each seen by one camera; their calibrations are held against their meshes first, unless all is predicted."""
         found = source.source(self.captures, self.config, split, assets)
-        if split != source.PREDICT:
-            self._sound  # noqa: B018: raises where they are not
+        if split != source.PREDICT and not self._calibrations_held:
+            self._hold_calibrations()
         return found
 
-    @functools.cached_property
-    def _sound(self) -> bool:
-        """That the calibrations fit the captures: looked at once."""
-        data = self.config.data
+    def _hold_calibrations(self) -> None:
+        """Says what is doubtful of them; raises ValueError for what is wrong."""
+        data, captures = self.config.data, self.captures
         undistorted = data.get("undistorted", False)  # configs of older versions do not have it
         threads = max(data.read_threads, 1)
-        for doubt in projection.require(self.captures.archives, self.captures.captures, undistorted=undistorted, threads=threads):
+        for doubt in projection.require(captures.archives, captures.captures, undistorted=undistorted, threads=threads):
             print(f"warning: {doubt}", file=sys.stderr, flush=True)
-        return True
+        self._calibrations_held = True
 
     def draw_check(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Neutral meshes over images of some cameras."""

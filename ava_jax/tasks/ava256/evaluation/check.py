@@ -76,7 +76,8 @@ def _project(found: Reference, capture: Capture, camera: int, scale: float) -> n
 def _photograph(archives: Archives, capture: Capture, camera: int, frame: int) -> np.ndarray:
     """A camera's image of a frame, u8 [H, W, 3]; black where there is none that can be read."""
     size = capture.image_size(capture.sensor[0] // _HEIGHT)
+    path = capture.image(capture.cameras[camera])
     try:
-        return reading.decoded(archives, capture.image(capture.cameras[camera]), frame, lambda data: images.decode(data, size, whole=capture.sensor))
+        return reading.decoded(archives, path, frame, lambda data: images.decode(data, size, whole=capture.sensor))
     except reading.Unreadable:
         return np.zeros((*size, 3), np.uint8)
