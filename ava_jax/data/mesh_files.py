@@ -8,7 +8,7 @@ import numpy as np
 import plyfile
 
 from ava_jax.core.mesh import Topology
-from ava_jax.data import obj_files
+from ava_jax.data import obj_files, obj_lines
 
 _XYZ = b"property float x\nproperty float y\nproperty float z\nend_header\n"
 
@@ -33,7 +33,7 @@ def read_topology(path: pathlib.Path, vertices: int) -> Topology:
     if not len(mesh.faces):
         raise ValueError(f"topology {path}: not a mesh of triangles with UVs: it has no faces, lines 'f v/vt v/vt v/vt'.")
     if mesh.uvs is None or mesh.face_uvs is None:
-        line, words = obj_files.first_face_without_uvs(data) or (0, "")
+        line, words = obj_lines.first_face_without_uvs(data) or (0, "")
         raise ValueError(
             f"topology {path}, line {line}: not a mesh of triangles with UVs: each corner of a face must name a vertex and a UV, "
             f"'f v/vt v/vt v/vt'; got {words[:80]!r}. Export the mesh with its UV map."

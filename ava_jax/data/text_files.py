@@ -49,15 +49,23 @@ def read_json(path: pathlib.Path) -> Any:
     Raises:
       ValueError: it cannot be read or is no JSON; the message names the file and, where it is known, the line.
     """
-    text = read(path)
+    return parse_json(read(path), str(path))
+
+
+def parse_json(text: str, name: str) -> Any:
+    """What a text in JSON holds; `name` is what messages call it.
+
+    Raises:
+      ValueError: it is no JSON; the message says where.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as e:
-        raise ValueError(f"{path}: must be JSON; line {e.lineno}, column {e.colno}: {e.msg}.") from e
+        raise ValueError(f"{name}: must be JSON; line {e.lineno}, column {e.colno}: {e.msg}.") from e
     except ValueError as e:  # a whole number of over 4,300 digits
-        raise ValueError(f"{path}: must be JSON; {e}.") from e
+        raise ValueError(f"{name}: must be JSON; {e}.") from e
     except RecursionError as e:
-        raise ValueError(f"{path}: must be JSON of some levels; its lists and objects lie too deep in each other.") from e
+        raise ValueError(f"{name}: must be JSON of some levels; its lists and objects lie too deep in each other.") from e
 
 
 def numbers(data: bytes) -> list[float]:
@@ -66,4 +74,10 @@ def numbers(data: bytes) -> list[float]:
     Raises:
       ValueError: a word is no number.
     """
-    return [float(word) for word in re.split(r"[\s,;]+", decode(data).replace("\0", "?")) if word]
+    found = []
+    for word in re.split(r"[\s,;]+", decode(data)):
+        try:
+            found += [float(word)] if word else []
+        except ValueError as e:
+            raise ValueError(f"{word[:40]!r} is no number") from e
+    return found

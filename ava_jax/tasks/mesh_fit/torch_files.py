@@ -18,6 +18,8 @@ from ava_jax.tasks.mesh_fit.pickles import Global, Node
 # Far above any model that this is for (3 MB); a file is read whole.
 MOST_BYTES = 1 << 28
 _MOST_NAMES, _LONGEST_NAME = 10_000, 1_000
+_MOST_VISITED = 20 * _MOST_NAMES
+_PARTS = ("_parameters", "_buffers", "_modules")
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _DTYPES = {
     "FloatStorage": "f4",
@@ -208,14 +210,15 @@ def _named_tensors(root: Any) -> dict[str, Tensor]:
     """State-dict name -> tensor, of a pickled module or state dict."""
     found: dict[str, Tensor] = {}
     waiting = [("", root)]
-    visited = 0
+    visited = 0  # modules and names; counted before they are gone through, as a module may stand in many places
     while waiting:
         prefix, node = waiting.pop()
-        visited += 1
-        if max(visited, len(found)) > _MOST_NAMES or len(prefix) > _LONGEST_NAME:
-            raise ValueError("its modules are too many or lie too deep, or hold each other")
         state = node.state if isinstance(node, Node) else None
-        values = state.named() if isinstance(state, Node) else {}
+        visited += 1 + (len(state.pairs) if isinstance(state, Node) else 0)
+        values = state.named() if isinstance(state, Node) and visited <= _MOST_VISITED else {}
+        visited += sum(len(held.pairs) for part in _PARTS if isinstance(held := values.get(part), Node))
+        if visited > _MOST_VISITED or len(found) > _MOST_NAMES or len(prefix) > _LONGEST_NAME:
+            raise ValueError("its modules are too many or lie too deep, or hold each other")
         for part in ("_parameters", "_buffers"):
             held = values.get(part)
             tensors = held.named() if isinstance(held, Node) else {}
