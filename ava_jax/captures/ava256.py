@@ -143,7 +143,7 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     try:
         frames = np.array([int(frame) for frame in frame_ids], np.int64)
     except (ValueError, OverflowError) as e:
-        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be a whole number ({e}).") from e
+        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be a whole number ({str(e)[:120]}).") from e
     if not 0 <= frames.min() <= frames.max() <= _MOST_FRAME:
         wrong = frames[(frames < 0) | (frames > _MOST_FRAME)][0]
         raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be from 0 to {_MOST_FRAME}; got {wrong}.")

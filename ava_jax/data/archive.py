@@ -20,7 +20,7 @@ from ava_jax.data.zip_directory import ABSENT, Directory
 
 _LOCAL_HEADER = 30  # bytes, before the member's name
 _AHEAD = 256  # bytes read beyond a member's size: its name and local extra fields are rarely longer
-_MOST_BYTES = 1 << 28  # of a member; a picture of a whole sensor, 16 bits and not compressed, has 66 MB
+_MOST_BYTES = 1 << 27  # of a member; a picture of a whole sensor, 16 bits and not compressed, has 66 MB
 _SLOW_START = 2.0  # seconds of reading directories after which a bar shows the progress
 
 

@@ -25,6 +25,7 @@ MOST_PIXELS = 1 << 26  # 8192 x 8192; a sensor has 4096 x 2668. Larger ones woul
 # By what is in the file, not by its name. Pillow knows more, of which some start other programs.
 _FORMATS = ("AVIF", "PNG", "JPEG", "WEBP", "TIFF", "BMP")
 _MOST_ROUNDED = 1.5  # pixels by which a picture's width may miss its aspect: both sides were rounded, perhaps twice
+_TO_8_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -114,9 +115,10 @@ def _as_colours(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:  # Pillow copies even where there is nothing to convert: 6 ms at 1024 x 667
         return image
     if image.mode in _DEEP:
-        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(_TO_8_BITS[np.asarray(image)]).convert("RGB")
     if image.has_transparency_data:
-        if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        alpha = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+        if alpha.getchannel("A").getextrema()[0] < 255:
             raise ValueError("it has transparent pixels, whose colour is not known; save it without transparency, over its background")
     elif image.mode not in ("RGB", "L", "P", "1", "RGBX"):
         raise ValueError(f"its colours are of mode {image.mode}; convert it to RGB of 8 bits, or 16 as PNG")

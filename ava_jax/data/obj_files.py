@@ -173,7 +173,7 @@ def _assemble(positions: list, uvs: list, corners: list, uv_corners: list) -> Ob
             return None
     if chart is None and any(part is not None for part in uv_corners):
         return None  # faces name UVs that are not there
-    if not np.isfinite(vertices).all() or (chart is not None and not np.isfinite(chart).all()):
+    if not np.isfinite(rows).all() or (chart is not None and not np.isfinite(chart).all()):
         return None
     return Obj(vertices, faces, colours, chart, face_uvs)
 

@@ -69,7 +69,7 @@ def parse(data: bytes, name: str) -> Obj:
                     raise ValueError("a face has 3 corners or more")
                 polygons.append((number, [_corner(word, len(positions), len(uvs)) for word in words[1:]]))
         except (ValueError, IndexError) as e:
-            raise ValueError(f"{name}, line {number}: {e}; got {' '.join(words)[:80]!r}.") from e
+            raise ValueError(f"{name}, line {number}: {str(e)[:160]}; got {' '.join(words)[:80]!r}.") from e
     if not positions:
         raise ValueError(f"{name}: must be an OBJ file with vertices, lines 'v x y z'; it has none.")
     for number, polygon in polygons:
@@ -119,7 +119,7 @@ def _finite(words: list[str]) -> list[float]:
 def _number(kind: type, word: str) -> float | int:
     """The number that a word is; Python itself would also take `1_000`."""
     if "_" in word:
-        raise ValueError(f"{word!r} is no number")
+        raise ValueError(f"{word[:40]!r} is no number")
     return kind(word)
 
 

@@ -170,6 +170,7 @@ _OBJS = [_OBJ, _OBJ.replace(b"\n", b"\r\n"), _OBJ.replace(b"/", b"//"), b"\xef\x
 
 
 @given(st.one_of(mutated(_OBJS), texts(["v", "v 1 2 3", "vt", "f", "f 1 2 3", "f 1/1", "#", "\\"])))
+@example(b"v 0 0 0 0\nv 1 2 3 1e999\n")
 @example(_OBJ + b"\tf 1/1 2/2 3/3\n")
 @example(_OBJ + b"f\t1/1 2/2 3/3\n")
 @example(_OBJ + b"f\xc2\xa01/1 2/2 3/3\n")
