@@ -229,11 +229,19 @@ def test_zips(folder, data):
     found = outcome("zip", lambda: [archive.Archives().read(path, n) for n in (1, 2, 3)], path.name)
     if found is None:
         return
-    with zipfile.ZipFile(path) as z:
-        for number, content in enumerate(found, 1):
+    for number, content in enumerate(found, 1):
+        expected = _as_zipfile_reads(path, number)
+        assert content is None or expected is None or content == expected
+
+
+def _as_zipfile_reads(path: pathlib.Path, number: int) -> bytes | None:
+    """The last member of a number; None where there is none, or zipfile, which looks at more that does not matter, cannot read it."""
+    try:
+        with zipfile.ZipFile(path) as z:
             names = [name for name in z.namelist() if name.rpartition("/")[2].partition(".")[0].lstrip("0") == str(number)]
-            if content is not None and names and z.getinfo(names[-1]).file_size == len(content):
-                assert content == z.read(names[-1])
+            return z.read(names[-1])
+    except Exception:
+        return None
 
 
 # Pictures.

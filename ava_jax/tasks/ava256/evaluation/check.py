@@ -61,7 +61,9 @@ def strip(archives: Archives, capture: Capture, topology: pathlib.Path) -> sheet
         scale = picture.shape[0] / capture.sensor[0]
         drawn = wire.overlay(picture, _project(found, capture, camera, scale), faces, _HEIGHT)
         panels.append((f"camera {capture.cameras[camera]}: {seen[camera]:.0%} inside{what}", drawn))
-    title = f"{capture.name}, frame {found.frame}: the mesh in {len(seen)} cameras; {seen.min():.0%} to {seen.max():.0%} of it inside"
+    least, most = f"{seen.min():.0%}", f"{seen.max():.0%}"
+    much = least if least == most else f"{least} to {most}"
+    title = f"{capture.name}, frame {found.frame}: the mesh in {len(chosen)} of {len(seen)} cameras; {much} of it inside"
     return sheet.Strip(title, tuple(panels))
 
 
