@@ -25,6 +25,7 @@ from readers import JSON, mutated, outcome, texts
 from ava_jax.captures import ava256, calibration, reading, statistics
 from ava_jax.core.cameras import rotation_fault
 from ava_jax.data import archive, images, mesh_files, npy_files, obj_files, obj_lines
+from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.tasks.mesh_fit import reference_weights, torch_files
 from ava_jax.tasks.mesh_fit.data import sequences
 from ava_jax.train import config as configs
@@ -270,6 +271,23 @@ def test_pictures(data):
     for reader, decode, channels in (("picture", images.decode, (3,)), ("labels", images.decode_labels, ())):
         found = outcome(reader, lambda d=decode: _named(d)(data), "x")
         assert found is None or (found.dtype == np.uint8 and found.shape[2:] == channels)
+
+
+def _neutral(method: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as z:
+        z.writestr("A/texture.avif", images.encode(np.zeros((16, 16, 3), np.uint8), "avif"))
+        z.writestr("A/vertices.ply", _PLYS[0])
+    return buffer.getvalue()
+
+
+@given(mutated([_neutral(zipfile.ZIP_STORED), _neutral(zipfile.ZIP_DEFLATED)]))
+@example(_neutral(zipfile.ZIP_STORED))
+def test_neutral_faces(folder, data):
+    written(folder, "neutrals.zip", data)
+    found = outcome("neutral faces", lambda: neutrals.read(folder, "A", 16), "neutrals.zip")
+    assert found is None or (found.texture.shape == (1, 16, 16, 3) and found.vertices.shape[2] == 3)
+    assert isinstance(neutrals._people(folder / "neutrals.zip"), set)
 
 
 # Head poses and statistics.
