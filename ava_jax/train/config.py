@@ -85,7 +85,8 @@ def differences(saved: ml_collections.ConfigDict, given: ml_collections.ConfigDi
     return [
         f"{key} (saved {a.get(key, absent)!r}, now {b.get(key, absent)!r})"
         for key in [*a, *(k for k in b if k not in a)]
-        if a.get(key, absent) != b.get(key, absent) and not key.startswith(RESUMABLE)
+        # NaN is not itself, but is written as itself.
+        if a.get(key, absent) != b.get(key, absent) and repr(a.get(key)) != repr(b.get(key)) and not key.startswith(RESUMABLE)
     ]
 
 
