@@ -23,6 +23,7 @@ _CENTRAL = (0.25, 0.75)  # of the image, where a principal point lies
 _MOST_TRIED = 20  # frames whose mesh or pose cannot be read
 _OPENGL = np.diag([1.0, -1.0, -1.0])
 _POINTS = 1000  # of a mesh that are looked at
+_ALL = slice(None)
 _NAMED = 5  # cameras in one message
 
 
@@ -58,13 +59,16 @@ def reference(archives: Archives, capture: Capture, *, threads: int = 8) -> Refe
     raise ValueError(f"{capture.decoder}: no frame has both a mesh and a head pose that can be read{f' ({last})' if last else ''}.")
 
 
-def inside(points: np.ndarray, capture: Capture, rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def inside(
+    points: np.ndarray, capture: Capture, rotation: np.ndarray, translation: np.ndarray, cameras: np.ndarray | slice = _ALL
+) -> tuple[np.ndarray, np.ndarray]:
     """How much of a mesh falls into each camera's image.
 
     Args:
       points: f64 [V, 3], world, mm.
       capture: of which focal lengths, principal points and sensor are taken.
       rotation: f64 [C, 3, 3], world to camera; translation: f64 [C, 3], mm.
+      cameras: int [C], which of the capture's these are; all of them by default.
 
     Returns:
       Fraction of the vertices inside, f64 [C]; how much of the image's height those inside span, f64 [C].
@@ -72,7 +76,7 @@ def inside(points: np.ndarray, capture: Capture, rotation: np.ndarray, translati
     height, width = capture.sensor
     local = np.einsum("cij,vj->cvi", rotation, points) + translation[:, None]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        pixel = local[..., :2] / local[..., 2:] * capture.focal[:, None] + capture.principal[:, None]
+        pixel = local[..., :2] / local[..., 2:] * capture.focal[cameras, None] + capture.principal[cameras, None]
     seen = (local[..., 2] > 0) & (np.abs(pixel - [(width - 1) / 2, (height - 1) / 2]) <= [width / 2, height / 2]).all(-1)
     rows = pixel[..., 1]
     span = np.where(seen, rows, -np.inf).max(-1) - np.where(seen, rows, np.inf).min(-1)
@@ -141,7 +145,7 @@ def _doubts(found: Reference, capture: Capture) -> list[str]:
 def _meant(found: Reference, capture: Capture, chosen: np.ndarray) -> str:
     """Another reading of the numbers under which the cameras `chosen`, indices, show the face; "" where none convinces."""
     best, text = 0.0, ""
-    for name, points, rotation, translation in _readings(found, capture):
+    for name, points, rotation, translation in readings(found, capture):
         seen, span = inside(points, capture, rotation, translation)
         score = float((seen * (span > _SMALLEST))[chosen].mean())
         if score >= _CONVINCING and score > best + 0.02:  # the plainer readings come first
@@ -149,8 +153,11 @@ def _meant(found: Reference, capture: Capture, chosen: np.ndarray) -> str:
     return text
 
 
-def _readings(found: Reference, capture: Capture) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """What else rotation and translation of T could be meant as: words, points, rotation, translation; plain ones first."""
+def readings(found: Reference, capture: Capture) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """What else rotation and translation of T could be meant as: words, points [V, 3], rotation [C, 3, 3], translation [C, 3].
+
+    Plain ones come first.
+    """
     turned = np.swapaxes(capture.rotation, -1, -2)
     t = capture.translation
     kinds = (

@@ -56,8 +56,8 @@ def verify(folder: pathlib.Path, items: Iterable[str] | None = None) -> None:
     try:
         files = text_files.read_json(folder / NAME)["files"]
         entries = [(name, int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()]
-        if out := [name for name, *_ in entries if pathlib.PurePosixPath(name).is_absolute() or ".." in name.split("/")]:
-            raise ValueError(f"it names {out[0][:80]!r}, which is elsewhere")
+        if out := [name for name, *_ in entries if name[:1] == "/" or ".." in name.split("/") or not name.isprintable()]:
+            raise ValueError(f"it names {out[0][:80]!r}, which is no file of a checkpoint")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
         raise Damaged(f"{NAME} cannot be read ({e})") from e
     chosen = None if items is None else set(items)

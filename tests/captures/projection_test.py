@@ -4,14 +4,15 @@ import dataclasses
 import json
 import shutil
 import time
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ava_jax.captures import ava256, projection, reading
+from ava_jax.captures import appearance, ava256, projection, reading
 from ava_jax.core import cameras
-from ava_jax.data import archive
+from ava_jax.data import archive, mesh_files
 from ava_jax.data.archive import Archives
 from ava_jax.tasks.ava256.evaluation import check
 
@@ -124,22 +125,44 @@ def test_a_distortion_is_refused_unless_images_are_known_to_be_undistorted(sound
     assert require(distorted, undistorted=True) == []
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_colours_tell_what_the_part_inside_cannot(tiny_capture, number):
+    """Of a rig that looks at the world's origin, all is inside with rotations transposed: from other sides."""
+    capture = ava256.load(ava256.find(str(tiny_capture), "")[number])
+    archives, found = Archives(), projection.reference(Archives(), capture)
+    topology = mesh_files.read_topology(tiny_capture / "face_topology.obj", len(found.points))
+    assert appearance.doubts(archives, [capture], topology) == []
+    wrong = changed(capture, np.swapaxes(capture.rotation, -1, -2), capture.translation)
+    assert require(wrong) == []
+    (line,) = appearance.doubts(archives, [wrong], topology)
+    assert "its colours are elsewhere" in line and "they fit with T changed so: rotation transposed" in line and "\n" not in line
+
+
+@pytest.mark.data
+def test_the_reference_captures_are_sound(test_data):
+    root = test_data / "capture"
+    for folder in ava256.find(str(root), "")[:2]:
+        capture = ava256.load(folder)
+        found = projection.reference(Archives(), capture)
+        topology = mesh_files.read_topology(root / "face_topology.obj", len(found.points))
+        assert require(capture) == appearance.doubts(Archives(), [capture], topology) == []
+        wrong = changed(capture, *inverse(capture))  # its rig is symmetric: all is inside all the same
+        (line,) = appearance.doubts(Archives(), [wrong], topology)
+        assert "camera to world inverted" in line
+
+
 @pytest.fixture
 def own(tiny_capture, tmp_path):
     return shutil.copytree(tiny_capture, tmp_path / "captures")
 
 
 def _rewrite(path, change):
-    import zipfile
-
     with zipfile.ZipFile(path) as z:
         members = [(name, change(z.read(name))) for name in z.namelist()]
     archive.write(path, members)
 
 
 def test_meshes_in_metres_are_named(own):
-    from ava_jax.data import mesh_files
-
     capture = ava256.load(ava256.find(str(own), "")[0])
     _rewrite(capture.vertices, lambda data: mesh_files.write_vertices(mesh_files.read_vertices(data) / 1000))
     with pytest.raises(

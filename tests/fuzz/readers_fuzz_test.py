@@ -357,7 +357,7 @@ def checkpoint(tmp_path_factory) -> tuple[pathlib.Path, bytes]:
 def test_manifests(checkpoint, data):
     made, sound = checkpoint
     entry = st.fixed_dictionaries({}, optional={"size": st.one_of(st.just(7), JSON), "sha256": JSON})
-    names = st.one_of(st.sampled_from(["model/a", "../x", "/etc/passwd", "a\0b", ""]), st.text(max_size=8))
+    names = st.one_of(st.sampled_from(["model/a", "../x", "/etc/passwd", "a\0b", "", "\n"]), st.text(max_size=8))
     tree = st.fixed_dictionaries({}, optional={"files": st.one_of(st.dictionaries(names, entry, max_size=3), JSON)})
     content = data.draw(st.one_of(mutated([sound]), tree.map(lambda t: json.dumps(t).encode()), st.just(b"[" * 10_000), st.just(sound)))
     (made / manifest.NAME).write_bytes(content)

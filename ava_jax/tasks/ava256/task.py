@@ -11,9 +11,10 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
+from ava_jax.captures import appearance, projection
 from ava_jax.captures import ava256 as layout
-from ava_jax.captures import projection
 from ava_jax.captures.capture_set import CaptureSet
+from ava_jax.core.mesh import Topology
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
@@ -54,15 +55,17 @@ class Ava256(Task):
         """Frames of captures, each seen by one camera; their calibrations are held against their meshes first, unless all is predicted."""
         found = source.source(self.captures, self.config, split, assets)
         if split != source.PREDICT and not self._calibrations_held:
-            self._hold_calibrations()
+            self._hold_calibrations(assets)
         return found
 
-    def _hold_calibrations(self) -> None:
+    def _hold_calibrations(self, assets: Assets) -> None:
         """Says what is doubtful of them; raises ValueError for what is wrong."""
         data, captures = self.config.data, self.captures
         undistorted = data.get("undistorted", False)  # configs of older versions do not have it
         threads = max(data.read_threads, 1)
-        for doubt in projection.require(captures.archives, captures.captures, undistorted=undistorted, threads=threads):
+        topology = Topology(**{name: np.asarray(assets.arrays[name]) for name in ("faces", "face_uvs", "uvs")})
+        doubts = projection.require(captures.archives, captures.captures, undistorted=undistorted, threads=threads)
+        for doubt in doubts + appearance.doubts(captures.archives, captures.captures, topology, threads=threads):
             print(f"warning: {doubt}", file=sys.stderr, flush=True)
         self._calibrations_held = True
 

@@ -79,7 +79,7 @@ class TorchFile:
             root, self._storages, self._order = (_read_zip if zipped else _read_old)(data)
             self.tensors = _named_tensors(root)
         except ValueError as e:
-            raise ValueError(f"{self.path}: {e}.") from e
+            raise ValueError(f"{self.path}: {' '.join(str(e).split())[:300]}.") from e
 
     def _read(self) -> bytes:
         with open(self.path, "rb") as file:
@@ -95,14 +95,17 @@ class TorchFile:
           ValueError: the values lie outside what the file holds.
         """
         storage, offset, shape, strides = self.tensors[name]
+        shown = name if name.isprintable() else repr(name)
         count = math.prod(shape)
         last = offset + sum((n - 1) * s for n, s in zip(shape, strides))
         # As many values as the storage has at most: a view that repeats values could be of any size.
         if count > storage.count or (count and last >= storage.count):
-            raise ValueError(f"{self.path}: {name} has {count} values, up to value {last}, of a storage of {storage.count}.")
+            raise ValueError(f"{self.path}: {shown} has {count} values, up to value {last}, of a storage of {storage.count}.")
         data = self._storages.get(storage.key, b"")
         if len(data) < storage.bytes:
-            raise ValueError(f"{self.path}: {name} should have {storage.bytes} bytes of values; the file has {len(data)}: it is cut short.")
+            raise ValueError(
+                f"{self.path}: {shown} should have {storage.bytes} bytes of values; the file has {len(data)}: it is cut short."
+            )
         values = np.frombuffer(data, self._order + ("u2" if storage.type == "bf16" else storage.type), storage.count)
         if storage.type == "bf16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
