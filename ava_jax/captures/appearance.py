@@ -4,7 +4,7 @@ A rig that looks at the world's origin shows the head in its images under wrong 
 under the right ones hair falls on hair and lips on lips. A few cameras of a capture are enough, as a convention is of them all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -23,23 +23,24 @@ _FEWEST = 100  # vertices that a camera must see
 _FACING = 0.3  # cosine of the angle between a surface and the way to the camera, under which it is not looked at
 
 
-def doubts(archives: Archives, captures: Sequence[Capture], topology: Topology, *, threads: int = 8) -> list[str]:
+def doubts(archives: Archives, captures: Sequence[Capture], topology: Topology, cameras: Collection[str], *, threads: int = 8) -> list[str]:
     """Looks at the first captures; a line for each that its colours speak against.
 
     Args:
       archives: the captures' zips.
       captures: all of a run.
       topology: of their meshes.
+      cameras: ids of those whose images may be looked at.
       threads: that read zips' directories.
 
     Raises:
       ValueError: as `projection.reference`.
     """
-    lines = [doubt(archives, c, projection.reference(archives, c, threads=threads), topology) for c in captures[:_MOST_CAPTURES]]
+    lines = [doubt(archives, c, projection.reference(archives, c, threads=threads), topology, cameras) for c in captures[:_MOST_CAPTURES]]
     return [line for line in lines if line]
 
 
-def doubt(archives: Archives, capture: Capture, found: Reference, topology: Topology) -> str:
+def doubt(archives: Archives, capture: Capture, found: Reference, topology: Topology, cameras: Collection[str]) -> str:
     """A line on the reading of a calibration's numbers under which colours fit far better than as they stand; "" where there is none.
 
     Args:
@@ -47,12 +48,16 @@ def doubt(archives: Archives, capture: Capture, found: Reference, topology: Topo
       capture: whose calibration.
       found: a frame's mesh.
       topology: of the mesh.
+      cameras: ids of those whose images may be looked at.
 
     Raises:
       ValueError: a zip is missing or not whole.
     """
     vertices = np.unique(topology.faces)
-    chosen = np.unique(np.linspace(0, len(capture.cameras) - 1, _CAMERAS).round().astype(int))
+    known = np.flatnonzero(np.isin(capture.cameras, list(cameras)))
+    if not len(known):
+        return ""
+    chosen = known[np.unique(np.linspace(0, len(known) - 1, _CAMERAS).round().astype(int))]
     try:
         texture = reading.decoded(archives, capture.texture, found.frame, lambda data: images.decode(data, (_TEXELS, _TEXELS)))
         photographs = {camera: _photograph(archives, capture, camera, found.frame) for camera in chosen.tolist()}

@@ -131,10 +131,11 @@ def test_colours_tell_what_the_part_inside_cannot(tiny_capture, number):
     capture = ava256.load(ava256.find(str(tiny_capture), "")[number])
     archives, found = Archives(), projection.reference(Archives(), capture)
     topology = mesh_files.read_topology(tiny_capture / "face_topology.obj", len(found.points))
-    assert appearance.doubts(archives, [capture], topology) == []
+    assert appearance.doubts(archives, [capture], topology, capture.cameras) == []
     wrong = changed(capture, np.swapaxes(capture.rotation, -1, -2), capture.translation)
     assert require(wrong) == []
-    (line,) = appearance.doubts(archives, [wrong], topology)
+    (line,) = appearance.doubts(archives, [wrong], topology, wrong.cameras)
+    assert appearance.doubts(archives, [wrong], topology, ()) == []
     assert "its colours are elsewhere" in line and "they fit with T changed so: rotation transposed" in line and "\n" not in line
 
 
@@ -145,9 +146,9 @@ def test_the_reference_captures_are_sound(test_data):
         capture = ava256.load(folder)
         found = projection.reference(Archives(), capture)
         topology = mesh_files.read_topology(root / "face_topology.obj", len(found.points))
-        assert require(capture) == appearance.doubts(Archives(), [capture], topology) == []
+        assert require(capture) == appearance.doubts(Archives(), [capture], topology, capture.cameras) == []
         wrong = changed(capture, *inverse(capture))  # its rig is symmetric: all is inside all the same
-        (line,) = appearance.doubts(Archives(), [wrong], topology)
+        (line,) = appearance.doubts(Archives(), [wrong], topology, wrong.cameras)
         assert "camera to world inverted" in line
 
 

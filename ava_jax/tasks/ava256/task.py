@@ -65,7 +65,8 @@ class Ava256(Task):
         threads = max(data.read_threads, 1)
         topology = Topology(**{name: np.asarray(assets.arrays[name]) for name in ("faces", "face_uvs", "uvs")})
         doubts = projection.require(captures.archives, captures.captures, undistorted=undistorted, threads=threads)
-        for doubt in doubts + appearance.doubts(captures.archives, captures.captures, topology, threads=threads):
+        doubts += appearance.doubts(captures.archives, captures.captures, topology, assets.names["cameras"], threads=threads)
+        for doubt in doubts:
             print(f"warning: {doubt}", file=sys.stderr, flush=True)
         self._calibrations_held = True
 

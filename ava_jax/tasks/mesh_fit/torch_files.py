@@ -100,7 +100,7 @@ class TorchFile:
         last = offset + sum((n - 1) * s for n, s in zip(shape, strides))
         # As many values as the storage has at most: a view that repeats values could be of any size.
         if count > storage.count or (count and last >= storage.count):
-            raise ValueError(f"{self.path}: {shown} has {count} values, up to value {last}, of a storage of {storage.count}.")
+            raise ValueError(f"{self.path}: {shown} has {count} values, up to {last}, of a storage of {storage.count}.")
         data = self._storages.get(storage.key, b"")
         if len(data) < storage.bytes:
             raise ValueError(
