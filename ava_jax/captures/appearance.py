@@ -34,10 +34,18 @@ def doubts(archives: Archives, captures: Sequence[Capture], topology: Topology, 
       threads: that read zips' directories.
 
     Raises:
-      ValueError: as `projection.reference`.
+      ValueError: none of the images that were looked at can be read; or as `projection.reference`.
     """
-    lines = [doubt(archives, c, projection.reference(archives, c, threads=threads), topology, cameras) for c in captures[:_MOST_CAPTURES]]
-    return [line for line in lines if line]
+    lines, unreadable = [], []
+    for capture in captures[:_MOST_CAPTURES]:
+        found = projection.reference(archives, capture, threads=threads)
+        try:
+            lines += filter(None, [doubt(archives, capture, found, topology, cameras)])
+        except reading.Unreadable as e:
+            unreadable.append(str(e))
+    if unreadable and len(unreadable) == len(captures[:_MOST_CAPTURES]):
+        raise ValueError(f"{unreadable[0]}. No other image or texture that was looked at can be read either.")
+    return lines + unreadable
 
 
 def doubt(archives: Archives, capture: Capture, found: Reference, topology: Topology, cameras: Collection[str]) -> str:
@@ -52,16 +60,16 @@ def doubt(archives: Archives, capture: Capture, found: Reference, topology: Topo
 
     Raises:
       ValueError: a zip is missing or not whole.
+      Unreadable: the texture cannot be decoded, or none of the images that are there.
     """
     vertices = np.unique(topology.faces)
     known = np.flatnonzero(np.isin(capture.cameras, list(cameras)))
     if not len(known):
         return ""
     chosen = known[np.unique(np.linspace(0, len(known) - 1, _CAMERAS).round().astype(int))]
-    try:
-        texture = reading.decoded(archives, capture.texture, found.frame, lambda data: images.decode(data, (_TEXELS, _TEXELS)))
-        photographs = {camera: _photograph(archives, capture, camera, found.frame) for camera in chosen.tolist()}
-    except reading.Unreadable:  # which is counted where samples are read
+    texture = reading.decoded(archives, capture.texture, found.frame, lambda data: images.decode(data, (_TEXELS, _TEXELS)))
+    photographs = _photographs(archives, capture, chosen.tolist(), found.frame)
+    if not photographs:
         return ""
     column, row = (first_uv_of_vertex(topology, len(found.points))[vertices] * [1, -1] + [0, 1]).T * _TEXELS
     colours = texture[np.clip(row, 0, _TEXELS - 1).astype(int), np.clip(column, 0, _TEXELS - 1).astype(int)].astype(np.float64)
@@ -83,10 +91,26 @@ def doubt(archives: Archives, capture: Capture, found: Reference, topology: Topo
     )
 
 
-def _photograph(archives: Archives, capture: Capture, camera: int, frame: int) -> np.ndarray:
+def _photographs(archives: Archives, capture: Capture, cameras: Sequence[int], frame: int) -> dict[int, np.ndarray]:
+    """Images of a frame by camera, u8 [H, W, 3], of those cameras that have one.
+
+    Raises:
+      Unreadable: none of them can be decoded.
+    """
     size = capture.image_size(capture.sensor[0] // _HEIGHT)
-    path = capture.image(capture.cameras[camera])
-    return reading.decoded(archives, path, frame, lambda data: images.decode(data, size, whole=capture.sensor))
+    found: dict[int, np.ndarray] = {}
+    faults: list[reading.Unreadable] = []
+    for camera in cameras:
+        path = capture.image(capture.cameras[camera])
+        if not archives.has(path, frame):
+            continue
+        try:
+            found[camera] = reading.decoded(archives, path, frame, lambda data: images.decode(data, size, whole=capture.sensor))
+        except reading.Unreadable as e:
+            faults.append(e)
+    if faults and not found:
+        raise faults[0]
+    return found
 
 
 def _normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from ava_jax.data import archive, images
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -35,7 +37,15 @@ def _compress(path):
             z.writestr(name, data)
 
 
+def _turn_images(root):
+    for path in root.glob("*/decoder/image/cam*.zip"):
+        with zipfile.ZipFile(path) as z:
+            members = [(name, images.encode(np.rot90(images.decode(z.read(name))), "png")) for name in z.namelist()]
+        archive.write(path, members)
+
+
 FAULTS = {
+    "images on their side": (_turn_images, "frame 1000: a picture of 64 x 41 pixels (width x height) does not fit 2668 x 4096"),
     "T not transposed": (
         lambda root: _recalibrate(root, np.transpose), "camera_calibration.json: camera 400008: T is not transposed; this layout stores it",
     ),
