@@ -31,13 +31,13 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
     """
     workdir = pathlib.Path(workdir).resolve()
     plan.validate(config)
-    pictures = load_task(config).draw_check(workdir)
-    for path in pictures:
-        _say("picture", str(path))
     with Checkpoints(workdir) as saved:
         latest = saved.find() if saved.steps() else None
         if latest is not None:
             plan.check_resumable(saved.about(latest).config, config, workdir)
+        pictures = load_task(config).draw_check(workdir)
+        for path in pictures:
+            _say("picture", str(path))
         began = time.perf_counter()
         run, start = plan.build(plan.open_data(config, saved, latest), saved, latest)
     print(plan.summary(run, start), flush=True)
