@@ -5,6 +5,7 @@ What has no one meaning here is refused by name: transparency, CMYK, several fra
 """
 
 import io
+import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
@@ -20,6 +21,9 @@ else:  # Only then: the plugin replaces Pillow's decoder when imported, and hold
 # Pillow gives a picture's memory back to the system by default, and gets it zeroed page by page for the next one: 3.6 of 8.0 ms at
 # 1024 x 667, 5.3 of 16.8 at 1024 x 1024. Kept, it is 4 MB per block.
 Image.core.set_blocks_max(32)
+
+# `decode` refuses what Pillow would warn of, in a line of its own.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 MOST_PIXELS = 1 << 26  # 8192 x 8192; a sensor has 4096 x 2668. Larger ones would take over 1 GB on their way.
 # By what is in the file, not by its name. Pillow knows more, of which some start other programs.
