@@ -15,6 +15,7 @@ from ava_jax.data import obj_lines
 from ava_jax.data.obj_lines import Obj, fan
 
 _DIGITS = b"0123456789"
+_MOST_BYTES = 3 << 24  # 15 times a mesh of 32,731 vertices; 4 s, and 16 times as much memory
 _MOST_RUNS = 1000  # of lines of one kind, in a file that is parsed in bulk
 _MOST_CHARACTERS = 19  # of a number in decimal notation: its digits fit 64 bits
 _MOST_INDEX = 2**31 - 1
@@ -41,6 +42,8 @@ def parse(data: bytes, name: str = "OBJ") -> Obj:
       name: what messages call it.
     """
     data = data.removeprefix(codecs.BOM_UTF8)
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"{name}: must be an OBJ file of {_MOST_BYTES >> 20} MiB at most; it has {len(data)} bytes.")
     mesh = _parse_in_bulk(data)
     if mesh is None:
         mesh = _parse_in_bulk(_plain_spaces(data))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+_MOST_BYTES = 20 << 20  # 8 s, and 40 times as much memory
 _MOST = float(np.finfo(np.float32).max)
 
 
@@ -51,8 +52,14 @@ def parse(data: bytes, name: str) -> Obj:
       name: what messages call it.
 
     Raises:
-      ValueError: a line is malformed, an index names nothing, or there is no vertex; the message names the line.
+      ValueError: a line is malformed, an index names nothing, or there is no vertex; the message names the line. Or the file is too large
+        for this way of reading.
     """
+    if len(data) > _MOST_BYTES:
+        raise ValueError(
+            f"{name}: {len(data)} bytes, of lines that begin with spaces, go on over several, or are wrong; at most {_MOST_BYTES >> 20} MiB of "
+            "such are read. Export it anew."
+        )
     positions: list[list[float]] = []
     uvs: list[list[float]] = []
     polygons: list[tuple[int, list[tuple[int, int | None]]]] = []  # (line, corners as (vertex, UV), from 0)

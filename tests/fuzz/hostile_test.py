@@ -111,6 +111,8 @@ CASES = {
     "obj-2^40": (lambda: _TRIANGLE + b"f 1099511627776/1 2/2 3/3\n", "line 7: a corner must name one of 3 vertices"),
     "obj-polygon": (lambda: _TRIANGLE + b"f" + b" 1/1" * 1_000_000 + b"\n", ""),
     "obj-by-line": (lambda: b"\tv 0 0 0\n" * 200_000, ""),
+    "obj-large": (lambda: b"v 0 0 0\n" * 6_400_000, "48 MiB at most"),
+    "obj-large-by-line": (lambda: b"\tv 0 0 0\n" * 2_500_000, "at most 20 MiB of such"),
     "topology-2^40": (lambda: _TRIANGLE + b"f 1/1 2/1099511627776 3/3\n", "line 7: a corner must name"),
     "npy-2^40": (lambda: _npy("(1099511627776, 3)"), "cannot be read"),
     "npy-negative": (lambda: _npy("(-3, 3)"), "cannot be read"),
