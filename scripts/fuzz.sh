@@ -14,7 +14,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=0
 while ((SECONDS < end)); do
-  "${PYTHON:-python}" -m pytest tests/fuzz/readers_fuzz_test.py -q -x --hypothesis-seed=random | tee -a "$log" || { failed=1; break; }
+  "${PYTHON:-python}" -m pytest tests/fuzz/readers_fuzz_test.py -q -x --hypothesis-seed="$RANDOM$RANDOM" | tee -a "$log" || { failed=1; break; }
 done
 echo
 awk '/^fuzzed / { name = $0; sub(/^fuzzed /, "", name); sub(/: [0-9]+ examples$/, "", name); n = $(NF - 1); count[name] += n; all += n }
