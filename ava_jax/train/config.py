@@ -68,8 +68,15 @@ def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def from_json(tree: dict[str, Any]) -> ml_collections.ConfigDict:
-    """The config that `to_json` was given. JSON has no tuples: configs hold tuples, so every list was one."""
-    return ml_collections.ConfigDict(_tuples(tree))
+    """The config that `to_json` was given. JSON has no tuples: configs hold tuples, so every list was one.
+
+    Raises:
+      ValueError: it is no config's.
+    """
+    try:
+        return ml_collections.ConfigDict(_tuples(tree))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
+        raise ValueError(f"no config: {' '.join(str(e).split())[:200]}") from e
 
 
 def _tuples(value: Any) -> Any:

@@ -335,6 +335,7 @@ _CONFIG = {"task": "a:B", "data": {"root": "x", "cameras": ["1"]}, "train": {"st
 @given(st.one_of(st.dictionaries(st.text(max_size=6), JSON, max_size=4), st.just(_CONFIG)))
 @example({"a": float("nan"), "b": [float("nan")]})
 @example({"a.b": 1})
+@example({".\n": None})
 @example({"": {}})
 @example({"a": [{"b": [1, "x"]}]})
 def test_configs(tree):
