@@ -7,15 +7,20 @@ a `Capture`, or a subclass of it where the zips have other names.
 
 import csv
 import dataclasses
-import json
+import io
 import pathlib
 import sys
 
 import numpy as np
 
+from ava_jax.captures import calibration
+from ava_jax.data import text_files
+
 SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to
 NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
 TOPOLOGY = "face_topology.obj"  # beside the captures
+_SEPARATORS = ",;\t "  # of the columns of a CSV, the first that its header has
+_MOST_FRAME = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Capture:
       segments: [N], segment of each frame: an object array, in which equal names are one string.
       sensor: height and width, pixels, that focal lengths and principal points refer to.
       neutral_segment: the first complete frame of it is the neutral face.
+      distorted: ids of the cameras whose calibration gives a distortion. It is not modelled: images must be undistorted.
     """
 
     name: str
@@ -45,6 +51,12 @@ class Capture:
     segments: np.ndarray
     sensor: tuple[int, int] = SENSOR
     neutral_segment: str = NEUTRAL
+    distorted: tuple[str, ...] = ()
+
+    @property
+    def calibration(self) -> pathlib.Path:
+        """JSON of the cameras' K and T."""
+        return self.decoder / "camera_calibration.json"
 
     @property
     def subject(self) -> str:
@@ -97,47 +109,57 @@ def find(root: str, ids: str) -> list[pathlib.Path]:
         if not found:
             raise ValueError(f"{folder}: no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside); ava-synth makes some.")
         return found
-    listed = sorted({"--".join(row) for row in zip(*_columns(pathlib.Path(ids).expanduser(), ("mcd", "mct", "sid")), strict=True)})
+    mcd, mct, sid = _columns(pathlib.Path(ids).expanduser(), ("mcd", "mct", "sid"))
+    # A spreadsheet makes 900 of the time 0900.
+    listed = sorted({"--".join((date, time.zfill(4), subject)) for date, time, subject in zip(mcd, mct, sid, strict=True)})
     for name in listed:
         if not (folder / name / "decoder").is_dir():
             raise ValueError(f"{folder / name}: no capture there, but {ids} lists it.")
     return [folder / name for name in listed]
 
 
-def load(folder: pathlib.Path, cameras: tuple[str, ...] = ()) -> Capture:
+def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = True) -> Capture:
     """Reads a capture's calibration and frame list.
 
     Args:
+      folder: the capture's.
       cameras: only these; () = all.
+      judge: as of `calibration.camera`.
 
     Raises:
       ValueError: a file is missing or malformed, or no camera is left.
     """
     decoder = folder / "decoder"
-    calibration = _read_calibration(decoder / "camera_calibration.json")
+    path = decoder / "camera_calibration.json"
+    entries = calibration.read(path)
     # Of a capture without photographs, which can be predicted all the same, every camera is used.
-    with_images = {path.stem.removeprefix("cam") for path in (decoder / "image").glob("cam*.zip")} or set(calibration)
-    used = sorted(set(calibration) & with_images & (set(cameras) or with_images))
+    with_images = {path.stem.removeprefix("cam") for path in (decoder / "image").glob("cam*.zip")} or set(entries)
+    used = sorted(set(entries) & with_images & (set(cameras) or with_images))
     if not used:
         raise ValueError(
-            f"{folder}: no camera to use: {len(calibration)} calibrated, {len(with_images)} with images, {len(cameras) or 'any'} asked for."
+            f"{folder}: no camera to use: {len(entries)} calibrated, {len(with_images)} with images, {len(cameras) or 'any'} asked for."
         )
     segments, frame_ids = _columns(decoder / "frame_list.csv", ("seg_id", "frame_id"))
     try:
-        frames = np.array([int(frame) for frame in frame_ids], np.int32)
-    except ValueError as e:
-        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be a whole number ({e}).") from e
-    intrinsics, rigid = (np.stack([calibration[camera][i] for camera in used]) for i in range(2))
+        frames = np.array([int(frame) for frame in frame_ids], np.int64)
+    except (ValueError, OverflowError) as e:
+        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be a whole number ({str(e)[:120]}).") from e
+    if not 0 <= frames.min() <= frames.max() <= _MOST_FRAME:
+        wrong = frames[(frames < 0) | (frames > _MOST_FRAME)][0]
+        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be from 0 to {_MOST_FRAME}; got {wrong}.")
+    found = [calibration.camera(path, camera, entries[camera], judge=judge) for camera in used]
+    focal, principal, rotation, translation = (np.stack([camera[i] for camera in found]) for i in range(4))
     return Capture(
         name=folder.name,
         decoder=decoder,
         cameras=tuple(used),
-        focal=intrinsics[:, (0, 1), (0, 1)],
-        principal=intrinsics[:, :2, 2],
-        rotation=rigid[:, :, :3],
-        translation=rigid[:, :, 3],
-        frames=frames,
+        focal=focal,
+        principal=principal,
+        rotation=rotation,
+        translation=translation,
+        frames=frames.astype(np.int32),
         segments=np.array([sys.intern(segment) for segment in segments], object),
+        distorted=tuple(name for name, camera in zip(used, found, strict=True) if camera.distorted),
     )
 
 
@@ -147,38 +169,32 @@ def image_size(downsample: int, sensor: tuple[int, int] = SENSOR) -> tuple[int, 
 
 
 def _columns(path: pathlib.Path, names: tuple[str, ...]) -> list[list[str]]:
-    """Columns of a CSV by name, each [rows]: a frame list has ten thousand, and csv's own dictionaries cost ten times as much."""
+    """Columns of a CSV by name, each [rows], without spaces around; blank lines, and lines of separators alone, are passed over.
+
+    A frame list has ten thousand rows, and csv's own dictionaries cost ten times as much.
+    """
+    text = text_files.read(path)
+    header_line = text.lstrip().partition("\n")[0].strip()
+    separator = next((mark for mark in _SEPARATORS if mark in header_line), ",")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    indices: list[int] = []
+    columns: list[list[str]] = [[] for _ in names]
     try:
-        with open(path, newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            indices = [header.index(name) for name in names]
-            values = [row[i] for row in rows if row for i in indices]
-        columns = [values[i :: len(indices)] for i in range(len(indices))]
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise ValueError(f"{path}: cannot be read ({e}).") from e
+        for row in rows:
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if not indices:
+                indices = [cells.index(name) for name in names]
+                continue
+            for column, index in zip(columns, indices, strict=True):
+                if not cells[index]:
+                    raise IndexError
+                column.append(cells[index])
+    except csv.Error as e:
+        raise ValueError(f"{path}, line {rows.line_num}: cannot be read ({e}).") from e
     except (ValueError, IndexError):  # a name that is not in the header, a row that is short
         columns = [[]]
-    if not columns[0] or not all(map(all, columns)):
-        raise ValueError(f"{path}: must have the columns {','.join(names)} and a row or more, all filled in.")
+    if not columns[0]:
+        raise ValueError(f"{path}, line {rows.line_num}: must have the columns {','.join(names)} and a row or more, all filled in.")
     return columns
-
-
-def _read_calibration(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Camera id -> (K [3, 3], [R, t] [3, 4]); the file holds both transposed."""
-    try:
-        entries = json.loads(path.read_text())["KRT"]
-        cameras = {}
-        for entry in entries:
-            intrinsics, rigid = np.array(entry["K"], np.float64).T, np.array(entry["T"], np.float64)[:4, :3].T
-            if intrinsics.shape != (3, 3) or rigid.shape != (3, 4) or not np.isfinite(rigid).all() or not np.isfinite(intrinsics).all():
-                raise ValueError(f"camera {entry['cameraId']}: K must be 3 x 3 and T 4 x 4 finite numbers")
-            if not np.allclose(rigid[:, :3] @ rigid[:, :3].T, np.eye(3), atol=1e-3) or min(intrinsics[0, 0], intrinsics[1, 1]) <= 0:
-                raise ValueError(f"camera {entry['cameraId']}: T must begin with a rotation, and K's focal lengths must be positive")
-            int(entry["cameraId"])
-            cameras[str(entry["cameraId"])] = intrinsics, rigid
-    except OSError as e:
-        raise ValueError(f"{path}: cannot be read ({e}).") from e
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
-        raise ValueError(f'{path}: must be {{"KRT": [{{"cameraId": "400029", "K": [...], "T": [...]}}, ...]}} ({e!r}).') from e
-    return cameras

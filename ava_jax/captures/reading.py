@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ava_jax.captures.ava256 import Capture
-from ava_jax.core import cameras
+from ava_jax.core import cameras as geometry
 from ava_jax.core.types import Batch
-from ava_jax.data import images, mesh_files
+from ava_jax.data import images, mesh_files, text_files
 from ava_jax.data.archive import Archives
 from ava_jax.data.cache import Cache
 
@@ -54,9 +54,9 @@ def availability(
     names = [capture.cameras[i] for i in used]
     kinds = [capture.image] * image + [capture.segmentation] * segmentation
     paths = [capture.head_pose, capture.vertices, capture.texture, *(path(name) for path in kinds for name in names)]
-    members = _members(archives, capture, paths, threads)
-    surface = members[:_SURFACE].all(0)
-    views = members[_SURFACE:].reshape(len(kinds), len(used), len(capture.frames)).all(0) & surface
+    there = members(archives, capture, paths, threads)
+    surface = there[:_SURFACE].all(0)
+    views = there[_SURFACE:].reshape(len(kinds), len(used), len(capture.frames)).all(0) & surface
     if views.size and views.mean() < 1 - MOST_MISSING:
         raise ValueError(
             f"{capture.decoder}: frame_list.csv does not match the zips: of the {views.size} images it lists for {len(used)} cameras, "
@@ -71,7 +71,7 @@ def neutral_frame(archives: Archives, capture: Capture) -> int:
     Raises:
       ValueError: there is none, or a zip is missing or not whole.
     """
-    complete = _members(archives, capture, [capture.vertices, capture.texture], threads=2).all(0)
+    complete = members(archives, capture, [capture.vertices, capture.texture], threads=2).all(0)
     possible = np.flatnonzero((capture.segments == capture.neutral_segment) & complete)
     if not len(possible):
         raise ValueError(
@@ -89,7 +89,7 @@ def head_pose(archives: Archives, capture: Capture, frame: int) -> np.ndarray:
     Raises:
       Unreadable: the file is missing or cannot be decoded; the message names it.
     """
-    return _decoded(archives, capture.head_pose, frame, _parse_pose)
+    return decoded(archives, capture.head_pose, frame, _parse_pose)
 
 
 class Reader:
@@ -154,17 +154,19 @@ class Reader:
         Raises:
           Unreadable: one of its files cannot be decoded; the message names it.
         """
-        name, size = capture.cameras[camera], capture.image_size(self._downsample)
+        name, size, whole = capture.cameras[camera], capture.image_size(self._downsample), capture.sensor
         sample = {}
         if self._image:
-            sample["image"] = self._decoded(capture.image(name), frame, lambda data: images.decode(data, size))
+            sample["image"] = self._decoded(capture.image(name), frame, lambda data: images.decode(data, size, whole=whole))
         if self._segmentation:
-            sample["segmentation"] = self._decoded(capture.segmentation(name), frame, lambda data: images.decode_labels(data, size))
+            sample["segmentation"] = self._decoded(
+                capture.segmentation(name), frame, lambda data: images.decode_labels(data, size, whole=whole)
+            )
         shared = self._frames.get(
             (capture.name, frame), lambda: Frame(*self._surface(capture, frame), head_pose(self._archives, capture, frame))
         )
         face = self._neutrals.get(capture.name, lambda: self._surface(capture, neutral))
-        rotation, position = cameras.head_to_camera(capture.rotation[camera], capture.translation[camera], shared.pose)
+        rotation, position = geometry.head_to_camera(capture.rotation[camera], capture.translation[camera], shared.pose)
         return sample | {
             "texture": shared.texture,
             "vertices": shared.vertices,
@@ -189,16 +191,25 @@ class Reader:
         return vertices
 
     def _decoded(self, path: pathlib.Path, frame: int, decode: Callable[[bytes], Any]) -> Any:
-        return _decoded(self._archives, path, frame, decode)
+        return decoded(self._archives, path, frame, decode)
 
 
-def _members(archives: Archives, capture: Capture, paths: Sequence[pathlib.Path], threads: int) -> np.ndarray:
-    """Which of the listed frames each zip has, bool [len(paths), N]."""
+def members(archives: Archives, capture: Capture, paths: Sequence[pathlib.Path], threads: int) -> np.ndarray:
+    """Which of the listed frames each zip has, bool [len(paths), N].
+
+    Raises:
+      ValueError: a zip is missing or not whole.
+    """
     numbers, index = np.unique(capture.frames, return_inverse=True)
     return archives.index(paths, numbers, threads=threads)[:, index]
 
 
-def _decoded(archives: Archives, path: pathlib.Path, frame: int, decode: Callable[[bytes], Any]) -> Any:
+def decoded(archives: Archives, path: pathlib.Path, frame: int, decode: Callable[[bytes], Any]) -> Any:
+    """What `decode` makes of a frame's file in a zip.
+
+    Raises:
+      Unreadable: it is missing, or `decode` raised a ValueError; the message names zip and frame.
+    """
     try:
         data = archives.read(path, frame)
         if data is None:
@@ -210,7 +221,10 @@ def _decoded(archives: Archives, path: pathlib.Path, frame: int, decode: Callabl
 
 def _parse_pose(data: bytes) -> np.ndarray:
     """Head to world, f64 [3, 4], mm."""
-    pose = np.array(data.split(), np.float64)
+    pose = np.array(text_files.numbers(data), np.float64)
     if pose.shape != (12,) or not np.isfinite(pose).all():
         raise ValueError(f"a head pose must be 3 x 4 finite numbers; got {pose.size}")
-    return pose.reshape(3, 4)
+    pose = pose.reshape(3, 4)
+    if fault := geometry.rotation_fault(pose[:, :3]):
+        raise ValueError(f"a head pose, 3 x 4 in rows, must begin with a rotation, head to world: {fault}")
+    return pose

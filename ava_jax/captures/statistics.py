@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ava_jax.captures.ava256 import Capture
-from ava_jax.data import images
+from ava_jax.data import images, npy_files, text_files
 
 _AT_ONCE = 16  # textures held while their sum is taken
 
@@ -73,7 +73,7 @@ def _combine_textures(paths: Sequence[pathlib.Path], size: int) -> tuple[np.ndar
 def _read_texture(path: pathlib.Path, size: int) -> tuple[np.ndarray, np.ndarray, float]:
     """A texture, the same at `size`, and the mean of its squares."""
     try:
-        texture = images.decode(_bytes(path))
+        texture = images.decode(_bytes(path), whole=(1, 1))
     except ValueError as e:
         raise ValueError(f"{path}: {e}.") from e
     counts = np.bincount(texture.ravel(), minlength=256)
@@ -88,10 +88,9 @@ def vertex_means(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:
     """
     means: list[np.ndarray] = []
     for path in paths:
-        try:
-            mean = np.load(path)
-        except (OSError, ValueError, EOFError) as e:
-            raise ValueError(f"{path}: cannot be read ({e}).") from e
+        mean = npy_files.read(path)
+        if mean.dtype.kind not in "fiu" or not np.isfinite(mean).all():
+            raise ValueError(f"{path}: must hold finite numbers; got {mean.dtype}.")
         if mean.ndim != 2 or mean.shape[1] != 3 or (means and mean.shape != means[0].shape):
             raise ValueError(f"{path}: must be {means[0].shape if means else '[V, 3]'}; got {mean.shape}.")
         means.append(mean)
@@ -99,10 +98,14 @@ def vertex_means(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:
 
 
 def _scalar(path: pathlib.Path) -> float:
+    data = _bytes(path)
     try:
-        return float(_bytes(path))
+        (number,) = text_files.numbers(data)
     except ValueError as e:
         raise ValueError(f"{path}: must hold one number ({e}).") from e
+    if not 0 <= number < np.inf:
+        raise ValueError(f"{path}: must hold a variance, finite and at least 0; got {number}.")
+    return number
 
 
 def _bytes(path: pathlib.Path) -> bytes:

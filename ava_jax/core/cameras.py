@@ -4,6 +4,8 @@ import numpy as np
 
 from ava_jax.core.types import Array
 
+_ROTATION_TOLERANCE = 1e-3  # calibrations are written with 6 digits or more
+
 
 def head_to_camera(rotation: Array, translation: Array, head_pose: Array) -> tuple[np.ndarray, np.ndarray]:
     """Moves a camera from world to head space: camrot = R Rh, campos = Rh^T (C - th) with C = -R^T t.
@@ -43,3 +45,15 @@ def look_at(position: Array, target: Array, up: Array) -> np.ndarray:
     right = np.cross(forward, np.asarray(up, np.float64))
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(forward, right), forward])
+
+
+def rotation_fault(rotation: Array) -> str:
+    """What keeps a matrix [3, 3] from being a rotation; "" where nothing does."""
+    rotation = np.asarray(rotation, np.float64)
+    if not np.isfinite(rotation).all():
+        return "not all numbers are finite"
+    off = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
+    if off > _ROTATION_TOLERANCE:
+        return f"its rows are not orthonormal (off by {off:.2g})"
+    determinant = float(np.linalg.det(rotation))
+    return f"it mirrors (determinant {determinant:.2g})" if determinant < 0 else ""

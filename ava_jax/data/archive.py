@@ -20,7 +20,7 @@ from ava_jax.data.zip_directory import ABSENT, Directory
 
 _LOCAL_HEADER = 30  # bytes, before the member's name
 _AHEAD = 256  # bytes read beyond a member's size: its name and local extra fields are rarely longer
-_STORED, _DEFLATED = 0, 8
+_MOST_BYTES = 1 << 27  # of a member; a picture of a whole sensor, 16 bits and not compressed, has 66 MB
 _SLOW_START = 2.0  # seconds of reading directories after which a bar shows the progress
 
 
@@ -121,6 +121,8 @@ class Archives:
             # It was the index that is damaged, and it has been made anew.
             entry, content = fresh, self._content(path, number, fresh) if fresh else None
         if entry and content is None:
+            if entry[1] > _MOST_BYTES:
+                raise ValueError(f"{path}: member {number} has {entry[1]} bytes, more than any picture or mesh; at most {_MOST_BYTES}.")
             raise ValueError(f"{path}: member {number} is damaged (checksum); fetch the file again.")
         return content
 
@@ -138,12 +140,14 @@ class Archives:
         return kept if kept[0] != ABSENT else None
 
     def _content(self, path: pathlib.Path, number: int, entry: tuple[int, int, int]) -> bytes | None:
-        """A member's content, inflated; None where there is none with that checksum.
+        """A member's content, inflated; None where there is none of that checksum, or it is too large.
 
         Raises:
-          ValueError: the file cannot be read.
+          ValueError: the file cannot be read, or the content is too large once it is inflated.
         """
         offset, size, crc = entry
+        if size > _MOST_BYTES:
+            return None
         try:
             block = self._files.read(path, offset, _LOCAL_HEADER + size + _AHEAD)
             start = _LOCAL_HEADER + int.from_bytes(block[26:28], "little") + int.from_bytes(block[28:30], "little")
@@ -153,9 +157,11 @@ class Archives:
             raise ValueError(f"{path}: member {number} cannot be read ({e}).") from e
         method = int.from_bytes(block[8:10], "little")
         content = block[start : start + size]
-        if method == _DEFLATED:
+        if method == zip_directory.DEFLATED:
             content = _inflate(content)
-        elif method != _STORED:
+            if content is not None and len(content) > _MOST_BYTES:
+                raise ValueError(f"{path}: member {number} inflates to more than {_MOST_BYTES} bytes, which no picture or mesh has.")
+        elif method != zip_directory.STORED:
             return None
         whole = content is not None and block[:4] == b"PK\x03\x04" and zlib.crc32(content) == crc
         return content if whole else None
@@ -195,7 +201,10 @@ def _find(entries: Directory, number: int) -> tuple[int, int, int] | None:
 
 
 def _inflate(content: bytes) -> bytes | None:
+    """Up to `_MOST_BYTES` + 1 bytes; None where it is damaged."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        return zlib.decompress(content, -zlib.MAX_WBITS)
+        inflated = stream.decompress(content, _MOST_BYTES + 1)
     except zlib.error:
         return None
+    return inflated if stream.eof or len(inflated) > _MOST_BYTES else None

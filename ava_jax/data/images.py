@@ -1,9 +1,14 @@
-"""Decoding and encoding of pictures, AVIF included, safe and quick from several threads."""
+"""Decoding and encoding of pictures, AVIF included, safe and quick from several threads.
+
+A picture is taken as viewers show it, or refused: turned as its EXIF orientation says, 16 bits scaled to 8, grey and palettes as colours.
+What has no one meaning here is refused by name: transparency, CMYK, several frames, floating point. A picture is never stretched.
+"""
 
 import io
+import warnings
 
 import numpy as np
-from PIL import Image, features
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 if features.check("avif"):
     from PIL import AvifImagePlugin
@@ -17,23 +22,33 @@ else:  # Only then: the plugin replaces Pillow's decoder when imported, and hold
 # 1024 x 667, 5.3 of 16.8 at 1024 x 1024. Kept, it is 4 MB per block.
 Image.core.set_blocks_max(32)
 
+# `decode` refuses what Pillow would warn of, in a line of its own.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+MOST_PIXELS = 1 << 26  # 8192 x 8192; a sensor has 4096 x 2668. Larger ones would take over 1 GB on their way.
+# By what is in the file, not by its name. Pillow knows more, of which some start other programs.
+_FORMATS = ("AVIF", "PNG", "JPEG", "WEBP", "TIFF", "BMP")
+_MOST_ROUNDED = 1.5  # pixels by which a picture's width may miss its aspect: both sides were rounded, perhaps twice
+_TO_8_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def decode(data: bytes, size: tuple[int, int] | None = None, *, whole: tuple[int, int] | None = None) -> np.ndarray:
     """Decodes a colour picture.
 
     Args:
-      data: the file's bytes, in any format that Pillow knows.
+      data: the file's bytes, in AVIF, PNG, JPEG, WebP, TIFF or BMP.
       size: (height, width) to resize to, with Pillow's default filter; None keeps the picture's own.
+      whole: (height, width) of what the picture must show, at any scale; None: of `size`, where that is given.
 
     Returns:
       uint8 [H, W, 3].
 
     Raises:
-      ValueError: the bytes are no picture that can be decoded.
+      ValueError: the bytes are no picture that can be decoded, or one that would have to be stretched.
     """
-    image = _load(data)
-    if image.mode != "RGB":  # Pillow copies even where there is nothing to convert: 6 ms at 1024 x 667
-        image = image.convert("RGB")
+    image = _as_colours(_load(data))
+    _require_aspect(image.size, whole or size)
     if size is not None and image.size != size[::-1]:
         image = image.resize(size[::-1])
     return np.asarray(image)
@@ -44,18 +59,22 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize(size[::-1]))
 
 
-def decode_labels(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+def decode_labels(data: bytes, size: tuple[int, int] | None = None, *, whole: tuple[int, int] | None = None) -> np.ndarray:
     """Decodes a picture of class numbers, one channel; resized to (height, width) by nearest neighbour.
+
+    Args:
+      data, size, whole: as of `decode`.
 
     Returns:
       uint8 [H, W].
 
     Raises:
-      ValueError: the bytes are no picture that can be decoded, or it has several channels.
+      ValueError: the bytes are no picture that can be decoded, or it has several channels, or would have to be stretched.
     """
     image = _load(data)
     if image.mode not in ("L", "P", "1"):
         raise ValueError(f"a picture of class numbers must have one 8-bit channel; got mode {image.mode}")
+    _require_aspect(image.size, whole or size)
     if size is not None and image.size != size[::-1]:
         image = image.resize(size[::-1], Image.Resampling.NEAREST)
     return np.asarray(image, np.uint8)
@@ -71,9 +90,60 @@ def encode(picture: np.ndarray, suffix: str, **options) -> bytes:
 
 
 def _load(data: bytes) -> Image.Image:
+    """The picture, decoded and turned upright.
+
+    Raises:
+      ValueError: see `decode`.
+    """
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            raise ValueError(f"{width} x {height} pixels are more than {MOST_PIXELS}")
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # an MPO's others are previews of the first
+        if frames > 1:
+            raise ValueError(f"it has {frames} frames; one picture per file is needed")
         image.load()
-    except (OSError, ValueError, SyntaxError, RuntimeError) as e:  # what Pillow's decoders raise for damaged files
-        raise ValueError(f"{len(data)} bytes that cannot be decoded as a picture ({e})") from e
-    return image
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
+    except Exception as e:  # Pillow's decoders raise nearly anything for damaged files
+        raise ValueError(f"{len(data)} bytes that cannot be decoded as a picture ({_short(e)})") from e
+
+
+def _as_colours(image: Image.Image) -> Image.Image:
+    """The picture in mode RGB.
+
+    Raises:
+      ValueError: it cannot be told which colours are meant.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:  # Pillow copies even where there is nothing to convert: 6 ms at 1024 x 667
+        return image
+    if image.mode in _DEEP:
+        return Image.fromarray(_TO_8_BITS[np.asarray(image)]).convert("RGB")
+    if image.has_transparency_data:
+        alpha = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+        if alpha.getchannel("A").getextrema()[0] < 255:
+            raise ValueError("it has transparent pixels, whose colour is not known; save it without transparency, over its background")
+    elif image.mode not in ("RGB", "L", "P", "1", "RGBX"):
+        raise ValueError(f"its colours are of mode {image.mode}; convert it to RGB of 8 bits, or 16 as PNG")
+    return image.convert("RGB")
+
+
+def _require_aspect(size: tuple[int, int], whole: tuple[int, int] | None) -> None:
+    """Refuses a picture, of `size` (width, height), that is not `whole`, (height, width), at some scale; None takes any."""
+    if whole is None:
+        return
+    width, height = size
+    if abs(height * whole[1] / whole[0] - width) > _MOST_ROUNDED and abs(width * whole[0] / whole[1] - height) > _MOST_ROUNDED:
+        turned = " It lies on its side: turn it by 90 degrees." if abs(width * whole[1] / whole[0] - height) <= _MOST_ROUNDED else ""
+        raise ValueError(
+            f"a picture of {width} x {height} pixels (width x height) does not fit {whole[1]} x {whole[0]}, all of which it must show at "
+            f"some scale: it is cropped or turned.{turned or ' Fill up what was cropped.'}"
+        )
+
+
+def _short(error: Exception) -> str:
+    """What an error says, in one line."""
+    if isinstance(error, UnidentifiedImageError):  # names an object in memory
+        return f"none of {', '.join(_FORMATS)}, or damaged at its beginning"
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,5 +1,6 @@
 """Meshes on disk: the topology as OBJ, vertices as PLY."""
 
+import codecs
 import io
 import pathlib
 
@@ -7,43 +8,39 @@ import numpy as np
 import plyfile
 
 from ava_jax.core.mesh import Topology
+from ava_jax.data import obj_files, obj_lines
 
 _XYZ = b"property float x\nproperty float y\nproperty float z\nend_header\n"
 
 
 def read_topology(path: pathlib.Path, vertices: int) -> Topology:
-    """Faces and UV chart of an OBJ file of triangles, `f v/vt v/vt v/vt`. Vertex and UV indices stay apart, as in the file.
+    """Faces and UV chart of an OBJ file, `f v/vt v/vt v/vt`. Vertex and UV indices stay apart, as in the file.
+
+    A polygon of k corners is a fan of k - 2 triangles around its first corner; indices may be negative, as OBJ has them.
 
     Args:
       vertices: how many vertices the meshes have that it is for.
 
     Raises:
-      ValueError: no such file, it is not an OBJ of triangles with UVs (the message names the line), or it is for other meshes.
+      ValueError: no such file, it is not an OBJ with a UV at each corner of each face (the message names the line), or it is for other
+        meshes.
     """
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as e:
+        data = path.read_bytes()
+    except OSError as e:
         raise ValueError(f"topology {path}: cannot be read ({e}).") from e
-    uvs, corners, count = [], [], 0
-    for number, line in enumerate(lines, 1):
-        kind, *fields = line.split() or [""]
-        try:
-            count += kind == "v"
-            if kind == "vt":
-                uvs.append((float(fields[0]), float(fields[1])))
-            elif kind == "f":
-                (a, b, c) = fields
-                corners.append([[int(x) for x in corner.split("/")[:2]] for corner in (a, b, c)])
-        except (ValueError, IndexError) as e:
-            raise ValueError(f"topology {path}, line {number}: must be 'vt u v' or 'f v/vt v/vt v/vt' (triangles); got {line!r}.") from e
-    try:
-        indices = np.array(corners, np.int32).reshape(-1, 3, 2) - 1
-        topology = Topology(faces=indices[..., 0].copy(), face_uvs=indices[..., 1].copy(), uvs=np.array(uvs, np.float32).reshape(-1, 2))
-    except ValueError as e:
-        raise ValueError(f"topology {path}: not a mesh of triangles with UVs ({e}).") from e
-    if count != vertices or topology.vertices_used > vertices:
-        raise ValueError(f"topology {path}: must be of the captures' meshes, of {vertices} vertices; it has {count}.")
-    return topology
+    mesh = obj_files.parse(data, f"topology {path}")
+    if not len(mesh.faces):
+        raise ValueError(f"topology {path}: not a mesh of triangles with UVs: it has no faces, lines 'f v/vt v/vt v/vt'.")
+    if mesh.uvs is None or mesh.face_uvs is None:
+        line, words = obj_lines.first_face_without_uvs(data) or (0, "")
+        raise ValueError(
+            f"topology {path}, line {line}: not a mesh of triangles with UVs: each corner of a face must name a vertex and a UV, "
+            f"'f v/vt v/vt v/vt'; got {words[:80]!r}. Export the mesh with its UV map."
+        )
+    if len(mesh.vertices) != vertices:
+        raise ValueError(f"topology {path}: must be of the captures' meshes, of {vertices} vertices; it has {len(mesh.vertices)}.")
+    return Topology(faces=mesh.faces, face_uvs=mesh.face_uvs, uvs=mesh.uvs)
 
 
 def write_topology(path: pathlib.Path, topology: Topology, vertices: np.ndarray) -> None:
@@ -67,14 +64,38 @@ def read_vertices(data: bytes) -> np.ndarray:
     end = data.find(b"end_header\n", 0, 4096) + len(b"end_header\n")
     header = data[:end]
     if header.startswith(b"ply\nformat binary_little_endian 1.0\nelement vertex ") and header.endswith(_XYZ) and header.count(b"\n") == 7:
-        count = int(header.split(b"\n")[2].split()[-1])  # vertices alone: 20 times as quick as the general reader
-        if len(data) >= end + 12 * count:
-            return np.frombuffer(data, "<f4", 3 * count, end).reshape(count, 3)
+        count = header.split(b"\n")[2].split(b" ")[-1]  # vertices alone: 20 times as quick as the general reader
+        if count.isdigit() and len(count) < 12 and len(data) >= end + 12 * int(count):
+            return np.frombuffer(data, "<f4", 3 * int(count), end).reshape(-1, 3)
     try:
+        data = data.removeprefix(codecs.BOM_UTF8)
+        _require_values(data)
         vertex = plyfile.PlyData.read(io.BytesIO(data))["vertex"]
-        return np.stack([np.asarray(vertex[axis], np.float32) for axis in "xyz"], axis=-1)
-    except (plyfile.PlyParseError, KeyError, ValueError, UnicodeDecodeError) as e:
-        raise ValueError(f"{len(data)} bytes that are no PLY with vertices x, y, z ({e})") from e
+        with np.errstate(over="ignore"):
+            return np.stack([np.asarray(vertex[axis], np.float32) for axis in "xyz"], axis=-1)
+    except Exception as e:  # plyfile raises many kinds on nonsense
+        raise ValueError(f"{len(data)} bytes that are no PLY with vertices x, y, z ({' '.join(str(e).split())[:200]})") from e
+
+
+def _require_values(data: bytes) -> None:
+    """Refuses a PLY whose header promises more values than the file has bytes; plyfile makes room for what is promised.
+
+    Raises:
+      ValueError: it does, or there is no header.
+    """
+    header, found, _ = data.partition(b"end_header")
+    if not data.startswith(b"ply") or not found:
+        raise ValueError("no header from 'ply' to 'end_header'")
+    promised, count = 0, 0
+    for line in header.splitlines():
+        words = line.split()
+        if words[:1] == [b"element"]:
+            count = int(words[2]) if len(words) == 3 and words[2].isdigit() else -1
+            if count < 0:
+                raise ValueError(f"its header has the line {line[:80]!r}")
+        promised += count * (words[:1] == [b"property"])
+        if max(count, promised) > len(data):
+            raise ValueError(f"its header promises {max(count, promised)} values or more")
 
 
 def write_vertices(vertices: np.ndarray) -> bytes:

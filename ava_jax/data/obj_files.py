@@ -5,37 +5,23 @@ others (indented lines, continued lines, faces of several forms, exponents, ...)
 same. It is also the one that names the line of an error. General mesh libraries are no help here: they merge or reorder vertices.
 """
 
+import codecs
 import pathlib
 import re
-from typing import NamedTuple
 
 import numpy as np
 
-_BOM = b"\xef\xbb\xbf"
+from ava_jax.data import obj_lines
+from ava_jax.data.obj_lines import Obj, fan
+
 _DIGITS = b"0123456789"
+_MOST_BYTES = 3 << 24  # 15 times a mesh of 32,731 vertices; 4 s, and 16 times as much memory
 _MOST_RUNS = 1000  # of lines of one kind, in a file that is parsed in bulk
 _MOST_CHARACTERS = 19  # of a number in decimal notation: its digits fit 64 bits
+_MOST_INDEX = 2**31 - 1
 _TEN_TO = 10.0 ** np.arange(_MOST_CHARACTERS + 1)  # exact in float64
 # A line of a vertex, up to its end, with lines that a backslash continues.
 _VERTEX_LINE = re.compile(rb"^[ \t]*v[ \t](?:\\\r?\n|[^\r\n])*", re.M)
-
-
-class Obj(NamedTuple):
-    """A mesh, in the order and the unit of its file.
-
-    Attributes:
-      vertices: f32 [V, 3].
-      faces: int32 [M, 3], vertices of triangles; a polygon of k corners is a fan of k - 2 around its first corner. M may be 0.
-      colours: f32 [V, 3], of lines `v x y z r g b`; None without.
-      uvs: f32 [U, 2]; None without.
-      face_uvs: int32 [M, 3], rows of `uvs`; None where a face lacks them.
-    """
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    colours: np.ndarray | None = None
-    uvs: np.ndarray | None = None
-    face_uvs: np.ndarray | None = None
 
 
 def read(path: pathlib.Path) -> Obj:
@@ -55,11 +41,13 @@ def parse(data: bytes, name: str = "OBJ") -> Obj:
       data: the content.
       name: what messages call it.
     """
-    data = data.removeprefix(_BOM)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"{name}: must be an OBJ file of {_MOST_BYTES >> 20} MiB at most; it has {len(data)} bytes.")
     mesh = _parse_in_bulk(data)
     if mesh is None:
         mesh = _parse_in_bulk(_plain_spaces(data))
-    return mesh if mesh is not None else _parse_by_line(data, name)
+    return mesh if mesh is not None else obj_lines.parse(data, name)
 
 
 def with_vertices(data: bytes, vertices: np.ndarray, *, decimals: int = 6) -> bytes:
@@ -133,14 +121,14 @@ def _vertex_lines(vertices: np.ndarray, decimals: int) -> str:
 
 
 def _parse_in_bulk(data: bytes) -> Obj | None:
-    """The mesh; None where a line is unusual or wrong, which is for `_parse_by_line` to tell."""
+    """The mesh; None where a line is unusual or wrong, which is for `obj_lines.parse` to tell."""
     if b"\\" in data or not data.endswith(b"\n"):
         return None
     text = np.frombuffer(data, np.uint8)
     starts = np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1])  # the last one is the end of the file
     kinds = text[starts[:-1]] * np.uint16(256) + text[np.minimum(starts[:-1] + 1, len(text) - 1)]
     edges = np.concatenate([[0], np.flatnonzero(np.diff(kinds)) + 1, [len(kinds)]])
-    if not len(kinds) or len(edges) > _MOST_RUNS or np.any(kinds >> 8 == ord(" ")):
+    if not len(kinds) or len(edges) > _MOST_RUNS or not all(_is_usual(*divmod(kind, 256)) for kind in kinds[edges[:-1]].tolist()):
         return None
     positions, uvs, corners, uv_corners = [], [], [], []
     counts = {"v": 0, "vt": 0}
@@ -164,6 +152,13 @@ def _parse_in_bulk(data: bytes) -> Obj | None:
     return _assemble(positions, uvs, corners, uv_corners)
 
 
+def _is_usual(first: int, second: int) -> bool:
+    """Whether what lines begin with says what they are: no space of any kind before `v` or `f`, and a plain one after them."""
+    if first == ord("v"):
+        return second in b" tnp"
+    return second == ord(" ") if first == ord("f") else first == ord("\n") or ord(" ") < first < 128
+
+
 def _assemble(positions: list, uvs: list, corners: list, uv_corners: list) -> Obj | None:
     if not positions or len({rows.shape[1] for rows in positions}) > 1 or positions[0].shape[1] not in (3, 4, 6, 7):
         return None
@@ -181,7 +176,7 @@ def _assemble(positions: list, uvs: list, corners: list, uv_corners: list) -> Ob
             return None
     if chart is None and any(part is not None for part in uv_corners):
         return None  # faces name UVs that are not there
-    if not np.isfinite(vertices).all():
+    if not np.isfinite(rows).all() or (chart is not None and not np.isfinite(chart).all()):
         return None
     return Obj(vertices, faces, colours, chart, face_uvs)
 
@@ -286,100 +281,15 @@ def _faces(block: bytes, lines: int, vertices: int, uvs: int) -> tuple[np.ndarra
         return None
     values = values.reshape(total, columns)
     has_uvs = form == b"/" or (form == b"//" and columns == 3)
-    fan = _fan(corners)
-    faces = _from_zero(values[:, 0], vertices)[fan]
-    return faces, _from_zero(values[:, 1], uvs)[fan] if has_uvs else None
+    fanned = fan(corners)
+    faces = _from_zero(values[:, 0], vertices)[fanned]
+    return faces, _from_zero(values[:, 1], uvs)[fanned] if has_uvs else None
 
 
 def _from_zero(index: np.ndarray, before: int) -> np.ndarray:
-    """OBJ indices, int64 of any shape, from 0: positive ones count from 1, negative ones back from the last that came `before`."""
-    return np.where(index > 0, index - 1, index + before).astype(np.int32)
+    """OBJ indices, int64 of any shape, from 0: positive ones count from 1, negative ones back from the last that came `before`.
 
-
-def _fan(corners: np.ndarray) -> np.ndarray:
-    """Positions of the corners of triangles, int64 [M, 3], of polygons with so many corners each, int64 [P], one after the other."""
-    triangles = corners - 2
-    first = np.repeat(np.cumsum(corners) - corners, triangles)
-    step = np.arange(len(first)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
-    return np.stack([first, first + step + 1, first + step + 2], axis=1)
-
-
-# All other files.
-
-
-def _parse_by_line(data: bytes, name: str) -> Obj:
-    """Any OBJ, line by line.
-
-    Raises:
-      ValueError: see `read`.
+    Those that int32 cannot hold become -1, which names nothing.
     """
-    positions: list[list[float]] = []
-    uvs: list[list[float]] = []
-    polygons: list[tuple[int, list[tuple[int, int | None]]]] = []  # (line, corners as (vertex, UV), from 0)
-    for number, words in _statements(data):
-        try:
-            if words[0] == "v":
-                if len(words) - 1 not in (3, 4, 6, 7):
-                    raise ValueError("a vertex has 3 coordinates, and may have a weight and a colour of 3")
-                positions.append(_finite(words[1:]))
-            elif words[0] == "vt":
-                uvs.append((_finite(words[1:3]) + [0.0])[:2])
-            elif words[0] == "f":
-                if len(words) < 4:
-                    raise ValueError("a face has 3 corners or more")
-                polygons.append((number, [_corner(word, len(positions), len(uvs)) for word in words[1:]]))
-        except (ValueError, IndexError) as e:
-            raise ValueError(f"{name}, line {number}: {e}; got {' '.join(words)[:80]!r}.") from e
-    if not positions:
-        raise ValueError(f"{name}: must be an OBJ file with vertices, lines 'v x y z'; it has none.")
-    for number, polygon in polygons:
-        for vertex, uv in polygon:
-            if not 0 <= vertex < len(positions) or (uv is not None and not 0 <= uv < len(uvs)):
-                there = f"{len(positions)} vertices and {len(uvs)} UVs"
-                raise ValueError(f"{name}, line {number}: a corner must name one of {there}; got vertex {vertex + 1}, UV {(uv or 0) + 1}.")
-    fan = _fan(np.array([len(polygon) for _, polygon in polygons], np.int64))
-    flat = [corner for _, polygon in polygons for corner in polygon]
-    faces = np.array([vertex for vertex, _ in flat], np.int32)[fan].reshape(-1, 3)
-    face_uvs = None
-    if flat and all(uv is not None for _, uv in flat):
-        face_uvs = np.array([uv for _, uv in flat], np.int32)[fan]
-    vertices = np.array([row[:3] for row in positions], np.float32)
-    colours = np.array([row[-3:] for row in positions], np.float32) if all(len(row) >= 6 for row in positions) else None
-    return Obj(vertices, faces, colours, np.array(uvs, np.float32) if uvs else None, face_uvs)
-
-
-def _statements(data: bytes):
-    """(number of its first line, words) of each statement; comments are left out, lines that a backslash continues are joined."""
-    text = data.decode("utf-8", errors="replace")
-    joined, begun = "", 0
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
-        begun = begun or number
-        line = line.partition("#")[0]
-        if line.rstrip().endswith("\\"):
-            joined += line.rstrip()[:-1] + " "
-            continue
-        words = (joined + line).split()
-        if words:
-            yield begun, words
-        joined, begun = "", 0
-
-
-def _finite(words: list[str]) -> list[float]:
-    """Numbers, of which there must be one at least.
-
-    Raises:
-      ValueError: one is none, or not finite.
-    """
-    values = [float(word) for word in words]
-    if not values or not np.isfinite(values).all():
-        raise ValueError("finite numbers must stand here")
-    return values
-
-
-def _corner(word: str, vertices: int, uvs: int) -> tuple[int, int | None]:
-    """Vertex and UV, from 0, of `v`, `v/vt`, `v//vn` or `v/vt/vn`."""
-    parts = word.split("/")
-    vertex, uv = int(parts[0]), int(parts[1]) if len(parts) > 1 and parts[1] else None
-    if vertex == 0 or uv == 0 or len(parts) > 3:
-        raise ValueError("a corner is v, v/vt, v//vn or v/vt/vn, each counted from 1, or from -1 backwards")
-    return vertex - 1 if vertex > 0 else vertex + vertices, None if uv is None else uv - 1 if uv > 0 else uv + uvs
+    from_zero = np.where(index > 0, index - 1, index + before)
+    return np.where((from_zero >= 0) & (from_zero <= _MOST_INDEX), from_zero, -1).astype(np.int32)

@@ -1,6 +1,11 @@
-"""Directories of zips whose members are named by number, read from the zip's end."""
+"""Directories of zips whose members are named by number, read from the zip's end.
+
+Of members of one name the last one counts, as for all that read zips: that is how a zip is changed without being written anew. What
+systems add of their own is passed over: `__MACOSX/`, `.DS_Store`, `._001003.avif`, `Thumbs.db`, `desktop.ini`, folders' entries.
+"""
 
 import pathlib
+import re
 import struct
 import zipfile
 from typing import NamedTuple
@@ -12,9 +17,16 @@ ABSENT = np.uint64(2**64 - 1)  # the offset of a member that the zip lacks
 _END = struct.Struct("<4s4HIIH")  # end of central directory: signature, disks, entries twice, size, offset, length of the comment
 _ENTRY = 46  # bytes of an entry, before the member's name
 _FIELDS = {  # of an entry: name -> (type, offset)
-    "signature": ("<u4", 0), "crc": ("<u4", 16), "size": ("<u4", 20), "name": ("<u2", 28),
+    "signature": ("<u4", 0), "flags": ("<u2", 8), "method": ("<u2", 10), "crc": ("<u4", 16), "size": ("<u4", 20), "name": ("<u2", 28),
     "extra": ("<u2", 30), "comment": ("<u2", 32), "offset": ("<u4", 42),
 }  # fmt: skip
+STORED, DEFLATED = 0, 8
+_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
+_ENCRYPTED = 1  # a bit of the flags
+_OF_SYSTEMS = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
+_MOST_TAIL = 65_535 + 22 + 20 + 56  # the longest comment, and ends of directories before it
+_MOST_DIRECTORY = 1 << 24  # of zips that zipfile reads, which takes 15 times as much; 10,000 frames take 1 MB
+_MOST_NUMBER = 2**31 - 1
 _LARGE = 2**32 - 1  # stands where a 64-bit field elsewhere holds the value
 
 
@@ -42,7 +54,8 @@ def read(path: pathlib.Path) -> Directory:
     """All members of the zip at `path`.
 
     Raises:
-      ValueError: there is no such file, it is not a whole zip, or a member's name is not a number.
+      ValueError: there is no such file, it is not a whole zip, a member's name is not a number or that of another member, or a member is
+        encrypted or compressed in another way than by deflation.
     """
     try:
         columns = _read_uniform(path)
@@ -53,7 +66,9 @@ def read(path: pathlib.Path) -> Directory:
     except OSError as e:
         raise ValueError(f"{path}: cannot be read ({e}).") from e
     order = np.argsort(columns.number, kind="stable")
-    return Directory(*(column[order] for column in columns))
+    number = columns.number[order]
+    last = order[np.append(number[1:] != number[:-1], True)] if len(number) else order
+    return Directory(*(column[last] for column in columns))
 
 
 def align(directory: Directory, numbers: np.ndarray) -> Directory:
@@ -94,7 +109,8 @@ def _read_uniform(path: pathlib.Path) -> Directory | None:
     rest = stride - _ENTRY - length
     lengths_fit = (table["name"] == length) & (table["extra"] + table["comment"].astype(np.uint32) == rest)
     plain = (table["signature"] == 0x02014B50) & lengths_fit & (table["size"] != _LARGE) & (table["offset"] != _LARGE)
-    if not plain.all():
+    as_usual = (table["flags"] & _ENCRYPTED == 0) & ((table["method"] == STORED) | (table["method"] == DEFLATED))
+    if not (plain & as_usual).all():
         return None
     number = _uniform_numbers(np.frombuffer(data, np.uint8).reshape(count, stride)[:, _ENTRY : _ENTRY + length])
     if number is None:
@@ -114,19 +130,68 @@ def _uniform_numbers(names: np.ndarray) -> np.ndarray | None:
     return ((digits - ord("0")) @ (10 ** np.arange(stop - start - 1, -1, -1))).astype(np.int32)
 
 
+def _directory_bytes(path: pathlib.Path) -> int:
+    """How long the directory of a zip says that it is; 0 where there is none to be seen."""
+    with open(path, "rb") as file:
+        file.seek(max(file.seek(0, 2) - _MOST_TAIL, 0))
+        tail = file.read()
+    at, large = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
+    stated = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
+    return max(stated % _LARGE, int.from_bytes(tail[large + 40 : large + 48], "little") if large >= 0 else 0)
+
+
 def _read_general(path: pathlib.Path) -> Directory:
+    if (size := _directory_bytes(path)) > _MOST_DIRECTORY:
+        raise ValueError(f"{path}: its directory is of {size} bytes, of more members than any capture has; at most {_MOST_DIRECTORY}.")
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir()]
-    except zipfile.BadZipFile as e:
-        raise ValueError(f"{path}: not a whole zip (truncated?); fetch it again.") from e
-    try:
-        numbers = [int(pathlib.PurePosixPath(m.filename).stem) for m in members]
-    except ValueError as e:
-        raise ValueError(f"{path}: members must be named by number, as in 001003.png ({e}).") from e
+            listed = archive.infolist()
+    except OSError:
+        raise
+    except Exception as e:  # zipfile raises many kinds on nonsense
+        why = "" if isinstance(e, zipfile.BadZipFile) else f" ({' '.join(str(e).split())[:100]})"
+        raise ValueError(f"{path}: not a whole zip (truncated?{why}); fetch it again.") from e
+    names: dict[int, str] = {}
+    members = [member for member in listed if not member.is_dir() and not _OF_SYSTEMS.search(member.filename)]
+    for member in members:
+        _require_readable(path, member)
+        number = _number_of(path, member.filename)
+        if names.setdefault(number, member.filename) != member.filename:
+            raise ValueError(f"{path}: members {names[number]!r} and {member.filename!r} are both named by {number}; one must go.")
     return Directory(
-        np.array(numbers, np.int32),
+        np.array([_number_of(path, m.filename) for m in members], np.int32),
         np.array([m.header_offset for m in members], np.uint64),
         np.array([m.compress_size for m in members], np.uint32),
         np.array([m.CRC for m in members], np.uint32),
     )
+
+
+def _number_of(path: pathlib.Path, name: str) -> int:
+    """The number that a member is named by.
+
+    Raises:
+      ValueError: it is not named by one.
+    """
+    stem = pathlib.PurePosixPath(name).stem
+    if not (stem.isascii() and stem.isdigit() and int(stem[-4000:]) <= _MOST_NUMBER and len(stem) <= 4000):
+        raise ValueError(f"{path}: members must be named by number, as in 001003.png, up to {_MOST_NUMBER}; got {name[:80]!r}.")
+    return int(stem)
+
+
+def _require_readable(path: pathlib.Path, member: zipfile.ZipInfo) -> None:
+    """Refuses what `archive` cannot read.
+
+    Raises:
+      ValueError: the member is encrypted, compressed in another way than by deflation, or of 4 GiB and more; the message says what to do.
+    """
+    how = _METHODS.get(member.compress_type, f"method {member.compress_type}")
+    if member.flag_bits & _ENCRYPTED:
+        fault = "is encrypted"
+    elif member.compress_type not in (STORED, DEFLATED):
+        fault = f"is compressed with {how}"
+    elif not 0 <= member.compress_size < _LARGE or not 0 <= member.header_offset < int(ABSENT):
+        fault = f"claims {member.compress_size} bytes at {member.header_offset}, which no picture has"
+    else:
+        return
+    anew = f"unzip {path.name} -d NEW && (cd NEW && zip -r0 ../{path.stem}.new.zip .)"
+    raise ValueError(f"{path}: member {member.filename[:80]!r} {fault}; members must be stored or deflated. Write it anew: {anew}")

@@ -25,7 +25,7 @@ from ava_jax.data.zip_directory import ABSENT, Directory
 ENTRY = np.dtype([("offset", "<u8"), ("size", "<u4"), ("crc", "<u4")])  # as the columns of `Directory`
 
 _HEADER = struct.Struct("<8s16sII")
-_MAGIC = b"ava-idx2"
+_MAGIC = b"ava-idx3"  # of members of one name the last
 
 
 def default_folder() -> pathlib.Path | None:

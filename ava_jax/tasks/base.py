@@ -272,6 +272,14 @@ class Task(abc.ABC):
         del batch, assets
         return {name: np.asarray(picture) for name, picture in pictures.items()}
 
+    def draw_check(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Draws what `ava train --check` shows of the data, before anything else is tried, into a folder, and names it.
+
+        It is of most use where the data are wrong. The folder is made where there is something to write.
+        """
+        del folder
+        return []
+
     def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
         """Writes what of the data a trained model is of use with into the run's folder, unless it is there already."""
         del assets, folder

@@ -10,6 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from ava_jax.tasks.base import load_task
 from ava_jax.train import calls, plan
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import Feed
@@ -21,7 +22,7 @@ from ava_jax.train.state import TrainState
 def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
     """Builds the run, takes two steps, saves, restores and compares; prints sizes, times, memory and disk.
 
-    What it writes, it writes on the disk of `workdir` and removes again.
+    What it writes, it writes on the disk of `workdir` and removes again, but for pictures of the data, which the task draws into `workdir`.
 
     Raises:
       ValueError: something does not fit, a loss is not finite, what was restored differs or the disk is too small.
@@ -34,6 +35,9 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
         latest = saved.find() if saved.steps() else None
         if latest is not None:
             plan.check_resumable(saved.about(latest).config, config, workdir)
+        pictures = load_task(config).draw_check(workdir)
+        for path in pictures:
+            _say("picture", str(path))
         began = time.perf_counter()
         run, start = plan.build(plan.open_data(config, saved, latest), saved, latest)
     print(plan.summary(run, start), flush=True)
@@ -47,7 +51,8 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
     finally:
         shutil.rmtree(folder)
     _check_disk(config, disk, size)
-    print("check passed: one step, one save, one restore; nothing was left behind")
+    left = "nothing but the picture" if pictures else "nothing"
+    print(f"check passed: one step, one save, one restore; {left} was left behind")
 
 
 def _say(what: str, text: str) -> None:

@@ -31,6 +31,7 @@ RESUMABLE = (
     "data.ids",
     "data.topology",
     "data.cache",
+    "data.undistorted",
     "data.read_threads",
     "data.read_processes",
     "data.on_device",
@@ -111,8 +112,15 @@ def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def from_json(tree: dict[str, Any]) -> ml_collections.ConfigDict:
-    """The config that `to_json` was given. JSON has no tuples: configs hold tuples, so every list was one."""
-    return ml_collections.ConfigDict(_tuples(tree))
+    """The config that `to_json` was given. JSON has no tuples: configs hold tuples, so every list was one.
+
+    Raises:
+      ValueError: it is no config's.
+    """
+    try:
+        return ml_collections.ConfigDict(_tuples(tree))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
+        raise ValueError(f"no config: {' '.join(str(e).split())[:200]}") from e
 
 
 def _tuples(value: Any) -> Any:
@@ -128,7 +136,8 @@ def differences(saved: ml_collections.ConfigDict, given: ml_collections.ConfigDi
     return [
         f"{key} (saved {a.get(key, absent)!r}, now {b.get(key, absent)!r})"
         for key in [*a, *(k for k in b if k not in a)]
-        if a.get(key, absent) != b.get(key, absent) and not key.startswith(RESUMABLE)
+        # NaN is not itself, but is written as itself.
+        if a.get(key, absent) != b.get(key, absent) and repr(a.get(key)) != repr(b.get(key)) and not key.startswith(RESUMABLE)
     ]
 
 

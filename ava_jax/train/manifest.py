@@ -10,6 +10,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
+from ava_jax.data import text_files
 from ava_jax.data.files import replace
 
 NAME = "manifest.json"
@@ -53,9 +54,11 @@ def verify(folder: pathlib.Path, items: Iterable[str] | None = None) -> None:
       Damaged: a file is missing, has another size or other content; or the manifest cannot be read.
     """
     try:
-        files = json.loads((folder / NAME).read_text())["files"]
+        files = text_files.read_json(folder / NAME)["files"]
         entries = [(name, int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        if out := [name for name, *_ in entries if name[:1] == "/" or ".." in name.split("/") or not name.isprintable()]:
+            raise ValueError(f"it names {out[0][:80]!r}, which is no file of a checkpoint")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
         raise Damaged(f"{NAME} cannot be read ({e})") from e
     chosen = None if items is None else set(items)
     entries = [entry for entry in entries if chosen is None or entry[0].split("/")[0] in chosen]

@@ -40,7 +40,7 @@ def test_a_grey_picture_becomes_colour():
 
 def test_labels_are_never_mixed():
     labels = np.kron(np.array([[0, 7], [3, 10]]), np.ones((20, 20))).astype(np.uint8)
-    small = images.decode_labels(images.encode(labels, "png"), (13, 9))
+    small = images.decode_labels(images.encode(labels, "png"), (13, 9), whole=labels.shape)
     assert small.shape == (13, 9) and set(np.unique(small)) == {0, 3, 7, 10}
     with pytest.raises(ValueError, match="one 8-bit channel"):
         images.decode_labels(images.encode(_gradient(8, 8), "png"))
@@ -80,6 +80,51 @@ def test_a_topology_that_does_not_fit_is_refused(tmp_path, text, message):
         mesh_files.read_topology(tmp_path / "t.obj", 4)
 
 
+_CHART = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _CHART + "f 1/1 2/2 3/3\nf 1/1 3/3 4/4\n",
+        _CHART + "f 1/1 2/2 3/3 4/4\n",
+        _CHART + "f -4/-4 -3/-3 -2/-2\nf -4/-4 -2/-2 -1/-1\n",
+        _CHART + "vn 0 0 1\nf 1/1/1 2/2/1 3/3/1\nf 1/1/1 3/3/1 4/4/1\n",
+        "\ufeff" + _CHART.replace("\n", "\r\n") + "f\t1/1\t2/2\t3/3\r\n\tf 1/1 3/3 4/4",
+    ],
+    ids=["triangles", "a polygon", "negative", "normals", "bom, crlf, tabs"],
+)
+def test_forms_of_one_topology(tmp_path, text):
+    (tmp_path / "t.obj").write_bytes(text.encode())
+    read = mesh_files.read_topology(tmp_path / "t.obj", 4)
+    assert read.faces.tolist() == read.face_uvs.tolist() == [[0, 1, 2], [0, 2, 3]] and read.uvs.tolist() == [[0, 0], [1, 0], [1, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            _CHART + "f 1/1 2/2 3/3\nf 1 2 3\n",
+            "line 10: not a mesh of triangles with UVs: each corner.*got 'f 1 2 3'.*Export the mesh with",
+        ),
+        (_CHART + "f 1//1 2//1 3//1\n", "line 9: .*each corner of a face must name a vertex and a UV"),
+        (_CHART + "f 1/1 2/2 3\n", "line 9: .*each corner"),
+        (_CHART + "f 1/1 2/2 5/3\n", "line 9: a corner must name one of 4 vertices and 4 UVs; got vertex 5, UV 3"),
+        (_CHART + "f 1/1 2/2 3/5\n", "line 9: a corner must name one of 4 vertices and 4 UVs; got vertex 3, UV 5"),
+        (_CHART + "f -5/1 2/2 3/3\n", "line 9: a corner must name"),
+        (_CHART + "f 1/0 2/2 3/3\n", "line 9: a corner is v, v/vt"),
+        (_CHART + "f 1/1 2/2\n", "line 9: a face has 3 corners or more"),
+        (_CHART + "f 1/1 2/2 x/3\n", "line 9: invalid literal"),
+        (_CHART.replace("vt 1 1", "vt 1 nan") + "f 1/1 2/2 3/3\n", "line 7: finite numbers"),
+    ],
+)
+def test_a_topology_that_cannot_be_right_is_refused_by_line(tmp_path, text, message):
+    (tmp_path / "t.obj").write_text(text)
+    with pytest.raises(ValueError, match=rf"topology .*t\.obj, {message}") as error:
+        mesh_files.read_topology(tmp_path / "t.obj", 4)
+    assert "\n" not in str(error.value)
+
+
 def test_vertices_round_trip_and_other_plys_are_read_too():
     vertices = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
     np.testing.assert_array_equal(mesh_files.read_vertices(mesh_files.write_vertices(vertices)), vertices)
@@ -87,6 +132,12 @@ def test_vertices_round_trip_and_other_plys_are_read_too():
     buffer = io.BytesIO()
     plyfile.PlyData([plyfile.PlyElement.describe(rows, "vertex")], text=True).write(buffer)
     np.testing.assert_allclose(mesh_files.read_vertices(buffer.getvalue()), vertices, rtol=1e-6)
+
+
+def test_plys_of_windows_and_of_editors_are_read():
+    text = "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\nend_header\n1 2 3\n4 5 6\n"
+    for data in (text.encode(), text.replace("\n", "\r\n").encode(), b"\xef\xbb\xbf" + text.encode()):
+        np.testing.assert_array_equal(mesh_files.read_vertices(data), [[1, 2, 3], [4, 5, 6]])
 
 
 def test_damaged_plys_are_refused():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ava_jax.data import obj_files
+from ava_jax.data import obj_files, obj_lines
 
 SQUARE = "v 0.0 0.0 0.0\nv 1.0 0.0 0.0\nv 1.0 1.0 0.0\nv 0.0 1.0 0.5\n"
 TRIANGLES = "f 1 2 3\nf 1 3 4\n"
@@ -23,7 +23,7 @@ def parse(text: str | bytes, *, bulk: bool = True) -> obj_files.Obj:
     """The mesh, after a look at whether both parsers agree; `bulk`: whether the quick one must be able to read it."""
     data = text.encode() if isinstance(text, str) else text
     mesh = obj_files.parse(data)
-    assert same(mesh, obj_files._parse_by_line(data.removeprefix(b"\xef\xbb\xbf"), "x"))
+    assert same(mesh, obj_lines.parse(data.removeprefix(b"\xef\xbb\xbf"), "x"))
     plain = data.removeprefix(b"\xef\xbb\xbf")
     quick = obj_files._parse_in_bulk(plain) or obj_files._parse_in_bulk(obj_files._plain_spaces(plain))
     assert (quick is not None) == bulk

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,14 +11,16 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
+from ava_jax.captures import appearance, projection
 from ava_jax.captures import ava256 as layout
 from ava_jax.captures.capture_set import CaptureSet
+from ava_jax.core.mesh import Topology
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals, source, strangers
-from ava_jax.tasks.ava256.evaluation import baseline, files, pictures, scores
+from ava_jax.tasks.ava256.evaluation import baseline, check, files, pictures, scores
 from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
 from ava_jax.tasks.base import AtHand, Compile, Example, LossTerm, Optimizer, Row, Task
@@ -38,6 +41,7 @@ class Ava256(Task):
         "identities": ("calibration/identity_", "background/identity/first/"),
         "cameras": ("calibration/camera_", "background/camera/first/"),
     }
+    _calibrations_held = False  # against the meshes: once per task
 
     @functools.cached_property
     def captures(self) -> CaptureSet:
@@ -54,8 +58,27 @@ class Ava256(Task):
         return source.prepare(self.captures, self.config)
 
     def source(self, split: str, assets: Assets) -> source.CaptureSource:
-        """Frames of captures, each seen by one camera."""
-        return source.source(self.captures, self.config, split, assets)
+        """Frames of captures, each seen by one camera; their calibrations are held against their meshes first, unless all is predicted."""
+        found = source.source(self.captures, self.config, split, assets)
+        if split != source.PREDICT and not self._calibrations_held:
+            self._hold_calibrations(assets)
+        return found
+
+    def _hold_calibrations(self, assets: Assets) -> None:
+        """Says what is doubtful of them; raises ValueError for what is wrong."""
+        data, captures = self.config.data, self.captures
+        undistorted = data.get("undistorted", False)  # configs of older versions do not have it
+        threads = max(data.read_threads, 1)
+        topology = Topology(**{name: np.asarray(assets.arrays[name]) for name in ("faces", "face_uvs", "uvs")})
+        doubts = projection.require(captures.archives, captures.captures, undistorted=undistorted, threads=threads)
+        doubts += appearance.doubts(captures.archives, captures.captures, topology, assets.names["cameras"], threads=threads)
+        for doubt in doubts:
+            print(f"warning: {doubt}", file=sys.stderr, flush=True)
+        self._calibrations_held = True
+
+    def draw_check(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Neutral meshes over images of some cameras."""
+        return check.write(self.config, folder)
 
     def sampling(self, split: str) -> Sampling:
         """Training draws several views of a frame near each other."""

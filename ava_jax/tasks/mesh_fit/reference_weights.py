@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ava_jax.data import text_files
 from ava_jax.tasks.mesh_fit.model import MeshFitter
 from ava_jax.tasks.mesh_fit.torch_files import TorchFile
 
@@ -31,10 +32,10 @@ def read_names(path: str | pathlib.Path) -> dict[str, str]:
       FileNotFoundError: there is no such file.
       ValueError: it is something else, or two keys name one parameter.
     """
-    try:
-        names = json.loads(pathlib.Path(path).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise ValueError(f"{path}: no JSON: {e}.") from e
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file.")
+    names = text_files.read_json(path)
     if not isinstance(names, dict) or not all(isinstance(value, str) for value in names.values()):
         example = json.dumps(dict(list(published_names().items())[:1]))
         raise ValueError(f"{path}: must be an object of state-dict keys and our names, as in {example}.")

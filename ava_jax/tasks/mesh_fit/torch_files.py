@@ -18,6 +18,8 @@ from ava_jax.tasks.mesh_fit.pickles import Global, Node
 # Far above any model that this is for (3 MB); a file is read whole.
 MOST_BYTES = 1 << 28
 _MOST_NAMES, _LONGEST_NAME = 10_000, 1_000
+_MOST_VISITED = 20 * _MOST_NAMES
+_PARTS = ("_parameters", "_buffers", "_modules")
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _DTYPES = {
     "FloatStorage": "f4",
@@ -77,7 +79,7 @@ class TorchFile:
             root, self._storages, self._order = (_read_zip if zipped else _read_old)(data)
             self.tensors = _named_tensors(root)
         except ValueError as e:
-            raise ValueError(f"{self.path}: {e}.") from e
+            raise ValueError(f"{self.path}: {' '.join(str(e).split())[:300]}.") from e
 
     def _read(self) -> bytes:
         with open(self.path, "rb") as file:
@@ -93,14 +95,17 @@ class TorchFile:
           ValueError: the values lie outside what the file holds.
         """
         storage, offset, shape, strides = self.tensors[name]
+        shown = name if name.isprintable() else repr(name)
         count = math.prod(shape)
         last = offset + sum((n - 1) * s for n, s in zip(shape, strides))
         # As many values as the storage has at most: a view that repeats values could be of any size.
         if count > storage.count or (count and last >= storage.count):
-            raise ValueError(f"{self.path}: {name} has {count} values, up to value {last}, of a storage of {storage.count}.")
+            raise ValueError(f"{self.path}: {shown} has {count} values, up to {last}, of a storage of {storage.count}.")
         data = self._storages.get(storage.key, b"")
         if len(data) < storage.bytes:
-            raise ValueError(f"{self.path}: {name} should have {storage.bytes} bytes of values; the file has {len(data)}: it is cut short.")
+            raise ValueError(
+                f"{self.path}: {shown} should have {storage.bytes} bytes of values; the file has {len(data)}: it is cut short."
+            )
         values = np.frombuffer(data, self._order + ("u2" if storage.type == "bf16" else storage.type), storage.count)
         if storage.type == "bf16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
@@ -208,14 +213,15 @@ def _named_tensors(root: Any) -> dict[str, Tensor]:
     """State-dict name -> tensor, of a pickled module or state dict."""
     found: dict[str, Tensor] = {}
     waiting = [("", root)]
-    visited = 0
+    visited = 0  # modules and names; counted before they are gone through, as a module may stand in many places
     while waiting:
         prefix, node = waiting.pop()
-        visited += 1
-        if max(visited, len(found)) > _MOST_NAMES or len(prefix) > _LONGEST_NAME:
-            raise ValueError("its modules are too many or lie too deep, or hold each other")
         state = node.state if isinstance(node, Node) else None
-        values = state.named() if isinstance(state, Node) else {}
+        visited += 1 + (len(state.pairs) if isinstance(state, Node) else 0)
+        values = state.named() if isinstance(state, Node) and visited <= _MOST_VISITED else {}
+        visited += sum(len(held.pairs) for part in _PARTS if isinstance(held := values.get(part), Node))
+        if visited > _MOST_VISITED or len(found) > _MOST_NAMES or len(prefix) > _LONGEST_NAME:
+            raise ValueError("its modules are too many or lie too deep, or hold each other")
         for part in ("_parameters", "_buffers"):
             held = values.get(part)
             tensors = held.named() if isinstance(held, Node) else {}

@@ -44,6 +44,23 @@ def test_numbers_in_names_sort_by_value_and_pair_names_that_never_agree(tmp_path
         np.testing.assert_array_equal(dyna.joints[frame], vertices(0, frame, "joints"))
 
 
+def test_files_are_read_as_editors_and_systems_save_them(tmp_path):
+    """A byte order mark, CRLF, tabs; what macOS puts beside each file is passed over; a damaged cache is made anew."""
+    root = write(tmp_path, {"dyna": 2})
+    expected, faces = load(root)
+    for path in root.glob("dyna_*/obj/*.obj"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b" \r\n").replace(b" ", b"\t", 1))
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    for damage in (None, "vertices.npy", "faces.npy", "record.json"):
+        if damage:
+            for path in (root / sequences.CACHE).glob(f"*/{damage}"):
+                path.write_bytes(path.read_bytes()[:40])
+        (loaded,), again = load(root)
+        np.testing.assert_array_equal(again, faces)
+        for name in ("source", "target", "joints"):
+            np.testing.assert_array_equal(getattr(loaded, name), getattr(expected[0], name))
+
+
 def test_files_of_all_kinds_in_one_folder(tmp_path):
     """Without `obj/`; quads, UVs, colours and CRLF; targets without faces."""
     texts = {

@@ -16,6 +16,7 @@ from ava_jax.core.types import Assets
 from ava_jax.data import archive, images, mesh_files
 
 FILE = "neutrals.zip"
+_MOST_BYTES = 1 << 27  # of a neutral face's texture or mesh
 _TEXTURE, _VERTICES = "texture.avif", "vertices.ply"
 
 
@@ -69,19 +70,26 @@ def read(folder: pathlib.Path, name: str, size: int) -> Neutral:
     path = folder / FILE
     try:
         with zipfile.ZipFile(path) as file:
-            texture, vertices = file.read(f"{name}/{_TEXTURE}"), file.read(f"{name}/{_VERTICES}")
+            texture, vertices = _member(file, f"{name}/{_TEXTURE}"), _member(file, f"{name}/{_VERTICES}")
         return Neutral(images.decode(texture, (size, size))[None], mesh_files.read_vertices(vertices)[None])
     except FileNotFoundError as e:
         raise ValueError(f"{path}: no such file; ava-train writes it when it starts: copy it along with the checkpoints.") from e
     except KeyError as e:
         raise ValueError(f"{path}: has no neutral face of {name}.") from e
-    except (OSError, ValueError, zipfile.BadZipFile) as e:
-        raise ValueError(f"{path}: the neutral face of {name} cannot be read ({e}).") from e
+    except Exception as e:  # zipfile raises many kinds on nonsense
+        raise ValueError(f"{path}: the neutral face of {name} cannot be read ({' '.join(str(e).split())[:300]}).") from e
+
+
+def _member(file: zipfile.ZipFile, name: str) -> bytes:
+    """A member's content; raises KeyError where it is not there, ValueError where it claims to be larger than any face."""
+    if file.getinfo(name).file_size > _MOST_BYTES:
+        raise ValueError(f"{name} has {file.getinfo(name).file_size} bytes")
+    return file.read(name)
 
 
 def _people(path: pathlib.Path) -> set[str]:
     try:
         with zipfile.ZipFile(path) as file:
             return {name.partition("/")[0] for name in file.namelist()}
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # as good as none, and written anew
         return set()  # written anew

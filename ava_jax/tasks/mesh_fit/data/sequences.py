@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from ava_jax.data import obj_files
+from ava_jax.data import obj_files, text_files
 from ava_jax.data.files import cache_folder
 from ava_jax.data.workers import Workers
 from ava_jax.tasks.mesh_fit.data import folders
@@ -147,13 +147,20 @@ def _files_of(location: pathlib.Path, files: Sequence[pathlib.Path]) -> list[lis
 
 def _is_fresh(cached: pathlib.Path, record: dict[str, Any]) -> bool:
     """Whether a folder's cache is of these files; it may hold more frames after them."""
+    if not (cached / "record.json").exists():
+        return False
     try:
-        saved = json.loads((cached / "record.json").read_text())
-        return saved["version"] == record["version"] and saved["files"][: len(record["files"])] == record["files"]
-    except FileNotFoundError:
+        saved = text_files.read_json(cached / "record.json")
+        if not (saved["version"] == record["version"] and saved["files"][: len(record["files"])] == record["files"]):
+            return False
+    except (ValueError, KeyError, TypeError):  # cut short by a full disk, or altered: as good as none
         return False
-    except json.JSONDecodeError:  # cut short by a full disk: as good as none
+    try:
+        vertices = np.load(cached / "vertices.npy", mmap_mode="r")
+        faces = np.load(cached / "faces.npy", mmap_mode="r")
+    except Exception:  # NumPy raises many kinds on nonsense; it is made anew
         return False
+    return vertices.ndim == 3 and len(vertices) >= len(record["files"]) and faces.ndim == 2
 
 
 def _build(cached: pathlib.Path, record: dict[str, Any], files: Sequence[pathlib.Path], jobs: int) -> None:

@@ -369,7 +369,9 @@ def test_a_frame_is_decoded_once_for_its_views(tiny_capture, monkeypatch):
     """Read in order from several threads: each texture once, though three cameras share it."""
     config = make_config(tiny_capture)
     samples, decode, textures = read_split(config, "train", prepare(config)), images.decode, []
-    monkeypatch.setattr(images, "decode", lambda data, size: (textures.append(data) if size == (32, 32) else 0) or decode(data, size))
+    monkeypatch.setattr(
+        images, "decode", lambda data, size, **k: (textures.append(data) if size == (32, 32) else 0) or decode(data, size, **k)
+    )
     order = Sampling(5, shuffle=False, epochs=1, drop_remainder=False)
     assert sum(len(batch["image"]) for batch in pipeline.iterator(samples, order, seed=0, threads=4)) == 29
     assert len(textures) == 10 + 2  # frames, and the neutral faces

@@ -1,0 +1,85 @@
+"""What `ava train --check` shows of captures: their neutral meshes over images of some cameras, as the calibrations have them."""
+
+import pathlib
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from ava_jax.captures import ava256, projection, reading
+from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.projection import Reference
+from ava_jax.core import zbuffer
+from ava_jax.core.types import Cameras
+from ava_jax.data import images, mesh_files
+from ava_jax.data.archive import Archives
+from ava_jax.viz import sheet, wire
+
+FILE = "check.jpg"
+MOST_CAPTURES, MOST_CAMERAS = 3, 4
+_HEIGHT = 440  # pixels of a photograph
+
+
+def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Writes FILE into `folder`, which is made, and returns its path in a list.
+
+    The calibrations are taken as they stand, wrong ones too: those are what the picture is for.
+
+    Raises:
+      ValueError: a capture's files are missing or malformed.
+    """
+    data = config.data
+    strips = []
+    for path in ava256.find(data.root, data.ids)[:MOST_CAPTURES]:
+        capture = ava256.load(path, tuple(data.cameras), judge=False)
+        topology = pathlib.Path(data.topology).expanduser() if data.topology else path.parent / ava256.TOPOLOGY
+        strips.append(strip(Archives(), capture, topology))
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet.save(sheet.compose(strips, columns=1, height=round(_HEIGHT * (1 + 2 * wire.MARGIN))), folder / FILE)
+    return [folder / FILE]
+
+
+def strip(archives: Archives, capture: Capture, topology: pathlib.Path) -> sheet.Strip:
+    """A capture's mesh over images of the cameras that see the least of it, the most, and some between.
+
+    Args:
+      archives: the capture's zips.
+      capture: whose.
+      topology: path of the OBJ with the mesh's faces.
+
+    Raises:
+      ValueError: the mesh or its faces cannot be read.
+    """
+    found = projection.reference(archives, capture)
+    faces = mesh_files.read_topology(topology, len(found.points)).faces
+    seen = projection.fractions(found, capture)
+    order = np.argsort(np.round(seen, 2), kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, MOST_CAMERAS).round().astype(int))]
+    panels = []
+    for camera in sorted(chosen.tolist()):
+        picture = _photograph(archives, capture, camera, found.frame)
+        what = "" if picture.any() else ", no image"
+        scale = picture.shape[0] / capture.sensor[0]
+        drawn = wire.overlay(picture, _project(found, capture, camera, scale), faces, _HEIGHT)
+        panels.append((f"camera {capture.cameras[camera]}: {seen[camera]:.0%} inside{what}", drawn))
+    least, most = f"{seen.min():.0%}", f"{seen.max():.0%}"
+    much = least if least == most else f"{least} to {most}"
+    title = f"{capture.name}, frame {found.frame}: the mesh in {len(chosen)} of {len(seen)} cameras; {much} of it inside"
+    return sheet.Strip(title, tuple(panels))
+
+
+def _project(found: Reference, capture: Capture, camera: int, scale: float) -> np.ndarray:
+    """Column and row in pixels at `scale` of the sensor, and depth, [V, 3]."""
+    rotation, translation = capture.rotation[camera], capture.translation[camera]
+    # The position of a matrix that is no rotation is not -R^T t: what lands on the same pixels is.
+    position = -np.linalg.pinv(rotation) @ translation
+    return zbuffer.project(found.points, Cameras(rotation, position, capture.focal[camera] * scale, capture.principal[camera] * scale))
+
+
+def _photograph(archives: Archives, capture: Capture, camera: int, frame: int) -> np.ndarray:
+    """A camera's image of a frame, u8 [H, W, 3]; black where there is none that can be read."""
+    size = capture.image_size(capture.sensor[0] // _HEIGHT)
+    path = capture.image(capture.cameras[camera])
+    try:
+        return reading.decoded(archives, path, frame, lambda data: images.decode(data, size, whole=capture.sensor))
+    except reading.Unreadable:
+        return np.zeros((*size, 3), np.uint8)
