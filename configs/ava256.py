@@ -35,7 +35,9 @@ def _full() -> ConfigDict:
     data.topology = ""  # OBJ; "" = <root>/face_topology.obj
     data.cameras = _list()  # only these; () = all
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
-    data.undistorted = False  # True: images are undistorted, as ava-256 publishes them, even where calibrations give a distortion
+    data.undistorted = (
+        True  # images are, as published ones, even where calibrations give a distortion, which is told; False: that is refused
+    )
     data.read_processes = 8  # per GPU, that read for training, as many as there are cores at most; 0: threads of the one process do ...
     data.read_threads = 8  # ... so many; they read for everything else
     data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps

@@ -56,7 +56,8 @@ def main(_) -> None:
         "data.on_device": [place == "device" for place in _PLACES.value],
         "train.steps_per_call": counts,
     }
-    print(f"{'batch':>6}{'down':>6}{'readers':>9}{'data':>8}{'per call':>10}{'step alone':>12}{'loop':>10}{'ratio':>8}{'steps/s':>10}{'idle':>6}{'waiting':>9}")
+    print(f"{'batch':>6}{'down':>6}{'readers':>9}{'data':>8}{'per call':>10}", end="")
+    print(f"{'step alone':>12}{'loop':>10}{'ratio':>8}{'steps/s':>10}{'idle':>6}{'waiting':>9}")
     rows = []
     for values in itertools.product(*sweeps.values()):
         settings = dict(zip(sweeps, values))
@@ -73,8 +74,8 @@ def show(row: dict) -> None:
     """A line of the table."""
     place = "device" if row["data.on_device"] else "host"
     settings = f"{row['train.batch_size']:>6}{row['data.downsample'] or '':>6}{row['data.read_processes'] or '':>9}{place:>8}"
-    times = f"{row['train.steps_per_call']:>10}{row['step_ms']:>9.2f} ms{row['loop_ms']:>7.2f} ms{row['ratio']:>8.3f}{1e3 / row['loop_ms']:>10,.1f}"
-    print(f"{settings}{times}{row['idle']:>5.0f}%{row['waiting']:>8.0f}%", flush=True)
+    times = f"{row['train.steps_per_call']:>10}{row['step_ms']:>9.2f} ms{row['loop_ms']:>7.2f} ms{row['ratio']:>8.3f}"
+    print(f"{settings}{times}{1e3 / row['loop_ms']:>10,.1f}{row['idle']:>5.0f}%{row['waiting']:>8.0f}%", flush=True)
 
 
 def measure(config) -> dict[str, float]:

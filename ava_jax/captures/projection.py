@@ -88,13 +88,13 @@ def fractions(found: Reference, capture: Capture) -> np.ndarray:
     return inside(found.points, capture, capture.rotation, capture.translation)[0]
 
 
-def require(archives: Archives, captures: Sequence[Capture], *, undistorted: bool = False, threads: int = 8) -> list[str]:
+def require(archives: Archives, captures: Sequence[Capture], *, undistorted: bool = True, threads: int = 8) -> list[str]:
     """Holds the captures' calibrations against their meshes.
 
     Args:
       archives: the captures' zips.
       captures: all cameras of each.
-      undistorted: whether images are known to be undistorted, whatever calibrations say of distortion.
+      undistorted: images are, whatever calibrations say of distortion, which is told; False: a distortion is refused.
       threads: that read zips' directories.
 
     Returns:
@@ -102,14 +102,21 @@ def require(archives: Archives, captures: Sequence[Capture], *, undistorted: boo
 
     Raises:
       ValueError: a camera sees next to nothing of the face, or little where another reading of the calibration's numbers shows it whole;
-        or a calibration gives a distortion. The message names file, cameras and the reading that fits.
+        or a calibration gives a distortion and it is to be refused. The message names file, cameras and the reading that fits.
     """
     doubts = []
+    distorted = [capture for capture in captures if capture.distorted]
+    if distorted and undistorted:
+        more = f" and {len(distorted) - 1} captures more" if len(distorted) > 1 else ""
+        doubts.append(
+            f"{distorted[0].calibration}: {_cameras(distorted[0].distorted)} with a distortion{more}: images are taken as undistorted, as "
+            "published ones are. Are they? --config.data.undistorted=False refuses such calibrations."
+        )
     for capture in captures:
         if capture.distorted and not undistorted:
             raise ValueError(
                 f"{capture.calibration}: {_cameras(capture.distorted)} with a distortion, which is not modelled: undistort the images and "
-                "write zeros; or, where they are undistorted already, as published ones are, say so: --config.data.undistorted=True"
+                "write zeros; or, where they are undistorted already, as published ones are, say so: --config.data.undistorted=True."
             )
         doubts += _doubts(reference(archives, capture, threads=threads), capture)
     return doubts

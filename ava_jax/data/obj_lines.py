@@ -57,7 +57,7 @@ def parse(data: bytes, name: str) -> Obj:
     """
     if len(data) > _MOST_BYTES:
         raise ValueError(
-            f"{name}: {len(data)} bytes, of lines that begin with spaces, go on over several, or are wrong; at most {_MOST_BYTES >> 20} MiB of "
+            f"{name}: {len(data)} bytes, of lines that begin with spaces, go on over several or are wrong; at most {_MOST_BYTES >> 20} MiB of "
             "such are read. Export it anew."
         )
     positions: list[list[float]] = []

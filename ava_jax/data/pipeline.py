@@ -29,8 +29,8 @@ def iterator(
 ) -> "BatchIterator | ProcessIterator":
     """Batches of a source, stacked: name -> array [B, ...].
 
-    The order follows from `seed` and the sampling alone, whatever the number of threads or readers. Samples that the source returns as None are
-    passed over and the next in order are taken instead, so that batches stay full. Processes read disjoint samples, an equal part of
+    The order follows from `seed` and the sampling alone, whatever the number of threads or readers. Samples that the source returns as None
+    are passed over and the next in order are taken instead, so that batches stay full. Processes read disjoint samples, an equal part of
     each batch; shuffled, a group's samples of one visit are one process's.
 
     Args:

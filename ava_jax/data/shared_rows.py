@@ -60,12 +60,14 @@ def write(arrays: Batch, row: int, sample: Batch) -> None:
     for name, value in sample.items():
         value, rows = np.asarray(value), arrays[name]
         if value.shape != rows.shape[1:] or value.dtype != rows.dtype:
-            raise ValueError(f"{name} is {value.dtype} {list(value.shape)}; that of those before it is {rows.dtype} {list(rows.shape[1:])}.")
+            raise ValueError(
+                f"{name} is {value.dtype} {list(value.shape)}; that of those before it is {rows.dtype} {list(rows.shape[1:])}."
+            )
         rows[row] = value
 
 
 class Blocks:
-    """Blocks of one layout in memory that other processes can map by its descriptor. Memory is taken from the system as it is first used."""
+    """Blocks of one layout in memory that other processes can map by its descriptor. It is taken from the system as it is first used."""
 
     def __init__(self, layout: Layout, count: int) -> None:
         """So many blocks, all free.

@@ -195,8 +195,8 @@ class Task(abc.ABC):
         """Unreduced terms by name, values [B, ...] each: those that `terms` names, a part of `loss_terms`. Others cost nothing.
 
         Traced under `shard_map` over `core.parallel.BATCH_AXIS`: `batch` is one device's part. `key` is the step's and the same on every
-        device: draw with `core.parallel.by_sample`, and a run is the same on any number of devices. May move `Running` variables, to the same
-        value on every device.
+        device: draw with `core.parallel.by_sample`, and a run is the same on any number of devices. May move `Running` variables, to the
+        same value on every device.
         """
 
     @abc.abstractmethod

@@ -117,12 +117,14 @@ def test_a_calibration_of_smaller_images_is_told(sound):
     assert len(doubts) == 1 and "is K for images of another size?" in doubts[0]
 
 
-def test_a_distortion_is_refused_unless_images_are_known_to_be_undistorted(sound):
+def test_a_distortion_is_told_or_refused(sound):
     distorted = dataclasses.replace(sound, distorted=sound.cameras[:1])
+    (doubt,) = require(distorted)
+    assert f"1 camera ({sound.cameras[0]}) with a distortion: images are taken as undistorted, as published ones are" in doubt
     message = rf"1 camera \({sound.cameras[0]}\) with a distortion.*undistort the images.*config.data.undistorted=True"
     with pytest.raises(ValueError, match=message):
-        require(distorted)
-    assert require(distorted, undistorted=True) == []
+        require(distorted, undistorted=False)
+    assert require(sound, undistorted=False) == []
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -67,7 +67,7 @@ class Ava256(Task):
     def _hold_calibrations(self, assets: Assets) -> None:
         """Says what is doubtful of them; raises ValueError for what is wrong."""
         data, captures = self.config.data, self.captures
-        undistorted = data.get("undistorted", False)  # configs of older versions do not have it
+        undistorted = data.get("undistorted", True)  # configs of older versions do not have it
         threads = max(data.read_threads, 1)
         topology = Topology(**{name: np.asarray(assets.arrays[name]) for name in ("faces", "face_uvs", "uvs")})
         doubts = projection.require(captures.archives, captures.captures, undistorted=undistorted, threads=threads)

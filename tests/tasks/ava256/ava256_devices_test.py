@@ -1,4 +1,4 @@
-"""The avatar on several devices: gradients are those of one device at the same batch, and no custom call waits for another device's data."""
+"""The avatar on several devices: gradients are those of one device at the same batch; nothing is gathered for a custom call."""
 
 import os
 import pathlib
@@ -86,7 +86,9 @@ def check(one: dict, several: dict, text: str, on_each: int) -> None:
 def test_eight_devices_of_a_cpu_learn_as_one_does(tiny_capture, tmp_path, compiling_quickly):
     flags = compiling_quickly.get("XLA_FLAGS", "")
     found = {
-        count: run(tiny_capture, tmp_path, count, {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={count}"})
+        count: run(
+            tiny_capture, tmp_path, count, {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={count}"}
+        )
         for count in (1, 8)
     }
     check(found[1][0], *found[8], on_each=1)
