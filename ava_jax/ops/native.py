@@ -8,6 +8,7 @@ import jax
 from absl import logging
 
 _MODULE, _CUDA_MODULE = "ava_jax._ffi", "ava_jax._ffi_cuda"
+_LATEST = "ava_voxels"  # the call that the CPU's module got last
 
 
 def _register(module_name: str, platform: str) -> bool:
@@ -50,7 +51,19 @@ def _register_cuda() -> bool:
     return not unserved
 
 
-BUILT = _register(_MODULE, "cpu")
+def _register_cpu() -> tuple[bool, bool]:
+    """Whether the module was built, and whether it has all calls that these sources know."""
+    if not _register(_MODULE, "cpu"):
+        return False, False
+    is_complete = _LATEST in importlib.import_module(_MODULE).registrations()
+    if not is_complete:  # an editable installation whose sources went on
+        logging.warning(
+            "ava_jax: the compiled module was built from older sources; networks on CPUs are slower. Install again: pip install -e ."
+        )
+    return True, is_complete
+
+
+BUILT, _COMPLETE = _register_cpu()
 CUDA_BUILT = _register_cuda()
 
 if not BUILT:
@@ -65,7 +78,7 @@ def serves_default_backend() -> bool:
 
 def serves_convolutions() -> bool:
     """Whether the compiled calls of `ops.convolution` and `ops.reads` run where JAX computes by default: on a CPU."""
-    return BUILT and jax.default_backend() == "cpu"
+    return BUILT and _COMPLETE and jax.default_backend() == "cpu"
 
 
 def reads_bfloat16() -> bool:
