@@ -57,8 +57,8 @@ def parse(data: bytes, name: str) -> Obj:
     """
     if len(data) > _MOST_BYTES:
         raise ValueError(
-            f"{name}: {len(data)} bytes, of lines that begin with spaces, go on over several or are wrong; at most {_MOST_BYTES >> 20} MiB of "
-            "such are read. Export it anew."
+            f"{name}: {len(data)} bytes, of lines that begin with spaces, go on over several, or are wrong; "
+            f"at most {_MOST_BYTES >> 20} MiB of such are read. Export it anew."
         )
     positions: list[list[float]] = []
     uvs: list[list[float]] = []

@@ -152,7 +152,7 @@ def _read_general(path: pathlib.Path) -> Directory:
         why = "" if isinstance(e, zipfile.BadZipFile) else f" ({' '.join(str(e).split())[:100]})"
         raise ValueError(f"{path}: not a whole zip (truncated?{why}); fetch it again.") from e
     names: dict[int, str] = {}
-    members = [member for member in listed if not member.is_dir() and not _OF_SYSTEMS.search(member.filename)]
+    members = [member for member in listed if not member.filename.endswith("/") and not _OF_SYSTEMS.search(member.filename)]
     for member in members:
         _require_readable(path, member)
         number = _number_of(path, member.filename)

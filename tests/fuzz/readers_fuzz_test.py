@@ -224,6 +224,7 @@ _ZIPS = [
 
 @given(mutated(_ZIPS))
 @example(_ZIPS[2])
+@example(_zip(zipfile.ZIP_STORED, ["", "000001.x"]))
 @example(_ZIPS[0].replace(b"PK\x01\x02", b"PK\x01\x03", 1))
 def test_zips(folder, data):
     path = written(folder, "cam7.zip", data)
