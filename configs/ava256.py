@@ -38,7 +38,7 @@ def _full() -> ConfigDict:
     data.undistorted = (
         True  # images are, as published ones, even where calibrations give a distortion, which is told; False: that is refused
     )
-    data.read_processes = 8  # per GPU, that read for training, as many as there are cores at most; 0: threads of the one process do ...
+    data.read_processes = 12  # per GPU, that read for training, as many as there are cores at most; 0: threads of the one process do ...
     data.read_threads = 8  # ... so many; they read for everything else
     data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps
     data.max_unreadable = 0.01  # fraction of the samples read that may fail to decode before the run stops; missing images do not count
