@@ -55,6 +55,10 @@ def _full() -> ConfigDict:
     model.initial_code_std = 1.0  # ... and this is the standard deviation of its noise then
     model.initial_density = 1.0  # of every voxel before training, per volume radius; 1: published; 30: heads start opaque
     model.initial_texture = False  # colours start as the mean texture instead of grey
+    model.initial_density_outside = 1.0  # fraction of it outside of the mesh: below 1 heads start with a surface
+    model.from_neutral = False  # colours and vertices are decoded as differences to the person's neutral face
+    model.primitive_placement = "texel"  # published: a primitive stays as large as it was at most; "patch": its patch's size in each frame
+    model.moved_weight = 0.0  # texels and vertices that an expression moves count 1 + this in their losses
     model.view_noise = 0.0  # standard deviation of the noise that training adds to the unit view direction, which colour depends on
     model.background = True
     model.background_fraction = 1.0  # of the pixels that show it, the fraction that it learns from in each step: 1, 0.25 or 0.0625
@@ -64,7 +68,7 @@ def _full() -> ConfigDict:
     model.step_size = 1.0 / 256  # volume radii between samples along a ray
     model.guided_steps = 100  # at first, in which ground-truth vertices carry the primitives
 
-    config.loss_weights = ConfigDict({"image": 1.0, "vertices": 0.1, "kl": 1e-3, "volume": 0.01})
+    config.loss_weights = ConfigDict({"image": 1.0, "image_squared": 0.0, "texture": 0.0, "vertices": 0.1, "kl": 1e-3, "volume": 0.01})
 
     config.optimizer = optimizer = ConfigDict()
     optimizer.learning_rate = 2e-4

@@ -59,7 +59,9 @@ class Ladder(nnx.Module):
         self.branch_sides = branch_sides
         self.branch_widths = {side: hidden[side] for side in branch_sides}
 
-    def __call__(self, x: jax.Array, maps: tuple[jax.Array, ...], texels: jax.Array) -> tuple[jax.Array | Slab, dict[int, jax.Array]]:
+    def __call__(
+        self, x: jax.Array, maps: tuple[jax.Array, ...], texels: jax.Array, *, kernels: bool = True
+    ) -> tuple[jax.Array | Slab, dict[int, jax.Array]]:
         """[B, 4, 4, C], maps and a bias per texel, [S, S, d_out], to the slab and the features at `branch_sides`.
 
         The slab is float32 [B, S, S, d_out], or a `Slab` where a kernel makes the voxels from it.
@@ -70,7 +72,7 @@ class Ladder(nnx.Module):
             x = _add_skip(layer(x), maps)
             if x.shape[1] in self.branch_sides:
                 branches[x.shape[1]] = x
-        if self.uses_kernels(len(x)):
+        if kernels and self.uses_kernels(len(x)):
             return Slab(self.last.blocks(x), self.last.bias[...], texels), branches
         x = self.last(x)
         if x.shape[1] in self.branch_sides:
@@ -95,12 +97,12 @@ def _add_skip(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:
 class GeometryDecoder(nnx.Module):
     """Codes to vertices, motion of the primitives, and their opacity."""
 
-    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, initial_density: float = 1.0, rngs: nnx.Rngs):
+    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, initial_density: float | jax.Array = 1.0, rngs: nnx.Rngs):
         """Fresh layers.
 
         Args:
           vertex_uvs: [V, 2] in 0..1, where each vertex is read.
-          initial_density: about what every voxel starts with, per volume radius.
+          initial_density: about what every voxel starts with, per volume radius; or [d], by the voxel's depth.
         """
         motion_side, vertex_side = sizes.per_side, sizes.vertex_map
         self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
@@ -109,8 +111,8 @@ class GeometryDecoder(nnx.Module):
         widths = self.ladder.branch_widths
         self.motion = nnx.List([WNDense(widths[motion_side], head, rngs=rngs), WNDense(head, 9, activate=False, rngs=rngs)])
         self.vertices = nnx.List([WNDense(widths[vertex_side], head, rngs=rngs), WNDense(head, 3, activate=False, rngs=rngs)])
-        log_opacity = math.log(initial_density) / LOG_OPACITY_SCALE
-        self.bias = nnx.Param(jnp.full((sizes.slab, sizes.slab, sizes.depth), log_opacity))
+        log_opacity = jnp.log(jnp.asarray(initial_density, jnp.float32)) / LOG_OPACITY_SCALE
+        self.bias = nnx.Param(jnp.broadcast_to(log_opacity, (sizes.slab, sizes.slab, sizes.depth)) + 0.0)
         # v is not flipped: this map lies upside down against the geometry image, as in the published weights.
         self.points = Constant(2.0 * jnp.asarray(vertex_uvs) - 1.0)
         self.sides = (motion_side, vertex_side)
@@ -118,7 +120,8 @@ class GeometryDecoder(nnx.Module):
     def __call__(self, z: jax.Array, identity: IdentityCode) -> Geometry:
         """Expression code [B, 4, 4, 16] and identity to a head's geometry."""
         x = jnp.concatenate([self.code(z), identity.z_geo], axis=-1)
-        slab, branches = self.ladder(x, identity.maps_geo, self.bias[...])
+        # Kernels take both slabs or none, and they add nothing of the sample's own.
+        slab, branches = self.ladder(x, identity.maps_geo, self.bias[...], kernels=identity.colours is None)
         motion_side, vertex_side = self.sides
         first, second = self.motion
         motion = second(first(branches[motion_side])).reshape(x.shape[0], -1, 9) * _MOTION_SCALE
@@ -147,6 +150,7 @@ class ColourDecoder(nnx.Module):
         if initial_texture is not None:
             bias = (resize_bilinear(initial_texture, sizes.slab, sizes.slab) - COLOUR_OFFSET) / COLOUR_SCALE
         self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
+        self.depth = sizes.depth
 
     def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array | Slab:
         """Expression code [B, 4, 4, 16], identity and camera position [B, 3], any unit, to colours.
@@ -159,8 +163,10 @@ class ColourDecoder(nnx.Module):
             view = layer(view)
         view = view.reshape(z.shape[0], -1, CODE_SIDE, CODE_SIDE).transpose(0, 2, 3, 1)  # the published weights' order
         x = jnp.concatenate([view, self.code(z), identity.z_tex], axis=-1)
-        slab, _ = self.ladder(x, identity.maps_tex, self.bias[...])
-        return slab
+        slab, _ = self.ladder(x, identity.maps_tex, self.bias[...], kernels=identity.colours is None)
+        if identity.colours is None:
+            return slab
+        return slab + jnp.tile((identity.colours - COLOUR_OFFSET) / COLOUR_SCALE, self.depth)
 
 
 @jax.custom_vjp
