@@ -2,8 +2,11 @@
 
 #include <nanobind/nanobind.h>
 
+#include "convolution/handler.h"
 #include "raymarch/cpu.h"
 #include "raymarch/handler.h"
+#include "sampling/handler.h"
+#include "voxels/handler.h"
 
 namespace nb = nanobind;
 
@@ -17,7 +20,16 @@ NB_MODULE(_ffi, m) {
     nb::dict calls;
     calls["ava_raymarch_forward"] = Encapsulate(AvaRaymarchForward);
     calls["ava_raymarch_backward"] = Encapsulate(AvaRaymarchBackward);
+    calls["ava_convolution_gather"] = Encapsulate(AvaConvolutionGather);
+    calls["ava_convolution_scatter"] = Encapsulate(AvaConvolutionScatter);
+    calls["ava_convolution_correlate"] = Encapsulate(AvaConvolutionCorrelate);
+    calls["ava_dense"] = Encapsulate(AvaDense);
+    calls["ava_dense_gradient"] = Encapsulate(AvaDenseGradient);
+    calls["ava_sampling_read"] = Encapsulate(AvaSamplingRead);
+    calls["ava_sampling_read_gradient"] = Encapsulate(AvaSamplingReadGradient);
+    calls["ava_voxels"] = Encapsulate(AvaVoxels);
+    calls["ava_voxels_gradient"] = Encapsulate(AvaVoxelsGradient);
     return calls;
   });
-  m.def("instruction_set", [] { return ava::raymarch::InstructionSet(); });
+  m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });
 }

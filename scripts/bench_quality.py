@@ -29,11 +29,12 @@ from ava_jax.data import images, pipeline
 from ava_jax.tasks.ava256.evaluation import scores
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
 from ava_jax.tasks.base import Task, load_task
+from ava_jax.tasks.command import define_config
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.state import Split
 
-_CONFIG = _main.define_config()
+_CONFIG = define_config()
 _SCORE_AT = flags.DEFINE_list("score_at", ["500", "1000", "2000", "2500"], "Steps to score at; the last of them ends the run.")
 _OUT = flags.DEFINE_string("out", None, "JSON file of the curve.", required=True)
 _PICTURE = flags.DEFINE_string("picture", None, "PNG of truth, render and error of a few samples of each split.")

@@ -37,11 +37,12 @@ from ava_jax.tasks.ava256.model.background import chunks, composite, pixel_weigh
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, cameras_of
 from ava_jax.tasks.ava256.model.losses import kl_with_absolute_logstd
 from ava_jax.tasks.base import Optimizer
+from ava_jax.tasks.command import define_config
 from ava_jax.train import optimization
 from ava_jax.train import state as states
 
-_CONFIG = _main.define_config()
-_GOLDEN = flags.DEFINE_string("golden", None, "Folder of golden vectors; the assets folder stands beside it.", required=True)
+_CONFIG = define_config()
+_GOLDEN = flags.DEFINE_string("golden", None, "Folder of golden vectors; the assets folder stands beside it.")
 _SIZES = flags.DEFINE_list("sizes", ["512x333", "1024x667"], "Heights x widths.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Samples per step.", lower_bound=1)
 _REGIMES = flags.DEFINE_list("regimes", ["fresh", "trained"], "Which of fresh and trained.")
@@ -212,6 +213,7 @@ def operations(jaxpr: Any, trips: int) -> float:
     """Of the matrix products and convolutions in a jaxpr and those inside it; loops of unknown length count `trips` times."""
     total = 0.0
     for equation in jaxpr.eqns:
+        total += _operations_of_call(equation) if equation.primitive.name == "ffi_call" else 0.0
         if equation.primitive.name in ("dot_general", "conv_general_dilated"):
             kernel, out = equation.invars[1].aval.shape, math.prod(equation.outvars[0].aval.shape)
             if equation.primitive.name == "dot_general":
@@ -223,6 +225,24 @@ def operations(jaxpr: Any, trips: int) -> float:
         times = trips if equation.primitive.name == "while" else equation.params.get("length", 1)
         total += times * sum(operations(p, trips) for p in inner if hasattr(p, "eqns"))
     return total
+
+
+def _operations_of_call(equation: Any) -> float:
+    """Of the custom calls of `ops.convolution`; 0 of others."""
+    first, second = (math.prod(variable.aval.shape) for variable in equation.invars[:2])
+    out = equation.outvars[0].aval.shape
+    match equation.params["target_name"]:
+        case "ava_convolution_gather":
+            return 2.0 * math.prod(out) * 16 * equation.invars[0].aval.shape[-1]
+        case "ava_convolution_scatter":
+            return 2.0 * first * 16 * out[-1]
+        case "ava_convolution_correlate":
+            return 2.0 * second * 16 * equation.invars[0].aval.shape[-1]
+        case "ava_dense":
+            return 2.0 * first * out[-1]
+        case "ava_dense_gradient":
+            return 2.0 * first * out[-1]
+    return 0.0
 
 
 def profile(model: AvatarCodec, batch: Batch, rates: dict[str, float], precision: str) -> list[dict[str, Any]]:
@@ -367,6 +387,8 @@ def main() -> None:
     config = _CONFIG.value
     if config is None:
         raise ValueError("--config is missing: for example --config=ava256.")
+    if _GOLDEN.value is None:
+        raise ValueError("--golden is missing: the folder of golden vectors.")
     jax.config.update("jax_compilation_cache_dir", _CACHE.value or tempfile.mkdtemp(prefix="bench_step_"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     rates: dict[str, float] = {}

@@ -23,8 +23,9 @@ import jax
 from absl import flags
 
 from ava_jax.bin import _main
+from ava_jax.tasks.command import define_config
 
-_CONFIG = _main.define_config()
+_CONFIG = define_config()
 _GOLDEN = flags.DEFINE_string("golden", None, "Folder of golden vectors; the assets folder stands beside it.", required=True)
 _SIZE = flags.DEFINE_string("size", "512x333", "Height x width.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Samples per step.", lower_bound=1)

@@ -12,6 +12,7 @@ from typing import Any
 from absl import app, flags
 
 from ava_jax.bin import _configs
+from ava_jax.core import memory
 from ava_jax.core.names import nearest
 from ava_jax.train.config import flatten
 
@@ -51,6 +52,7 @@ def run(main: Callable[..., Any], *, doc: str, words: int = 1) -> None:
 
 def _call(main: Callable[..., Any], fail: Callable[[str], int]) -> int:
     """Calls `main`; its exit status."""
+    memory.keep_freed_memory()
     _enable_compilation_cache()
     if not _DEBUG.value:
         sys.unraisablehook = _unraisable

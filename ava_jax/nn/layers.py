@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ava_jax.nn import conv, convolve
+from ava_jax.ops import convolution
 
 SLOPE = convolve.SLOPE
 _PIECE = 1 << 16
@@ -76,6 +77,13 @@ def _bias_backward(activate, out, cotangent):
 add_bias.defvjp(_bias_forward, _bias_backward)
 
 
+def affine(x: jax.Array, weight: jax.Array, bias: jax.Array, activate: bool) -> jax.Array:
+    """Images or rows x [..., C] times float32 weight [C, C'], plus float32 bias [C'], then LeakyReLU or not: [..., C'], of x's type."""
+    if convolution.is_dense_supported(x, weight):
+        return convolution.dense(x, weight, bias, activate)
+    return add_bias(x @ weight.astype(x.dtype), bias, activate)
+
+
 class _WeightNormed(nnx.Module):
     """The parameters of a weight-normalised layer; a subclass applies them."""
 
@@ -110,6 +118,11 @@ class WNDense(_WeightNormed):
     def _apply(self, x, weight):
         return x @ weight.astype(x.dtype)
 
+    def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
+        """[..., in] to [..., out]. `activate`: instead of the layer's own."""
+        activate = self.activate if activate is None else activate
+        return affine(x.astype(self.dtype), self.effective_weight(), self.bias[...], activate)
+
 
 class WNConv3x3(_WeightNormed):
     """3 x 3 convolution that keeps the size."""
@@ -133,7 +146,10 @@ class WNConvDown(_WeightNormed):
     def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
         """[B, H, W, C] to [B, H / 2, W / 2, C']. `activate`: instead of the layer's own."""
         activate = self.activate if activate is None else activate
-        blocks, kernel = conv.conv_as_blocks(x.astype(self.dtype), self.effective_weight())
+        x, weight = x.astype(self.dtype), self.effective_weight()
+        if convolution.is_supported(x, weight, halve=True):
+            return convolution.convolve_down(x, weight, self.bias[...], activate)
+        blocks, kernel = conv.conv_as_blocks(x, weight)
         if activate and convolve.is_supported(blocks, kernel):
             return conv.convolve_2x2_activated(blocks, kernel, self.bias[...])
         return add_bias(conv.convolve_2x2(blocks, kernel), self.bias[...], activate)
@@ -152,6 +168,14 @@ class WNConvUp(_WeightNormed):
     def _apply(self, x, weight):
         return conv.conv_up_4x4(x, weight)
 
+    def __call__(self, x: jax.Array, *, activate: bool | None = None) -> jax.Array:
+        """[B, H, W, C] to [B, 2 H, 2 W, C']. `activate`: instead of the layer's own."""
+        activate = self.activate if activate is None else activate
+        x, weight = x.astype(self.dtype), self.effective_weight()
+        if convolution.is_supported(x, weight, halve=False):
+            return convolution.convolve_up(x, weight, self.bias[...], activate)
+        return add_bias(self._apply(x, weight), self.bias[...], activate)
+
     def blocks(self, x: jax.Array) -> jax.Array:
         """`conv.conv_up_blocks`, without the bias: [B, H, W, C] to [B, H + 1, W + 1, 4 C']."""
         return conv.conv_up_blocks(x.astype(self.dtype), self.effective_weight())
@@ -168,5 +192,4 @@ class Dense(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., in] to [..., out]."""
-        x = x.astype(self.dtype)
-        return add_bias(x @ self.weight[...].astype(x.dtype), self.bias[...], self.activate)
+        return affine(x.astype(self.dtype), self.weight[...], self.bias[...], self.activate)

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ava_jax.ops import reads
+
 
 def sample_bilinear(image: jax.Array, points: jax.Array) -> jax.Array:
     """Reads images at points; beyond the centres of the outermost pixels they fade to zero.
@@ -39,6 +41,8 @@ def _neighbours(at: jax.Array, side: int) -> list[tuple[jax.Array, jax.Array, ja
 @jax.custom_vjp
 def _weighted_pixels(pixels: jax.Array, index: list[jax.Array], weights: list[jax.Array]) -> jax.Array:
     """Sum over corners of pixels [B, Q, C] at index [P] times weight [P]: [B, P, C]."""
+    if reads.is_supported(pixels, index):
+        return reads.read(pixels, index, weights)
     return sum(pixels[:, i] * w[:, None] for i, w in zip(index, weights)).astype(pixels.dtype)
 
 
@@ -50,6 +54,9 @@ def _backward(residuals, cotangent):
     # Reads the pixels again: on a CPU keeping what was read costs ten times the reading.
     pixels, index, weights = residuals
     cotangent = cotangent.astype(weights[0].dtype)
+    if reads.is_supported(pixels, index):
+        d_pixels, d_weights = reads.read_gradient(pixels, index, weights, cotangent)
+        return d_pixels, None, d_weights
     d_weights = [jnp.sum(pixels[:, i] * cotangent, axis=(0, 2)) for i in index]
     # In one scatter, the corners of a point together: their pixels are neighbours, and stay in a GPU's cache between two additions.
     corners = cotangent[:, :, None] * jnp.stack(weights, axis=-1)[:, :, None]

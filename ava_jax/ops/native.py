@@ -63,6 +63,11 @@ def serves_default_backend() -> bool:
     return (BUILT and backend == "cpu") or (CUDA_BUILT and backend == "gpu")
 
 
+def serves_convolutions() -> bool:
+    """Whether the compiled calls of `ops.convolution` and `ops.reads` run where JAX computes by default: on a CPU."""
+    return BUILT and jax.default_backend() == "cpu"
+
+
 def reads_bfloat16() -> bool:
     """Whether the compiled calls take templates in bfloat16 where JAX computes by default."""
     return jax.default_backend() == "gpu"

@@ -1,10 +1,9 @@
 #include "cpu.h"
 
-#include <cstdlib>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include "../common/instruction_set.h"
 #include "kernel.h"
 
 namespace ava {
@@ -19,14 +18,9 @@ int64_t ChunkSize(int64_t primitives, int64_t threads) {
 
 const Kernels& Choose() {
 #if defined(AVA_X86)
-  const char* limit = std::getenv("AVA_INSTRUCTION_SET");
-  const std::string named = limit == nullptr ? "" : limit;
-  if (named == kPortableKernels.name) return kPortableKernels;
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  if (avx512 && named != kAvx2Kernels.name) return kAvx512Kernels;
-  if (avx2) return kAvx2Kernels;
+  const InstructionSet best = BestInstructionSet();
+  if (best == InstructionSet::kAvx512) return kAvx512Kernels;
+  if (best == InstructionSet::kAvx2) return kAvx2Kernels;
 #endif
   return kPortableKernels;
 }
@@ -74,7 +68,7 @@ struct Worker {
 
 }  // namespace
 
-const char* InstructionSet() { return Chosen().name; }
+const char* InstructionSetName() { return Chosen().name; }
 
 void Forward(const Scene& scene, const Image& image, const Pool& pool) {
   const Kernels& kernels = Chosen();

@@ -17,7 +17,7 @@ void Forward(const Scene& scene, const Image& image, const Pool& pool);
 void Backward(const Scene& scene, const Cotangent& cotangent, const Gradient& gradient, const Pool& pool);
 
 // The instruction set in use: "portable", "avx2" or "avx512". AVA_INSTRUCTION_SET in the environment limits it.
-const char* InstructionSet();
+const char* InstructionSetName();
 
 }  // namespace raymarch
 }  // namespace ava

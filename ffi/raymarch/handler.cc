@@ -1,7 +1,6 @@
 #include "handler.h"
 
-#include <new>
-
+#include "../common/guarded.h"
 #include "cpu.h"
 #include "scene_buffers.h"
 
@@ -11,23 +10,6 @@ namespace ava {
 namespace raymarch {
 namespace {
 
-Pool MakePool(ffi::ThreadPool& threads) {
-  Pool pool;
-  pool.threads = threads.num_threads() > 1 ? threads.num_threads() : 1;
-  pool.schedule = [&threads](std::function<void()> task) { threads.Schedule(std::move(task)); };
-  return pool;
-}
-
-template <class Run>
-ffi::Error Guarded(const Run& run) {
-  try {
-    run();
-  } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "raymarch: out of host memory for its scratch arrays");
-  }
-  return ffi::Error::Success();
-}
-
 ffi::Error ForwardImpl(ffi::ThreadPool threads, Floats origin, Floats direction, Floats bounds, Floats position,
                        Floats rotation, Floats scale, ffi::AnyBuffer voxels, ffi::RemainingArgs rest, ffi::Result<Floats> rgba,
                        ffi::Result<Floats> saturation, ffi::Result<Ints> saturation_at, float step_size) {
@@ -36,7 +18,7 @@ ffi::Error ForwardImpl(ffi::ThreadPool threads, Floats origin, Floats direction,
   AVA_RETURN_IF_ERROR(MakeScene(buffers, rest, VoxelTypes::kFloat32, step_size, &scene));
   Image image;
   AVA_RETURN_IF_ERROR(MakeImage(scene.shape, rgba, saturation, saturation_at, &image));
-  return Guarded([&] { Forward(scene, image, MakePool(threads)); });
+  return Guarded("raymarch", [&] { Forward(scene, image, MakePool(threads)); });
 }
 
 ffi::Error BackwardImpl(ffi::ThreadPool threads, Floats d_image, Floats saturation, Ints saturation_at, Floats origin,
@@ -51,7 +33,7 @@ ffi::Error BackwardImpl(ffi::ThreadPool threads, Floats d_image, Floats saturati
   Cotangent cotangent;
   Gradient gradient;
   AVA_RETURN_IF_ERROR(MakeGradient(scene, voxels, d_image, saturation, saturation_at, results, d_rest, 0, &cotangent, &gradient));
-  return Guarded([&] { Backward(scene, cotangent, gradient, MakePool(threads)); });
+  return Guarded("raymarch", [&] { Backward(scene, cotangent, gradient, MakePool(threads)); });
 }
 
 }  // namespace

@@ -28,6 +28,6 @@ int main(int argc, char** argv) {
     ++faults;
     std::printf("seed %u (%s): %s\n", seed, Describe(in.shape).c_str(), fault);
   }
-  std::printf("%s: %u scenes, %d faults\n", ava::raymarch::InstructionSet(), count, faults);
+  std::printf("%s: %u scenes, %d faults\n", ava::raymarch::InstructionSetName(), count, faults);
   return faults == 0 ? 0 : 1;
 }

@@ -16,6 +16,7 @@ from jax import lax
 
 from ava_jax.core.gpu import takes_kernels
 from ava_jax.nn import conv
+from ava_jax.ops import voxels as ops
 
 COLOUR_SCALE, COLOUR_OFFSET = 25.0, 100.0  # of the slab of colours, to 0-255
 LOG_OPACITY_SCALE = 0.1
@@ -65,6 +66,8 @@ def primitives_to_slab(boxes: jax.Array) -> jax.Array:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def template(colour: jax.Array, log_opacity: jax.Array, depth: int, dtype: jnp.dtype = jnp.float32) -> jax.Array:
     """The primitives' voxels from the slabs f32 [B, S, S, 3 d], [B, S, S, d]: relu(25 colour + 100) and the opacity, [B, K, d, d, d, 4]."""
+    if dtype == jnp.float32 and ops.is_supported(colour, log_opacity):
+        return ops.voxels(colour, log_opacity, scale=COLOUR_SCALE, offset=COLOUR_OFFSET)
     rgb = jax.nn.relu(COLOUR_SCALE * slab_to_primitives(colour, depth) + COLOUR_OFFSET)
     # Padded and added rather than concatenated: one pass that writes whole voxels.
     channels = [(0, 0)] * 5
@@ -78,6 +81,8 @@ def _template_forward(colour, log_opacity, depth, dtype):
 
 
 def _template_backward(depth, dtype, rgba, cotangent):
+    if ops.is_supported(rgba, cotangent):
+        return ops.voxels_gradient(rgba, cotangent, scale=COLOUR_SCALE, offset=COLOUR_OFFSET)
     del dtype
     rgba, cotangent = (x.astype(jnp.float32) for x in (rgba, cotangent))
     slope = jnp.where(rgba[..., :3] > 0, COLOUR_SCALE, 0.0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from ava_jax.nn.layers import Dense, add_bias, leaky_relu
+from ava_jax.nn.layers import Dense, affine, leaky_relu
 from ava_jax.tasks.ava256.kernels import pixel_network
 from ava_jax.tasks.ava256.model.sizes import Sizes
 
@@ -183,8 +183,8 @@ def _network(weights: tuple, index: jax.Array, shape: tuple[int, int, int], dtyp
     x = leaky_relu(x)
     *hidden, (weight, bias) = layers
     for w, b in hidden:
-        x = add_bias(x @ w.astype(dtype), b, True)
-    return _scaled(add_bias(x @ weight.astype(dtype), bias, False).astype(jnp.float32))
+        x = affine(x, w, b, True)
+    return _scaled(affine(x, weight, bias, False).astype(jnp.float32))
 
 
 def _scaled(x: jax.Array) -> jax.Array:

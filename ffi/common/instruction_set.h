@@ -1,0 +1,25 @@
+// Which instruction set the CPU kernels use: the best that the processor has, or what AVA_INSTRUCTION_SET in the environment limits it to.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+namespace ava {
+
+enum class InstructionSet { kPortable, kAvx2, kAvx512 };
+
+inline InstructionSet BestInstructionSet() {
+#if defined(AVA_X86)
+  const char* limit = std::getenv("AVA_INSTRUCTION_SET");
+  const std::string named = limit == nullptr ? "" : limit;
+  if (named == "portable") return InstructionSet::kPortable;
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+  if (avx512 && named != "avx2") return InstructionSet::kAvx512;
+  if (avx2) return InstructionSet::kAvx2;
+#endif
+  return InstructionSet::kPortable;
+}
+
+}  // namespace ava
