@@ -34,7 +34,7 @@ def _reading(sizes: Sizes, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Of the slab's texels along an axis: both neighbours in a texture of this side, and the second one's weight; [S] each."""
     d = sizes.depth
     offset = (2.0 * np.arange(d) / (d - 1) - 1.0) * (d / 2) / MARGIN  # of voxels from the box's centre, texels of the slab
-    place = (d * np.arange(sizes.per_side)[:, None] + d // 2 + offset).reshape(-1)
-    place = np.clip((place + 0.5) * side / sizes.slab - 0.5, 0, side - 1)
-    low = np.minimum(np.floor(place), side - 2).astype(np.int32)
-    return low, low + 1, (place - low).astype(np.float32)
+    at = (d * np.arange(sizes.per_side)[:, None] + d // 2 + offset).reshape(-1)
+    at = np.clip((at + 0.5) * side / sizes.slab - 0.5, 0, side - 1)
+    low = np.minimum(np.floor(at), side - 2).astype(np.int32)
+    return low, low + 1, (at - low).astype(np.float32)
