@@ -11,8 +11,8 @@ Procedural heads are known in every frame, so that what cannot be measured on ph
                            every pair of people over all of the driver's frames, and `held` over the held-out ones alone
   dark                     the same of the dark area in the mouth's box of the picture
   gaps                     part of the head's pixels, two from its border inward, with alpha under 0.8, unseen frames, %
-  speckle                  part of the face's pixels that differ from the median of their 3 x 3 by over 20 of 255, at twice the resolution of
-                           training, %; beside it the photographs'
+  speckle                  part of the face's pixels that differ from the median of their 3 x 3 by over 20 of 255, at twice training's
+                           resolution, %; beside it the photographs'
 """
 
 import argparse
@@ -37,7 +37,7 @@ from ava_jax.tasks.ava256.data import source
 from ava_jax.tasks.ava256.evaluation import baseline, scores
 from ava_jax.tasks.ava256.model.codec import cameras_of
 from ava_jax.train import checkpoint
-from ava_jax.viz import colours, sheet
+from ava_jax.viz import sheet
 
 OPEN = 5.0  # mm that lips are further apart than in the neutral face: the mouth is open
 CLOSING = 0.3  # of a blink
@@ -71,7 +71,8 @@ def regions() -> dict[str, np.ndarray]:
     """Vertices about the mouth and each eye."""
     s = geometry.vertex_surface()
     front = s.z > 20
-    eyes = {side: front & (np.abs(sign * s.x - geometry.EYE[0]) < 16) & (np.abs(s.y - geometry.EYE[1]) < 9) for side, sign in (("left", -1), ("right", 1))}
+    level = front & (np.abs(s.y - geometry.EYE[1]) < 9)
+    eyes = {side: level & (np.abs(sign * s.x - geometry.EYE[0]) < 16) for side, sign in (("left", -1), ("right", 1))}
     mouth = front & (np.abs(s.x) < geometry.MOUTH_HALF_WIDTH + 3) & (np.abs(s.y - geometry.MOUTH) < 10)
     return {name: np.flatnonzero(inside) for name, inside in ({"mouth": mouth} | eyes).items()}
 
@@ -138,8 +139,8 @@ def _driven(model, code, identity, expressions, batch):
     return image + (1 - rgba[..., 3:]) * jnp.array([255.0, 0, 255.0]), rgba[..., 3], decoded.vertices
 
 
-def unseen(m: Measurement, constants: pathlib.Path | None) -> tuple[dict[str, float], list]:
-    """Scores of unseen frames, and what to show of them."""
+def unseen(m: Measurement, constants: pathlib.Path | None) -> dict[str, float]:
+    """Scores of unseen frames."""
     config = m.config.copy_and_resolve_references()
     data = source.source(m.captures, config, "unseen_frames", m.assets)
     samples = [s for i in range(len(data)) if (s := data[i]) is not None]
@@ -176,7 +177,7 @@ def unseen(m: Measurement, constants: pathlib.Path | None) -> tuple[dict[str, fl
         "eyes": np.mean(eyes),
         "gaps": 100 * np.mean(gaps),
     }
-    return result, []
+    return result
 
 
 def drive(m: Measurement, picture: pathlib.Path | None) -> dict[str, float]:
@@ -195,7 +196,8 @@ def drive(m: Measurement, picture: pathlib.Path | None) -> dict[str, float]:
         batch = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
         person = {name: value[:1] for name, value in batch.items()}
         held = batch["segment"] == m.assets.names["segments"].index("EXP_free_face")
-        people.append({"batch": batch, "code": m.encode_identity(person), "expressions": m.encode(batch), "identity": person["identity"], "held": held})
+        codes = {"code": m.encode_identity(person), "expressions": m.encode(batch)}
+        people.append(codes | {"batch": batch, "identity": person["identity"], "held": held})
     table: dict[str, list] = {}
     shown = []
     noise, noise_of_truth = [], []
@@ -234,7 +236,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def _dark(images: np.ndarray, batch: dict[str, np.ndarray], neutral: np.ndarray) -> np.ndarray:
-    """Dark part [B] of a box that an open mouth fills, in pictures [B, H, W, 3]; the first of them is neutral, and its median the measure."""
+    """Dark part [B] of a box that an open mouth fills, in pictures [B, H, W, 3], against the median of the first, the neutral one."""
     region = neutral[0][regions()["mouth"]]
     region = np.concatenate([region, region[region[:, 1] < np.median(region[:, 1])] - np.array([0, 22, 0])])
     found, level = [], None
@@ -258,7 +260,8 @@ def _draw(shown: list, people: list, path: pathlib.Path) -> None:
         held = np.flatnonzero(driver["held"])
         best = held[np.argsort(opening(driver["batch"]["vertices"])[held])]
         for i in (2, 11, best[-1]):
-            strips.append(sheet.Strip(f"driver {int(driver['identity'][0])}, frame {i}", tuple(("truth" if j == 0 else f"{j - 1}", images[i]) for j, images in enumerate(row))))
+            pictures = tuple(("truth" if j == 0 else f"{j - 1}", images[i]) for j, images in enumerate(row))
+            strips.append(sheet.Strip(f"driver {int(driver['identity'][0])}, frame {i}", pictures))
     sheet.save(sheet.compose(strips, columns=3), path)
 
 
@@ -271,7 +274,7 @@ def main() -> None:
     parser.add_argument("--constants", type=pathlib.Path, help=".npy that keeps the constant answer's scores from one run to the next")
     options = parser.parse_args()
     m = Measurement(options.run, options.captures, 16)
-    result = unseen(m, options.constants)[0] | drive(m, options.picture)
+    result = unseen(m, options.constants) | drive(m, options.picture)
     result = {name: round(float(value), 4) for name, value in result.items()}
     print(json.dumps(result, indent=1))
     if options.json:

@@ -18,8 +18,6 @@ from ava_jax.tasks.ava256.model.uv import UvMap
 _RUNNING_KEEP = 0.9
 _LARGEST = 3e38  # the largest float32, about
 _SMALLEST_DISTANCE = 1e-4  # volume radii: where texels have one surface point, boxes stay finite
-
-
 PLACEMENTS = ("texel", "patch")
 
 
@@ -57,7 +55,6 @@ class Assembler(nnx.Module):
           guided: while true, residuals are left out and the running scale follows `placement`. May be traced.
         """
         centre, frames, scale = self._placed(placement / self.volume_radius, guided)
-        b = centre.shape[0]
         applied = jnp.where(guided, 0.0, 1.0)
         if isinstance(colour, Slab):
             voxels = template_of_slabs(colour, geometry.log_opacity, self.template_dtype)

@@ -324,6 +324,8 @@ def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
         )
     if config.primitive_placement not in PLACEMENTS:
         raise ValueError(f"config.model.primitive_placement must be one of {', '.join(PLACEMENTS)}; got {config.primitive_placement!r}.")
+    if config.from_neutral and config.initial_texture:
+        raise ValueError("config.model.initial_texture must be False with from_neutral: colours start as the neutral ones then.")
     if not config.initial_density_outside > 0 or config.moved_weight < 0:
         raise ValueError(
             "config.model.initial_density_outside must be positive and moved_weight at least 0; "

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from ava_jax.core.types import Array
 
-
 MOVED_TEXEL, MOVED_VERTEX = 40.0, 5.0  # of 255; mm: what an expression moves as far or further counts in full
 
 
