@@ -57,6 +57,7 @@ def _full() -> ConfigDict:
     model.initial_texture = False  # colours start as the mean texture instead of grey
     model.initial_density_outside = 1.0  # fraction of it outside of the mesh: below 1 heads start with a surface
     model.from_neutral = False  # colours and vertices are decoded as differences to the person's neutral face
+    model.expression_basis = 0  # vectors beside the decoders, linear in the code: offsets to each vertex and texel; with from_neutral
     model.primitive_placement = "texel"  # published: a primitive stays as large as it was at most; "patch": its patch's size in each frame
     model.moved_weight = 0.0  # texels and vertices that an expression moves count 1 + this in their losses
     model.view_noise = 0.0  # standard deviation of the noise that training adds to the unit view direction, which colour depends on
@@ -144,6 +145,7 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.model.initial_density = 100.0
     config.model.initial_density_outside = 0.01
     config.model.from_neutral = True
+    config.model.expression_basis = 8  # lips that part are an edge between neighbours, which the decoders learn late
     config.model.primitive_placement = "patch"  # boxes part where an open jaw stretches the mesh, if they keep their size
     config.model.moved_weight = 50.0  # what an expression moves is a hundredth of a head; unweighted, mouths stay shut
     config.model.step_size = 1.0 / 128

@@ -18,6 +18,7 @@ ALWAYS = {"model": "width", "loss_weights": "image"}  # a key that every whole g
 ADDED = {  # dotted name -> value with which all stays as it was
     "model.initial_density_outside": 1.0,
     "model.from_neutral": False,
+    "model.expression_basis": 0,
     "model.primitive_placement": "texel",
     "model.moved_weight": 0.0,
     "loss_weights.image_squared": 0.0,

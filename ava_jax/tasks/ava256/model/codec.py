@@ -80,9 +80,10 @@ class AvatarCodec(nnx.Module):
         )
         self.assembler = Assembler(sizes, chart.uv_map(sizes.slab), config.volume_radius, placement=config.primitive_placement)
         density = _initial_density(config, self.assembler, assets)
-        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, initial_density=density, rngs=rngs)
+        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, initial_density=density, basis=config.expression_basis, rngs=rngs)
         texture = jnp.asarray(assets.arrays["texture_mean"], jnp.float32)
-        self.colour_decoder = ColourDecoder(sizes, initial_texture=texture if config.initial_texture else None, rngs=rngs)
+        texture = texture if config.initial_texture else None
+        self.colour_decoder = ColourDecoder(sizes, initial_texture=texture, basis=config.expression_basis, rngs=rngs)
         cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
         self.calibration = ColourCalibration(cameras, identities)
         self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
@@ -326,6 +327,11 @@ def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
         raise ValueError(f"config.model.primitive_placement must be one of {', '.join(PLACEMENTS)}; got {config.primitive_placement!r}.")
     if config.from_neutral and config.initial_texture:
         raise ValueError("config.model.initial_texture must be False with from_neutral: colours start as the neutral ones then.")
+    if config.expression_basis < 0 or (config.expression_basis and not config.from_neutral):
+        raise ValueError(
+            "config.model.expression_basis must be at least 0, and 0 without from_neutral: it holds differences to the neutral face; "
+            f"got {config.expression_basis}."
+        )
     if not config.initial_density_outside > 0 or config.moved_weight < 0:
         raise ValueError(
             "config.model.initial_density_outside must be positive and moved_weight at least 0; "

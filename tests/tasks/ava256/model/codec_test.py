@@ -12,6 +12,7 @@ from ava_jax.core.variables import Constant, Running
 from ava_jax.tasks.ava256.kernels.voxels import template
 from ava_jax.tasks.ava256.model import codec, texels
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
+from ava_jax.tasks.ava256.model.decoders import ExpressionBasis
 
 FULL = dict(primitives_per_side=128, primitive_side=8, texture_size=1024, width=1.0)
 
@@ -109,6 +110,7 @@ def test_shapes_at_other_sizes(changes):
         (dict(initial_density_outside=0.0), "initial_density_outside must be positive"),
         (dict(moved_weight=-1.0), "moved_weight at least 0; got 1.0 and -1.0"),
         (dict(from_neutral=True, initial_texture=True), "initial_texture must be False with from_neutral"),
+        (dict(expression_basis=8), "expression_basis must be at least 0, and 0 without from_neutral"),
         (dict(primitive_placement="vertex"), "primitive_placement must be one of texel, patch; got 'vertex'"),
         (dict(view_noise=-0.1), "view_noise at least 0"),
         (dict(precision="fast"), "precision must be one of float32, bfloat16; got 'fast'"),
@@ -287,7 +289,7 @@ def test_a_term_that_is_not_asked_for_costs_nothing(model, monkeypatch):
     assert "geometry_decoder/" in text and "colour_decoder/" not in text
 
 
-FROM_NEUTRAL = dict(from_neutral=True, primitive_placement="patch", moved_weight=50.0, width=0.0625)
+FROM_NEUTRAL = dict(from_neutral=True, expression_basis=3, primitive_placement="patch", moved_weight=50.0, width=0.0625)
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +358,7 @@ def test_the_texture_and_vertex_terms_reach_the_expression_encoder_and_their_dec
     for term, (reached, untouched) in terms.items():
         found = jax.jit(gradient, static_argnums=1)(parameters, term)
         size = {name: sum(float(jnp.abs(x).sum()) for x in jax.tree.leaves(part)) for name, part in found.items()}
+        assert float(jnp.abs(found[reached]["basis"]["basis"][...]).sum()) > 0
         assert size[reached] > 0 and size["expression_encoder"] > 0 and size[untouched] == 0
 
 
@@ -366,3 +369,14 @@ def test_a_head_may_start_as_a_surface():
     outside = [1.0] * 4
     expected = [100.0] * 4 + outside if model.assembler.outward(assets().arrays["vertices_mean"]) > 0 else outside + [100.0] * 4
     np.testing.assert_allclose(density, np.broadcast_to(expected, density.shape), rtol=1e-4)
+
+
+def test_a_basis_adds_its_vectors_by_the_codes_coefficients():
+    """Written out: a tenth of the dense layer of the flattened code, times the vectors; zero for the code 0."""
+    basis = ExpressionBasis(3, (5, 2), rngs=nnx.Rngs(0))
+    z = jax.random.normal(jax.random.key(0), (2, 4, 4, 16))
+    np.testing.assert_array_equal(basis(z), 0.0)
+    basis.basis[...] = jnp.asarray(np.random.default_rng(0).standard_normal((3, 10)), jnp.float32)
+    coefficients = 0.1 * np.asarray(z).reshape(2, 256) @ np.asarray(basis.coefficients.effective_weight())
+    np.testing.assert_allclose(basis(z), (coefficients @ np.asarray(basis.basis[...])).reshape(2, 5, 2), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(basis(jnp.zeros_like(z)), 0.0)
