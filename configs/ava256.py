@@ -59,6 +59,11 @@ def _full() -> ConfigDict:
     model.initial_code_std = 1.0  # ... and this is the standard deviation of its noise then
     model.initial_density = 1.0  # of every voxel before training, per volume radius; 1: published; 30: heads start opaque
     model.initial_texture = False  # colours start as the mean texture instead of grey
+    model.initial_density_outside = 1.0  # fraction of it outside of the mesh: below 1 heads start with a surface
+    model.from_neutral = False  # colours and vertices are decoded as differences to the person's neutral face
+    model.expression_basis = 0  # vectors beside the decoders, linear in the code: offsets to each vertex and texel; with from_neutral
+    model.primitive_placement = "texel"  # published: a primitive stays as large as it was at most; "patch": its patch's size in each frame
+    model.moved_weight = 0.0  # texels and vertices that an expression moves count 1 + this in their losses
     model.view_noise = 0.0  # standard deviation of the noise that training adds to the unit view direction, which colour depends on
     model.background = True
     model.background_fraction = 1.0  # of the pixels that show it, the fraction that it learns from in each step: 1, 0.25 or 0.0625
@@ -68,7 +73,7 @@ def _full() -> ConfigDict:
     model.step_size = 1.0 / 256  # volume radii between samples along a ray
     model.guided_steps = 100  # at first, in which ground-truth vertices carry the primitives
 
-    config.loss_weights = ConfigDict({"image": 1.0, "vertices": 0.1, "kl": 1e-3, "volume": 0.01})
+    config.loss_weights = ConfigDict({"image": 1.0, "image_squared": 0.0, "texture": 0.0, "vertices": 0.1, "kl": 1e-3, "volume": 0.01})
 
     config.optimizer = optimizer = ConfigDict()
     optimizer.learning_rate = 2e-4
@@ -139,29 +144,37 @@ def _learn_in_a_thousand_steps(config: ConfigDict) -> None:
 
 
 def _shrink_to_tiny(config: ConfigDict) -> None:
-    """A thousand steps in five minutes on two cores: many small steps with a large learning rate learn most in that time."""
+    """Minutes on two cores: a head that starts as its neutral face, and learns what expressions change (docs/log/first_picture.md)."""
     config.data.downsample = 32  # 128 x 83
     config.data.read_threads = 2
     config.data.read_processes = 0
     config.model.primitives_per_side = 32
     config.model.texture_size = 256
-    config.model.width = 0.25
+    config.model.width = 0.125  # steps count for more here than channels do
     config.model.precision = "float32"  # bfloat16 is slow on CPUs
     config.model.initial_code_gain = 100.0  # the published start lets noise hide the expression for thousands of steps
     config.model.initial_code_std = 0.05
+    config.model.initial_density = 100.0
+    config.model.initial_density_outside = 0.01
+    config.model.from_neutral = True
+    config.model.expression_basis = 8  # lips that part are an edge between neighbours, which the decoders learn late
+    config.model.primitive_placement = "patch"  # boxes part where an open jaw stretches the mesh, if they keep their size
+    config.model.moved_weight = 50.0  # what an expression moves is a hundredth of a head; unweighted, mouths stay shut
     config.model.step_size = 1.0 / 128
     config.model.guided_steps = 100
+    config.loss_weights.image_squared = 0.02  # few pixels with large errors: mouths and eyes
+    config.loss_weights.texture = 0.3
     config.loss_weights.vertices = 3.0  # at 0.1 vertices stay millimetres off in so few steps, and faces do not move
-    config.optimizer.learning_rate = 3e-3
+    config.optimizer.learning_rate = 1.5e-3  # at twice that losses leap after some hundred steps
     config.optimizer.texel_lr_gain = 30.0
-    config.optimizer.lr_warmup_steps = 30  # without it this learning rate ends in NaN within 40 steps
+    config.optimizer.lr_warmup_steps = 100
     config.optimizer.lr_final_fraction = 0.05
-    config.optimizer.lr_decay_steps = 1000
+    config.optimizer.lr_decay_steps = 2000
     config.optimizer.lr_boost = 1.0
-    config.train.steps = 1000
+    config.train.steps = 2000
     config.train.batch_size = 2
-    config.train.log_every = 20
-    config.train.picture_every = 200
-    config.train.checkpoint_every = 200
-    config.train.validate_every = 200
+    config.train.log_every = 50
+    config.train.picture_every = 500
+    config.train.checkpoint_every = 500
+    config.train.validate_every = 500
     config.train.validate_samples = 8

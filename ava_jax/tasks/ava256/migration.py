@@ -14,6 +14,16 @@ RENAMED = {  # dotted name before -> now, within one group
     "optimizer.ramp_steps": "optimizer.lr_warmup_steps",
     "optimizer.texel_gain": "optimizer.texel_lr_gain",
 }
+ALWAYS = {"model": "width", "loss_weights": "image"}  # a key that every whole group has; of a part of a config nothing is added to
+ADDED = {  # dotted name -> value with which all stays as it was
+    "model.initial_density_outside": 1.0,
+    "model.from_neutral": False,
+    "model.expression_basis": 0,
+    "model.primitive_placement": "texel",
+    "model.moved_weight": 0.0,
+    "loss_weights.image_squared": 0.0,
+    "loss_weights.texture": 0.0,
+}
 VALUES: dict[str, dict[Any, Any]] = {"model.precision": {"fast": "bfloat16"}}  # dotted name of now -> value before -> now
 
 
@@ -33,6 +43,10 @@ def migrate(config: ml_collections.ConfigDict) -> None:
                 raise ValueError(f"config.{old} is called config.{new} now, and the config has both; remove the first.")
             group[new_key] = group[old_key]
             del group[old_key]
+        for name, value in ADDED.items():
+            group, key = _find(config, name)
+            if ALWAYS[name.partition(".")[0]] in group and key not in group:
+                group[key] = value
         for name, values in VALUES.items():
             group, key = _find(config, name)
             if group.get(key) in values:

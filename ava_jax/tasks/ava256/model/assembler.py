@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from jax import lax
 
 from ava_jax.core.parallel import batch_max
 from ava_jax.core.types import Primitives
@@ -10,23 +12,30 @@ from ava_jax.core.variables import Constant, Running
 from ava_jax.tasks.ava256.kernels.voxels import Slab, template, template_of_slabs
 from ava_jax.tasks.ava256.model.decoders import Geometry
 from ava_jax.tasks.ava256.model.sizes import Sizes
+from ava_jax.tasks.ava256.model.texels import MARGIN
 from ava_jax.tasks.ava256.model.uv import UvMap
 
-_SCALE_MARGIN = 0.8
 _RUNNING_KEEP = 0.9
 _LARGEST = 3e38  # the largest float32, about
 _SMALLEST_DISTANCE = 1e-4  # volume radii: where texels have one surface point, boxes stay finite
+PLACEMENTS = ("texel", "patch")
 
 
 class Assembler(nnx.Module):
     """Decoded slabs and vertices to primitives. A primitive sits at the middle texel of its patch of the chart."""
 
-    def __init__(self, sizes: Sizes, uv_map: UvMap, volume_radius: float):
-        """`uv_map` of the slab's side; `volume_radius` in mm."""
+    def __init__(self, sizes: Sizes, uv_map: UvMap, volume_radius: float, *, placement: str = "texel"):
+        """`uv_map` of the slab's side; `volume_radius` in mm; `placement`, of PLACEMENTS, as `config.model.primitive_placement`."""
         index, weights = uv_map
         n, d = sizes.per_side, sizes.depth
         middle, following = slice(d // 2, None, d), slice(d // 2 + 1, None, d)
         texels = [(middle, middle), (middle, following), (following, middle)]  # the centre, the next column, the next row
+        self.by_patch = placement == "patch"
+        if self.by_patch:
+            first, last = np.arange(0, sizes.slab, d), np.minimum(np.arange(d, sizes.slab + d, d), sizes.slab - 1)
+            at = np.arange(d // 2, sizes.slab, d)
+            # The centre, then the middles of the patch's edges: left, right, upper, lower.
+            texels = [np.ix_(at, at), np.ix_(at, first), np.ix_(at, last), np.ix_(first, at), np.ix_(last, at)]
         self.index = Constant(jnp.stack([jnp.asarray(index[rows, columns]) for rows, columns in texels]))
         self.weights = Constant(jnp.stack([jnp.asarray(weights[rows, columns]) for rows, columns in texels]))
         self.running_scale = Running(jnp.zeros(sizes.primitives))  # [K], reciprocal volume radii; 0 before the first update
@@ -45,40 +54,77 @@ class Assembler(nnx.Module):
           placement: [B, V, 3], mm, the mesh that carries the primitives.
           guided: while true, residuals are left out and the running scale follows `placement`. May be traced.
         """
-        centre, column, row = self._surface(placement / self.volume_radius)
-        running = self.running_scale[...]
-        if guided is not False:
-            running = jnp.where(guided, self._updated_scale(centre), running)
-            self.running_scale[...] = running
-        b = centre.shape[0]
-        frames = _frames(column - centre, row - centre).reshape(b, -1, 3, 3)
+        centre, frames, scale = self._placed(placement / self.volume_radius, guided)
         applied = jnp.where(guided, 0.0, 1.0)
         if isinstance(colour, Slab):
             voxels = template_of_slabs(colour, geometry.log_opacity, self.template_dtype)
         else:
             voxels = template(colour, geometry.log_opacity, self.depth, self.template_dtype)
         return Primitives(
-            position=centre.reshape(b, -1, 3) + applied * geometry.position,
+            position=centre + applied * geometry.position,
             # At full precision: a GPU's usual ten bits of mantissa would shear the boxes.
             rotation=jnp.matmul(frames, rotation_matrix(applied * geometry.rotation), precision=jax.lax.Precision.HIGHEST),
-            scale=_SCALE_MARGIN * running[:, None] * jnp.where(guided, 1.0, geometry.scale),
+            scale=MARGIN * scale * jnp.where(guided, 1.0, geometry.scale),
             rgba=voxels,
         )
 
-    def _surface(self, vertices: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Surface points [B, n, n, 3] at each primitive's texel, at the one right of it and at the one below."""
+    def _placed(self, vertices: jax.Array, guided: jax.Array | bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Centres [B, K, 3], frames [B, K, 3, 3] and reciprocal half-extents, of no margin, [B, K, 3] or [K, 1], on a surface [B, V, 3]."""
+        if self.by_patch:
+            return placed_on_patches(*self._surface(vertices))
+        centre, column, row = self._surface(vertices)
+        running = self.running_scale[...]
+        if guided is not False:
+            running = jnp.where(guided, self._updated_scale(centre), running)
+            self.running_scale[...] = running
+        b = centre.shape[0]
+        return centre.reshape(b, -1, 3), _frames(column - centre, row - centre).reshape(b, -1, 3, 3), running[:, None]
+
+    def _surface(self, vertices: jax.Array) -> tuple[jax.Array, ...]:
+        """Surface points [B, n, n, 3] at each primitive's texel, at the one right of it and at the one below; or at its patch's texels."""
         index, weights = self.index[...], self.weights[...]
         # Frames come from differences a thousandth of the coordinates: rounding a product before it is summed, as the published model does,
         # and fusing both into one operation give frames 5e-4 apart. Compilers fuse across everything but arithmetic, hence the clip.
         products = [vertices[:, index[..., i]] * weights[..., i, None] for i in range(3)]
         first, second, third = (jnp.clip(p, -_LARGEST, _LARGEST) for p in products)
         points = first + second + third
-        return points[:, 0], points[:, 1], points[:, 2]
+        return tuple(points[:, i] for i in range(points.shape[1]))
+
+    def outward(self, vertices: jax.Array) -> jax.Array:
+        """1.0 where boxes' third axes point out of a head [V, 3], mm, for the most part, else -1.0."""
+        points = self._surface(jnp.asarray(vertices)[None] / self.volume_radius)
+        du, dv = (points[2] - points[1], points[4] - points[3]) if self.by_patch else (points[1] - points[0], points[2] - points[0])
+        away = points[0] - jnp.mean(points[0], axis=(1, 2), keepdims=True)
+        return jnp.where(jnp.sum(jnp.cross(du, dv) * away) > 0, 1.0, -1.0)
 
     def _updated_scale(self, centre: jax.Array) -> jax.Array:
         largest = jnp.maximum(batch_max(_spacing(centre)).reshape(-1), _SMALLEST_DISTANCE)
         new, old = 2.0 / largest, self.running_scale[...]
         return jnp.where(old > 0, _RUNNING_KEEP * old + (1.0 - _RUNNING_KEEP) * new, new)
+
+
+def placed_on_patches(
+    centre: jax.Array, left: jax.Array, right: jax.Array, upper: jax.Array, lower: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A box on each patch of a surface, as large as the patch is in this frame: where the surface stretches, boxes do.
+
+    Args:
+      centre, left, right, upper, lower: surface points [B, n, n, 3] at the middles of the patches and of their edges.
+
+    Returns:
+      Centres [B, K, 3], frames [B, K, 3, 3], reciprocal half-extents [B, K, 3]. No gradient passes through the last: boxes would learn to
+      hide what they show wrong.
+    """
+    du, dv = right - left, lower - upper
+    frames = _frames(du, dv)
+    middle = (left + right + upper + lower) / 4
+    # Edges of a curved patch lie lower than its middle: half of that is about the mean.
+    normal = frames[..., 2]
+    middle = middle + 0.5 * normal * jnp.sum(normal * (centre - middle), axis=-1, keepdims=True)
+    along = jnp.stack([jnp.linalg.norm(lax.stop_gradient(d), axis=-1) for d in (du, dv)], axis=-1)
+    sides = jnp.maximum(jnp.concatenate([along, jnp.mean(along, axis=-1, keepdims=True)], axis=-1), _SMALLEST_DISTANCE)
+    b = len(middle)
+    return middle.reshape(b, -1, 3), frames.reshape(b, -1, 3, 3), (2.0 / sides).reshape(b, -1, 3)
 
 
 def _spacing(centre: jax.Array) -> jax.Array:

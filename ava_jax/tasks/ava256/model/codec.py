@@ -1,5 +1,6 @@
 """The universal avatar codec. Source: Codec Avatar Studio, NeurIPS 2024, section 4."""
 
+import functools
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -14,8 +15,8 @@ from ava_jax.core.variables import Constant
 from ava_jax.losses import terms as errors
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
 from ava_jax.ops import camera_rays, raymarch
-from ava_jax.tasks.ava256.model import losses
-from ava_jax.tasks.ava256.model.assembler import Assembler
+from ava_jax.tasks.ava256.model import losses, texels
+from ava_jax.tasks.ava256.model.assembler import PLACEMENTS, Assembler
 from ava_jax.tasks.ava256.model.background import FRACTIONS, Background, composite, pixel_weights
 from ava_jax.tasks.ava256.model.calibration import ColourCalibration
 from ava_jax.tasks.ava256.model.decoders import ColourDecoder, GeometryDecoder
@@ -23,7 +24,7 @@ from ava_jax.tasks.ava256.model.encoders import ExpressionEncoder, IdentityCode,
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
 from ava_jax.tasks.ava256.model.uv import ChartLookup, UvMap, interpolate
 
-LOSS_TERMS = ("image", "vertices", "kl", "volume")
+LOSS_TERMS = ("image", "image_squared", "texture", "vertices", "kl", "volume")
 
 
 class Decoded(NamedTuple):
@@ -36,6 +37,13 @@ class Decoded(NamedTuple):
 
     primitives: Primitives
     vertices: jax.Array
+
+
+class _ImageError(NamedTuple):
+    """Absolute error of pictures [B, H, W, 3], 0-255, and its pixels' weights in the loss, [B, H, W, 1] or 1."""
+
+    error: jax.Array
+    weight: jax.Array | float
 
 
 def cameras_of(batch: Batch) -> Cameras:
@@ -71,10 +79,12 @@ class AvatarCodec(nnx.Module):
             initial_std=config.initial_code_std,
             rngs=rngs,
         )
-        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, initial_density=config.initial_density, rngs=rngs)
+        self.assembler = Assembler(sizes, chart.uv_map(sizes.slab), config.volume_radius, placement=config.primitive_placement)
+        density = _initial_density(config, self.assembler, assets)
+        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, initial_density=density, basis=config.expression_basis, rngs=rngs)
         texture = jnp.asarray(assets.arrays["texture_mean"], jnp.float32)
-        self.colour_decoder = ColourDecoder(sizes, initial_texture=texture if config.initial_texture else None, rngs=rngs)
-        self.assembler = Assembler(sizes, chart.uv_map(sizes.slab), config.volume_radius)
+        texture = texture if config.initial_texture else None
+        self.colour_decoder = ColourDecoder(sizes, initial_texture=texture, basis=config.expression_basis, rngs=rngs)
         cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
         self.calibration = ColourCalibration(cameras, identities)
         self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
@@ -88,12 +98,18 @@ class AvatarCodec(nnx.Module):
         self.step_size = config.step_size
         self.guided_steps = config.guided_steps
         self.view_noise = config.view_noise
+        self.from_neutral = config.from_neutral
+        self.moved_weight = config.moved_weight
+        self.sizes = sizes
 
     def encode_identity(self, neutral_texture: Array, neutral_vertices: Array) -> IdentityCode:
         """Who this is: from the texture u8 [B, T, T, 3] and mesh f32 [B, V, 3], mm, of the neutral face."""
         images = self.identity_images(neutral_texture, neutral_vertices)
         with jax.named_scope("identity_encoder"):
-            return self.identity_encoder(*images)
+            code = self.identity_encoder(*images)
+        if not self.from_neutral:
+            return code
+        return code._replace(colours=texels.at_voxels(neutral_texture, self.sizes), vertices=jnp.asarray(neutral_vertices, jnp.float32))
 
     def encode_expression(
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
@@ -126,7 +142,8 @@ class AvatarCodec(nnx.Module):
             geometry = self.geometry_decoder(z, identity)
         with jax.named_scope("colour_decoder"):
             colour = self.colour_decoder(z, identity, camera_position)
-        vertices = geometry.vertices * self.vertices_std[...] + self.vertices_mean[...]
+        mean = self.vertices_mean[...] if identity.vertices is None else identity.vertices
+        vertices = geometry.vertices * self.vertices_std[...] + mean
         with jax.named_scope("assembler"):
             if guide_vertices is None:
                 primitives = self.assembler(geometry, colour, vertices)
@@ -194,8 +211,10 @@ class AvatarCodec(nnx.Module):
         Moves the running scale while `step < guided_steps`.
 
         Returns:
-          image [B, H, W, 3], 0-255, which with `config.background_fraction` below 1 is weighted by `background.pixel_weights` (of the same
-          mean, in expectation); vertices [B, V, 3], mm; kl [B, 4, 16]; volume [B], volume radii cubed. No masks.
+          image [B, H, W, 3], 0-255, and image_squared, its squares, both of which with `config.background_fraction` below 1 are weighted
+          by `background.pixel_weights` (of the same mean, in expectation); texture [B, K, d, d, 3], 0-255, of the primitives' colours,
+          their mean over depth, and vertices [B, V, 3], mm, both weighted by `losses.weight_of_moved`; kl [B, 4, 16]; volume [B], volume
+          radii cubed. No masks.
         """
         identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
         mean, logstd = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
@@ -206,26 +225,42 @@ class AvatarCodec(nnx.Module):
             guide_vertices=batch["vertices"],
             guided=step < self.guided_steps,
         )
+        image_error = functools.cache(lambda: self._image_error(decoded.primitives, batch, key))  # drawn once
         found = {
-            "image": lambda: self._image_error(decoded.primitives, batch, key),
-            "vertices": lambda: errors.absolute_error(decoded.vertices, batch["vertices"]),
+            "image": lambda: image_error().weight * image_error().error,
+            "image_squared": lambda: image_error().weight * image_error().error ** 2,
+            "texture": lambda: self._texture_error(decoded.primitives, batch),
+            "vertices": lambda: self._vertex_error(decoded.vertices, batch),
             "kl": lambda: losses.kl_with_absolute_logstd(mean, logstd),
             "volume": lambda: errors.primitive_volume(decoded.primitives),
         }
         return {name: (found[name](), None) for name in terms}
 
-    def _image_error(self, primitives: Primitives, batch: Batch, key: jax.Array) -> jax.Array:
-        """Absolute error of the calibrated, composited pictures [B, H, W, 3]."""
+    def _texture_error(self, primitives: Primitives, batch: Batch) -> jax.Array:
+        """Absolute error of the voxels' colours, their mean over depth, against the tracked texture: [B, K, d, d, 3], weighted."""
+        target, neutral = (texels.at_voxels(batch[name], self.sizes) for name in ("texture", "neutral_texture"))
+        colours = jnp.mean(primitives.rgba[..., :3].astype(jnp.float32), axis=2)
+        weight = losses.weight_of_moved(target - neutral, self.moved_weight, losses.MOVED_TEXEL)
+        return texels.as_primitives(weight, self.sizes) * jnp.abs(colours - texels.as_primitives(target, self.sizes))
+
+    def _vertex_error(self, vertices: jax.Array, batch: Batch) -> jax.Array:
+        """Absolute error of the decoded mesh [B, V, 3], mm, weighted."""
+        weight = losses.weight_of_moved(batch["vertices"] - batch["neutral_vertices"], self.moved_weight, losses.MOVED_VERTEX)
+        return weight * errors.absolute_error(vertices, batch["vertices"])
+
+    def _image_error(self, primitives: Primitives, batch: Batch, key: jax.Array) -> "_ImageError":
+        """Absolute error of the calibrated, composited pictures."""
         rgba = self.render(primitives, cameras_of(batch), *batch["image"].shape[1:3])
         if self.background is None or self.background_fraction == 1:
-            return errors.absolute_error(self.calibrate_and_composite(rgba, batch["camera"], batch["identity"]), batch["image"])
+            drawn = self.calibrate_and_composite(rgba, batch["camera"], batch["identity"])
+            return _ImageError(errors.absolute_error(drawn, batch["image"]), 1.0)
         # The background learns from far fewer pixels than show it. Where nothing covers it, only it and the offsets learn.
         alpha, indices = rgba[..., 3], (batch["camera"], batch["identity"])
         weights = pixel_weights(alpha <= 0, self.background_fraction, jax.random.fold_in(key, 1))
         mask = (weights.loss > 0) & (alpha < 1.0)
         background = self.background_image(*indices, *alpha.shape[1:], mask=mask, gradient_weight=weights.gradient)
-        loss_weight = weights.loss[..., None]
-        return loss_weight * errors.absolute_error(self.calibrate_and_composite(rgba, *indices, background=background), batch["image"])
+        drawn = self.calibrate_and_composite(rgba, *indices, background=background)
+        return _ImageError(errors.absolute_error(drawn, batch["image"]), weights.loss[..., None])
 
     def reconstruct(self, batch: Batch, size: tuple[int, int] | None = None) -> jax.Array:
         """The model's picture of each sample, from the mean of its code: [B, H, W, 3], f32, about 0-255.
@@ -273,6 +308,13 @@ def _with_view_noise(position: Array, noise: float, key: jax.Array) -> Array:
     return position + noise * distance * drawn
 
 
+def _initial_density(config: Any, assembler: Assembler, assets: Assets) -> jax.Array:
+    """Of voxels by their depth, [d]: `initial_density`, and outside of the mesh its fraction `initial_density_outside`."""
+    depth = config.primitive_side
+    height = assembler.outward(assets.arrays["vertices_mean"]) * (jnp.arange(depth) - (depth - 1) / 2)
+    return config.initial_density * jnp.where(height > 0, config.initial_density_outside, 1.0)
+
+
 def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
     if config.guided_steps < 1:
         raise ValueError(
@@ -282,6 +324,20 @@ def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
         raise ValueError(
             "config.model.initial_density must be positive and view_noise at least 0; "
             f"got {config.initial_density} and {config.view_noise}."
+        )
+    if config.primitive_placement not in PLACEMENTS:
+        raise ValueError(f"config.model.primitive_placement must be one of {', '.join(PLACEMENTS)}; got {config.primitive_placement!r}.")
+    if config.from_neutral and config.initial_texture:
+        raise ValueError("config.model.initial_texture must be False with from_neutral: colours start as the neutral ones then.")
+    if config.expression_basis < 0 or (config.expression_basis and not config.from_neutral):
+        raise ValueError(
+            "config.model.expression_basis must be at least 0, and 0 without from_neutral: it holds differences to the neutral face; "
+            f"got {config.expression_basis}."
+        )
+    if not config.initial_density_outside > 0 or config.moved_weight < 0:
+        raise ValueError(
+            "config.model.initial_density_outside must be positive and moved_weight at least 0; "
+            f"got {config.initial_density_outside} and {config.moved_weight}."
         )
     if config.background_fraction not in FRACTIONS:
         allowed = ", ".join(f"{fraction:g}" for fraction in FRACTIONS)

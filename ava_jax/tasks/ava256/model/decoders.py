@@ -22,6 +22,7 @@ _LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
 _HEAD = 64
 _VIEW_HIDDEN, _VIEW_CHANNELS = 16, 8
 _MOTION_SCALE = 0.01
+_COEFFICIENT_SCALE = 0.1  # codes grow to tens
 
 
 class Geometry(NamedTuple):
@@ -60,7 +61,9 @@ class Ladder(nnx.Module):
         self.branch_sides = branch_sides
         self.branch_widths = {side: hidden[side] for side in branch_sides}
 
-    def __call__(self, x: jax.Array, maps: tuple[jax.Array, ...], texels: jax.Array) -> tuple[jax.Array | Slab, dict[int, jax.Array]]:
+    def __call__(
+        self, x: jax.Array, maps: tuple[jax.Array, ...], texels: jax.Array, *, kernels: bool = True
+    ) -> tuple[jax.Array | Slab, dict[int, jax.Array]]:
         """[B, 4, 4, C], maps and a bias per texel, [S, S, d_out], to the slab and the features at `branch_sides`.
 
         The slab is float32 [B, S, S, d_out], or a `Slab` where a kernel makes the voxels from it.
@@ -71,7 +74,7 @@ class Ladder(nnx.Module):
             x = _add_skip(layer(x), maps)
             if x.shape[1] in self.branch_sides:
                 branches[x.shape[1]] = x
-        if self.uses_kernels(len(x)):
+        if kernels and self.uses_kernels(len(x)):
             return Slab(self.last.blocks(x), self.last.bias[...], texels), branches
         x = self.last(x)
         if x.shape[1] in self.branch_sides:
@@ -93,15 +96,35 @@ def _add_skip(x: jax.Array, maps: dict[int, jax.Array]) -> jax.Array:
     return (x + identity) / math.sqrt(2.0)
 
 
+class ExpressionBasis(nnx.Module):
+    """Offsets linear in the expression code, each vertex or texel by itself, the same for everybody.
+
+    Lips that part and lids that close are edges between neighbours, which convolutions from coarse to fine learn last.
+    """
+
+    def __init__(self, count: int, shape: tuple[int, ...], *, rngs: nnx.Rngs):
+        """`count` of them, of this shape, zero at first."""
+        self.coefficients = WNDense(CODE_SIDE * CODE_SIDE * CODE_CHANNELS, count, activate=False, rngs=rngs)
+        self.basis = nnx.Param(jnp.zeros((count, math.prod(shape))))
+        self.shape = shape
+
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """Expression code [B, 4, 4, 16] to offsets [B, *shape]."""
+        coefficients = _COEFFICIENT_SCALE * self.coefficients(z.reshape(len(z), -1))
+        offsets = jnp.matmul(coefficients, self.basis[...], precision=lax.Precision.HIGHEST)  # fewer digits would shake vertices
+        return offsets.reshape(-1, *self.shape)
+
+
 class GeometryDecoder(nnx.Module):
     """Codes to vertices, motion of the primitives, and their opacity."""
 
-    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, initial_density: float = 1.0, rngs: nnx.Rngs):
+    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, initial_density: float | jax.Array = 1.0, basis: int = 0, rngs: nnx.Rngs):
         """Fresh layers.
 
         Args:
           vertex_uvs: [V, 2] in 0..1, where each vertex is read.
-          initial_density: about what every voxel starts with, per volume radius.
+          initial_density: about what every voxel starts with, per volume radius; or [d], by the voxel's depth.
+          basis: vectors of an `ExpressionBasis` of the vertices; 0: none.
         """
         motion_side, vertex_side = sizes.per_side, sizes.vertex_map
         self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
@@ -110,24 +133,26 @@ class GeometryDecoder(nnx.Module):
         widths = self.ladder.branch_widths
         self.motion = nnx.List([WNDense(widths[motion_side], head, rngs=rngs), WNDense(head, 9, activate=False, rngs=rngs)])
         self.vertices = nnx.List([WNDense(widths[vertex_side], head, rngs=rngs), WNDense(head, 3, activate=False, rngs=rngs)])
-        log_opacity = math.log(initial_density) / LOG_OPACITY_SCALE
-        self.bias = nnx.Param(jnp.full((sizes.slab, sizes.slab, sizes.depth), log_opacity))
+        log_opacity = jnp.log(jnp.asarray(initial_density, jnp.float32)) / LOG_OPACITY_SCALE
+        self.bias = nnx.Param(jnp.broadcast_to(log_opacity, (sizes.slab, sizes.slab, sizes.depth)) + 0.0)
         # v is not flipped: this map lies upside down against the geometry image, as in the published weights.
         self.points = Constant(2.0 * jnp.asarray(vertex_uvs) - 1.0)
         self.sides = (motion_side, vertex_side)
+        self.basis = ExpressionBasis(basis, (len(vertex_uvs), 3), rngs=rngs) if basis else None
 
     def __call__(self, z: jax.Array, identity: IdentityCode) -> Geometry:
         """Expression code [B, 4, 4, 16] and identity to a head's geometry."""
         x = jnp.concatenate([self.code(z), identity.z_geo], axis=-1)
-        slab, branches = self.ladder(x, identity.maps_geo, self.bias[...])
+        # Kernels take both slabs or none, and they add nothing of the sample's own.
+        slab, branches = self.ladder(x, identity.maps_geo, self.bias[...], kernels=identity.colours is None)
         motion_side, vertex_side = self.sides
         first, second = self.motion
         motion = second(first(branches[motion_side])).reshape(x.shape[0], -1, 9) * _MOTION_SCALE
         first, second = self.vertices
-        vertex_map = second(first(branches[vertex_side]))
+        vertices = sample_bilinear(second(first(branches[vertex_side])), self.points[...])
         return Geometry(
             log_opacity=slab if isinstance(slab, Slab) else LOG_OPACITY_SCALE * slab,
-            vertices=sample_bilinear(vertex_map, self.points[...]),
+            vertices=vertices if self.basis is None else vertices + self.basis(z),
             position=motion[..., 0:3],
             rotation=motion[..., 3:6],
             scale=jnp.exp(motion[..., 6:9]),
@@ -137,8 +162,11 @@ class GeometryDecoder(nnx.Module):
 class ColourDecoder(nnx.Module):
     """Codes and view direction to the slab of colours."""
 
-    def __init__(self, sizes: Sizes, *, initial_texture: jax.Array | None = None, rngs: nnx.Rngs):
-        """`initial_texture`: [T, T, 3], 0-255, the slab's colours before training, at all its depths; None: grey."""
+    def __init__(self, sizes: Sizes, *, initial_texture: jax.Array | None = None, basis: int = 0, rngs: nnx.Rngs):
+        """`initial_texture`: [T, T, 3], 0-255, the slab's colours before training, at all its depths; None: grey.
+
+        `basis`: vectors of an `ExpressionBasis` of the texels, at all depths, for identities that have their neutral colours; 0: none.
+        """
         view_channels = sizes.channels(_VIEW_CHANNELS)
         hidden = sizes.channels(_VIEW_HIDDEN)
         self.view = nnx.List([WNDense(3, hidden, rngs=rngs), WNDense(hidden, view_channels * CODE_SIDE**2, rngs=rngs)])
@@ -148,6 +176,8 @@ class ColourDecoder(nnx.Module):
         if initial_texture is not None:
             bias = (resize_bilinear(initial_texture, sizes.slab, sizes.slab) - COLOUR_OFFSET) / COLOUR_SCALE
         self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
+        self.depth = sizes.depth
+        self.basis = ExpressionBasis(basis, (sizes.slab, sizes.slab, 3), rngs=rngs) if basis else None
 
     def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array | Slab:
         """Expression code [B, 4, 4, 16], identity and camera position [B, 3], any unit, to colours.
@@ -160,8 +190,13 @@ class ColourDecoder(nnx.Module):
             view = layer(view)
         view = view.reshape(z.shape[0], -1, CODE_SIDE, CODE_SIDE).transpose(0, 2, 3, 1)  # the published weights' order
         x = jnp.concatenate([view, self.code(z), identity.z_tex], axis=-1)
-        slab, _ = self.ladder(x, identity.maps_tex, self.bias[...])
-        return slab
+        slab, _ = self.ladder(x, identity.maps_tex, self.bias[...], kernels=identity.colours is None)
+        if identity.colours is None:
+            return slab
+        texels = (identity.colours - COLOUR_OFFSET) / COLOUR_SCALE
+        if self.basis is not None:
+            texels = texels + self.basis(z)
+        return slab + jnp.tile(texels, self.depth)
 
 
 @jax.custom_vjp

@@ -28,12 +28,17 @@ class IdentityCode(NamedTuple):
     Attributes:
       z_geo, z_tex: [B, 4, 4, 16], float32.
       maps_geo, maps_tex: a map [B, R, R, C] for each resolution R = 8, 16, ... below the texture's, coarsest first.
+      colours: [B, S, S, 3], 0-255, of the neutral face where the slab's voxels lie, to which decoded colours are added; None: decoded
+        colours are whole ones.
+      vertices: [B, V, 3], mm, of the neutral face, likewise.
     """
 
     z_geo: jax.Array
     z_tex: jax.Array
     maps_geo: tuple[jax.Array, ...]
     maps_tex: tuple[jax.Array, ...]
+    colours: jax.Array | None = None
+    vertices: jax.Array | None = None
 
 
 def _ladder(channels: dict[int, int], sizes: Sizes) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ava_jax.tasks.ava256.kernels.voxels import slab_to_primitives
-from ava_jax.tasks.ava256.model.assembler import Assembler, rotation_matrix
+from ava_jax.tasks.ava256.model.assembler import PLACEMENTS, Assembler, rotation_matrix
 from ava_jax.tasks.ava256.model.decoders import Geometry
 from ava_jax.tasks.ava256.model.sizes import Sizes
 
@@ -138,3 +138,58 @@ def test_rotation_matrices_against_the_exponential():
         np.testing.assert_allclose(matrix, exponential, atol=1e-4)  # the angle is off by 5e-6 / |vector|
     np.testing.assert_allclose(rotation_matrix(np.zeros(3)), np.cos(np.sqrt(1e-5)) * np.eye(3), atol=1e-7)
     assert np.all(np.isfinite(jax.grad(lambda v: rotation_matrix(v).sum())(np.zeros(3))))
+
+
+def by_patch() -> Assembler:
+    return Assembler(SIZES, plane_map(SIZES.slab), volume_radius=256.0, placement="patch")
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_boxes_are_as_large_as_their_patch_is_in_each_frame(guided):
+    """The second frame's plane is twice as high: twice the half-extent along v, and the mean of both along the normal. Nothing is kept."""
+    stretched = CORNERS * np.float32([1, 2, 1])
+    assembler = by_patch()
+    placed = assembler(residuals(2), colour(2), np.stack([CORNERS, stretched]), guided=guided)
+    scale = placed.scale.reshape(2, 32, 32, 3)[:, :-1, :-1]  # the last row's and column's patches end at the map's last texel
+    patch = 8 / 256  # volume radii
+    np.testing.assert_allclose(scale[0], np.broadcast_to(0.8 * 2 / patch, scale[0].shape), rtol=1e-4)
+    np.testing.assert_allclose(scale[1], np.broadcast_to(0.8 * 2 / (patch * np.array([1, 2, 1.5])), scale[1].shape), rtol=1e-4)
+    np.testing.assert_array_equal(assembler.running_scale[...], 0.0)
+
+
+def test_boxes_lie_on_their_patch_with_its_frame():
+    placed = by_patch()(residuals(1), colour(1), CORNERS[None])
+    column, row = np.meshgrid(4 + 8 * np.arange(31), 4 + 8 * np.arange(31))
+    expected = np.stack([-0.5 + column / 256, 0.5 - row / 256, 0 * row], -1)
+    np.testing.assert_allclose(placed.position.reshape(32, 32, 3)[:-1, :-1], expected, atol=1e-6)
+    axes = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1]])
+    np.testing.assert_allclose(placed.rotation, np.broadcast_to(axes * np.cos(np.sqrt(1e-5)), (1, 1024, 3, 3)), atol=1e-4)
+
+
+def test_no_gradient_passes_through_the_sizes_of_patches_but_through_their_positions():
+    def sums(corners):
+        placed = by_patch()(residuals(1), colour(1), corners[None])
+        return jnp.sum(placed.scale), jnp.sum(placed.position)
+
+    of_scale, of_position = jax.jacobian(sums)(jnp.asarray(CORNERS))
+    np.testing.assert_array_equal(of_scale, 0.0)
+    assert float(jnp.abs(of_position).sum()) > 0
+
+
+def test_a_patch_without_extent_stays_finite():
+    placed = by_patch()(residuals(1), colour(1), jnp.zeros((1, 3, 3)))
+    assert all(bool(jnp.all(jnp.isfinite(x))) for x in (placed.position, placed.rotation, placed.scale))
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_outward_is_the_sign_of_the_third_axis(placement):
+    """Half a cylinder, seen from +z, chart read from above or, mirrored, from below."""
+    index, weights = plane_map(SIZES.slab)
+    u, v = weights[..., 1], weights[..., 2]
+    corners = np.stack([100 * np.sin(3 * (u - 0.5)), 200 * (0.5 - v), 100 * np.cos(3 * (u - 0.5))], -1).reshape(-1, 3)
+    texels = np.arange(SIZES.slab**2, dtype=np.int32).reshape(SIZES.slab, SIZES.slab)[..., None] + np.zeros(3, np.int32)
+    alone = np.broadcast_to(np.float32([1, 0, 0]), weights.shape)
+    assembler = Assembler(SIZES, (texels, alone), volume_radius=256.0, placement=placement)
+    normal = assembler(residuals(1), colour(1), jnp.float32(corners)[None]).rotation.reshape(32, 32, 3, 3)[16, 16, :, 2]
+    assert float(normal[2]) * float(assembler.outward(corners)) > 0.9  # at the middle the head's outside is +z
+    assert float(assembler.outward(corners * np.array([-1, 1, 1]))) == -float(assembler.outward(corners))

@@ -7,10 +7,12 @@ import pytest
 from flax import nnx
 from small_head import assets, batch, config
 
+from ava_jax.core.types import Primitives
 from ava_jax.core.variables import Constant, Running
 from ava_jax.tasks.ava256.kernels.voxels import template
-from ava_jax.tasks.ava256.model import codec
+from ava_jax.tasks.ava256.model import codec, texels
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
+from ava_jax.tasks.ava256.model.decoders import ExpressionBasis
 
 FULL = dict(primitives_per_side=128, primitive_side=8, texture_size=1024, width=1.0)
 
@@ -105,6 +107,11 @@ def test_shapes_at_other_sizes(changes):
         (dict(background_fraction=0.5), "background_fraction must be one of 1, 0.25, 0.0625; got 0.5"),
         (dict(texture_size=512), "texture_mean"),
         (dict(initial_density=0.0), "initial_density must be positive"),
+        (dict(initial_density_outside=0.0), "initial_density_outside must be positive"),
+        (dict(moved_weight=-1.0), "moved_weight at least 0; got 1.0 and -1.0"),
+        (dict(from_neutral=True, initial_texture=True), "initial_texture must be False with from_neutral"),
+        (dict(expression_basis=8), "expression_basis must be at least 0, and 0 without from_neutral"),
+        (dict(primitive_placement="vertex"), "primitive_placement must be one of texel, patch; got 'vertex'"),
         (dict(view_noise=-0.1), "view_noise at least 0"),
         (dict(precision="fast"), "precision must be one of float32, bfloat16; got 'fast'"),
         (dict(template_dtype="float16"), "template_dtype must be one of float32, bfloat16; got 'float16'"),
@@ -280,3 +287,96 @@ def test_a_term_that_is_not_asked_for_costs_nothing(model, monkeypatch):
     assert set(program.out_tree.unflatten(range(program.out_tree.num_leaves))[0]) == {"volume", "kl"}
     text = program.as_text()
     assert "geometry_decoder/" in text and "colour_decoder/" not in text
+
+
+FROM_NEUTRAL = dict(from_neutral=True, expression_basis=3, primitive_placement="patch", moved_weight=50.0, width=0.0625)
+
+
+@pytest.fixture(scope="module")
+def model_from_neutral():
+    return AvatarCodec(config(**FROM_NEUTRAL), assets(), rngs=nnx.Rngs(0))
+
+
+def without_residuals(model):
+    """A copy whose last layers give nothing."""
+    model = nnx.clone(model)
+    for layer in (model.geometry_decoder.vertices[-1], model.colour_decoder.ladder.last):
+        layer.magnitude[...] = jnp.zeros_like(layer.magnitude[...])
+    return model
+
+
+def test_from_neutral_a_head_without_residuals_is_the_neutral_one(model_from_neutral):
+    sample = batch()
+    neutral = [sample[name] for name in ("neutral_texture", "neutral_vertices")]
+
+    def decode(model):
+        identity = model.encode_identity(*neutral)
+        return model.decode(identity, jnp.ones((2, 4, 4, 16)), sample["camera_position"])
+
+    decoded = compiled(without_residuals(model_from_neutral), decode)()
+    np.testing.assert_allclose(decoded.vertices, sample["neutral_vertices"], atol=1e-4)
+    expected = texels.as_primitives(texels.at_voxels(sample["neutral_texture"], model_from_neutral.sizes), model_from_neutral.sizes)
+    for layer in range(8):
+        np.testing.assert_allclose(decoded.primitives.rgba[:, :, layer, ..., :3], expected, atol=1e-3)
+
+
+def test_the_texture_term_is_zero_for_voxels_that_show_the_texture(model_from_neutral):
+    sample = batch()
+    sizes = model_from_neutral.sizes
+    shown = texels.as_primitives(texels.at_voxels(sample["texture"], sizes), sizes)
+    rgba = jnp.broadcast_to(jnp.pad(shown, [(0, 0)] * 4 + [(0, 1)])[:, :, None], (2, 1024, 8, 8, 8, 4))
+    primitives = Primitives(position=None, rotation=None, scale=None, rgba=rgba)
+    np.testing.assert_allclose(model_from_neutral._texture_error(primitives, sample), 0, atol=1e-3)
+    still = sample | dict(neutral_texture=sample["texture"])
+    off = primitives._replace(rgba=rgba + 10.0)
+    np.testing.assert_allclose(model_from_neutral._texture_error(off, still), 10.0, atol=1e-3)  # nothing moves: the weight is 1
+    moved = sample | dict(texture=np.full_like(sample["texture"], 140), neutral_texture=np.full_like(sample["texture"], 100))
+    grey = primitives._replace(rgba=jnp.full_like(rgba, 138.0))
+    np.testing.assert_allclose(model_from_neutral._texture_error(grey, moved), 51 * 2.0, atol=1e-3)
+
+
+def test_the_squared_image_term_is_the_square_of_the_other(model_from_neutral):
+    terms = compiled(model_from_neutral, lambda m: m.training_loss_terms(batch(), step=jnp.int32(9), key=jax.random.key(0)))()
+    assert set(terms) == set(codec.LOSS_TERMS)
+    np.testing.assert_allclose(terms["image_squared"][0], terms["image"][0] ** 2, rtol=1e-4)
+    assert all(bool(jnp.all(jnp.isfinite(values))) for values, _ in terms.values())
+
+
+@pytest.mark.slow
+def test_the_texture_and_vertex_terms_reach_the_expression_encoder_and_their_decoders(model_from_neutral):
+    graph, parameters, others = nnx.split(model_from_neutral, nnx.Param, ...)
+
+    def gradient(parameters, term):
+        def loss(parameters):
+            model = nnx.merge(graph, parameters, others, copy=True)
+            values, _ = model.training_loss_terms(batch(), step=jnp.int32(9), key=jax.random.key(0), terms=(term,))[term]
+            return jnp.mean(values)
+
+        return jax.grad(loss)(parameters)
+
+    terms = {"texture": ("colour_decoder", "geometry_decoder"), "vertices": ("geometry_decoder", "colour_decoder")}
+    for term, (reached, untouched) in terms.items():
+        found = jax.jit(gradient, static_argnums=1)(parameters, term)
+        size = {name: sum(float(jnp.abs(x).sum()) for x in jax.tree.leaves(part)) for name, part in found.items()}
+        assert float(jnp.abs(found[reached]["basis"]["basis"][...]).sum()) > 0
+        assert size[reached] > 0 and size["expression_encoder"] > 0 and size[untouched] == 0
+
+
+def test_a_head_may_start_as_a_surface():
+    """Outside of the mesh, the half of the depths that `Assembler.outward` names, voxels start with a fraction of the density."""
+    model = AvatarCodec(config(initial_density=100.0, initial_density_outside=0.01, **FROM_NEUTRAL), assets(), rngs=nnx.Rngs(0))
+    density = np.exp(0.1 * np.asarray(model.geometry_decoder.bias[...]))
+    outside = [1.0] * 4
+    expected = [100.0] * 4 + outside if model.assembler.outward(assets().arrays["vertices_mean"]) > 0 else outside + [100.0] * 4
+    np.testing.assert_allclose(density, np.broadcast_to(expected, density.shape), rtol=1e-4)
+
+
+def test_a_basis_adds_its_vectors_by_the_codes_coefficients():
+    """Written out: a tenth of the dense layer of the flattened code, times the vectors; zero for the code 0."""
+    basis = ExpressionBasis(3, (5, 2), rngs=nnx.Rngs(0))
+    z = jax.random.normal(jax.random.key(0), (2, 4, 4, 16))
+    np.testing.assert_array_equal(basis(z), 0.0)
+    basis.basis[...] = jnp.asarray(np.random.default_rng(0).standard_normal((3, 10)), jnp.float32)
+    coefficients = 0.1 * np.asarray(z).reshape(2, 256) @ np.asarray(basis.coefficients.effective_weight())
+    np.testing.assert_allclose(basis(z), (coefficients @ np.asarray(basis.basis[...])).reshape(2, 5, 2), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(basis(jnp.zeros_like(z)), 0.0)
