@@ -9,21 +9,17 @@ The step alone: the same compiled program, dispatched again and again on one bat
 five log intervals; the first, which compiles and warms up, is left out, and the median and the best of the others are shown.
 """
 
-import contextlib
 import gc
-import io
 import itertools
 import json
 import math
 import os
 import pathlib
 import platform
-import re
 import statistics
 import sys
-import tempfile
-import time
 
+import loop_timing
 from absl import app, flags, logging
 
 from ava_jax.tasks.command import define_config
@@ -36,8 +32,6 @@ _DOWNSAMPLES = flags.DEFINE_list("downsample", [], "Of configs that have it: one
 _READERS = flags.DEFINE_list("read_processes", [], "Of configs that have it: one measurement each; the config's without it.")
 _AT_LEAST = flags.DEFINE_integer("steps", 500, "Of a log interval, at least; rounded up to a multiple of all --steps_per_call.")
 _JSON = flags.DEFINE_string("json", "", "File that the figures are written to as well.")
-_INTERVALS = 5
-_LINE = re.compile(r"([\d.]+) steps/s  devices idle ([\d.]+)%  waiting for data ([\d.]+)%")
 
 
 def main(_) -> None:
@@ -45,10 +39,7 @@ def main(_) -> None:
     config = _CONFIG.value if _CONFIG.value is not None else _toy_config()
     counts = [int(count) for count in _PER_CALL.value]
     interval = math.lcm(*counts) * math.ceil(_AT_LEAST.value / math.lcm(*counts))
-    never = interval * 10**6
-    with config.unlocked():
-        config.train.update(steps=interval * _INTERVALS, epochs=0, log_every=interval, picture_every=never, checkpoint_every=never)
-        config.train.update(validate_every=0, max_recoveries=0, keep_best=0)
+    loop_timing.prepare(config, interval)
     sweeps = {
         "train.batch_size": [int(n) for n in _BATCHES.value] or [config.train.batch_size],
         "data.downsample": [int(n) for n in _DOWNSAMPLES.value] or [config.data.get("downsample")],
@@ -80,55 +71,12 @@ def show(row: dict) -> None:
 
 def measure(config) -> dict[str, float]:
     """Milliseconds of a step alone and through the loop, their ratio, and percent of the time that the devices were idle."""
-    step = alone(config)
+    step = loop_timing.alone(config, _AT_LEAST.value)
     gc.collect()
-    rates, idle, waiting = whole(config)
+    rates, idle, waiting = loop_timing.whole(config)
     loop_ms = 1e3 / statistics.median(rates)
     found = {"step_ms": 1e3 * step, "loop_ms": loop_ms, "best_ms": 1e3 / max(rates), "ratio": loop_ms / (1e3 * step)}
     return {**found, "idle": statistics.median(idle), "waiting": statistics.median(waiting)}
-
-
-def alone(config) -> float:
-    """Seconds per step of the run's own program, on a batch that lies on the devices: the median of five rounds."""
-    import jax
-
-    from ava_jax.train import plan
-    from ava_jax.train.checkpoint import Checkpoints
-
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        with Checkpoints(pathlib.Path(folder)) as saved:
-            plan.validate(config)
-            run, start = plan.build(plan.open_data(config, saved, None), saved, None)
-        with plan.feed(run, start) as feed:
-            batch = feed.take()
-            while batch.steps < run.cuts.longest:
-                batch = feed.take()
-        del feed
-        program, state = run.compile(start.state, batch), start.state
-        del start
-        seconds = []
-        for _ in range(1 + 5):  # the first warms up
-            calls = max(1, min(_AT_LEAST.value, 100) // batch.steps)
-            began = time.perf_counter()
-            for _ in range(calls):
-                state, metrics = program(state, batch.arrays)
-            jax.block_until_ready(metrics)
-            seconds.append((time.perf_counter() - began) / (calls * batch.steps))
-    return statistics.median(seconds[1:])
-
-
-def whole(config) -> tuple[list[float], list[float], list[float]]:
-    """Of each log interval but the first: steps per second, and percent of the time that the devices were idle, and waited for data."""
-    from ava_jax.train import loop
-
-    said = io.StringIO()
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said):
-        loop.train(config, folder)
-    found = _LINE.findall(said.getvalue())[1:]
-    if not found:
-        raise RuntimeError(f"the loop logged no rates:\n{said.getvalue()}")
-    rates, idle, waiting = ([float(line[i]) for line in found] for i in range(3))
-    return rates, idle, waiting
 
 
 def _toy_config():
