@@ -14,6 +14,7 @@ import sys
 import numpy as np
 
 from ava_jax.captures import calibration
+from ava_jax.core import names
 from ava_jax.data import text_files
 
 SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to
@@ -134,11 +135,13 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     entries = calibration.read(path)
     # Of a capture without photographs, which can be predicted all the same, every camera is used.
     with_images = {path.stem.removeprefix("cam") for path in (decoder / "image").glob("cam*.zip")} or set(entries)
-    used = sorted(set(entries) & with_images & (set(cameras) or with_images))
+    have = set(entries) & with_images
+    used = sorted(have & (set(cameras) or have))
+    if not have:
+        raise ValueError(f"{folder}: no camera to use: {len(entries)} calibrated, {len(with_images)} with images, none with both.")
     if not used:
-        raise ValueError(
-            f"{folder}: no camera to use: {len(entries)} calibrated, {len(with_images)} with images, {len(cameras) or 'any'} asked for."
-        )
+        near = ", ".join(names.near(cameras[0], have))
+        raise ValueError(f"{folder}: no camera to use: it has none of config.data.cameras; of {len(have)}, the nearest are {near}.")
     segments, frame_ids = _columns(decoder / "frame_list.csv", ("seg_id", "frame_id"))
     try:
         frames = np.array([int(frame) for frame in frame_ids], np.int64)

@@ -104,8 +104,6 @@ def load(
       ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, or one has no camera.
     """
     folders = ava256.find(root, ids)
-    for folder in folders:
-        _check_cameras(folder, cameras)
     captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
     folder = pathlib.Path(root).expanduser()
     path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
@@ -115,10 +113,3 @@ def load(
 def _with_images(folder: pathlib.Path) -> set[str]:
     """Ids of the cameras that a capture's folder has images of; {} where it has no photographs."""
     return {path.stem.removeprefix("cam") for path in (folder / "decoder" / "image").glob("cam*.zip")}
-
-
-def _check_cameras(folder: pathlib.Path, cameras: Sequence[str]) -> None:
-    have = _with_images(folder)
-    if cameras and have and not have & set(cameras):
-        near = ", ".join(names.near(cameras[0], have))
-        raise ValueError(f"{folder}: no camera to use: it has none of config.data.cameras; of {len(have)}, the nearest are {near}.")
