@@ -135,7 +135,8 @@ def test_a_split_of_which_nothing_is_there_is_told_before_compiling(own, tmp_pat
         done, "validation: ava256: none of the", "of the split 'unseen_frames' is there", f"{own}/20260101--0900--SYN001/decoder has no"
     )
     refused(done, "images (image/cam400008.zip", "config.train.validate_samples = 0 goes without")
-    assert "compiling" not in done.stdout and not (tmp_path / "run").exists()
+    assert "compiling" not in done.stdout
+    assert {path.name for path in (tmp_path / "run").glob("*")} == ({"check.jpg"} if check else set())
 
 
 def test_a_camera_id_that_is_too_large_is_refused(own, tmp_path):
