@@ -85,6 +85,7 @@ def _model(golden: pathlib.Path, assets: pathlib.Path, normals: _Normals) -> Ava
         dict(primitives_per_side=128, primitive_side=8, texture_size=side, width=1.0, background=True, background_fraction=1.0)
         | dict(volume_radius=256.0, step_size=1 / 256, guided_steps=100, initial_code_gain=1.0, initial_code_std=1.0)
         | dict(initial_density=1.0, initial_texture=False, view_noise=0.0, precision="float32", template_dtype="float32")
+        | dict(initial_density_outside=1.0, from_neutral=False, primitive_placement="texel", moved_weight=0.0, expression_basis=0)
     )
     model = AvatarCodec(config, Assets(arrays, names), uv_maps={side: (uv_map[0].astype(np.int32), uv_map[1])}, rngs=nnx.Rngs(0))
     published.load_state_dict(model, filled_weights(layout, normals))

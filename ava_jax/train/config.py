@@ -49,7 +49,6 @@ _ADDED = {
     "train.init_filter": (),
     "train.spike_window": 100,
     "data.on_device": False,
-    "data.read_processes": 0,
 }
 
 

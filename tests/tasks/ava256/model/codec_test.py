@@ -137,7 +137,8 @@ def test_the_slabs_logits_are_not_the_features_of_the_vertices(model):
 def test_losses_and_gradients_are_finite_and_reach_all_that_is_read(model, losses_and_gradients):
     gradients, (terms, _) = losses_and_gradients(batch(), 3)
     assert {name: values.shape for name, (values, _) in terms.items()} == {
-        "image": (2, 12, 10, 3), "vertices": (2, model.geometry_decoder.points.shape[0], 3), "kl": (2, 4, 16), "volume": (2,)
+        "image": (2, 12, 10, 3), "image_squared": (2, 12, 10, 3), "texture": (2, 32 * 32, 8, 8, 3),
+        "vertices": (2, model.geometry_decoder.points.shape[0], 3), "kl": (2, 4, 16), "volume": (2,)
     }  # fmt: skip
     assert all(bool(jnp.all(jnp.isfinite(values))) for values, _ in terms.values())
     idle = set()
