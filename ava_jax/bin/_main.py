@@ -153,6 +153,8 @@ def _unraisable(report: Any) -> None:
 
 def _fail(program: str, message: str) -> int:
     print(f"{program}: {message}", file=sys.stderr)
+    # What a failed write of a checkpoint leaves of Orbax's, dropped as the interpreter ends: the line above has said it.
+    warnings.filterwarnings("ignore", r"coroutine '.*' was never awaited", RuntimeWarning)
     return 1
 
 
