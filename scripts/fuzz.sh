@@ -4,7 +4,7 @@
 #   scripts/fuzz.sh MINUTES        # 10, say; one process
 #
 # Says how many examples each reader was given. What fails is shrunk, printed, and kept in .hypothesis for the next run: add it to
-# tests/fuzz/readers_fuzz_test.py as an @example, then mend the reader.
+# its test in tests/fuzz as an @example, then mend the reader.
 set -euo pipefail
 minutes=${1:?usage: scripts/fuzz.sh MINUTES}
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=0
 while ((SECONDS < end)); do
-  "${PYTHON:-python}" -m pytest tests/fuzz/readers_fuzz_test.py -q -x --hypothesis-seed="$RANDOM$RANDOM" | tee -a "$log" || { failed=1; break; }
+  "${PYTHON:-python}" -m pytest tests/fuzz/*_fuzz_test.py -q -x --hypothesis-seed="$RANDOM$RANDOM" | tee -a "$log" || { failed=1; break; }
 done
 echo
 awk '/^fuzzed / { name = $0; sub(/^fuzzed /, "", name); sub(/: [0-9]+ examples$/, "", name); n = $(NF - 1); count[name] += n; all += n }

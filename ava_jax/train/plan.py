@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from ava_jax.core import binding
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import pipeline
+from ava_jax.data.workers import cores
 from ava_jax.tasks.base import TRAIN, Task, load_task, task_class
 from ava_jax.train import calls, processes, resident
 from ava_jax.train import config as configs
@@ -273,17 +273,12 @@ def _iterator(found: Data, held: Resident | None, position: Mapping[str, Any] | 
         iterator = pipeline.index_iterator(found.source, found.sampling, readable=held.readable, **settings)
     else:
         data = found.config.data
-        readers = min(data.get("read_processes", 0) * jax.local_device_count(), _cores())
+        readers = min(data.get("read_processes", 0) * jax.local_device_count(), cores())
         held = _HELD_CALLS * per_call(found.config)
         iterator = pipeline.iterator(found.source, found.sampling, threads=data.read_threads, readers=readers, held=held, **settings)
     if position is not None:
         iterator.set_state(position)
     return iterator
-
-
-def _cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cuts(found: Data, pictures: bool, validation: bool) -> Cuts:

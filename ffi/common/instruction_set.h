@@ -22,4 +22,18 @@ inline InstructionSet BestInstructionSet() {
   return InstructionSet::kPortable;
 }
 
+// Of three builds of the same kernels, that for the best instruction set.
+template <class Kernels>
+const Kernels& OfBest(const Kernels& portable, const Kernels& avx2, const Kernels& avx512) {
+  const InstructionSet best = BestInstructionSet();
+  return best == InstructionSet::kAvx512 ? avx512 : best == InstructionSet::kAvx2 ? avx2 : portable;
+}
+
 }  // namespace ava
+
+// The kernels of the namespace that it stands in; elsewhere than on x86 there are only the portable ones to name.
+#if defined(AVA_X86)
+#define AVA_BEST_KERNELS ava::OfBest(kPortableKernels, kAvx2Kernels, kAvx512Kernels)
+#else
+#define AVA_BEST_KERNELS kPortableKernels
+#endif

@@ -61,9 +61,8 @@ AVA_LANES Floats Reciprocal(Floats x) { return 1.0f / x; }
 
 AVA_LANES Floats Truncate(Floats x) { return ToFloats(ToInts(x)); }
 
-// exp(x) for x in [-80, 0], to 2 units in the last place.
-AVA_LANES Floats Exp(Floats x) {
-  const Ints k = ToInts(x * 1.44269504f - 0.5f);  // towards zero: the nearest integer
+// exp(x) / 2^k, k being the integer nearest to x / ln 2.
+AVA_LANES Floats ExpOverPower(Floats x, Ints k) {
   const Floats n = ToFloats(k);
   const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
   Floats p = r * 1.3888889e-3f + 8.3333333e-3f;
@@ -71,7 +70,13 @@ AVA_LANES Floats Exp(Floats x) {
   p = p * r + 1.6666667e-1f;
   p = p * r + 0.5f;
   p = p * r + 1.0f;
-  p = p * r + 1.0f;
+  return p * r + 1.0f;
+}
+
+// exp(x) for x in [-80, 0], to 2 units in the last place.
+AVA_LANES Floats Exp(Floats x) {
+  const Ints k = ToInts(x * 1.44269504f - 0.5f);  // towards zero: the nearest integer
+  const Floats p = ExpOverPower(x, k);
   const Ints bits = (k + 127) << 23;
   Floats power;
   std::memcpy(&power, &bits, sizeof power);

@@ -16,14 +16,7 @@ constexpr int64_t kPixelsAtOnce = 512, kRowsAtOnce = 8;  // that lie in a thread
 constexpr int64_t kPixelsOfPart = 2048, kMostParts = 16;  // of sums over pixels: fixed, so that sums are the same on all machines
 
 const Kernels& Chosen() {
-  static const Kernels& kernels = []() -> const Kernels& {
-#if defined(AVA_X86)
-    const InstructionSet best = BestInstructionSet();
-    if (best == InstructionSet::kAvx512) return kAvx512Kernels;
-    if (best == InstructionSet::kAvx2) return kAvx2Kernels;
-#endif
-    return kPortableKernels;
-  }();
+  static const Kernels& kernels = AVA_BEST_KERNELS;
   return kernels;
 }
 

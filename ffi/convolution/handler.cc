@@ -105,58 +105,31 @@ ffi::Error DenseGradientImpl(ffi::ThreadPool threads, Floats in, Floats cotangen
   return Guarded("dense", [&] { CorrelateProduct(call, MakePool(threads)); });
 }
 
+// What the layers take: images, the sign that their slope follows, weights, bias.
+auto OfLayer() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Floats>()
+      .Arg<Floats>()
+      .Arg<Floats>()
+      .Arg<Floats>()
+      .Ret<Floats>()
+      .Attr<bool>("activate")
+      .Attr<bool>("transposed");
+}
+
+// What their weights' and bias's gradients follow from: the two images and the sign.
+auto OfGradient() {
+  return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Ret<Floats>().Ret<Floats>();
+}
+
 }  // namespace
 }  // namespace convolution
 }  // namespace ava
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaConvolutionGather, ava::convolution::GatherImpl,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Ret<ava::convolution::Floats>()
-                                  .Attr<bool>("activate")
-                                  .Attr<bool>("transposed"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaConvolutionScatter, ava::convolution::ScatterImpl,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Ret<ava::convolution::Floats>()
-                                  .Attr<bool>("activate")
-                                  .Attr<bool>("transposed"));
-
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaConvolutionGather, ava::convolution::GatherImpl, ava::convolution::OfLayer());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaConvolutionScatter, ava::convolution::ScatterImpl, ava::convolution::OfLayer());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaConvolutionCorrelate, ava::convolution::CorrelateImpl,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Ret<ava::convolution::Floats>()
-                                  .Ret<ava::convolution::Floats>()
-                                  .Attr<bool>("cotangent_is_large"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaDense, ava::convolution::DenseImpl,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Ret<ava::convolution::Floats>()
-                                  .Attr<bool>("activate")
-                                  .Attr<bool>("transposed"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaDenseGradient, ava::convolution::DenseGradientImpl,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Arg<ava::convolution::Floats>()
-                                  .Ret<ava::convolution::Floats>()
-                                  .Ret<ava::convolution::Floats>());
+                              ava::convolution::OfGradient().Attr<bool>("cotangent_is_large"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaDense, ava::convolution::DenseImpl, ava::convolution::OfLayer());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaDenseGradient, ava::convolution::DenseGradientImpl, ava::convolution::OfGradient());

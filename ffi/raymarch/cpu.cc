@@ -16,17 +16,8 @@ int64_t ChunkSize(int64_t primitives, int64_t threads) {
   return fair < 1 ? 1 : fair > 16 ? 16 : fair;
 }
 
-const Kernels& Choose() {
-#if defined(AVA_X86)
-  const InstructionSet best = BestInstructionSet();
-  if (best == InstructionSet::kAvx512) return kAvx512Kernels;
-  if (best == InstructionSet::kAvx2) return kAvx2Kernels;
-#endif
-  return kPortableKernels;
-}
-
 const Kernels& Chosen() {
-  static const Kernels& kernels = Choose();
+  static const Kernels& kernels = AVA_BEST_KERNELS;
   return kernels;
 }
 

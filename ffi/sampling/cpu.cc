@@ -13,14 +13,7 @@ constexpr int64_t kPoints = 1024;  // of a task
 constexpr int64_t kChannels = 8;   // of a task that spreads gradients: it alone writes these
 
 const Kernels& Chosen() {
-  static const Kernels& kernels = []() -> const Kernels& {
-#if defined(AVA_X86)
-    const InstructionSet best = BestInstructionSet();
-    if (best == InstructionSet::kAvx512) return kAvx512Kernels;
-    if (best == InstructionSet::kAvx2) return kAvx2Kernels;
-#endif
-    return kPortableKernels;
-  }();
+  static const Kernels& kernels = AVA_BEST_KERNELS;
   return kernels;
 }
 

@@ -7,14 +7,7 @@ namespace voxels {
 namespace {
 
 const Kernels& Chosen() {
-  static const Kernels& kernels = []() -> const Kernels& {
-#if defined(AVA_X86)
-    const InstructionSet best = BestInstructionSet();
-    if (best == InstructionSet::kAvx512) return kAvx512Kernels;
-    if (best == InstructionSet::kAvx2) return kAvx2Kernels;
-#endif
-    return kPortableKernels;
-  }();
+  static const Kernels& kernels = AVA_BEST_KERNELS;
   return kernels;
 }
 

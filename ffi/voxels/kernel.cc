@@ -17,14 +17,7 @@ AVA_LANES Floats ExpOfAll(Floats x) {
   const Floats within = Max(Min(x, Splat(kLargest)), Splat(-87.0f));
   const Floats half = within < 0.0f ? Splat(-0.5f) : Splat(0.5f);
   const Ints k = ToInts(within * 1.44269504f + half);
-  const Floats n = ToFloats(k);
-  const Floats r = (within - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
-  Floats p = r * 1.3888889e-3f + 8.3333333e-3f;
-  p = p * r + 4.1666667e-2f;
-  p = p * r + 1.6666667e-1f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
+  const Floats p = ExpOverPower(within, k);
   // In two factors: 2^128 has no bits of its own.
   const Ints low = k / 2, bits = (low + 127) << 23, rest = (k - low + 127) << 23;
   Floats power, other;

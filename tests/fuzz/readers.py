@@ -1,8 +1,11 @@
 """What every reader must keep to: a value that is right, or one line that names the file; never another exception, never a hang."""
 
+import io
+import pathlib
 import time
 
 import hypothesis
+import numpy as np
 from hypothesis import strategies as st
 
 # Quick and the same each time in the usual test run; `scripts/fuzz.sh MINUTES` raises the count and draws anew.
@@ -88,3 +91,29 @@ def outcome(reader: str, call, name: str):
         return None
     finally:
         assert time.process_time() - began < SECONDS
+
+
+def written(folder: pathlib.Path, name: str, data: bytes) -> pathlib.Path:
+    """A file of these bytes."""
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def named(read):
+    """Of readers that get bytes, whose caller names the file: any name is as good."""
+
+    def call(data):
+        try:
+            return read(data)
+        except ValueError as e:
+            raise ValueError(f"x: {e}") from e
+
+    return call
+
+
+def npy(array: np.ndarray) -> bytes:
+    """An array as a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()

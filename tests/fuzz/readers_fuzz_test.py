@@ -7,42 +7,23 @@ import io
 import json
 import pathlib
 import pickle
-import struct
 import warnings
 import zipfile
 
-import hypothesis
 import numpy as np
 import plyfile
 import pytest
-import readers
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mesh_fit_published import in_a_row, module, tensor, zipped
 from PIL import Image
-from readers import JSON, mutated, outcome, texts
+from readers import JSON, mutated, named, npy, outcome, texts, written
 
 from ava_jax.captures import ava256, calibration, reading, statistics
 from ava_jax.core.cameras import rotation_fault
 from ava_jax.data import archive, images, mesh_files, npy_files, obj_files, obj_lines
 from ava_jax.tasks.ava256.data import neutrals
-from ava_jax.tasks.mesh_fit import reference_weights, torch_files
-from ava_jax.tasks.mesh_fit.data import sequences
-from ava_jax.train import config as configs
-from ava_jax.train import manifest
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> pathlib.Path:
-    return tmp_path_factory.mktemp("fuzz")
-
-
-def written(folder: pathlib.Path, name: str, data: bytes) -> pathlib.Path:
-    path = folder / name
-    path.write_bytes(data)
-    return path
 
 
 # Calibrations.
@@ -125,18 +106,6 @@ def _ply(text: bool) -> bytes:
 _PLYS = [mesh_files.write_vertices(np.arange(12.0).reshape(4, 3)), _ply(True), _ply(False)]
 
 
-def _named(read):
-    """Of readers that get bytes, whose caller names the file: any name is as good."""
-
-    def call(data):
-        try:
-            return read(data)
-        except ValueError as e:
-            raise ValueError(f"x: {e}") from e
-
-    return call
-
-
 @given(
     st.one_of(
         mutated(_PLYS),
@@ -151,7 +120,7 @@ def _named(read):
 )
 @example(b"ply\nformat ascii 1.0\nelement vertex 1\n" + b"property float x\n" * 50 + b"end_header\n1\n")
 def test_plys(data):
-    found = outcome("PLY", lambda: _named(mesh_files.read_vertices)(data), "x")
+    found = outcome("PLY", lambda: named(mesh_files.read_vertices)(data), "x")
     assert found is None or (found.dtype == np.float32 and found.ndim == 2 and found.shape[1] == 3)
 
 
@@ -270,7 +239,7 @@ _PICTURES += [_picture(form, exif=_exif()) for form in ("PNG", "JPEG", "TIFF")]
 @given(mutated(_PICTURES))
 def test_pictures(data):
     for reader, decode, channels in (("picture", images.decode, (3,)), ("labels", images.decode_labels, ())):
-        found = outcome(reader, lambda d=decode: _named(d)(data), "x")
+        found = outcome(reader, lambda d=decode: named(d)(data), "x")
         assert found is None or (found.dtype == np.uint8 and found.shape[2:] == channels)
 
 
@@ -299,20 +268,14 @@ def test_neutral_faces(folder, data):
 @example(b"\xef\xbb\xbf1, 0, 0, 5, 0, 1, 0, 6, 0, 0, 1, 7")
 @example(b"1\0 0 0 5\n0 1 0 6\n0 0 1 7\n")
 def test_poses(data):
-    found = outcome("head pose", lambda: _named(reading._parse_pose)(data), "x")
+    found = outcome("head pose", lambda: named(reading._parse_pose)(data), "x")
     assert found is None or (found.shape == (3, 4) and not rotation_fault(found[:, :3]))
 
 
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
+_NPY = npy(np.zeros((4, 3), np.float32))
 
 
-_NPY = _npy(np.zeros((4, 3), np.float32))
-
-
-@given(st.one_of(mutated([_NPY, _npy(np.zeros(3)), _npy(np.zeros((2, 3), ">f8"))]), st.binary(max_size=40)))
+@given(st.one_of(mutated([_NPY, npy(np.zeros(3)), npy(np.zeros((2, 3), ">f8"))]), st.binary(max_size=40)))
 @example(_NPY.replace(b"(4, 3)", b"(4" + b"0" * 13 + b",3)").replace(b" " * 13 + b"\n", b"\n"))
 @example(pickle.dumps(1))
 def test_arrays(folder, data):
@@ -326,108 +289,3 @@ def test_variances(folder, data):
     path = written(folder, "variance.txt", data)
     found = outcome("variance", lambda: statistics._scalar(path), path.name)
     assert found is None or isinstance(found, float)
-
-
-# Configs and manifests.
-
-_CONFIG = {"task": "a:B", "data": {"root": "x", "cameras": ["1"]}, "train": {"steps": 3}}
-
-
-@given(st.one_of(st.dictionaries(st.text(max_size=6), JSON, max_size=4), st.just(_CONFIG)))
-@example({"a": float("nan"), "b": [float("nan")]})
-@example({"a.b": 1})
-@example({".\n": None})
-@example({"": {}})
-@example({"a": [{"b": [1, "x"]}]})
-def test_configs(tree):
-    found = outcome("config", lambda: _named(configs.from_json)(tree), "x")
-    if found is not None:
-        assert configs.differences(found, found) == []
-        assert repr(configs.to_json(configs.from_json(configs.to_json(found)))) == repr(configs.to_json(found))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> tuple[pathlib.Path, bytes]:
-    made = tmp_path_factory.mktemp("checkpoint")
-    (made / "model").mkdir()
-    (made / "model" / "a").write_bytes(b"content")
-    manifest.write(made)
-    return made, (made / manifest.NAME).read_bytes()
-
-
-@given(data=st.data())
-def test_manifests(checkpoint, data):
-    made, sound = checkpoint
-    entry = st.fixed_dictionaries({}, optional={"size": st.one_of(st.just(7), JSON), "sha256": JSON})
-    names = st.one_of(st.sampled_from(["model/a", "../x", "/etc/passwd", "a\0b", "", "\n"]), st.text(max_size=8))
-    tree = st.fixed_dictionaries({}, optional={"files": st.one_of(st.dictionaries(names, entry, max_size=3), JSON)})
-    content = data.draw(st.one_of(mutated([sound]), tree.map(lambda t: json.dumps(t).encode()), st.just(b"[" * 10_000), st.just(sound)))
-    (made / manifest.NAME).write_bytes(content)
-    outcome("manifest", lambda: manifest.verify(made), "")
-
-
-# Mesh fitting's files.
-
-_WEIGHTS = {"encoder.a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "encoder.a.bias": np.zeros(2, np.float32)}
-_TORCH = [zipped(module(_WEIGHTS), _WEIGHTS), in_a_row(module(_WEIGHTS, old=True), _WEIGHTS)]
-_TORCH += [zipped({key: tensor(key, array) for key, array in _WEIGHTS.items()}, _WEIGHTS)]
-
-
-def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    file = torch_files.TorchFile(path)
-    return {name: file.array(name) for name in file.tensors}
-
-
-@given(mutated(_TORCH))
-def test_torch_files(folder, data):
-    path = written(folder, "model.pt", data)
-    outcome("torch file", lambda: _arrays(path), path.name)
-
-
-def _opcodes() -> st.SearchStrategy[bytes]:
-    import pickletools
-
-    codes = [op.code.encode("latin-1") for op in pickletools.opcodes]
-    argument = st.one_of(
-        st.just(b""), st.binary(max_size=6), st.sampled_from([b"torch\nFloatStorage\n", b"1\n", b"\x01", struct.pack("<I", 3) + b"abc"])
-    )
-    return st.lists(st.builds(bytes.__add__, st.sampled_from(codes), argument), max_size=40).map(b"".join)
-
-
-@given(_opcodes())
-@example(b"(" * 1000 + b"t" * 1000 + b".")
-@example(b"]" + b"2" * 1000 + b".")
-def test_pickles(folder, program):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as z:
-        z.writestr("a/data.pkl", b"\x80\x02" + program + b".")
-    path = written(folder, "model.pt", buffer.getvalue())
-    assert outcome("pickle", lambda: _arrays(path), path.name) is None
-
-
-@given(
-    st.one_of(JSON.map(lambda tree: json.dumps(tree).encode()), mutated([b'{"a.weight": "encoder/first/weight"}']), st.just(b"[" * 20_000))
-)
-@example(b'\xef\xbb\xbf{"a.weight": "encoder/first/weight"}')
-def test_names_of_weights(folder, data):
-    path = written(folder, "names.json", data)
-    found = outcome("names of weights", lambda: reference_weights.read_names(path), path.name)
-    assert found is None or all(isinstance(name, str) for name in found.values())
-
-
-@given(
-    st.one_of(JSON.map(lambda tree: json.dumps(tree).encode()), mutated([b'{"version": 1, "files": [["a.obj", 3, 4]]}'])), mutated([_NPY])
-)
-@example(b'{"version": 1, "files": [["a.obj", 3, 4]]}', _NPY)
-def test_a_damaged_cache_is_none(folder, record, vertices):
-    written(folder, "record.json", record)
-    written(folder, "vertices.npy", vertices)
-    written(folder, "faces.npy", _NPY)
-    fresh = outcome("cache of meshes", lambda: sequences._is_fresh(folder, {"version": 1, "files": [["a.obj", 3, 4]]}), "")
-    assert fresh is False  # its vertices are not [F, V, 3]
-
-
-def test_the_profile_is_the_quick_one_unless_asked():
-    import os
-
-    assert hypothesis.settings.get_current_profile_name() == os.environ.get("AVA_FUZZ", "quick") and readers.SECONDS == 10

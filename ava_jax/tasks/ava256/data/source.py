@@ -226,15 +226,10 @@ class CaptureSource:
         self._starts = np.cumsum([0] + [s.count for s in selections])
         count = int(self._starts[-1])
         self._thinned = thin(count, max_samples, jitter=True) if 0 < max_samples < count else None  # all of 10^8 need no table
-        self._availability_bits: list[np.ndarray] = []  # of each capture, one bit per sample, packed
-        self._neutral: list[int] = []
-        for c, selection in zip(captures, selections, strict=True):
-            views = np.zeros((len(selection.cameras), len(c.frames)), bool)
-            used = absent.with_segmentation(c, selection.cameras) if segmentation else np.ones(len(selection.cameras), bool)
-            cameras = selection.cameras[used]
-            views[used] = reading.availability(archives, c, cameras, segmentation=segmentation, image=image, threads=threads)
-            self._availability_bits.append(np.packbits(views[:, selection.frames].T))
-            self._neutral.append(reading.neutral_frame(archives, c))
+        needs = {"segmentation": segmentation, "image": image, "threads": threads}
+        chosen = zip(captures, selections, strict=True)
+        self._availability_bits = [_availability(archives, c, selection, **needs) for c, selection in chosen]
+        self._neutral = [reading.neutral_frame(archives, c) for c in captures]
         self._missing = self._count_missing()
         self._faults = _Faults(max_unreadable)
 
@@ -337,6 +332,17 @@ def _check_ids(captures: Sequence[Capture]) -> None:
     for capture in captures:
         if large := [camera for camera in capture.cameras if int(camera) > _MOST_ID]:
             raise ValueError(f"{capture.decoder.parent}: a camera's id must be {_MOST_ID} at most; got {large[0]}.")
+
+
+def _availability(
+    archives: Archives, capture: Capture, selection: Selection, *, segmentation: bool, image: bool, threads: int
+) -> np.ndarray:
+    """One bit per sample of a capture, packed: its files are there."""
+    views = np.zeros((len(selection.cameras), len(capture.frames)), bool)
+    used = absent.with_segmentation(capture, selection.cameras) if segmentation else np.ones(len(selection.cameras), bool)
+    cameras = selection.cameras[used]
+    views[used] = reading.availability(archives, capture, cameras, segmentation=segmentation, image=image, threads=threads)
+    return np.packbits(views[:, selection.frames].T)
 
 
 class _Faults:
