@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../setup_example.sh"
 start ava256 "Makes .venv, builds ava_jax, writes a small capture of procedural heads, trains the universal avatar on it, evaluates
-frames that it never saw and renders a contact sheet and a turntable video. About 10 minutes on 2 cores." "$@"
+frames that it never saw and renders a contact sheet and a turntable video. Ten to twelve minutes on 2 cores." "$@"
 
 SYNTH=() TRAIN=() EVAL=() RENDER=()
 if [ "$SHORT" = 1 ]; then
