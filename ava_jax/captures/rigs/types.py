@@ -17,8 +17,8 @@ class Distortion:
     """How a lens bends normalised image coordinates; `distort` applies it.
 
     Attributes:
-      model: "none", "opencv" (k1 k2 p1 p2 k3 k4 k5 k6), "fisheye" (k1 k2 k3 k4, OpenCV's), or "metashape" (k1 k2 k3 k4 p1 p2, whose tangential
-        pair is swapped and whose k4 is a polynomial's).
+      model: "none", "opencv" (k1 k2 p1 p2 k3 k4 k5 k6), "fisheye" (k1 k2 k3 k4, OpenCV's), or "metashape" (k1 k2 k3 k4 p1 p2, of which
+        the tangential pair is swapped and k4 multiplies the eighth power).
       coefficients: f64 [N], in the model's order; those that a file lacks are 0.
     """
 
