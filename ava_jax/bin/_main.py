@@ -17,6 +17,7 @@ from typing import Any
 from absl import app, flags
 
 from ava_jax.bin import _configs
+from ava_jax.bin._interrupt import was_interrupted
 from ava_jax.core import memory
 from ava_jax.core.names import nearest
 from ava_jax.data import files
@@ -44,7 +45,9 @@ def run(main: Callable[..., Any], *, doc: str, words: int = 1) -> None:
     fail = functools.partial(_fail, program)
     try:
         _run(main, doc, words, program, fail)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as e:
+        if not was_interrupted(e):
+            raise
         sys.exit(interrupted(fail))
 
 
@@ -86,16 +89,12 @@ def _call(main: Callable[..., Any], fail: Callable[[str], int], *, command: list
             main(Context())
         else:
             main()
-    except USER_ERRORS as e:
-        if _DEBUG.value:
-            raise
-        return fail(_message(e))
-    except (RuntimeError, AssertionError) as e:
-        if _DEBUG.value or not (message := _no_device(e) or _no_home(e)):
+    except (KeyboardInterrupt, Exception) as e:
+        if was_interrupted(e):
+            return interrupted(fail)
+        if _DEBUG.value or not (message := _told(e)):
             raise
         return fail(message)
-    except KeyboardInterrupt:
-        return interrupted(fail)
     return 0
 
 
@@ -103,6 +102,13 @@ def interrupted(fail: Callable[[str], int]) -> int:
     """Says so, in a line; the status of a command that Ctrl-C ended, 130."""
     fail("stopped by Ctrl-C.")
     return INTERRUPTED
+
+
+def _told(error: Exception) -> str:
+    """What a user is told of an error, in place of its traceback; "" of one that is no user's mistake."""
+    if isinstance(error, USER_ERRORS):
+        return _message(error)
+    return (_no_device(error) or _no_home(error)) if isinstance(error, (RuntimeError, AssertionError)) else ""
 
 
 def _no_home(error: BaseException) -> str:

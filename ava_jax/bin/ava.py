@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from ava_jax import tasks
+from ava_jax.bin._interrupt import was_interrupted
 from ava_jax.core.names import nearest
 from ava_jax.tasks.command import Command
 
@@ -71,7 +72,9 @@ def run() -> None:
     """The command ava."""
     try:
         _run()
-    except KeyboardInterrupt:  # while the command was being imported; later ones are answered in `_main`
+    except (KeyboardInterrupt, Exception) as e:  # while the command was being imported; later ones are answered in `_main`
+        if not was_interrupted(e):
+            raise
         print("ava: stopped by Ctrl-C.", file=sys.stderr)
         sys.exit(130)
 

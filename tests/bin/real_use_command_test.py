@@ -257,6 +257,40 @@ def interrupt(command, cwd, until, env=None):
     return process.wait(timeout=60), log.read_text()
 
 
+INTERRUPTED_ELSEWHERE = """
+import sys
+from ava_jax.bin import _main
+
+class Interrupting:
+    def __hash__(self):
+        raise KeyboardInterrupt
+
+def main():
+    {body}
+
+sys.argv = ["ava"]
+_main.run(main, doc="a command")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "last"),
+    [
+        ("raise SystemError('returned a result with an exception set') from KeyboardInterrupt()", 130, "ava: stopped by Ctrl-C."),
+        ("{Interrupting()}", 130, "ava: stopped by Ctrl-C."),
+        ("try:\n        {Interrupting()}\n    finally:\n        raise ValueError('a loop is closed')", 130, "ava: stopped by Ctrl-C."),
+        ("try:\n        {Interrupting()}\n    except KeyboardInterrupt:\n        raise OSError('mine') from None", 1, "ava: mine"),
+        ("raise SystemError('of its own')", 1, "SystemError: of its own"),
+    ],
+    ids=["within a call of C", "plain", "an error while it unwinds", "an answer to it", "no interrupt"],
+)
+def test_ctrl_c_that_another_error_hides(tmp_path, body, status, last):
+    script = INTERRUPTED_ELSEWHERE.replace("{body}", body)
+    done = subprocess.run([sys.executable, "-c", script], env=environment(tmp_path / "cache"), capture_output=True, text=True)
+    assert done.returncode == status and done.stderr.strip().endswith(last), done.stderr
+    assert ("Traceback" in done.stderr) == (last.startswith("SystemError"))
+
+
 @pytest.mark.parametrize(
     ("args", "until"),
     [
