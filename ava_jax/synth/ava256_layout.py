@@ -3,7 +3,6 @@
 The same request gives the same bytes, whatever the number of processes.
 """
 
-import dataclasses
 import io
 import itertools
 import json
@@ -21,7 +20,7 @@ from ava_jax.captures.ava256 import NEUTRAL, TOPOLOGY
 from ava_jax.data import archive, images, mesh_files
 from ava_jax.data.workers import Workers
 from ava_jax.synth.ava256_request import Request
-from ava_jax.synth.heads import geometry, render, skin
+from ava_jax.synth.heads import geometry, layouts, render, skin
 from ava_jax.synth.heads.geometry import Expression, Identity
 
 REQUEST = "synth.json"  # beside the captures: what they were made from
@@ -51,12 +50,13 @@ class _Frame(NamedTuple):
 
 
 class _Rendered(NamedTuple):
-    """Files of a frame, encoded; `views` by camera: image and segmentation."""
+    """Files of a frame, encoded; `views` by camera: image and segmentation; `head`: the procedural head's vertices, whatever the mesh."""
 
     views: dict[str, tuple[bytes, bytes]]
     texture: np.ndarray
     texture_file: bytes
     vertices: np.ndarray
+    head: np.ndarray
 
 
 def write(folder: pathlib.Path, request: Request, *, jobs: int, exist_ok: bool = False) -> bool:
@@ -72,7 +72,7 @@ def write(folder: pathlib.Path, request: Request, *, jobs: int, exist_ok: bool =
     Raises:
       ValueError: the folder holds something else.
     """
-    record = json.dumps(dataclasses.asdict(request), indent=1)
+    record = json.dumps(request.record, indent=1)
     if folder.exists() and any(folder.iterdir()):
         there = folder / REQUEST
         if exist_ok and there.is_file() and there.read_text() == record:
@@ -142,7 +142,11 @@ def _poses(request: Request, person: int) -> np.ndarray:
 def _write_all(root: pathlib.Path, request: Request, jobs: int) -> None:
     plain = Identity(seed=0, shape=dict.fromkeys(geometry.SHAPE, 0.0), look={})
     vertices = geometry.shape(plain, _NEUTRAL, np.zeros(len(geometry.topology().uvs)))
-    mesh_files.write_topology(root / TOPOLOGY, geometry.topology(), vertices)
+    topology = geometry.topology()
+    if request.topology:
+        layout = layouts.load(request.topology, request.template)
+        topology, vertices = layout.topology, layout.vertices(vertices)
+    mesh_files.write_topology(root / TOPOLOGY, topology, vertices)
     names = [(f"{20260101 + person}", f"{900 + person:04d}", f"SYN{person + 1:03d}") for person in range(request.identities)]
     (root / "ids.csv").write_text("".join(f"{row}\n" for row in ["mcd,sid,mct", *(f"{mcd},{sid},{mct}" for mcd, mct, sid in names)]))
     frames = [
@@ -188,8 +192,14 @@ def _render(task: _Frame) -> _Rendered:
     for camera in cameras:
         image, labels = render.picture(head, camera, task.pose, request.height)
         views[camera.name] = images.encode(image, "avif", **_AVIF), images.encode(labels, "png")
-    texture = render.texture(head, cameras, task.pose)
-    return _Rendered(views, texture, images.encode(texture, "avif", **_AVIF), head.vertices.astype(np.float32))
+    if request.topology:
+        layout = layouts.load(request.topology, request.template)
+        texture = render.texture_in(layout, head, identity(request, task.person), task.expression, cameras, task.pose)
+        vertices = layout.vertices(head.vertices)
+    else:
+        texture, vertices = render.texture(head, cameras, task.pose), head.vertices
+    file = images.encode(texture, "avif", **_AVIF)
+    return _Rendered(views, texture, file, vertices.astype(np.float32), head.vertices.astype(np.float32))
 
 
 def _write_capture(decoder: pathlib.Path, request: Request, person: int, frames: list[_Rendered], poses: list[np.ndarray]) -> None:
@@ -209,7 +219,7 @@ def _write_capture(decoder: pathlib.Path, request: Request, person: int, frames:
     texts = [(f"{n:06d}.txt", line.encode()) for n, line in zip(numbers, lines, strict=True)]
     archive.write(decoder / "head_pose" / "head_pose.zip", texts)
     _write_surface(decoder, numbers, frames)
-    keypoints = [(f"{n:06d}.npy", _npy(_keypoints(f.vertices, pose))) for n, f, pose in zip(numbers, frames, poses, strict=True)]
+    keypoints = [(f"{n:06d}.npy", _npy(_keypoints(f.head, pose))) for n, f, pose in zip(numbers, frames, poses, strict=True)]
     archive.write(decoder / "keypoints_3d" / "keypoints_3d.zip", keypoints)
 
 

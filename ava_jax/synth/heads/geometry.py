@@ -112,7 +112,16 @@ def surface(u: np.ndarray, v: np.ndarray) -> Surface:
     safe = np.maximum(level, 1e-9)
     on_side = np.abs(across) > down
     turn = np.where(on_side, np.sign(across) * (1 - 0.5 * down / safe), 0.5 * across / safe)  # -1..1, once around
-    angle = np.pi * (0.60 * turn + 0.40 * turn**3)  # more texels for the face
+    return _surface(np.pi * (0.60 * turn + 0.40 * turn**3), level)  # more texels for the face
+
+
+def at(angle: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Points [Q, 3], mm, of the generic head without its features, by the angle around it and the level from crown to neck, [Q] each."""
+    s = _surface(angle, level)
+    return np.stack([s.x, s.y, s.z], axis=-1)
+
+
+def _surface(angle: np.ndarray, level: np.ndarray) -> Surface:
     front_y, front_z, side_x, side_y, back_y, back_z = np.moveaxis(_profiles()(level), -1, 0)
     sin, cos = np.sin(angle), np.cos(angle)
     facing = np.where(cos > 0, 1.0, 0.0)

@@ -13,7 +13,7 @@ from ava_jax.captures.ava256 import SENSOR
 from ava_jax.core import mesh, zbuffer
 from ava_jax.core.cameras import look_at
 from ava_jax.core.types import Cameras
-from ava_jax.synth.heads import geometry, skin
+from ava_jax.synth.heads import geometry, layouts, skin
 from ava_jax.synth.heads.geometry import Expression, Identity
 
 DISTANCE = 1100.0  # mm from the head to a camera
@@ -78,10 +78,33 @@ def face(identity: Identity, expression: Expression, size: int) -> Painted:
 
 def texture(head: Painted, cameras: list[Camera], pose: np.ndarray) -> np.ndarray:
     """What the cameras see of each texel on average, uint8 [T, T, 3]: lit, without highlights."""
-    light = np.mean([_light(head.normals, direction) for direction in (_to_camera(c, pose) for c in cameras)], axis=0)
     index, weights = _lookup(head.size)
-    at_texel = np.einsum("qcl,qc->ql", light[index.reshape(-1, 3)], weights.reshape(-1, 3))
-    lit = np.sqrt(_linear(head.paint.colour) * at_texel) * 255
+    return _lit(head, head.paint, index.reshape(-1, 3), weights.reshape(-1, 3), cameras, pose)
+
+
+def texture_in(
+    layout: layouts.Layout, head: Painted, identity: Identity, expression: Expression, cameras: list[Camera], pose: np.ndarray
+) -> np.ndarray:
+    """As `texture`, uint8 [T, T, 3], in another chart.
+
+    Args:
+      layout: the chart, of a mesh that follows the head.
+      head: `face` of the identity and the expression.
+      identity, expression: whose.
+      cameras: that see it.
+      pose: [3, 4], head to world, mm.
+    """
+    surface, jaw, index, weights = layout.texels(head.size)
+    painted = skin.animate(_painted_in(layout, identity, head.size), surface, jaw, identity, expression)
+    return _lit(head, painted, index, weights, cameras, pose)
+
+
+def _lit(
+    head: Painted, paint: skin.Paint, index: np.ndarray, weights: np.ndarray, cameras: list[Camera], pose: np.ndarray
+) -> np.ndarray:
+    light = np.mean([_light(head.normals, direction) for direction in (_to_camera(c, pose) for c in cameras)], axis=0)
+    at_texel = np.einsum("qcl,qc->ql", light[index], weights)
+    lit = np.sqrt(_linear(paint.colour) * at_texel) * 255
     return np.clip(lit + 0.5, 0, 255).astype(np.uint8).reshape(head.size, head.size, 3)
 
 
@@ -124,6 +147,11 @@ def picture(head: Painted, camera: Camera, pose: np.ndarray, height: int) -> tup
 @functools.lru_cache(maxsize=2)
 def _painted(identity: Identity, size: int) -> skin.Paint:
     return skin.paint(_texels(size)[0], identity)
+
+
+@functools.lru_cache(maxsize=2)
+def _painted_in(layout: layouts.Layout, identity: Identity, size: int) -> skin.Paint:
+    return skin.paint(layout.texels(size)[0], identity)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
 ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
+ava-synth --out=other --topology=other                      # the same pictures, meshes and textures of another topology
 """
 
 import os
@@ -20,6 +21,10 @@ _CAMERAS = flags.DEFINE_integer("cameras", _DEFAULT.cameras, "Cameras of the rig
 _HEIGHT = flags.DEFINE_integer("height", _DEFAULT.height, "Height of the images, pixels; the width follows from the sensor, 4096 x 2668.")
 _TEXTURE_SIZE = flags.DEFINE_integer("texture_size", _DEFAULT.texture_size, "Side of the textures, texels.")
 _SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of people, faces, poses and cameras.")
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", "", "OBJ with UVs, of a head, y up and z to the front: meshes and textures are its; 'other': a stand-in of 5,023 vertices."
+)
+_TEMPLATE = flags.DEFINE_string("template", "", "Mesh with that OBJ's vertices (OBJ, PLY, float32 .bin); left out: the OBJ's own.")
 _JOBS = flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes that render.", lower_bound=1)
 
 
@@ -36,6 +41,8 @@ def main() -> None:
         height=_HEIGHT.value,
         texture_size=_TEXTURE_SIZE.value,
         seed=_SEED.value,
+        topology=_TOPOLOGY.value,
+        template=_TEMPLATE.value,
     )
     out = pathlib.Path(_OUT.value).expanduser()
     written = ava256_layout.write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
