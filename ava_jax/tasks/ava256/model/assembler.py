@@ -10,6 +10,7 @@ from ava_jax.core.parallel import batch_max
 from ava_jax.core.types import Primitives
 from ava_jax.core.variables import Constant, Running
 from ava_jax.tasks.ava256.kernels.voxels import Slab, template, template_of_slabs
+from ava_jax.tasks.ava256.model import seams
 from ava_jax.tasks.ava256.model.decoders import Geometry
 from ava_jax.tasks.ava256.model.sizes import Sizes
 from ava_jax.tasks.ava256.model.texels import MARGIN
@@ -24,24 +25,54 @@ PLACEMENTS = ("texel", "patch")
 class Assembler(nnx.Module):
     """Decoded slabs and vertices to primitives. A primitive sits at the middle texel of its patch of the chart."""
 
-    def __init__(self, sizes: Sizes, uv_map: UvMap, volume_radius: float, *, placement: str = "texel"):
-        """`uv_map` of the slab's side; `volume_radius` in mm; `placement`, of PLACEMENTS, as `config.model.primitive_placement`."""
+    def __init__(
+        self, sizes: Sizes, uv_map: UvMap, volume_radius: float, *, placement: str = "texel", mesh: np.ndarray | None = None
+    ):
+        """Looks up what each primitive reads.
+
+        Args:
+          sizes: of the networks.
+          uv_map: of the slab's side.
+          volume_radius: mm.
+          placement: of PLACEMENTS, as `config.model.primitive_placement`.
+          mesh: [V, 3], some head, on which it is seen where islands of the chart lie beside each other. None: nowhere.
+        """
         index, weights = uv_map
         n, d = sizes.per_side, sizes.depth
         middle, following = slice(d // 2, None, d), slice(d // 2 + 1, None, d)
-        texels = [(middle, middle), (middle, following), (following, middle)]  # the centre, the next column, the next row
+        texels: list = [(middle, middle), (middle, following), (following, middle)]  # the centre, the next column, the next row
         self.by_patch = placement == "patch"
         if self.by_patch:
             first, last = np.arange(0, sizes.slab, d), np.minimum(np.arange(d, sizes.slab + d, d), sizes.slab - 1)
             at = np.arange(d // 2, sizes.slab, d)
             # The centre, then the middles of the patch's edges: left, right, upper, lower.
             texels = [np.ix_(at, at), np.ix_(at, first), np.ix_(at, last), np.ix_(first, at), np.ix_(last, at)]
+        counts = None
+        if mesh is not None:
+            right, below = seams.leaps(np.einsum("ijc,ijcl->ijl", weights, np.asarray(mesh, np.float64)[index]))
+            if right.any() or below.any():
+                texels, counts = self._within_islands(texels, right, below, d)
+        # Where the next primitive is of the same island; None: everywhere, or sizes do not follow from it.
+        self.u_counts, self.v_counts = (None, None) if counts is None else (Constant(jnp.asarray(x)) for x in counts)
         self.index = Constant(jnp.stack([jnp.asarray(index[rows, columns]) for rows, columns in texels]))
         self.weights = Constant(jnp.stack([jnp.asarray(weights[rows, columns]) for rows, columns in texels]))
         self.running_scale = Running(jnp.zeros(sizes.primitives))  # [K], reciprocal volume radii; 0 before the first update
         self.per_side, self.depth = n, d
         self.template_dtype = sizes.template_dtype
         self.volume_radius = volume_radius
+
+    def _within_islands(self, texels: list, right: np.ndarray, below: np.ndarray, d: int) -> tuple[list, tuple | None]:
+        """`texels` without those of other islands; and, where a primitive's size follows the next one, which of those count."""
+        at = np.arange(d // 2, len(right), d)
+        rows, columns = np.ix_(at, at)
+        if self.by_patch:
+            first, last = at - d // 2, np.minimum(at + d // 2, len(right) - 1)
+            across = [(rows, seams.reach(right[at], at, goal)) for goal in (first, last)]
+            down = [(seams.reach(below[:, at].T, at, goal).T, columns) for goal in (first, last)]
+            return [texels[0], *across, *down], None
+        along_u = seams.reach(right[at], at[:-1], at[1:]) == at[1:]
+        along_v = (seams.reach(below[:, at].T, at[:-1], at[1:]) == at[1:]).T
+        return texels, (along_u, along_v)
 
     def __call__(
         self, geometry: Geometry, colour: jax.Array | Slab, placement: jax.Array, *, guided: jax.Array | bool = False
@@ -98,7 +129,8 @@ class Assembler(nnx.Module):
         return jnp.where(jnp.sum(jnp.cross(du, dv) * away) > 0, 1.0, -1.0)
 
     def _updated_scale(self, centre: jax.Array) -> jax.Array:
-        largest = jnp.maximum(batch_max(_spacing(centre)).reshape(-1), _SMALLEST_DISTANCE)
+        spacing = _spacing(centre) if self.u_counts is None else _spacing(centre, self.u_counts[...], self.v_counts[...])
+        largest = jnp.maximum(batch_max(spacing).reshape(-1), _SMALLEST_DISTANCE)
         new, old = 2.0 / largest, self.running_scale[...]
         return jnp.where(old > 0, _RUNNING_KEEP * old + (1.0 - _RUNNING_KEEP) * new, new)
 
@@ -127,10 +159,16 @@ def placed_on_patches(
     return middle.reshape(b, -1, 3), frames.reshape(b, -1, 3, 3), (2.0 / sides).reshape(b, -1, 3)
 
 
-def _spacing(centre: jax.Array) -> jax.Array:
-    """Distance to the next primitive along u or v, whichever is larger: [B, n, n, 3] to [B, n, n]. The last ones repeat those before."""
+def _spacing(centre: jax.Array, u_counts: jax.Array | None = None, v_counts: jax.Array | None = None) -> jax.Array:
+    """Distance to the next primitive along u or v, whichever is larger: [B, n, n, 3] to [B, n, n]. The last ones repeat those before.
+
+    Where `u_counts` [n, n - 1] or `v_counts` [n - 1, n] is False, the next one is on another island, and the mean distance stands for it.
+    """
     along_u = jnp.linalg.norm(centre[:, :, 1:] - centre[:, :, :-1], axis=-1)
     along_v = jnp.linalg.norm(centre[:, 1:] - centre[:, :-1], axis=-1)
+    if u_counts is not None and v_counts is not None:
+        along_u = jnp.where(u_counts, along_u, jnp.mean(along_u, axis=(1, 2), where=u_counts, keepdims=True))
+        along_v = jnp.where(v_counts, along_v, jnp.mean(along_v, axis=(1, 2), where=v_counts, keepdims=True))
     along_u = jnp.concatenate([along_u, along_u[:, :, -1:]], axis=2)
     along_v = jnp.concatenate([along_v, along_v[:, -1:]], axis=1)
     return jnp.maximum(along_u, along_v)

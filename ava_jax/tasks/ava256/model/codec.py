@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 
@@ -79,7 +80,9 @@ class AvatarCodec(nnx.Module):
             initial_std=config.initial_code_std,
             rngs=rngs,
         )
-        self.assembler = Assembler(sizes, chart.uv_map(sizes.slab), config.volume_radius, placement=config.primitive_placement)
+        mesh = np.asarray(assets.arrays["vertices_mean"])
+        uv_map = chart.uv_map(sizes.slab)
+        self.assembler = Assembler(sizes, uv_map, config.volume_radius, placement=config.primitive_placement, mesh=mesh)
         density = _initial_density(config, self.assembler, assets)
         self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, initial_density=density, basis=config.expression_basis, rngs=rngs)
         texture = jnp.asarray(assets.arrays["texture_mean"], jnp.float32)
