@@ -71,24 +71,41 @@ def doubt(archives: Archives, capture: Capture, found: Reference, topology: Topo
     photographs = _photographs(archives, capture, chosen.tolist(), found.frame)
     if not photographs:
         return ""
-    column, row = (first_uv_of_vertex(topology, len(found.points))[vertices] * [1, -1] + [0, 1]).T * _TEXELS
-    colours = texture[np.clip(row, 0, _TEXELS - 1).astype(int), np.clip(column, 0, _TEXELS - 1).astype(int)].astype(np.float64)
+    uvs = first_uv_of_vertex(topology, len(found.points))[vertices]
+    colours = _colours(texture, uvs)
     normals = _normals(found.points, topology.faces)[vertices]
     seen = {"": (found.points, capture.rotation, capture.translation)}
     seen |= {words: (points, rotation, translation) for words, points, rotation, translation in projection.readings(found, capture)}
-    scores = {}
+    scores: dict[str, float] = {}
+    upside_down = [
+        _fit(points[vertices], normals, _colours(texture[::-1], uvs), capture, c, rotation[c], translation[c], photographs[c])
+        for points, rotation, translation in [seen[""]]
+        for c in photographs
+    ]
     for words, (points, rotation, translation) in seen.items():
         if words and projection.inside(points[vertices], capture, rotation[chosen], translation[chosen], chosen)[0].mean() < 0.9:
             continue
         each = [_fit(points[vertices], normals, colours, capture, c, rotation[c], translation[c], photographs[c]) for c in photographs]
         scores[words] = float(np.mean(each))
     best = max(scores, key=scores.get)
+    turned = float(np.mean(upside_down))
+    if turned >= scores[best] + _BETTER:
+        return (
+            f"{capture.texture}: the texture fits the images upside down (correlation {turned:.2f}, as it is {scores['']:.2f}): rows must run "
+            "from v = 1 down. Turn the textures over, or write 1 - v in the topology's UVs."
+        )
     if scores[best] < scores[""] + _BETTER:
         return ""
     return (
         f"{capture.calibration}: the face falls inside the images, but its colours are elsewhere (correlation {scores['']:.2f}); "
         f"they fit with {best} ({scores[best]:.2f}): is that meant? ava train --check draws it."
     )
+
+
+def _colours(texture: np.ndarray, uvs: np.ndarray) -> np.ndarray:
+    """Of a texture [T, T, 3], rows from v = 1 down, at uvs [P, 2]: f64 [P, 3]."""
+    column, row = (uvs * [1, -1] + [0, 1]).T * _TEXELS
+    return texture[np.clip(row, 0, _TEXELS - 1).astype(int), np.clip(column, 0, _TEXELS - 1).astype(int)].astype(np.float64)
 
 
 def _photographs(archives: Archives, capture: Capture, cameras: Sequence[int], frame: int) -> dict[int, np.ndarray]:

@@ -5,7 +5,6 @@ of them sit on the scalp, or when a mesh sticks out of the volume. All of that c
 """
 
 import dataclasses
-import pathlib
 
 import numpy as np
 from scipy import sparse
@@ -165,21 +164,13 @@ def require(topology: Topology, name: str) -> None:
         )
 
 
-def require_file(path: pathlib.Path, topology: Topology, vertices: np.ndarray, *, per_side: int, volume_radius: float) -> Chart:
-    """`require` and `measure`, of the file `path`, whose mean mesh is `vertices` [V, 3], mm.
-
-    Raises:
-      ValueError: as `require` and `measure`.
-    """
-    require(topology, f"topology {path}")
-    return measure(topology, vertices, per_side=per_side, volume_radius=volume_radius)
-
-
-def islands_of_texels(topology: Topology, size: int) -> np.ndarray:
-    """The island that each texel of a size x size texture is in, int32 [S, S]; -1: in none."""
+def shown(topology: Topology, vertices: np.ndarray, size: int) -> np.ndarray:
+    """What each texel of a size x size texture shows of a mesh [V, 3], mm, head space: 0 nothing, 1 the head, 2 its face; u8 [S, S]."""
     _, which, _ = _coverage(topology, size)
-    island = _islands(topology).astype(np.int32)
-    return np.where(which >= 0, island[np.maximum(which, 0)], -1).astype(np.int32)
+    index, weights = uv_barycentric(topology, size)
+    at = np.einsum("ijc,ijcl->ijl", weights, np.asarray(vertices, np.float64)[index])
+    near = np.linalg.norm(at - nose_tip(np.asarray(vertices)[np.unique(topology.faces)]), axis=-1) < FACE_RADIUS
+    return np.where(which < 0, 0, np.where(near, 2, 1)).astype(np.uint8)
 
 
 def _islands(topology: Topology) -> np.ndarray:
@@ -228,23 +219,20 @@ def _cells(topology: Topology, vertices: np.ndarray, which: np.ndarray, island: 
     """Fields of `Chart` on the primitives; `which` as from `_coverage`, `island` of faces."""
     step = len(which) // per_side
     middle = which[step // 2 :: step, step // 2 :: step][:per_side, :per_side]
-    shown = middle >= 0
-    index, weights = uv_barycentric(topology, len(which))
-    cut = np.s_[step // 2 :: step, step // 2 :: step]
-    at = np.einsum("ijc,ijcl->ijl", weights[cut], vertices[index[cut]])[:per_side, :per_side]
+    there = middle >= 0
+    face = shown(topology, vertices, len(which))[step // 2 :: step, step // 2 :: step][:per_side, :per_side] == 2
     nose = nose_tip(vertices[np.unique(topology.faces)])
-    face = shown & (np.linalg.norm(at - nose, axis=-1) < FACE_RADIUS)
-    label = np.where(shown, island[np.maximum(middle, 0)], -1)
+    label = np.where(there, island[np.maximum(middle, 0)], -1)
     across, _ = _differences(label)
     corners = vertices[topology.faces]
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
     near = np.linalg.norm(corners.mean(1) - nose, axis=-1) < FACE_RADIUS
-    rest = shown & ~face
+    rest = there & ~face
     return {
         "on_face": float(face.mean()),
         "on_rest": float(rest.mean()),
-        "empty": float((~shown).mean()),
-        "across": across / max(int(shown.sum()), 1),
+        "empty": float((~there).mean()),
+        "across": across / max(int(there.sum()), 1),
         "face_mm": float(np.sqrt(area[near].sum() / face.sum())) if face.any() else float("nan"),
         "rest_mm": float(np.sqrt(area[~near].sum() / rest.sum())) if rest.any() else float("nan"),
     }

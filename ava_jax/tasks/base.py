@@ -146,6 +146,7 @@ class Task(abc.ABC):
       paths: dotted names of the config's paths. A run stores them absolute.
       per_name: kind of the assets' names -> regular expressions, held against the start of a path, of the variables that have a row for
         each name: they are of no use to a run whose names of that kind are others.
+      bound_arrays: names of the assets' arrays that weights are bound to; starting from a run of others is told.
     """
 
     loss_terms: ClassVar[tuple[str, ...]]
@@ -157,6 +158,7 @@ class Task(abc.ABC):
     lists: ClassVar[Mapping[str, type]] = {}
     paths: ClassVar[tuple[str, ...]] = ("data.root",)
     per_name: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    bound_arrays: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ml_collections.ConfigDict, *, restore: Callable[..., RestoredRun] | None = None):
         """Reads nothing yet.

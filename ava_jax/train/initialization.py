@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from ava_jax.core import binding
+from ava_jax.core.types import Assets
 from ava_jax.train.checkpoint import BEST, Checkpoints
 from ava_jax.train.optimization import by_path, matching, shown
 from ava_jax.train.state import Split, count
@@ -70,6 +73,31 @@ def start_from(
 
     parts = parts._replace(**{kind: taken(variables) for kind, variables in kinds.items()})
     return parts, _told(parts, asked, folder, step)
+
+
+def warn_of_other_arrays(init_from: str, assets: Assets, bound: Sequence[str]) -> None:
+    """A line on stderr where the other run was trained with other arrays than `assets` has under the names `bound`.
+
+    Args:
+      init_from: the other run, as of `start_from`.
+      assets: the new run's.
+      bound: as of `Task.bound_arrays`.
+    """
+    if not bound:
+        return
+    folder, step = source_of(init_from)
+    with Checkpoints(folder) as checkpoints:
+        step = checkpoints.find(step, items=(*_ITEMS, "assets"))
+        theirs = checkpoints.assets(step).arrays
+    known = Assets({name: theirs[name] for name in bound if name in theirs}, {})
+    if other := binding.arrays_that_differ(known, assets):
+        print(
+            f"warning: config.train.init_from: {folder}, step {step}, was trained with other data of this kind ({', '.join(other)}), to "
+            "which its weights are bound: of a mesh's topology, what they have learned for a place on the UV chart means nothing on "
+            "another chart. Train from nothing, or bring the data into that run's form (docs/reference/topology.md).",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _told(parts: Split, asked: set[str], folder: pathlib.Path, step: int) -> str:

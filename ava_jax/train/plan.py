@@ -17,14 +17,13 @@ from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import pipeline
 from ava_jax.data.workers import cores
 from ava_jax.tasks.base import TRAIN, Task, load_task, task_class
-from ava_jax.train import calls, processes, resident
+from ava_jax.train import calls, initialization, processes, resident
 from ava_jax.train import config as configs
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.calls import Cuts
 from ava_jax.train.checkpoint import Checkpoints, restore_model
 from ava_jax.train.feed import DeviceBatch, Feed, ResumableIterator
-from ava_jax.train.initialization import start_from
 from ava_jax.train.logging import size
 from ava_jax.train.optimization import Parameters
 from ava_jax.train.resident import Resident
@@ -227,8 +226,11 @@ def _build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, St
     everywhere = steps.replicated(mesh)
     parts = states.split(task.model(assets, rngs=states.model_rngs(config.seed)))
     if latest is None and config.train.init_from:
-        parts, taken = start_from(parts, config.train.init_from, config.train.init_filter, names=assets.names, per_name=task.per_name)
+        parts, taken = initialization.start_from(
+            parts, config.train.init_from, config.train.init_filter, names=assets.names, per_name=task.per_name
+        )
         print(taken, flush=True)
+        initialization.warn_of_other_arrays(config.train.init_from, assets, task.bound_arrays)
     constants = steps.put(parts.constants, everywhere)
     optimizer = task.optimizer(found.steps, found.steps_per_epoch)
     how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window}

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
-from ava_jax.captures import appearance, projection
+from ava_jax.captures import appearance, chart, projection
 from ava_jax.captures import ava256 as layout
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.mesh import Topology
@@ -41,6 +41,7 @@ class Ava256(Task):
         "identities": ("calibration/identity_", "background/identity/first/"),
         "cameras": ("calibration/camera_", "background/camera/first/"),
     }
+    bound_arrays = ("faces", "face_uvs", "uvs")
     _calibrations_held = False  # against the meshes: once per task
 
     @functools.cached_property
@@ -72,12 +73,18 @@ class Ava256(Task):
         topology = Topology(**{name: np.asarray(assets.arrays[name]) for name in ("faces", "face_uvs", "uvs")})
         doubts = projection.require(captures.archives, captures.captures, undistorted=undistorted, threads=threads)
         doubts += appearance.doubts(captures.archives, captures.captures, topology, assets.names["cameras"], threads=threads)
+        doubts += [f"topology: {doubt}" for doubt in self._chart(topology, np.asarray(assets.arrays["vertices_mean"])).doubts()]
         for doubt in doubts:
             print(f"warning: {doubt}", file=sys.stderr, flush=True)
         self._calibrations_held = True
 
+    def _chart(self, topology: Topology, vertices: np.ndarray) -> chart.Chart:
+        """What the UV chart does with the primitives on a mesh [V, 3]."""
+        model = self.config.model
+        return chart.measure(topology, vertices, per_side=model.primitives_per_side, volume_radius=model.volume_radius)
+
     def draw_check(self, folder: pathlib.Path) -> list[pathlib.Path]:
-        """Neutral meshes over images of some cameras."""
+        """Neutral meshes over images of some cameras, and primitives over the UV chart, of which a line is printed."""
         return check.write(self.config, folder)
 
     def sampling(self, split: str) -> Sampling:

@@ -22,7 +22,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from ava_jax.captures import capture_set, reading, statistics
+from ava_jax.captures import capture_set, chart, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.splits import PREDICT, TRAIN, UNSEEN_CAMERAS, UNSEEN_FRAMES, HeldOut, Selection
@@ -68,6 +68,7 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     check_names(captures, config)
     combined = statistics.combine(captures.captures, config.model.texture_size)
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
+    chart.require(topology, f"topology {captures.topology}")
     arrays = {**combined._asdict(), "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
     names = {
         "cameras": sorted(known - unseen),

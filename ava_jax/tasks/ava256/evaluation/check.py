@@ -1,11 +1,13 @@
-"""What `ava train --check` shows of captures: their neutral meshes over images of some cameras, as the calibrations have them."""
+"""What `ava train --check` shows of captures: their neutral meshes over images of some cameras, as the calibrations have them; and the UV
+chart with what a model's primitives, one per cell, have to show there.
+"""
 
 import pathlib
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures import ava256, projection, reading
+from ava_jax.captures import ava256, chart, projection, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.projection import Reference
 from ava_jax.core import zbuffer
@@ -28,11 +30,13 @@ def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
       ValueError: a capture's files are missing or malformed.
     """
     data = config.data
-    strips = []
+    strips, captures = [], []
     for path in ava256.find(data.root, data.ids)[:MOST_CAPTURES]:
-        capture = ava256.load(path, tuple(data.cameras), judge=False)
+        captures.append(ava256.load(path, tuple(data.cameras), judge=False))
         topology = pathlib.Path(data.topology).expanduser() if data.topology else path.parent / ava256.TOPOLOGY
-        strips.append(strip(Archives(), capture, topology))
+        strips.append(strip(Archives(), captures[-1], topology))
+    strips.append(chart_strip(captures[0], topology, config.model))
+    print(f"{'chart:':<9} {strips[-1].title}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     sheet.save(sheet.compose(strips, columns=1, height=round(_HEIGHT * (1 + 2 * wire.MARGIN))), folder / FILE)
     return [folder / FILE]
@@ -65,6 +69,30 @@ def strip(archives: Archives, capture: Capture, topology: pathlib.Path) -> sheet
     much = least if least == most else f"{least} to {most}"
     title = f"{capture.name}, frame {found.frame}: the mesh in {len(chosen)} of {len(seen)} cameras; {much} of it inside"
     return sheet.Strip(title, tuple(panels))
+
+
+def chart_strip(capture: Capture, topology: pathlib.Path, model: ConfigDict) -> sheet.Strip:
+    """A capture's mean texture: the face as it is, the rest of the head darker, what shows nothing in red. The title has the figures.
+
+    Args:
+      capture: whose.
+      topology: path of the OBJ with the chart.
+      model: `config.model`.
+
+    Raises:
+      ValueError: the mean mesh or the chart cannot be read, or the chart covers nothing.
+    """
+    (mean,) = statistics.vertex_means([capture.vertices.with_name("registration_vertices_mean.npy")])
+    mesh = mesh_files.read_topology(topology, len(mean))
+    title = chart.measure(mesh, mean, per_side=model.primitives_per_side, volume_radius=model.volume_radius).line()
+    part = chart.shown(mesh, mean, _HEIGHT)[..., None]
+    path = capture.texture.with_name("color_mean.png")
+    try:
+        texture = images.decode(path.read_bytes(), (_HEIGHT, _HEIGHT))
+    except (OSError, ValueError):
+        texture = np.full((_HEIGHT, _HEIGHT, 3), 128, np.uint8)  # the picture is to come where data are wrong
+    drawn = np.where(part == 2, texture, np.where(part == 1, texture // 3, np.array([150, 30, 30], np.uint8)))
+    return sheet.Strip(title, (("UV chart: the face bright, the rest dark, red where there is no surface", drawn.astype(np.uint8)),))
 
 
 def _project(found: Reference, capture: Capture, camera: int, scale: float) -> np.ndarray:
