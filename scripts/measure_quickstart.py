@@ -2,11 +2,14 @@ r"""What the avatar of the quickstart's procedural heads shows: scores, mouths, 
 
   python scripts/measure_quickstart.py RUN [--captures=DIR] [--json=FILE] [--picture=FILE] [--constants=FILE]
 
-Procedural heads are known in every frame, so that what cannot be measured on photographs can be here. One line per figure:
+Procedural heads are known in every frame, so that what cannot be measured on photographs can be here. Meshes of another topology
+(`ava ava256 synthesize --topology=...`) are read at the points of the procedural head's own vertices. One line per figure:
 
   face_psnr, gain          unseen frames, dB; gain over the best constant answer, as `ava eval` gives them
   mouth, eyes              squared error in a box around mouths that are open and around eyes that close, unseen frames, cameras within 60
                            degrees of the front
+  vertices_face, _rest     mean error of the decoded mesh at the procedural head's vertices within 90 mm of the tip of the nose, and at the
+                           others, unseen frames, mm
   mesh                     driving: correlation and slope of the opening of the driven mouth, in the decoded mesh, against the driver's, for
                            every pair of people over all of the driver's frames, and `held` over the held-out ones alone
   dark                     the same of the dark area in the mouth's box of the picture
@@ -26,12 +29,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
+from ava_jax.captures import chart, transfer
 from ava_jax.core import zbuffer
 from ava_jax.core.types import Cameras
 from ava_jax.run.inference import Inference
 from ava_jax.synth import ava256_layout
 from ava_jax.synth.ava256_request import Request
-from ava_jax.synth.heads import geometry
+from ava_jax.synth.heads import geometry, layouts
 from ava_jax.tasks.ava256.apps import driving, selection
 from ava_jax.tasks.ava256.data import source
 from ava_jax.tasks.ava256.evaluation import baseline, scores
@@ -105,6 +109,8 @@ class Measurement:
         root = pathlib.Path(self.config.data.root)
         self.request = Request(**json.loads((root / ava256_layout.REQUEST).read_text()))
         compiled = Inference(restored.model).compile
+        self.tied = _tied(self.request)
+        self.face = np.linalg.norm(layouts.generic_head() - chart.nose_tip(layouts.generic_head()), axis=1) < chart.FACE_RADIUS
         self.encode_identity, self.encode = compiled(driving.encode_identity), compiled(driving.encode_expression)
         self.own, self.shown = compiled(_own), compiled(_driven)
         names = [capture.name for capture in self.captures]
@@ -114,12 +120,26 @@ class Measurement:
             for number, (_, expression) in zip(numbers, ava256_layout.script(self.request, person), strict=True):
                 self.blink[person, number] = expression.blink
 
+    def points(self, vertices: np.ndarray) -> np.ndarray:
+        """The procedural head's points [..., P, 3] on meshes [..., V, 3] of the captures' topology."""
+        if self.tied is None:
+            return vertices
+        return np.einsum("pc,...pcl->...pl", self.tied.weights, np.asarray(vertices)[..., self.tied.corners, :])
+
     def batches(self, samples: list, count: int):
         """Batches of `count` samples, the last one filled up, with how many are new."""
         for start in range(0, len(samples), count):
             part = samples[start : start + count]
             filled = part + [part[-1]] * (count - len(part))
             yield part, {name: np.stack([s[name] for s in filled]) for name in filled[0]}
+
+
+def _tied(request: Request) -> transfer.Binding | None:
+    """The procedural head's points on the mesh of another topology; None for its own."""
+    if not request.topology:
+        return None
+    layout = layouts.load(request.topology, request.template)
+    return transfer.bind(layouts.generic_head(), layout.vertices(layouts.generic_head()), layout.topology.faces)
 
 
 def _own(model, batch):
@@ -146,10 +166,11 @@ def unseen(m: Measurement, constants: pathlib.Path | None) -> dict[str, float]:
     samples = [s for i in range(len(data)) if (s := data[i]) is not None]
     known = np.load(constants) if constants and constants.exists() else None
     heads = None if known is not None else baseline.load(m.captures, config, m.assets)
-    psnr, constant, squares, gaps, mouth, eyes = [], [], [], [], [], []
+    psnr, constant, squares, gaps, mouth, eyes, off = [], [], [], [], [], [], []
     for part, batch in m.batches(samples, 16):
-        image, alpha, _ = map(np.asarray, m.own(batch))
+        image, alpha, vertices = map(np.asarray, m.own(batch))
         image = np.clip(image, 0, 255)
+        off += list(np.linalg.norm(m.points(vertices) - m.points(batch["vertices"]), axis=-1)[: len(part)])
         found = scores.scores(jnp.asarray(image), batch)
         psnr += np.asarray(found["face_psnr"])[: len(part)].tolist()
         if heads:
@@ -162,10 +183,11 @@ def unseen(m: Measurement, constants: pathlib.Path | None) -> dict[str, float]:
             error = np.square(image[i] - sample["image"].astype(np.float32)).mean(-1)
             squares.append(error)
             camera = camera_of(sample)
-            if opening(sample["vertices"]) - opening(sample["neutral_vertices"]) > OPEN:
-                mouth.append(error[box(sample["vertices"][regions()["mouth"]], camera, error.shape)].mean())
+            known_points, neutral = m.points(sample["vertices"]), m.points(sample["neutral_vertices"])
+            if opening(known_points) - opening(neutral) > OPEN:
+                mouth.append(error[box(known_points[regions()["mouth"]], camera, error.shape)].mean())
             if m.blink[int(sample["identity"]), int(sample["frame"])] > CLOSING:
-                eyes += [error[box(sample["vertices"][regions()[side]], camera, error.shape)].mean() for side in ("left", "right")]
+                eyes += [error[box(known_points[regions()[side]], camera, error.shape)].mean() for side in ("left", "right")]
     if constants and heads:
         constants.parent.mkdir(parents=True, exist_ok=True)
         np.save(constants, np.array(constant))
@@ -176,6 +198,8 @@ def unseen(m: Measurement, constants: pathlib.Path | None) -> dict[str, float]:
         "mouth": np.mean(mouth),
         "eyes": np.mean(eyes),
         "gaps": 100 * np.mean(gaps),
+        "vertices_face": np.mean(np.array(off)[:, m.face]),
+        "vertices_rest": np.mean(np.array(off)[:, ~m.face]),
     }
     return result
 
@@ -202,8 +226,8 @@ def drive(m: Measurement, picture: pathlib.Path | None) -> dict[str, float]:
     shown = []
     noise, noise_of_truth = [], []
     for driver in people:
-        truth = opening(driver["batch"]["vertices"])
-        truth_dark = _dark(driver["batch"]["image"], driver["batch"], driver["batch"]["neutral_vertices"][:1])
+        truth = opening(m.points(driver["batch"]["vertices"]))
+        truth_dark = _dark(driver["batch"]["image"], driver["batch"], m.points(driver["batch"]["neutral_vertices"][:1]))
         row = [driver["batch"]["image"]]
         for person in people:
             image, alpha, vertices = map(np.asarray, m.shown(person["code"], person["identity"], driver["expressions"], driver["batch"]))
@@ -212,8 +236,8 @@ def drive(m: Measurement, picture: pathlib.Path | None) -> dict[str, float]:
                 noise.append(_speckle(image, alpha > 0.95))
                 noise_of_truth.append(_speckle(driver["batch"]["image"].astype(np.float32), alpha > 0.95))
             for name, of, at in (
-                ("mesh", opening(vertices), truth),
-                ("dark", _dark(np.clip(image, 0, 255), driver["batch"], person["batch"]["neutral_vertices"][:1]), truth_dark),
+                ("mesh", opening(m.points(vertices)), truth),
+                ("dark", _dark(np.clip(image, 0, 255), driver["batch"], m.points(person["batch"]["neutral_vertices"][:1])), truth_dark),
             ):
                 kind = "own_" if person is driver else ""
                 table.setdefault(f"{kind}{name}", []).append(_line(at, of))
@@ -225,7 +249,7 @@ def drive(m: Measurement, picture: pathlib.Path | None) -> dict[str, float]:
         result |= {f"{name}_r_min": r.min(), f"{name}_r_mean": r.mean(), f"{name}_slope_min": slope.min(), f"{name}_slope_max": slope.max()}
     result |= {"speckle": 100 * np.mean(noise), "speckle_truth": 100 * np.mean(noise_of_truth)}
     if picture:
-        _draw(shown, people, picture)
+        _draw(m, shown, people, picture)
     return result
 
 
@@ -253,12 +277,12 @@ def _speckle(images: np.ndarray, inside: np.ndarray) -> float:
     return float((np.abs(grey - ndimage.median_filter(grey, (1, 3, 3)))[inside] > 20).mean())
 
 
-def _draw(shown: list, people: list, path: pathlib.Path) -> None:
+def _draw(m: Measurement, shown: list, people: list, path: pathlib.Path) -> None:
     """For each driver a row of frames, the truth and everybody driven: neutral, jaw, blink and two held-out ones."""
     strips = []
     for row, driver in zip(shown, people):
         held = np.flatnonzero(driver["held"])
-        best = held[np.argsort(opening(driver["batch"]["vertices"])[held])]
+        best = held[np.argsort(opening(m.points(driver["batch"]["vertices"]))[held])]
         for i in (2, 11, best[-1]):
             pictures = tuple(("truth" if j == 0 else f"{j - 1}", images[i]) for j, images in enumerate(row))
             strips.append(sheet.Strip(f"driver {int(driver['identity'][0])}, frame {i}", pictures))

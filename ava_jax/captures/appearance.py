@@ -91,8 +91,8 @@ def doubt(archives: Archives, capture: Capture, found: Reference, topology: Topo
     turned = float(np.mean(upside_down))
     if turned >= scores[best] + _BETTER:
         return (
-            f"{capture.texture}: the texture fits the images upside down (correlation {turned:.2f}, as it is {scores['']:.2f}): rows must run "
-            "from v = 1 down. Turn the textures over, or write 1 - v in the topology's UVs."
+            f"{capture.texture}: the texture fits the images upside down (correlation {turned:.2f}, as it is {scores['']:.2f}): rows must "
+            "run from v = 1 down. Turn the textures over, or write 1 - v in the topology's UVs."
         )
     if scores[best] < scores[""] + _BETTER:
         return ""

@@ -1,7 +1,8 @@
 """Meshes of one topology carried by another: each point keeps its triangle, its weights there and how far it stands off.
 
 A head that was tracked in a topology of its own gets the vertices of another one so: `fit` lays a mesh of the target topology over the
-rig's neutral head once, `bind` ties each of its vertices to a triangle of that head, and `Binding.follow` gives its vertices in every frame.
+rig's neutral head once, `bind` ties each of its vertices to a triangle of that head, and `Binding.follow` gives its vertices in every
+frame.
 """
 
 import dataclasses

@@ -23,7 +23,7 @@ _MIDDLE = 0.08  # of a head's width to each side, where the tip of the nose is l
 
 
 class Layout:
-    """A mesh that follows the procedural head, and its chart."""
+    """A mesh that follows the procedural head, and its chart. There are few, which stay: what is cached of them is no leak."""
 
     def __init__(self, topology: Topology, binding: Binding):
         """`binding` ties each of the V vertices to the procedural head's mesh."""
@@ -33,7 +33,7 @@ class Layout:
         """Vertices f64 [V, 3], mm, on the procedural head's [P, 3]."""
         return self.binding.follow(head)
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019: layouts are few and stay
+    @functools.lru_cache(maxsize=2)  # noqa: B019
     def texels(self, size: int) -> tuple[Surface, np.ndarray, np.ndarray, np.ndarray]:
         """What the texels of a size x size texture show, flat.
 

@@ -99,9 +99,7 @@ def texture_in(
     return _lit(head, painted, index, weights, cameras, pose)
 
 
-def _lit(
-    head: Painted, paint: skin.Paint, index: np.ndarray, weights: np.ndarray, cameras: list[Camera], pose: np.ndarray
-) -> np.ndarray:
+def _lit(head: Painted, paint: skin.Paint, index: np.ndarray, weights: np.ndarray, cameras: list[Camera], pose: np.ndarray) -> np.ndarray:
     light = np.mean([_light(head.normals, direction) for direction in (_to_camera(c, pose) for c in cameras)], axis=0)
     at_texel = np.einsum("qcl,qc->ql", light[index], weights)
     lit = np.sqrt(_linear(paint.colour) * at_texel) * 255

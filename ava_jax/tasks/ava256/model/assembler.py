@@ -25,9 +25,7 @@ PLACEMENTS = ("texel", "patch")
 class Assembler(nnx.Module):
     """Decoded slabs and vertices to primitives. A primitive sits at the middle texel of its patch of the chart."""
 
-    def __init__(
-        self, sizes: Sizes, uv_map: UvMap, volume_radius: float, *, placement: str = "texel", mesh: np.ndarray | None = None
-    ):
+    def __init__(self, sizes: Sizes, uv_map: UvMap, volume_radius: float, *, placement: str = "texel", mesh: np.ndarray | None = None):
         """Looks up what each primitive reads.
 
         Args:

@@ -6,7 +6,7 @@ head. Charts of one island that fills the square, as the published one, have no 
 
 import numpy as np
 
-LEAP = 8.0  # times the median distance of texels side by side: on the procedural heads, of one island, it is 5 at most, where necks are coarse
+LEAP = 8.0  # times the median distance of texels side by side; on the procedural heads, of one island, it is 5 at most, at coarse necks
 
 
 def leaps(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
