@@ -22,7 +22,7 @@ _HEIGHT = 440  # pixels of a photograph
 
 
 def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Writes FILE into `folder`, which is made, and returns its path in a list.
+    """Writes FILE into `folder`, which is made, and returns its path in a list. Without a model in the config the chart is left out.
 
     The calibrations are taken as they stand, wrong ones too: those are what the picture is for.
 
@@ -35,8 +35,9 @@ def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
         captures.append(ava256.load(path, tuple(data.cameras), judge=False))
         topology = pathlib.Path(data.topology).expanduser() if data.topology else path.parent / ava256.TOPOLOGY
         strips.append(strip(Archives(), captures[-1], topology))
-    strips.append(chart_strip(captures[0], topology, config.model))
-    print(f"{'chart:':<9} {strips[-1].title}", flush=True)
+    if "model" in config:
+        strips.append(chart_strip(captures[0], topology, config.model))
+        print(f"{'chart:':<9} {strips[-1].title}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     sheet.save(sheet.compose(strips, columns=1, height=round(_HEIGHT * (1 + 2 * wire.MARGIN))), folder / FILE)
     return [folder / FILE]
