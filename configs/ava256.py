@@ -34,6 +34,9 @@ def _full() -> ConfigDict:
     data.ids = ""  # CSV `mcd,sid,mct` of the captures to use; "" = every capture under root
     data.topology = ""  # OBJ; "" = <root>/face_topology.obj
     data.cameras = _list()  # only these; () = all
+    data.camera_table = (
+        "id"  # a row of calibration and background for each id; "position": in each capture's own file, as published weights
+    )
     data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
     data.undistorted = (
         True  # images are, as published ones, even where calibrations give a distortion, which is told; False: that is refused

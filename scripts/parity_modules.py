@@ -2,19 +2,23 @@
 
 import json
 import pathlib
+import runpy
+import tempfile
 import zlib
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from flax import nnx
 from parity_raymarch import Row
 from PIL import Image
 
+from ava_jax.captures import camera_table
 from ava_jax.core.types import Assets, Primitives
 from ava_jax.data.mesh_files import read_topology
-from ava_jax.tasks.ava256.model import weights as published
+from ava_jax.data.torch_writer import write_state_dict
+from ava_jax.tasks.ava256.apps import imported
+from ava_jax.tasks.ava256.data import assets_file
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
 from ava_jax.tasks.ava256.model.losses import kl_with_absolute_logstd
 
@@ -69,27 +73,27 @@ def _mean_vertices(assets: pathlib.Path) -> np.ndarray:
 
 
 def _model(golden: pathlib.Path, assets: pathlib.Path, normals: _Normals) -> AvatarCodec:
-    """The published configuration, with the vectors' own UV maps and weights."""
+    """The published configuration, imported from a file as PyTorch writes it, with the vectors' own weights and UV maps."""
     layout = json.loads((golden / "ava256_state_dict.json").read_text())
     mean = _mean_vertices(assets)
     topology = read_topology(assets / "face_topology.obj", len(mean))
     side = layout["id_encoder.uv_tidx"]["shape"][-1]
-    with np.load(golden / "ava256_uv.npz") as uv:
-        uv_map = tuple(np.moveaxis(uv[key], 0, -1) for key in ("uv_idx", "uv_bary"))
     arrays = dict(faces=topology.faces, face_uvs=topology.face_uvs, uvs=topology.uvs, vertices_mean=mean)
     arrays |= dict(vertices_std=np.float32(_VERTICES_STD), texture_std=np.float32(_TEXTURE_STD))
     arrays |= dict(texture_mean=np.full((side, side, 3), _TEXTURE_MEAN, np.float32))
     cameras, identities = (layout[f"colorcal.{key}"]["shape"][0] for key in ("wcam", "wident"))
-    names = dict(cameras=[f"{i}" for i in range(cameras)], identities=[f"{i}" for i in range(identities)])
-    config = ml_collections.ConfigDict(
-        dict(primitives_per_side=128, primitive_side=8, texture_size=side, width=1.0, background=True, background_fraction=1.0)
-        | dict(volume_radius=256.0, step_size=1 / 256, guided_steps=100, initial_code_gain=1.0, initial_code_std=1.0)
-        | dict(initial_density=1.0, initial_texture=False, view_noise=0.0, precision="float32", template_dtype="float32")
-        | dict(initial_density_outside=1.0, from_neutral=False, primitive_placement="texel", moved_weight=0.0, expression_basis=0)
-    )
-    model = AvatarCodec(config, Assets(arrays, names), uv_maps={side: (uv_map[0].astype(np.int32), uv_map[1])}, rngs=nnx.Rngs(0))
-    published.load_state_dict(model, filled_weights(layout, normals))
-    return model
+    names = dict(cameras=camera_table.positions(cameras), identities=[f"{i}" for i in range(identities)], segments=[])
+    config = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "configs" / "ava256.py"))["get_config"]()
+    config.model.precision = "float32"
+    weights = filled_weights(layout, normals)
+    with np.load(golden / "ava256_uv.npz") as uv:
+        for owner in ("id_encoder", "expr_encoder"):
+            weights |= {f"{owner}.uv_tidx": uv["uv_idx"].astype(np.int64), f"{owner}.uv_bary": uv["uv_bary"].astype(np.float32)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder)
+        write_state_dict(path / "aeparams.pt", {f"module.{key}": array for key, array in weights.items()})
+        assets_file.write(path / "aeparams.assets.npz", Assets(arrays, names))
+        return imported.read(path / "aeparams.pt", config, assets_path=path / "aeparams.assets.npz").model
 
 
 def _inputs(assets: pathlib.Path, normals: _Normals) -> dict[str, np.ndarray]:

@@ -39,6 +39,8 @@ class Capture:
       sensor: height and width, pixels, that focal lengths and principal points refer to.
       neutral_segment: the first complete frame of it is the neutral face.
       distorted: ids of the cameras whose calibration gives a distortion. It is not modelled: images must be undistorted.
+      positions: int32 [C], each camera's position in the calibration file, whatever cameras are used.
+      calibrated: cameras that the file has.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Capture:
     sensor: tuple[int, int] = SENSOR
     neutral_segment: str = NEUTRAL
     distorted: tuple[str, ...] = ()
+    positions: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+    calibrated: int = 0
 
     @property
     def calibration(self) -> pathlib.Path:
@@ -110,13 +114,22 @@ def find(root: str, ids: str) -> list[pathlib.Path]:
         if not found:
             raise ValueError(f"{folder}: no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside); ava-synth makes some.")
         return found
-    mcd, mct, sid = _columns(pathlib.Path(ids).expanduser(), ("mcd", "mct", "sid"))
-    # A spreadsheet makes 900 of the time 0900.
-    listed = sorted({"--".join((date, time.zfill(4), subject)) for date, time, subject in zip(mcd, mct, sid, strict=True)})
+    listed = sorted(set(names_listed(pathlib.Path(ids).expanduser())))
     for name in listed:
         if not (folder / name / "decoder").is_dir():
             raise ValueError(f"{folder / name}: no capture there, but {ids} lists it.")
     return [folder / name for name in listed]
+
+
+def names_listed(ids: pathlib.Path) -> list[str]:
+    """Names of the captures that a CSV with the columns `mcd,sid,mct` lists, in its order.
+
+    Raises:
+      ValueError: it cannot be read, or lacks a column.
+    """
+    mcd, mct, sid = _columns(ids, ("mcd", "mct", "sid"))
+    # A spreadsheet makes 900 of the time 0900.
+    return ["--".join((date, time.zfill(4), subject)) for date, time, subject in zip(mcd, mct, sid, strict=True)]
 
 
 def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = True) -> Capture:
@@ -163,6 +176,8 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
         frames=frames.astype(np.int32),
         segments=np.array([sys.intern(segment) for segment in segments], object),
         distorted=tuple(name for name, camera in zip(used, found, strict=True) if camera.distorted),
+        positions=np.array([list(entries).index(camera) for camera in used], np.int32),
+        calibrated=len(entries),
     )
 
 

@@ -145,7 +145,7 @@ class Task(abc.ABC):
         `core.lists` reads; the task finds tuples.
       paths: dotted names of the config's paths. A run stores them absolute.
       per_name: kind of the assets' names -> regular expressions, held against the start of a path, of the variables that have a row for
-        each name: they are of no use to a run whose names of that kind are others.
+        each name along their first axis: a run with other names of that kind takes the rows of those that both have.
       bound_arrays: names of the assets' arrays that weights are bound to; starting from a run of others is told.
     """
 

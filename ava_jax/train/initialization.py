@@ -43,15 +43,14 @@ def start_from(
       init_from: the other run, "RUN", "RUN:STEP" or "RUN:best".
       init_filter: regular expressions, held against the start of a path, of the variables that are taken; () is all. The rest stays fresh.
       names: the new run's, by kind (`Assets.names`).
-      per_name: as of `Task`: variables that must not be taken where the other run's names are others.
+      per_name: as of `Task`: variables with a row for each name. Of these the rows of names that both runs have are taken.
 
     Returns:
       The model; and what was taken, in a line.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
-      ValueError: it is damaged; it lacks a variable that is to be taken, or has it of another shape or of others' names; or an expression
-        matches none.
+      ValueError: it is damaged; it lacks a variable that is to be taken, or has it of another shape; or an expression matches none.
     """
     folder, step = source_of(init_from)
     kinds = {"params": parts.params, "running": parts.running}
@@ -62,17 +61,29 @@ def start_from(
         item = checkpoints.folder / str(step) / "model"
         before = checkpoints.names(step)
     theirs = _metadata(item)
-    others = [kind for kind, mine in (names or {}).items() if kind in before and list(mine) != list(before[kind])]
+    names = {kind: list(mine) for kind, mine in (names or {}).items()}
+    others = {kind: mine for kind, mine in names.items() if kind in before and mine != list(before[kind])}
     rows = {name: kind for kind in others for path in (per_name or {}).get(kind, ()) for name in asked if re.match(path, name)}
     _check(folder, step, {name: ours[name].shape for name in ours if name in asked}, theirs, rows)
     found = _read(item, {name: theirs[name] for name in asked})
+    for name, kind in rows.items():
+        found[name] = _by_name(np.asarray(ours[name]), others[kind], found[name], list(before[kind]))
 
     def taken(variables: Any) -> Any:
         leaves = [jnp.asarray(found.get(name, leaf), leaf.dtype) for name, leaf in by_path(variables).items()]
         return jax.tree.unflatten(jax.tree.structure(variables), leaves)
 
     parts = parts._replace(**{kind: taken(variables) for kind, variables in kinds.items()})
-    return parts, _told(parts, asked, folder, step)
+    known = [f"{len(set(others[kind]) & set(before[kind]))} of {len(others[kind])} {kind}" for kind in dict.fromkeys(rows.values())]
+    return parts, "; by name ".join([_told(parts, asked, folder, step), *([", ".join(known)] if known else [])])
+
+
+def _by_name(fresh: np.ndarray, ours: list[str], saved: np.ndarray, theirs: list[str]) -> np.ndarray:
+    """[len(ours), ...]: the saved rows of the names that both have, the fresh ones of the others."""
+    both = [name for name in ours if name in set(theirs)]
+    rows = fresh.copy()
+    rows[[ours.index(name) for name in both]] = saved[[theirs.index(name) for name in both]]
+    return rows
 
 
 def warn_of_other_arrays(init_from: str, assets: Assets, bound: Sequence[str]) -> None:
@@ -110,17 +121,17 @@ def _told(parts: Split, asked: set[str], folder: pathlib.Path, step: int) -> str
 def _check(
     folder: pathlib.Path, step: int, asked: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple], rows: Mapping[str, str]
 ) -> None:
-    """`rows`: variable -> the kind of names, others than ours, that it has a row for each of."""
+    """`rows`: variables of which rows are taken by name, so that their number may differ."""
     faults = [f"{name} (absent)" for name in asked if name not in theirs]
-    shapes = {name: tuple(theirs[name][1].shape) for name in asked if name in theirs}
-    faults += [f"{name} ({shape}, not {asked[name]})" for name, shape in shapes.items() if shape != asked[name] and name not in rows]
-    faults += [f"{name} (of other {kind})" for name, kind in rows.items()]
+    for name, shape in asked.items():
+        saved = tuple(theirs[name][1].shape) if name in theirs else shape
+        first = 1 if name in rows else 0
+        if len(saved) != len(shape) or saved[first:] != shape[first:]:
+            faults.append(f"{name} ({saved}, not {shape})")
     if faults:
-        out = sorted({"/".join(name.split("/")[:2]) for name in rows})
-        how = f"(?!{'|'.join(out)})." if rows and len(rows) == len(faults) else "decoder/"
         raise ValueError(
             f"config.train.init_from: {folder}, step {step}, must have what this model takes; it differs in {shown(faults)}. "
-            f'Leave these out with config.train.init_filter, as in ("{how}",).'
+            'Leave these out with config.train.init_filter, as in ("decoder/",).'
         )
 
 

@@ -9,9 +9,9 @@ import time
 import numpy as np
 
 from ava_jax.captures import ava256, calibration
-from ava_jax.data import images, mesh_files, npy_files, obj_files
+from ava_jax.data import images, mesh_files, npy_files, obj_files, torch_files
 from ava_jax.data.archive import Archives
-from ava_jax.tasks.mesh_fit import reference_weights, torch_files
+from ava_jax.tasks.mesh_fit import reference_weights
 from ava_jax.train import manifest
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mesh_fit_published import in_a_row, module, tensor, zipped
 from readers import JSON, mutated, named, npy, outcome, written
 
-from ava_jax.tasks.mesh_fit import reference_weights, torch_files
+from ava_jax.data import torch_files
+from ava_jax.tasks.mesh_fit import reference_weights
 from ava_jax.tasks.mesh_fit.data import sequences
 from ava_jax.train import config as configs
 from ava_jax.train import manifest

@@ -14,13 +14,18 @@ RENAMED = {  # dotted name before -> now, within one group
     "optimizer.ramp_steps": "optimizer.lr_warmup_steps",
     "optimizer.texel_gain": "optimizer.texel_lr_gain",
 }
-ALWAYS = {"model": "width", "loss_weights": "image"}  # a key that every whole group has; of a part of a config nothing is added to
+ALWAYS = {
+    "model": "width",
+    "loss_weights": "image",
+    "data": "root",
+}  # a key that every whole group has; of a part of a config nothing is added to
 ADDED = {  # dotted name -> value with which all stays as it was
     "model.initial_density_outside": 1.0,
     "model.from_neutral": False,
     "model.expression_basis": 0,
     "model.primitive_placement": "texel",
     "model.moved_weight": 0.0,
+    "data.camera_table": "id",
     "loss_weights.image_squared": 0.0,
     "loss_weights.texture": 0.0,
 }

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
-from ava_jax.captures import appearance, chart, projection
+from ava_jax.captures import appearance, camera_table, chart, projection
 from ava_jax.captures import ava256 as layout
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.mesh import Topology
@@ -38,8 +38,8 @@ class Ava256(Task):
     lists = source.LISTS
     paths = ("data.root", "data.ids", "data.topology")
     per_name = {
-        "identities": ("calibration/identity_", "background/identity/first/"),
-        "cameras": ("calibration/camera_", "background/camera/first/"),
+        "identities": ("calibration/identity_", "background/identity/first/weight"),
+        "cameras": ("calibration/camera_", "background/camera/first/weight"),
     }
     bound_arrays = ("faces", "face_uvs", "uvs")
     _calibrations_held = False  # against the meshes: once per task
@@ -72,7 +72,8 @@ class Ava256(Task):
         threads = max(data.read_threads, 1)
         topology = Topology(**{name: np.asarray(assets.arrays[name]) for name in ("faces", "face_uvs", "uvs")})
         doubts = projection.require(captures.archives, captures.captures, undistorted=undistorted, threads=threads)
-        doubts += appearance.doubts(captures.archives, captures.captures, topology, assets.names["cameras"], threads=threads)
+        seen = {name for capture in captures for name in camera_table.known(capture, assets.names["cameras"])}
+        doubts += appearance.doubts(captures.archives, captures.captures, topology, seen, threads=threads)
         doubts += [f"topology: {doubt}" for doubt in self._chart(topology, np.asarray(assets.arrays["vertices_mean"])).doubts()]
         for doubt in doubts:
             print(f"warning: {doubt}", file=sys.stderr, flush=True)
@@ -152,8 +153,9 @@ class Ava256(Task):
         return pictures.write(self.captures, compile_model, self.config, assets, folder)
 
     def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
-        """The neutral faces."""
-        neutrals.write(self.captures, assets, folder)
+        """The neutral faces; a run of imported weights may name no captures, and have none."""
+        if self.config.data.root:
+            neutrals.write(self.captures, assets, folder)
 
     def library(self, compile_model: Compile, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
         """The avatar."""

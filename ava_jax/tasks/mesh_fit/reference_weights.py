@@ -9,8 +9,8 @@ import numpy as np
 from flax import nnx
 
 from ava_jax.data import text_files
+from ava_jax.data.torch_files import TorchFile
 from ava_jax.tasks.mesh_fit.model import MeshFitter
-from ava_jax.tasks.mesh_fit.torch_files import TorchFile
 
 _PREFIX = "module."  # of a model that was trained on several GPUs
 _SHOWN = 3

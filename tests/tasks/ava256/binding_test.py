@@ -15,6 +15,7 @@ from ava_jax.train import checkpoint, loop, plan
 from ava_jax.train import config as configs
 from ava_jax.train import state as states
 from ava_jax.train.initialization import start_from
+from ava_jax.train.optimization import by_path
 
 
 @pytest.fixture
@@ -189,18 +190,37 @@ def test_an_older_run_opens(small_run):
 
 
 def test_weights_of_other_people_are_not_taken_for_ones_own(run, own):
+    """Rows go by name: of who is in both runs they are taken, of who is new they stay fresh."""
+
     def begin(init_filter=()):
         task = load_task(config_of(run, own))
         assets = task.prepare()
-        parts = states.split(task.model(assets, rngs=states.model_rngs(0)))
-        return start_from(parts, str(run), init_filter, names=assets.names, per_name=task.per_name)[1]
+        fresh = states.split(task.model(assets, rngs=states.model_rngs(0)))
+        parts, told = start_from(fresh, str(run), init_filter, names=assets.names, per_name=task.per_name)
+        return by_path(fresh.params), by_path(parts.params), told
 
-    assert " parameters taken from " in begin() and "fresh" not in begin()
+    fresh, same, told = begin()
+    assert " parameters taken from " in told and "fresh" not in told and "by name" not in told
     rename(own, "SYN002", "SYN007")
-    with pytest.raises(ValueError) as e:
-        begin()
-    text = str(e.value)
-    assert "calibration/identity_gain (of other identities)" in text and "camera" not in text and "\n" not in text
-    assert 'as in ("(?!background/identity|calibration/identity_gain|calibration/identity_offset).",)' in text
-    fresh = begin(("(?!background/identity|calibration/identity_gain|calibration/identity_offset).",)).partition("fresh: ")[2]
-    assert "background/identity/first/bias" in fresh and "and 3 more" in fresh, "two layers and the calibration, no more"
+    fresh, parts, told = begin()
+    assert told.endswith("; by name 1 of 2 identities")
+    for name in ("calibration/identity_gain", "calibration/identity_offset", "background/identity/first/weight"):
+        np.testing.assert_array_equal(parts[name][0], same[name][0])
+        np.testing.assert_array_equal(parts[name][1], fresh[name][1])
+        assert (np.asarray(same[name]) != np.asarray(fresh[name])).any(1).all(), "else this would show nothing"
+    for name in ("background/identity/first/bias", "calibration/camera_gain", "background/camera/first/weight"):
+        np.testing.assert_array_equal(parts[name], same[name])
+    assert "by name" not in begin(("colour_decoder/",))[2]
+
+
+def test_weights_for_more_people_than_they_were_trained_with(run, own):
+    shutil.copytree(next(own.glob("*--SYN001")), own / "20270101--0000--SYN003")
+    task = load_task(config_of(run, own))
+    assets = task.prepare()
+    fresh = states.split(task.model(assets, rngs=states.model_rngs(0)))
+    parts, told = start_from(fresh, str(run), (), names=assets.names, per_name=task.per_name)
+    assert told.endswith("; by name 2 of 3 identities")
+    gain = by_path(parts.params)["calibration/identity_gain"]
+    np.testing.assert_array_equal(gain[2], by_path(fresh.params)["calibration/identity_gain"][2])
+    saved = checkpoint.restore_model(run).model.calibration.identity_gain[...]
+    np.testing.assert_array_equal(gain[:2], saved)

@@ -14,7 +14,8 @@ from flax import nnx
 from mesh_fit_published import Call, Made, Name, Saved, in_a_row, model_config, module, pickled, tensor, zipped
 
 from ava_jax.core.types import Assets
-from ava_jax.tasks.mesh_fit import pickles, reference_weights, torch_files
+from ava_jax.data import pickles, torch_files
+from ava_jax.tasks.mesh_fit import reference_weights
 from ava_jax.tasks.mesh_fit.model import MeshFitter
 
 SIZES = {"hidden": 16, "latent": 4, "experts": 2}
@@ -264,9 +265,8 @@ def test_other_files(tmp_path):
 
 
 def test_a_file_larger_than_any_model_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch_files, "MOST_BYTES", 1000)
     (tmp_path / "model.pt").write_bytes(zipped({"x": claims()}, {"0": np.ones(400, np.float32)}))
-    assert "larger" in one_line(lambda: torch_files.TorchFile(tmp_path / "model.pt"))
+    assert "larger" in one_line(lambda: torch_files.TorchFile(tmp_path / "model.pt", most_bytes=1000))
 
 
 def test_a_pickle_without_end_is_cut(monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from ava_jax.captures import camera_table
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.front import front_camera
@@ -69,7 +70,7 @@ def find(
     if camera:
         chosen = pick("--camera", camera, capture.cameras)
     else:
-        seen = [name for name in capture.cameras if name in assets.names["cameras"]]
+        seen = camera_table.known(capture, assets.names["cameras"])
         chosen = front_camera(captures.archives, capture, seen or capture.cameras)
     frames = frames[thin(len(frames), most)]
     samples = read(captures, config, assets, capture, [chosen], frames)

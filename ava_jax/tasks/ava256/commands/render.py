@@ -77,7 +77,7 @@ def main(context: Context) -> None:
 def _new_to(assets: "Assets", shot: "RenderSelection") -> list[str]:
     """A line on who and what of a shot was not seen in training."""
     people = [name for name in dict.fromkeys((shot.identity, shot.driver)) if name not in assets.names["identities"]]
-    new = people + ([] if shot.camera in assets.names["cameras"] else [f"camera {shot.camera}"])
+    new = people + ([] if shot.samples[0]["camera"] >= 0 else [f"camera {shot.camera}"])
     return [f"not seen in training: {', '.join(new)}; in the mean colour calibration and without a background"] if new else []
 
 

@@ -35,25 +35,41 @@ class Neutral(NamedTuple):
 def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path) -> None:
     """Writes FILE into `folder`, whole or not at all, unless it is there and has everyone.
 
+    Imported weights know people whose captures are not at hand, or not whole: those are left out, and a line says how many.
+
     Raises:
-      ValueError: a capture is missing, or has no neutral face.
+      ValueError: all of the run's people have captures at hand, and one of these has no neutral face.
     """
     path = folder / FILE
     people = assets.names["identities"]
     if path.is_file() and set(people) <= _people(path):
         return
     known = captures.by_name
-    if missing := [name for name in people if name not in known]:
-        raise ValueError(f"{captures.root}: has no capture {missing[0]}, whose neutral face belongs to the run.")
-    members = []
-    for name in people:
-        frame = reading.neutral_frame(captures.archives, known[name])
-        for member, source in ((_TEXTURE, known[name].texture), (_VERTICES, known[name].vertices)):
-            content = captures.archives.read(source, frame)
-            if content is None:
-                raise ValueError(f"{source}: frame {frame}, a neutral face, is no longer in the zip.")
-            members.append((f"{name}/{member}", content))
+    members: list[tuple[str, bytes]] = []
+    for name in filter(known.__contains__, people):
+        try:
+            members += _members(captures, name)
+        except ValueError:
+            if set(people) <= set(known):
+                raise
+    there = len(members) // 2
+    if there < len(people):
+        captures.say(
+            f"{path}: has the neutral faces of {there} of {len(people)} people; captures of the others are not at hand, or not whole"
+        )
     archive.write(path, members)
+
+
+def _members(captures: CaptureSet, name: str) -> list[tuple[str, bytes]]:
+    capture = captures.by_name[name]
+    frame = reading.neutral_frame(captures.archives, capture)
+    found = []
+    for member, source in ((_TEXTURE, capture.texture), (_VERTICES, capture.vertices)):
+        content = captures.archives.read(source, frame)
+        if content is None:
+            raise ValueError(f"{source}: frame {frame}, a neutral face, is no longer in the zip.")
+        found.append((f"{name}/{member}", content))
+    return found
 
 
 def read(folder: pathlib.Path, name: str, size: int) -> Neutral:
@@ -92,4 +108,4 @@ def _people(path: pathlib.Path) -> set[str]:
         with zipfile.ZipFile(path) as file:
             return {name.partition("/")[0] for name in file.namelist()}
     except Exception:  # as good as none, and written anew
-        return set()  # written anew
+        return set()

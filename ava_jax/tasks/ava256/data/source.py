@@ -22,7 +22,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from ava_jax.captures import capture_set, chart, reading, statistics
+from ava_jax.captures import camera_table, capture_set, chart, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.splits import PREDICT, TRAIN, UNSEEN_CAMERAS, UNSEEN_FRAMES, HeldOut, Selection
@@ -64,14 +64,13 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     Raises:
       ValueError: statistics or topology are missing, malformed or do not fit together, or a camera to be held out is in no capture.
     """
-    unseen, known = set(config.data.held_out.cameras), captures.cameras
     check_names(captures, config)
     combined = statistics.combine(captures.captures, config.model.texture_size)
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
     chart.require(topology, f"topology {captures.topology}")
     arrays = {**combined._asdict(), "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
     names = {
-        "cameras": sorted(known - unseen),
+        "cameras": camera_table.names(captures, config.data.get("camera_table", "id"), held_out=config.data.held_out.cameras),
         "identities": sorted(captures.people),
         "segments": list(captures.segments),
     }
@@ -220,7 +219,7 @@ class CaptureSource:
             image=image,
             frames_kept=frames_kept,
         )
-        self._camera_index = [_indices(c.cameras, assets.names["cameras"]) for c in captures]
+        self._camera_index = [camera_table.indices(c, assets.names["cameras"]) for c in captures]
         people, segments = ((), ()) if at_hand is None else (at_hand.people, at_hand.segments)
         self._segment_index = [_indices(c.segments, assets.names["segments"], segments) for c in captures]
         self._identity_index = _indices([c.name for c in captures], assets.names["identities"], people)

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures import statistics
+from ava_jax.captures import camera_table, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core import binding
@@ -37,7 +37,8 @@ def check(captures: CaptureSet, config: ConfigDict, assets: Assets) -> AtHand:
     if new:
         how = "encoded from their neutral faces, in the mean colour calibration and without a background; scored over the face alone"
         notes.append(f"not seen in training: {binding.listed([capture.name for capture in new])}: {how}")
-    cameras = captures.cameras - set(assets.names["cameras"]) - set(config.data.held_out.cameras)
+    known = {name for capture in captures for name in camera_table.known(capture, assets.names["cameras"])}
+    cameras = captures.cameras - known - set(config.data.held_out.cameras)
     if cameras:
         how = "in the mean colour calibration and without a background; scored over the face alone"
         notes.append(f"cameras not seen in training: {binding.listed(sorted(cameras))}: {how}")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 
@@ -136,7 +137,7 @@ class GeometryDecoder(nnx.Module):
         log_opacity = jnp.log(jnp.asarray(initial_density, jnp.float32)) / LOG_OPACITY_SCALE
         self.bias = nnx.Param(jnp.broadcast_to(log_opacity, (sizes.slab, sizes.slab, sizes.depth)) + 0.0)
         # v is not flipped: this map lies upside down against the geometry image, as in the published weights.
-        self.points = Constant(2.0 * jnp.asarray(vertex_uvs) - 1.0)
+        self.points = Constant(jnp.asarray(2.0 * np.asarray(vertex_uvs, np.float64) - 1.0, jnp.float32))
         self.sides = (motion_side, vertex_side)
         self.basis = ExpressionBasis(basis, (len(vertex_uvs), 3), rngs=rngs) if basis else None
 

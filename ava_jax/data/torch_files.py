@@ -6,17 +6,17 @@ after them. A pickled module refers to its class by name; the names of its array
 
 import io
 import math
+import os
 import pathlib
 import zipfile
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ava_jax.tasks.mesh_fit import pickles
-from ava_jax.tasks.mesh_fit.pickles import Global, Node
+from ava_jax.data import pickles
+from ava_jax.data.pickles import Global, Node
 
-# Far above any model that this is for (3 MB); a file is read whole.
-MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 28  # of a file unless told otherwise: it is read whole
 _MOST_NAMES, _LONGEST_NAME = 10_000, 1_000
 _MOST_VISITED = 20 * _MOST_NAMES
 _PARTS = ("_parameters", "_buffers", "_modules")
@@ -65,8 +65,12 @@ class TorchFile:
       tensors: name, as in a state dict -> where its values are.
     """
 
-    def __init__(self, path: str | pathlib.Path):
+    def __init__(self, path: str | pathlib.Path, *, most_bytes: int = MOST_BYTES):
         """Reads the file's pickles; no array yet.
+
+        Args:
+          path: the file.
+          most_bytes: a larger file is refused, before memory for it is taken.
 
         Raises:
           FileNotFoundError: there is none.
@@ -74,19 +78,18 @@ class TorchFile:
         """
         self.path = pathlib.Path(path)
         try:
-            data = self._read()
+            data = self._read(most_bytes)
             zipped = data.startswith(b"PK\x03\x04")
             root, self._storages, self._order = (_read_zip if zipped else _read_old)(data)
             self.tensors = _named_tensors(root)
         except ValueError as e:
             raise ValueError(f"{self.path}: {' '.join(str(e).split())[:300]}.") from e
 
-    def _read(self) -> bytes:
+    def _read(self, most_bytes: int) -> bytes:
         with open(self.path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise ValueError(f"is larger than {MOST_BYTES >> 20} MiB, which no model of this task is")
-        return data
+            if os.fstat(file.fileno()).st_size > most_bytes:
+                raise ValueError(f"is larger than {most_bytes >> 20} MiB, which no model of this task is")
+            return file.read(most_bytes)
 
     def array(self, name: str) -> np.ndarray:
         """The values of one of `tensors`, of its own shape and type; bfloat16 as float32.

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from ava_jax.data.torch_files import TorchFile
+from ava_jax.data.torch_writer import write_state_dict
+
+ARRAYS = {
+    "module.a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4)[:, ::-1],
+    "index": np.array([-1, 2**40], np.int64),
+    "half": np.array([[0.5]], np.float16),
+    "mask": np.array([True, False]),
+    "scalar": np.float32(3.5),
+    "empty": np.zeros((0, 3), np.float32),
+    "nan": np.array([np.nan, np.inf, -0.0], np.float32),
+}
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    write_state_dict(tmp_path / "model.pt", ARRAYS)
+    found = TorchFile(tmp_path / "model.pt")
+    assert list(found.tensors) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        read = found.array(name)
+        assert (read.dtype, read.shape) == (array.dtype, array.shape)
+        assert read.tobytes() == np.ascontiguousarray(array).tobytes()
+
+
+def test_the_same_arrays_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_state_dict(tmp_path / name, ARRAYS)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_torch_reads_it(tmp_path):
+    torch = pytest.importorskip("torch")
+    write_state_dict(tmp_path / "model.pt", ARRAYS)
+    found = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert list(found) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name].numpy(), array)
+
+
+def test_a_type_that_torch_lacks_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ValueError, match="name has values of <U1"):
+        write_state_dict(tmp_path / "model.pt", {"name": np.array("x")})
+    assert not list(tmp_path.iterdir())
