@@ -21,6 +21,7 @@ _TOLD_OVERLAP = 0.002
 _TOLD_TURNED = 0.005  # of the chart's area
 _TOLD_EMPTY = 0.4  # of the cells
 _TOLD_OUT = 0.001  # of the vertices
+LEAP = 5.0  # times the median distance of a primitive to the next: at necks it is 3.5
 _SIDE = 1024  # texels of a side that coverage is looked at with
 _EDGE = 1e-4  # by which UVs may leave 0..1, as files round them
 _INSIDE = 1e-5  # weights above which a texel's centre is within a triangle, and not on an edge that it has in common with another
@@ -42,7 +43,7 @@ class Chart:
       touching: fraction of the covered texels that are next to one of another island: no texel of gutter between them.
       cells: primitives, all.
       on_face, on_rest, empty: fractions of them whose middle shows the face, the rest of the head, nothing.
-      across: fraction of those that show something whose next one, right or below, is of another island.
+      across: fraction of them whose next one, right or below, shows another part of the head: it is LEAP times as far as the median.
       face_mm, rest_mm: sides of the squares that a primitive stands for, mm, on the face and on the rest; NaN where there is none.
       out_of_volume: fraction of the vertices in faces that lie outside of the volume, which is not rendered.
     """
@@ -71,7 +72,7 @@ class Chart:
         return (
             f"{self.vertices} vertices ({self.loose} in no face), {self.uvs} UVs, {self.islands} island{'s' * (self.islands != 1)}; of "
             f"{self.cells} primitives {self.on_face:.0%} on the face ({self.face_mm:.1f} mm each), {self.on_rest:.0%} on the rest "
-            f"({self.rest_mm:.1f} mm), {self.empty:.0%} on no surface; {self.across:.1%} next to another island"
+            f"({self.rest_mm:.1f} mm), {self.empty:.0%} on no surface; {self.across:.1%} beside another part of the head"
         )
 
     def doubts(self) -> list[str]:
@@ -112,14 +113,16 @@ def measure(topology: Topology, vertices: np.ndarray, *, per_side: int, volume_r
       volume_radius: mm.
 
     Raises:
-      ValueError: no triangle of the chart covers any texel.
+      ValueError: no triangle of the chart covers any texel, or the mesh has fewer vertices than the faces name.
     """
     vertices = np.asarray(vertices, np.float64)
+    if len(vertices) < topology.vertices_used:
+        raise ValueError(f"measure: the faces name {topology.vertices_used} vertices; got a mesh of {len(vertices)}.")
     used, island = np.unique(topology.faces), _islands(topology)
     texel_of, which, overlap = _coverage(topology)
     area = _uv_areas(topology)
     edges, both = _differences(np.where(which >= 0, island[np.maximum(which, 0)], -1))
-    cell = _cells(topology, vertices, which, island, per_side)
+    cell = _cells(topology, vertices, which, per_side)
     out = np.abs(vertices[used]).max(1) > volume_radius
     main = np.sign(area.sum()) or 1.0
     return Chart(
@@ -215,15 +218,18 @@ def _differences(label: np.ndarray) -> tuple[int, int]:
     return int(beside.sum()), int((label >= 0).sum())
 
 
-def _cells(topology: Topology, vertices: np.ndarray, which: np.ndarray, island: np.ndarray, per_side: int) -> dict[str, float]:
-    """Fields of `Chart` on the primitives; `which` as from `_coverage`, `island` of faces."""
+def _cells(topology: Topology, vertices: np.ndarray, which: np.ndarray, per_side: int) -> dict[str, float]:
+    """Fields of `Chart` on the primitives; `which` as from `_coverage`."""
     step = len(which) // per_side
     middle = which[step // 2 :: step, step // 2 :: step][:per_side, :per_side]
     there = middle >= 0
-    face = shown(topology, vertices, len(which))[step // 2 :: step, step // 2 :: step][:per_side, :per_side] == 2
+    index, weights = (x[step // 2 :: step, step // 2 :: step][:per_side, :per_side] for x in uv_barycentric(topology, len(which)))
+    at = np.einsum("ijc,ijcl->ijl", weights, vertices[index])
     nose = nose_tip(vertices[np.unique(topology.faces)])
-    label = np.where(there, island[np.maximum(middle, 0)], -1)
-    across, _ = _differences(label)
+    face = there & (np.linalg.norm(at - nose, axis=-1) < FACE_RADIUS)
+    right, below = np.zeros(there.shape), np.zeros(there.shape)
+    right[:, :-1], below[:-1] = (np.linalg.norm(np.diff(at, axis=axis), axis=-1) for axis in (1, 0))
+    farther = np.maximum(right, below)
     corners = vertices[topology.faces]
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
     near = np.linalg.norm(corners.mean(1) - nose, axis=-1) < FACE_RADIUS
@@ -232,7 +238,7 @@ def _cells(topology: Topology, vertices: np.ndarray, which: np.ndarray, island: 
         "on_face": float(face.mean()),
         "on_rest": float(rest.mean()),
         "empty": float((~there).mean()),
-        "across": across / max(int(there.sum()), 1),
+        "across": float((farther > LEAP * np.median(farther)).mean()),
         "face_mm": float(np.sqrt(area[near].sum() / face.sum())) if face.any() else float("nan"),
         "rest_mm": float(np.sqrt(area[~near].sum() / rest.sum())) if rest.any() else float("nan"),
     }

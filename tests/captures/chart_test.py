@@ -27,6 +27,7 @@ def measured(topology: Topology, scale: float = 1.0) -> chart.Chart:
 def test_the_procedural_chart_is_sound():
     found = measured(geometry.topology())
     assert (found.islands, found.loose, found.outside, found.overlap, found.turned, found.empty) == (1, 0, 0, 0, 0, 0)
+    assert found.across == 0
     assert found.covered == 1 and 0.25 < found.on_face < 0.3 and found.on_face + found.on_rest == pytest.approx(1)
     assert found.face_mm < found.rest_mm  # its texels are denser on the face
     assert found.doubts() == [] and "27% on the face" in found.line()
@@ -38,7 +39,7 @@ def test_the_stand_in_is_sound():
     vertices = layouts.load(layouts.STAND_IN, "").vertices(layouts.generic_head())
     found = chart.measure(made.topology, vertices, per_side=128)
     assert (found.vertices, found.uvs, found.islands, found.outside, found.overlap) == (5023, 5118, 5, 0, 0)
-    assert 0.15 < found.empty < 0.25 and found.touching == 0 and found.doubts() == []
+    assert 0.15 < found.empty < 0.25 and found.touching == 0 and 0 < found.across < 0.02 and found.doubts() == []
 
 
 @pytest.mark.data
@@ -63,6 +64,11 @@ def test_what_cannot_be_trained_on_is_refused_in_a_line(change, words):
     with pytest.raises(ValueError, match=words) as error:
         chart.require(moved(geometry.topology(), change), "x.obj")
     assert "\n" not in str(error.value)
+
+
+def test_a_mesh_of_too_few_vertices_is_refused():
+    with pytest.raises(ValueError, match="measure: the faces name 7921 vertices; got a mesh of 5023"):
+        chart.measure(geometry.topology(), np.zeros((5023, 3)), per_side=32)
 
 
 def test_one_stray_face_is_told_and_taken():
@@ -105,8 +111,10 @@ def test_islands_that_touch_are_told():
     faces = np.int32([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
     vertices = np.concatenate([uvs, np.zeros((8, 1))], axis=1) * [200, 250, 0]
     found = chart.measure(Topology(faces, faces, uvs), vertices, per_side=32)
-    assert found.islands == 2 and found.touching == pytest.approx(2 / 1024) and found.across == pytest.approx(2 / 32)
+    assert found.islands == 2 and found.touching == pytest.approx(2 / 1024) and found.across == 0
     assert any("islands touch" in doubt for doubt in found.doubts())
+    apart = chart.measure(Topology(faces, faces, uvs), vertices + np.outer(np.arange(8) > 3, [0, 0, 400]), per_side=32)
+    assert apart.across == pytest.approx(1 / 32)
 
 
 def test_a_run_refuses_such_a_chart_and_the_check_shows_it(tiny_capture, tmp_path, capsys):
