@@ -47,7 +47,7 @@ class Assembler(nnx.Module):
             texels = [np.ix_(at, at), np.ix_(at, first), np.ix_(at, last), np.ix_(first, at), np.ix_(last, at)]
         counts = None
         if mesh is not None:
-            right, below = seams.leaps(np.einsum("ijc,ijcl->ijl", weights, np.asarray(mesh, np.float64)[index]))
+            right, below = seams.leaps(np.einsum("ijc,ijcl->ijl", weights, np.asarray(mesh, np.float64)[index]), np.asarray(index))
             if right.any() or below.any():
                 texels, counts = self._within_islands(texels, right, below, d)
         # Where the next primitive is of the same island; None: everywhere, or sizes do not follow from it.

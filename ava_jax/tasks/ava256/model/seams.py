@@ -9,11 +9,12 @@ import numpy as np
 LEAP = 8.0  # times the median distance of texels side by side; on the procedural heads, of one island, it is 5 at most, at coarse necks
 
 
-def leaps(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the surface leaps from a texel to the next.
+def leaps(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the surface leaps from a texel to the next: they are far apart, and have no vertex in common, as in a stretched triangle.
 
     Args:
       points: [S, S, 3], what each texel of the chart shows of a head, any unit.
+      index: int [S, S, 3], the vertices of each texel's triangle.
 
     Returns:
       Of each texel and the one right of it, bool [S, S - 1]; and the one below, bool [S - 1, S].
@@ -22,7 +23,12 @@ def leaps(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     below = np.linalg.norm(np.diff(points, axis=0), axis=-1)
     steps = np.concatenate([right.ravel(), below.ravel()])
     limit = LEAP * np.median(steps[steps > 0]) if (steps > 0).any() else np.inf  # texels beyond an island's edge repeat what is there
-    return right > limit, below > limit
+    return (right > limit) & ~_joined(index[:, :-1], index[:, 1:]), (below > limit) & ~_joined(index[:-1], index[1:])
+
+
+def _joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Which triangles of vertices [..., 3] have any in common."""
+    return (a[..., :, None] == b[..., None, :]).any((-2, -1))
 
 
 def reach(leap: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray:

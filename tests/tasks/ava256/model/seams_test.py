@@ -25,10 +25,12 @@ def sides(assembler: Assembler, head: np.ndarray) -> np.ndarray:
 def test_leaps_are_found_between_islands_alone():
     x, y = np.meshgrid(np.arange(16.0), np.arange(16.0))
     points = np.stack([x, y, np.where(x > 9, 80.0, 0.0)], axis=-1)
-    right, below = seams.leaps(points)
+    apart = np.repeat(np.arange(256).reshape(16, 16, 1), 3, axis=-1)  # a triangle per texel, no two with a vertex in common
+    right, below = seams.leaps(points, apart)
     assert right[:, 9].all() and right.sum() == 16 and not below.any()
-    assert not any(leap.any() for leap in seams.leaps(points[:, :10]))
-    assert not any(leap.any() for leap in seams.leaps(np.zeros((4, 4, 3))))
+    assert not any(leap.any() for leap in seams.leaps(points[:, :10], apart[:, :10]))
+    assert not any(leap.any() for leap in seams.leaps(points, np.minimum(apart, [500, 500, 0])))  # stretched, but joined
+    assert not any(leap.any() for leap in seams.leaps(np.zeros((4, 4, 3)), apart[:4, :4]))
 
 
 def test_one_walks_to_the_goal_or_to_the_last_texel_before_a_leap():
