@@ -126,16 +126,16 @@ def _vertices(path: pathlib.Path) -> np.ndarray:
             return obj_files.read(path).vertices.astype(np.float64)
         data = path.read_bytes()
     except OSError as e:
-        raise ValueError(f"template {path}: cannot be read ({e}).") from e
+        raise ValueError(f"mesh {path}: cannot be read ({e}).") from e
     if path.suffix.lower() == ".bin":
         if len(data) % 12 or not len(data):
-            raise ValueError(f"template {path}: must hold float32 numbers in rows of three; it has {len(data)} bytes.")
+            raise ValueError(f"mesh {path}: must hold float32 numbers in rows of three; it has {len(data)} bytes.")
         vertices = np.frombuffer(data, "<f4").reshape(-1, 3)
     else:
         try:
             vertices = mesh_files.read_vertices(data)
         except ValueError as e:
-            raise ValueError(f"template {path}: {e}.") from e
+            raise ValueError(f"mesh {path}: {e}.") from e
     if not np.isfinite(vertices).all():
-        raise ValueError(f"template {path}: must have finite vertices.")
+        raise ValueError(f"mesh {path}: must have finite vertices.")
     return vertices.astype(np.float64)
