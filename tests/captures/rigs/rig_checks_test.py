@@ -43,7 +43,7 @@ def test_mirrored_points_are_seen():
         checks.mm_of_points(mirrored, 1000 * POINTS)
     assert checks.mm_of_points(POINTS, 25.4 * POINTS) == pytest.approx(25.4)
     for wrong in (POINTS[:2], np.outer(np.arange(5), [1, 2, 3]), np.zeros((4, 3)), np.full((4, 3), np.nan), POINTS[:, :2]):
-        with pytest.raises(ValueError, match="rigs.checks.similarity|converge"):
+        with pytest.raises(ValueError, match="rigs.checks.similarity: "):
             checks.similarity(wrong, wrong)
 
 
