@@ -142,7 +142,7 @@ def test_what_is_sound_is_not_blamed(silhouettes):
 
 
 def test_what_detectors_are_off_by_is_not_blamed_on_the_calibration():
-    """Landmarks that lie 0.2 pixels off on both axes among noise of 1 pixel: sure by their number, too little to be a mistake of a reader."""
+    """Landmarks 0.2 pixels off on both axes among noise of 1 pixel: sure by their number, too little to be a mistake of a reader."""
     cameras = rig()
     seen = [one._replace(pixels=one.pixels + 0.2) for one in landmarks(cameras, 1.0)]
     found = reprojection.report(cameras, seen)
