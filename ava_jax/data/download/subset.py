@@ -1,0 +1,221 @@
+"""Some members of a remote zip, fetched by ranges and written as a smaller zip with the same names.
+
+Where each byte of the smaller zip goes follows from the directory alone. So a part of it, cut anywhere by a kill, is gone on with from
+the member that it ends in, and the same choice gives the same bytes.
+"""
+
+import os
+import pathlib
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import BinaryIO
+
+from ava_jax.data.download import verify, zip_listing
+from ava_jax.data.download.client import Attempts, Body, Client, Facts, Refused, Temporary
+from ava_jax.data.download.zip_listing import DESCRIPTOR, END, END64, ENTRY, LARGE, LOCAL, LOCATOR, Member
+
+_GAP = 1 << 16  # bytes between members that are fetched rather than asked around
+_MOST_DAMAGED = 3  # times that one member may come with another CRC32
+_BLOCK = 1 << 18
+
+
+def members(client: Client, url: str, facts: Facts) -> list[Member]:
+    """The directory of a remote zip, read from its end.
+
+    Raises:
+      ValueError: it is not a whole zip; the message is a clause, without its URL.
+      OSError: as `Client.read`; the server does not say how long the file is.
+    """
+    if facts.size is None:
+        raise Refused("the server does not say how long the file is: parts of it cannot be fetched")
+    return zip_listing.read(lambda offset, count: client.read(url, offset, count, facts), facts.size)
+
+
+def positions(chosen: Sequence[Member]) -> list[int]:
+    """Where each member begins in the smaller zip, and where its directory does."""
+    found = [0]
+    for member in chosen:
+        found.append(found[-1] + len(_local(member)) + member.packed)
+    return found
+
+
+def size(chosen: Sequence[Member]) -> int:
+    """Bytes of the smaller zip."""
+    starts = positions(chosen)
+    return starts[-1] + len(_directory(chosen, starts))
+
+
+def runs(chosen: Sequence[Member]) -> list[list[Member]]:
+    """Members that one request fetches: neighbours, with gaps of less than 64 kB. `chosen` is in the order of the file."""
+    found: list[list[Member]] = []
+    for member in chosen:
+        if found and member.offset - found[-1][-1].limit < _GAP:
+            found[-1].append(member)
+        else:
+            found.append([member])
+    return found
+
+
+def fetch(
+    client: Client,
+    url: str,
+    part: pathlib.Path,
+    facts: Facts,
+    chosen: Sequence[Member],
+    report: Callable[[int], None],
+    *,
+    local: pathlib.Path | None = None,
+) -> None:
+    """Writes the smaller zip to `part`, from where it ends.
+
+    Args:
+      client: asks.
+      url: of the zip.
+      part: to be begun, or gone on with; it must be of the same state as `facts`, and of the same choice.
+      facts: what the server says of the zip.
+      chosen: in the order of the file; `zip_listing.require_plain` has passed them.
+      report: is called with the number of bytes that were written; negative where some are thrown away.
+      local: a zip whose members of the same name and CRC32 are copied instead; they are checked.
+
+    Raises:
+      Changed: the zip is another than `facts` says.
+      ValueError: it is damaged.
+      OSError: it could not be fetched; the part stays.
+    """
+    starts = positions(chosen)
+    with open(part, "r+b" if part.exists() else "w+b") as file:
+        done = file.seek(0, 2)
+        first = max((at for at, start in enumerate(starts) if start <= done), default=0)
+        file.truncate(starts[first])  # the last member may be cut; those before it were checked as they were written
+        report(starts[first])
+        if local is not None:
+            first = _copy(local, chosen, starts, first, file, report)
+        _Writer(client, url, facts, chosen, starts, file, report).run(first)
+        file.seek(starts[-1])
+        file.write(_directory(chosen, starts))
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class _Writer:
+    """Fetches members and writes them one after the other; `at` is the next one."""
+
+    def __init__(self, client, url, facts, chosen, starts, file: BinaryIO, report: Callable[[int], None]) -> None:
+        self._client, self._url, self._facts = client, url, facts
+        self._chosen, self._starts, self._file, self._report = chosen, starts, file, report
+        self._damaged = 0
+        self._at = 0
+
+    def run(self, at: int) -> None:
+        self._at = at
+        attempts = Attempts(self._client)
+        while self._at < len(self._chosen):
+            run = runs(self._chosen[self._at :])[0]
+            try:
+                with self._client.stream(self._url, run[0].offset, run[-1].limit, self._facts) as body:
+                    self._client.reach(body, run[0].offset)
+                    self._take(body, run, attempts)
+            except Temporary as e:
+                attempts.wait(e)
+
+    def _take(self, body: Body, run: Sequence[Member], attempts: Attempts) -> None:
+        position = run[0].offset
+        for member in run:
+            body.skip(member.offset - position)
+            position = member.offset + self._member(body, member)
+            self._at += 1
+            self._damaged = 0
+            attempts.progress(member.packed)
+        body.skip(run[-1].limit - position)  # so that the connection can be used again
+
+    def _member(self, body: Body, member: Member) -> int:
+        """Writes one; how many bytes of the body it took."""
+        start = zip_listing.content_start(body.exactly(LOCAL.size), member.name)
+        if start + member.packed > member.limit - member.offset:
+            raise ValueError(f"is no whole zip: member {member.text[:80]!r} reaches into what follows it")
+        body.skip(start - LOCAL.size)
+        self._file.seek(self._starts[self._at])
+        self._file.write(_local(member))
+        check, left = verify.Check(member), member.packed
+        while left:
+            piece = body.piece(min(left, _BLOCK))
+            if not piece:
+                raise Temporary(f"the response ended in member {member.text[:80]!r}")
+            self._file.write(piece)
+            check.add(piece)
+            left -= len(piece)
+        if not check.whole:
+            self._damaged += 1
+            message = f"member {member.text[:80]!r} does not have its CRC32"
+            raise (Temporary if self._damaged < _MOST_DAMAGED else Refused)(message)
+        self._report(self._starts[self._at + 1] - self._starts[self._at])
+        self._file.flush()
+        return start + member.packed
+
+
+def _copy(local: pathlib.Path, chosen: Sequence[Member], starts: Sequence[int], first: int, file: BinaryIO, report) -> int:
+    """Copies members from `first` on until one is not there, or damaged; the index of that one."""
+    try:
+        known = {(member.name, member.crc, member.packed): member for member in verify.listing(local)}
+        with open(local, "rb") as source:
+            for at in range(first, len(chosen)):
+                member = chosen[at]
+                mine = known.get((member.name, member.crc, member.packed))
+                if mine is None or not _copy_one(source, mine, file, starts[at], _local(member)):
+                    return at
+                report(starts[at + 1] - starts[at])
+    except (OSError, ValueError):  # then all is fetched
+        return first
+    return len(chosen)
+
+
+def _copy_one(source: BinaryIO, member: Member, file: BinaryIO, at: int, header: bytes) -> bool:
+    source.seek(member.offset)
+    source.seek(member.offset + zip_listing.content_start(source.read(LOCAL.size), member.name))
+    file.seek(at)
+    file.write(header)
+    check, left = verify.Check(member), member.packed
+    while left and (piece := source.read(min(left, _BLOCK))):
+        file.write(piece)
+        check.add(piece)
+        left -= len(piece)
+    return check.whole
+
+
+def _local(member: Member) -> bytes:
+    """A member's local header in the smaller zip: sizes and CRC are in it, not after the content."""
+    large = max(member.packed, member.size) >= LARGE
+    extra = struct.pack("<2H2Q", 1, 16, member.size, member.packed) if large else b""
+    sizes = (LARGE, LARGE) if large else (member.packed, member.size)
+    flags, stamp = member.flags & ~DESCRIPTOR, (member.stamp & 0xFFFF, member.stamp >> 16)
+    fields = (b"PK\x03\x04", 45 if large else 20, flags, member.method, *stamp, member.crc, *sizes, len(member.name), len(extra))
+    return LOCAL.pack(*fields) + member.name + extra
+
+
+def _directory(chosen: Sequence[Member], starts: Sequence[int]) -> bytes:
+    """The directory and its end, 64-bit where it must be."""
+    entries = b"".join(_entries(chosen, starts))
+    count, at = len(chosen), starts[-1]
+    end64 = b""
+    if count >= 0xFFFF or at >= LARGE or len(entries) >= LARGE:
+        end64 = END64.pack(b"PK\x06\x06", END64.size - 12, 45, 45, 0, 0, count, count, len(entries), at)
+        end64 += LOCATOR.pack(b"PK\x06\x07", 0, at + len(entries), 1)
+    short = min(count, 0xFFFF)
+    return entries + end64 + END.pack(b"PK\x05\x06", 0, 0, short, short, min(len(entries), LARGE), min(at, LARGE), 0)
+
+
+def _entries(chosen: Sequence[Member], starts: Sequence[int]) -> Iterable[bytes]:
+    for member, start in zip(chosen, starts):
+        values = [member.size, member.packed, start]
+        if large := max(member.size, member.packed) >= LARGE:  # as in the local header: both, or none
+            numbers = values[:2] + ([start] if start >= LARGE else [])
+        else:
+            numbers = [start] if start >= LARGE else []
+        extra = struct.pack(f"<2H{len(numbers)}Q", 1, 8 * len(numbers), *numbers) if numbers else b""
+        size, packed = (LARGE, LARGE) if large else values[:2]
+        version, flags = 45 if numbers else 20, member.flags & ~DESCRIPTOR
+        lengths = (len(member.name), len(extra), 0, 0, 0)
+        stamp = (member.stamp & 0xFFFF, member.stamp >> 16)
+        fields = (b"PK\x01\x02", version, version, flags, member.method, *stamp, member.crc, packed, size, *lengths)
+        yield ENTRY.pack(*fields, member.attributes, min(start, LARGE)) + member.name + extra
