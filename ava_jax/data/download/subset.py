@@ -7,8 +7,8 @@ the member that it ends in, and the same choice gives the same bytes.
 import os
 import pathlib
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO
 
 from ava_jax.data.download import verify, zip_listing
 from ava_jax.data.download.client import Attempts, Body, Client, Facts, Refused, Temporary
@@ -45,15 +45,18 @@ def size(chosen: Sequence[Member]) -> int:
     return starts[-1] + len(_directory(chosen, starts))
 
 
-def runs(chosen: Sequence[Member]) -> list[list[Member]]:
-    """Members that one request fetches: neighbours, with gaps of less than 64 kB. `chosen` is in the order of the file."""
-    found: list[list[Member]] = []
-    for member in chosen:
-        if found and member.offset - found[-1][-1].limit < _GAP:
-            found[-1].append(member)
-        else:
-            found.append([member])
-    return found
+def run(chosen: Sequence[Member], at: int, here: Callable[[Member], bool] = lambda member: False) -> Sequence[Member]:
+    """The members from index `at` on that one request fetches: neighbours with gaps of less than 64 kB, up to one that is `here` already.
+
+    Args:
+      chosen: in the order of the file.
+      at: of the first one.
+      here: says of a member whether it need not be fetched.
+    """
+    stop = at + 1
+    while stop < len(chosen) and chosen[stop].offset - chosen[stop - 1].limit < _GAP and not here(chosen[stop]):
+        stop += 1
+    return chosen[at:stop]
 
 
 def fetch(
@@ -74,7 +77,7 @@ def fetch(
       part: to be begun, or gone on with; it must be of the same state as `facts`, and of the same choice.
       facts: what the server says of the zip.
       chosen: in the order of the file; `zip_listing.require_plain` has passed them.
-      report: is called with the number of bytes that were written; negative where some are thrown away.
+      report: is called with the number of bytes that were written.
       local: a zip whose members of the same name and CRC32 are copied instead; they are checked.
 
     Raises:
@@ -83,14 +86,11 @@ def fetch(
       OSError: it could not be fetched; the part stays.
     """
     starts = positions(chosen)
-    with open(part, "r+b" if part.exists() else "w+b") as file:
+    with open(part, "r+b" if part.exists() else "w+b") as file, _Local(local) as here:
         done = file.seek(0, 2)
         first = max((at for at, start in enumerate(starts) if start <= done), default=0)
         file.truncate(starts[first])  # the last member may be cut; those before it were checked as they were written
-        report(starts[first])
-        if local is not None:
-            first = _copy(local, chosen, starts, first, file, report)
-        _Writer(client, url, facts, chosen, starts, file, report).run(first)
+        _Writer(client, url, facts, chosen, starts, file, report).run(first, here)
         file.seek(starts[-1])
         file.write(_directory(chosen, starts))
         file.truncate()
@@ -107,27 +107,40 @@ class _Writer:
         self._damaged = 0
         self._at = 0
 
-    def run(self, at: int) -> None:
+    def run(self, at: int, here: "_Local") -> None:
+        """From index `at` on, all members."""
         self._at = at
         attempts = Attempts(self._client)
         while self._at < len(self._chosen):
-            run = runs(self._chosen[self._at :])[0]
+            if here.has(self._chosen[self._at]):
+                self._copy(here)
+                continue
+            members_ = run(self._chosen, self._at, here.has)
             try:
-                with self._client.stream(self._url, run[0].offset, run[-1].limit, self._facts) as body:
-                    self._client.reach(body, run[0].offset)
-                    self._take(body, run, attempts)
+                with self._client.stream(self._url, members_[0].offset, members_[-1].limit, self._facts) as body:
+                    self._client.reach(body, members_[0].offset)
+                    self._take(body, members_, attempts)
             except Temporary as e:
                 attempts.wait(e)
 
-    def _take(self, body: Body, run: Sequence[Member], attempts: Attempts) -> None:
-        position = run[0].offset
-        for member in run:
+    def _copy(self, here: "_Local") -> None:
+        """The next member from the local zip; where it is damaged there, it is fetched after all."""
+        member = self._chosen[self._at]
+        self._file.seek(self._starts[self._at])
+        self._file.write(_local(member))
+        if here.copy(member, self._file):
+            self._report(self._starts[self._at + 1] - self._starts[self._at])
+            self._at += 1
+
+    def _take(self, body: Body, members_: Sequence[Member], attempts: Attempts) -> None:
+        position = members_[0].offset
+        for member in members_:
             body.skip(member.offset - position)
             position = member.offset + self._member(body, member)
             self._at += 1
             self._damaged = 0
             attempts.progress(member.packed)
-        body.skip(run[-1].limit - position)  # so that the connection can be used again
+        body.skip(members_[-1].limit - position)  # so that the connection can be used again
 
     def _member(self, body: Body, member: Member) -> int:
         """Writes one; how many bytes of the body it took."""
@@ -154,33 +167,48 @@ class _Writer:
         return start + member.packed
 
 
-def _copy(local: pathlib.Path, chosen: Sequence[Member], starts: Sequence[int], first: int, file: BinaryIO, report) -> int:
-    """Copies members from `first` on until one is not there, or damaged; the index of that one."""
-    try:
-        known = {(member.name, member.crc, member.packed): member for member in verify.listing(local)}
-        with open(local, "rb") as source:
-            for at in range(first, len(chosen)):
-                member = chosen[at]
-                mine = known.get((member.name, member.crc, member.packed))
-                if mine is None or not _copy_one(source, mine, file, starts[at], _local(member)):
-                    return at
-                report(starts[at + 1] - starts[at])
-    except (OSError, ValueError):  # then all is fetched
-        return first
-    return len(chosen)
+class _Local:
+    """A local zip that may have some of the members. A context manager; one that is not there, or no zip, has none."""
+
+    def __init__(self, path: pathlib.Path | None) -> None:
+        self._known: dict[tuple[bytes, int, int], Member] = {}
+        self._file: BinaryIO | None = None
+        try:
+            if path is not None and path.is_file():
+                self._known = {_identity(member): member for member in verify.listing(path)}
+                self._file = open(path, "rb")
+        except (OSError, ValueError):  # then all is fetched
+            self._known = {}
+
+    def __enter__(self) -> "_Local":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def has(self, member: Member) -> bool:
+        """Whether it has one of that name, CRC32 and size."""
+        return _identity(member) in self._known
+
+    def copy(self, member: Member, to: BinaryIO) -> bool:
+        """Writes its content; False where it is damaged, and from then on not there."""
+        mine = self._known.pop(_identity(member))
+        try:
+            self._file.seek(mine.offset)
+            self._file.seek(mine.offset + zip_listing.content_start(self._file.read(LOCAL.size), mine.name))
+            check, left = verify.Check(mine), mine.packed
+            while left and (piece := self._file.read(min(left, _BLOCK))):
+                to.write(piece)
+                check.add(piece)
+                left -= len(piece)
+        except (ValueError, struct.error):  # no header there
+            return False
+        return check.whole
 
 
-def _copy_one(source: BinaryIO, member: Member, file: BinaryIO, at: int, header: bytes) -> bool:
-    source.seek(member.offset)
-    source.seek(member.offset + zip_listing.content_start(source.read(LOCAL.size), member.name))
-    file.seek(at)
-    file.write(header)
-    check, left = verify.Check(member), member.packed
-    while left and (piece := source.read(min(left, _BLOCK))):
-        file.write(piece)
-        check.add(piece)
-        left -= len(piece)
-    return check.whole
+def _identity(member: Member) -> tuple[bytes, int, int]:
+    return member.name, member.crc, member.packed
 
 
 def _local(member: Member) -> bytes:
@@ -205,7 +233,7 @@ def _directory(chosen: Sequence[Member], starts: Sequence[int]) -> bytes:
     return entries + end64 + END.pack(b"PK\x05\x06", 0, 0, short, short, min(len(entries), LARGE), min(at, LARGE), 0)
 
 
-def _entries(chosen: Sequence[Member], starts: Sequence[int]) -> Iterable[bytes]:
+def _entries(chosen: Sequence[Member], starts: Sequence[int]) -> Iterator[bytes]:
     for member, start in zip(chosen, starts):
         values = [member.size, member.packed, start]
         if large := max(member.size, member.packed) >= LARGE:  # as in the local header: both, or none

@@ -75,7 +75,6 @@ def fetch(client: Client, url: str, part: pathlib.Path, facts: Facts, report: Ca
         if facts.size is None or done > facts.size or not facts.validator:  # nothing says that what is there is of the same file
             file.truncate(0)
             done = 0
-        report(done)
         summing = _summed(part, md5)
         attempts = Attempts(client)
         while facts.size is None or done < facts.size:
