@@ -5,7 +5,7 @@ import pathlib
 import time
 
 from ava_jax.data.download import paths, subset, verify, whole, zip_listing
-from ava_jax.data.download.client import Changed, Client, Facts, Refused
+from ava_jax.data.download.client import Changed, Client, Facts
 from ava_jax.data.download.items import Item
 from ava_jax.data.download.manifest import Entry
 from ava_jax.data.download.progress import Progress

@@ -6,6 +6,7 @@ import threading
 import tqdm
 
 _BETWEEN = 30.0  # seconds between lines where stderr is no terminal
+_QUICK = 0.2  # likewise, of a line that is drawn over
 _FORMAT = "{percentage:3.0f}% {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
 
 
@@ -23,10 +24,10 @@ class Progress:
         """
         self._lock = threading.Lock()
         self._files, self._done, self._what = files, 0, what
-        quick = sys.stderr.isatty()
+        looks = {"total": files, "unit": "file", "desc": what} if what else {"total": total, "unit": "B", "bar_format": _FORMAT}
+        between = _QUICK if sys.stderr.isatty() else _BETWEEN
         self._bar = tqdm.tqdm(
-            total=files if what else total, unit="file" if what else "B", unit_scale=True, desc=what, bar_format=None if what else _FORMAT, disable=not shown, leave=False,
-            mininterval=0.2 if quick else _BETWEEN, maxinterval=0.2 if quick else _BETWEEN, delay=1.0,
+            unit_scale=True, disable=not shown, leave=False, mininterval=between, maxinterval=between, delay=1.0, **looks
         )  # fmt: skip
 
     def __enter__(self) -> "Progress":

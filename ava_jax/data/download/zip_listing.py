@@ -129,9 +129,7 @@ def _limited(members: list[Member], directory: int) -> list[Member]:
     for member, limit in zip(members, nexts):
         if member.offset + LOCAL.size + len(member.name) + member.packed > limit:
             raise ValueError(f"is no whole zip: member {member.text[:80]!r} reaches into what follows it")
-    return [
-        member._replace(limit=min(limit, member.offset + member.packed + _MOST_LOCAL)) for member, limit in zip(members, nexts)
-    ]
+    return [member._replace(limit=min(limit, member.offset + member.packed + _MOST_LOCAL)) for member, limit in zip(members, nexts)]
 
 
 def require_plain(members: Sequence[Member]) -> None:
