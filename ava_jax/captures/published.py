@@ -1,4 +1,4 @@
-"""ava-256 as it is published: addresses, assets and their files, the list of captures. `published_choice` says which of them are to be fetched.
+"""ava-256 as it is published: addresses, assets and their files, the list of captures; `published_choice` takes some of them.
 
 An address is `<base><size>/<mcd>--<mct>--<sid>/<decoder|encoder>/<path>`; on disk the same without base and size, below one folder.
 """

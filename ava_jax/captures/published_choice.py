@@ -1,4 +1,4 @@
-"""Which of ava-256's files are to be fetched: assets, cameras, frames; put into a list from each capture's own calibration and frame list."""
+"""Which of ava-256's files are to be fetched: assets, cameras, frames, as each capture's own calibration and frame list have them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class Choice:
       cameras: ids; () = all that a capture has.
       frontal: the frontal camera alone.
       segments: whose frames alone; () = all.
-      every: of these, each segment's first and every so manieth.
+      every: N takes each segment's first frame and every Nth after it.
       frames: ids of the only ones to take of those; () = all.
       members: names of members of zips, as patterns of shells; () = all. Excludes a choice of frames.
     """

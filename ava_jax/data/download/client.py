@@ -95,7 +95,7 @@ class Body(Iterator[bytes]):
         self._response, self._stop = response, stop
         self.start, self.facts = start, facts
         self._begun, self._count = time.monotonic(), 0
-        self._rest = b""
+        self._buffer, self._at = b"", 0
 
     def __next__(self) -> bytes:
         piece = self.piece(_CHUNK)
@@ -110,15 +110,16 @@ class Body(Iterator[bytes]):
           Temporary: the connection broke, or is slower than 1 kB per second.
           Stopped: the client was told to stop.
         """
-        if not self._rest:
+        if self._at == len(self._buffer):
             if self._stop.is_set():
                 raise Stopped
             try:
-                self._rest = self._response.read1(_CHUNK)
+                self._buffer, self._at = self._response.read1(_CHUNK), 0
             except (OSError, http.client.HTTPException, ValueError) as e:  # ValueError: chunks of no length
                 raise Temporary(f"the connection broke ({_reason(e)})") from e
-            self._watch(len(self._rest))
-        piece, self._rest = self._rest[:most], self._rest[most:]
+            self._watch(len(self._buffer))
+        piece = self._buffer[self._at : self._at + most]
+        self._at += len(piece)
         return piece
 
     def exactly(self, count: int) -> bytes:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ava_jax.data import text_files
 from ava_jax.data.download import parallel, paths
 from ava_jax.data.download.client import Client, Facts, Missing, Stopped, Unreachable
 from ava_jax.data.download.items import Item, Selection, both, covers
@@ -173,6 +174,8 @@ class Download:
         """A small file's content: from the folder, where it is fetched to if need be; a dry run keeps it in memory. Raises as `run`."""
         found = self._guarded(item, lambda: self._judge(item, exact=True))
         if isinstance(found, Task):
+            if (found.facts.size or 0) > text_files.MOST_BYTES:
+                return Problem(item.path, item.url, f"must be a text of {text_files.MOST_BYTES >> 20} MiB at most; it is larger", False)
             if self.dry:
                 return self._guarded(item, lambda: self.client.read(item.url, 0, found.facts.size or 0, found.facts))
             found = self._guarded(item, lambda: self._fetch(found, None))

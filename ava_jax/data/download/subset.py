@@ -144,10 +144,7 @@ class _Writer:
 
     def _member(self, body: Body, member: Member) -> int:
         """Writes one; how many bytes of the body it took."""
-        start = zip_listing.content_start(body.exactly(LOCAL.size), member.name)
-        if start + member.packed > member.limit - member.offset:
-            raise ValueError(f"is no whole zip: member {member.text[:80]!r} reaches into what follows it")
-        body.skip(start - LOCAL.size)
+        start = zip_listing.content_start(body.exactly, member)
         self._file.seek(self._starts[self._at])
         self._file.write(_local(member))
         check, left = verify.Check(member), member.packed
@@ -196,13 +193,13 @@ class _Local:
         mine = self._known.pop(_identity(member))
         try:
             self._file.seek(mine.offset)
-            self._file.seek(mine.offset + zip_listing.content_start(self._file.read(LOCAL.size), mine.name))
+            zip_listing.content_start(self._file.read, mine)
             check, left = verify.Check(mine), mine.packed
             while left and (piece := self._file.read(min(left, _BLOCK))):
                 to.write(piece)
                 check.add(piece)
                 left -= len(piece)
-        except (ValueError, struct.error):  # no header there
+        except ValueError:  # no header there
             return False
         return check.whole
 

@@ -3,9 +3,10 @@
 import pathlib
 import zipfile
 import zlib
+from typing import BinaryIO
 
 from ava_jax.data.download import zip_listing
-from ava_jax.data.download.zip_listing import DEFLATED, ENCRYPTED, LOCAL, STORED, Member
+from ava_jax.data.download.zip_listing import DEFLATED, ENCRYPTED, STORED, Member
 
 _BLOCK = 1 << 20
 
@@ -22,18 +23,18 @@ class Check:
         if self._stream is None:
             self._take(piece)
             return
+        full = True
         try:
-            while piece and not self._stream.eof and self._size <= self._member.size:
-                self._take(self._stream.decompress(piece, _BLOCK))
-                piece = self._stream.unconsumed_tail
+            while (piece or full) and not self._stream.eof and self._size <= self._member.size:  # no more than it should have
+                content = self._stream.decompress(piece, _BLOCK)
+                self._take(content)
+                piece, full = self._stream.unconsumed_tail, len(content) == _BLOCK
         except zlib.error:
-            self._size = -1  # never the right one
+            self._size = self._member.size + 1
 
     @property
     def whole(self) -> bool:
         """Whether all of it came, and is right."""
-        if self._stream is not None and self._size >= 0:
-            self._take(self._stream.flush())
         return self._crc == self._member.crc and self._size == self._member.size
 
     def _take(self, piece: bytes) -> None:
@@ -87,13 +88,9 @@ def zip_fault(path: pathlib.Path) -> str:
     return ""
 
 
-def _is_whole(file, member: Member) -> bool:
+def _is_whole(file: BinaryIO, member: Member) -> bool:
     file.seek(member.offset)
-    header = file.read(LOCAL.size)
-    start = member.offset + zip_listing.content_start(header, member.name)
-    if start + member.packed > member.limit:
-        return False
-    file.seek(start)
+    zip_listing.content_start(file.read, member)
     check, left = Check(member), member.packed
     while left and (piece := file.read(min(left, _BLOCK))):
         check.add(piece)

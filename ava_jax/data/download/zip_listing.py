@@ -100,9 +100,9 @@ def _entries(data: bytes, count: int, shift: int) -> list[Member]:
             raise ValueError(f"is no whole zip: its directory ends before its {count} members")
         fields = ENTRY.unpack_from(data, at)
         signature, _, _, flags, method, time, date, crc, packed, size, name_, extra_, comment_, _, _, attributes, offset = fields
-        name = data[at + ENTRY.size :][:name_]
-        extra = data[at + ENTRY.size + name_ :][:extra_]
-        at += ENTRY.size + name_ + extra_ + comment_
+        start = at + ENTRY.size
+        name, extra = data[start : start + name_], data[start + name_ : start + name_ + extra_]
+        at = start + name_ + extra_ + comment_
         if signature != b"PK\x01\x02" or at > len(data):
             raise ValueError("is no whole zip: its directory is damaged")
         size, packed, offset = _large(extra, [size, packed, offset])
@@ -145,13 +145,22 @@ def require_plain(members: Sequence[Member]) -> None:
             raise ValueError(f"has a member {member.text[:80]!r} that is encrypted, or compressed otherwise than by deflation")
 
 
-def content_start(header: bytes, name: bytes) -> int:
-    """Bytes from the start of a local header to the content.
+def content_start(read: Callable[[int], bytes], member: Member) -> int:
+    """Reads a local header; bytes from its start to the content.
+
+    Args:
+      read: gives the next bytes; it stands at the header.
+      member: whose header it must be.
 
     Raises:
-      ValueError: it is not the header of a member of that name.
+      ValueError: it is not the header of that member, or the content would reach into what follows.
     """
-    signature, *_, name_length, extra_length = LOCAL.unpack(header)
-    if signature != b"PK\x03\x04" or name_length != len(name):
-        raise ValueError(f"is no whole zip: no header of member {name[:80]!r} where its directory says")
-    return LOCAL.size + name_length + extra_length
+    header = read(LOCAL.size)
+    signature, *_, name_length, extra_length = LOCAL.unpack(header) if len(header) == LOCAL.size else (b"", 0, 0)
+    if signature != b"PK\x03\x04" or name_length != len(member.name) or read(name_length) != member.name:
+        raise ValueError(f"is no whole zip: no header of member {member.text[:80]!r} where its directory says")
+    start = LOCAL.size + name_length + extra_length
+    if start + member.packed > member.limit - member.offset:
+        raise ValueError(f"is no whole zip: member {member.text[:80]!r} reaches into what follows it")
+    read(extra_length)
+    return start

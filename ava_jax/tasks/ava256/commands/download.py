@@ -25,13 +25,13 @@ _SIZE = flags.DEFINE_string("size", "4TB", f"Which copy: {', '.join(published.SI
 _CAPTURES = flags.DEFINE_string("captures", "", "Subjects' ids, whole names, or a CSV; by default all of --captures_file.")
 _FILE = flags.DEFINE_string("captures_file", "", "CSV with the columns mcd,sid,mct: the list that ids are looked up in.")
 _COUNT = flags.DEFINE_integer("count", None, "The first so many of the captures.", short_name="n")
-_ASSETS = flags.DEFINE_string(
-    "assets", "all", f"Of {', '.join(published.ASSETS)}; all is every one that is not optional ({', '.join(k for k, a in published.ASSETS.items() if a.optional)})."
-)  # fmt: skip
+_OPTIONAL = ", ".join(name for name, asset in published.ASSETS.items() if asset.optional)
+_USUAL = ", ".join(name for name, asset in published.ASSETS.items() if not asset.optional)
+_ASSETS = flags.DEFINE_string("assets", "all", f"What to fetch: all, which is {_USUAL}; or names; beside these there are {_OPTIONAL}.")
 _CAMERAS = flags.DEFINE_string("cameras", "", "Ids of the only cameras to fetch.")
 _FRONTAL = flags.DEFINE_bool("frontal", False, "The frontal camera alone.")
 _SEGMENTS = flags.DEFINE_string("segments", "", "Segments of the only frames to fetch: zips get smaller.")
-_EVERY = flags.DEFINE_integer("every", 1, "Every so manieth frame of each segment.")
+_EVERY = flags.DEFINE_integer("every", 1, "Every Nth frame of each segment.")
 _FRAMES = flags.DEFINE_string("frames", "", "Ids of the only frames to fetch.")
 _MEMBERS = flags.DEFINE_string("members", "", "Names of the only members of zips to fetch, as in cam401031/031744.avif or '*/0317*'.")
 _JOBS = flags.DEFINE_integer("jobs", 8, "Files at a time.", lower_bound=1, upper_bound=64, short_name="j")
@@ -71,9 +71,8 @@ def main() -> None:
 
 
 def _run(out: pathlib.Path, choice: published_choice.Choice, captures: list[str]) -> None:
-    download = Download(
-        out, Client(), jobs=_JOBS.value, verify=_VERIFY.value, fresh=_RECHECK.value * 3600, dry=_DRY_RUN.value
-    )  # fmt: skip
+    fresh = _RECHECK.value * 3600
+    download = Download(out, Client(), jobs=_JOBS.value, verify=_VERIFY.value, fresh=fresh, dry=_DRY_RUN.value)
     begun = time.monotonic()
     items, problems = published_choice.items(download, choice, captures)
     plan = download.plan(items)
