@@ -234,7 +234,9 @@ HOSTILE = {
     "another method": (_put("<H", 10, 12), "compressed otherwise"),
     "a member as large as a planet": (_put("<I", 20, 0xFFFFFFF0), "reaches into what follows"),
     "a member that lies elsewhere": (_put("<I", 42, 100), "member '000101.png' reaches into what follows"),
-    "a header of another member": (lambda data, at: data.__setitem__(data.rfind(b"PK\x03\x04") + 30, 57), "no header of member '000102.png'"),
+    "a header of another member": (
+        lambda data, at: data.__setitem__(data.rfind(b"PK\x03\x04") + 30, 57), "no header of member '000102.png'",
+    ),
     "a member beyond the end": (_put("<I", 42, 0xFFFFFF00), "reaches into what follows"),
     "members that overlap": (_put("<I", 42, 0), "reaches into what follows"),
     "more members than there is room": (

@@ -261,6 +261,8 @@ class Client:
             if not facts.fits(found):
                 raise Changed(f"changed on the server ({_change(facts, found)})")
             yield Body(response, begins, found, self.stopping)
+            if response.length == 0:
+                response.read()  # nothing; Python's client takes it for read only then
             whole = response.isclosed()
         finally:
             if not whole:  # what is left of it would be taken for the next response
