@@ -178,10 +178,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         (start, stop), content = span, owner.files[file]
         begun, sent, total = time.monotonic(), 0, stop - start
         limit = min(total, fault.at) if fault.kind in ("drop", "stall") else total
+        chunk = min(_CHUNK, max(int(owner.rate / 20), 1)) if owner.rate else _CHUNK
         opened = open(content, "rb") if isinstance(content, pathlib.Path) else None
         self.wfile.flush()
         while sent < limit:
-            count = min(_CHUNK, limit - sent)
+            count = min(chunk, limit - sent)
             if opened is not None:
                 count = os.sendfile(self.connection.fileno(), opened.fileno(), start + sent, count)
             else:
