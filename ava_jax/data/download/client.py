@@ -23,6 +23,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MISSING = (403, 404, 410)  # S3 says 403 of a file that is not there to those who may not list
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 _NO_HEAD = (405, 501)
+_FIRST_TRIES = 3  # of a server that was never reached: its name may be wrong, or there is no network
 _LONGEST_RETRY_AFTER = 120.0  # seconds
 _ENOUGH = 1 << 16  # bytes that make an attempt a success, after which failures are counted anew
 _SLOWEST, _WINDOW = 1024, 30.0  # bytes per second below which a connection is given up, over so many seconds
@@ -170,7 +171,8 @@ class Attempts:
           Stopped: the client was told to stop.
         """
         self._failed, self._bytes = self._failed + 1, 0
-        if self._failed >= self._client.tries:
+        never = isinstance(error, Unreachable) and not self._client.reached
+        if self._failed >= (min(self._client.tries, _FIRST_TRIES) if never else self._client.tries):
             raise error
         wait = min(self._client.first_wait * 2 ** (self._failed - 1), self._client.longest_wait) * random.uniform(0.5, 1.5)
         if self._client.stopping.wait(max(wait, min(error.after, _LONGEST_RETRY_AFTER))):

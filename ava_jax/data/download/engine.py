@@ -96,6 +96,7 @@ class Download:
         self.manifest = Manifest(folder)
         self._local = Local(folder, self.manifest, verify=verify, dry=dry)
         self._fresh = fresh
+        self.early: set[str] = set()  # paths that `content` fetched
         self._cut_off, self._lock = 0, threading.Lock()
 
     def plan(self, items: Sequence[Item]) -> Plan:
@@ -179,6 +180,8 @@ class Download:
             if self.dry:
                 return self._guarded(item, lambda: self.client.read(item.url, 0, found.facts.size or 0, found.facts))
             found = self._guarded(item, lambda: self._fetch(found, None))
+            if not isinstance(found, Problem):
+                self.early.add(item.path)
         return found if isinstance(found, Problem) else (self.folder / item.path).read_bytes()
 
     def _each(self, work, items):

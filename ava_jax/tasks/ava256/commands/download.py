@@ -83,7 +83,7 @@ def _run(out: pathlib.Path, choice: published_choice.Choice, captures: list[str]
         download.require_space(plan.tasks)
         problems += download.run(plan.tasks)
         problems += _empty(download, choice, items)
-        _summarise(out, plan, items, problems, time.monotonic() - begun)
+        _summarise(download, plan, len(items), problems, time.monotonic() - begun)
     _raise(problems)
 
 
@@ -99,12 +99,14 @@ def _empty(download: Download, choice: published_choice.Choice, items: list[Item
     return [Problem(item.path, item.url, what, True) for item in none]
 
 
-def _summarise(out: pathlib.Path, plan: Plan, items: list[Item], problems: list[Problem], seconds: float) -> None:
+def _summarise(download: Download, plan: Plan, count: int, problems: list[Problem], seconds: float) -> None:
     failed = {problem.path for problem in problems}
-    fetched = [task for task in plan.tasks if task.item.path not in failed]
-    size = sum(path.stat().st_size for task in fetched if (path := out / task.item.path).exists())
+    fetched = {task.item.path for task in plan.tasks if task.item.path not in failed} | download.early
+    size = sum(download.manifest.files[path].size or 0 for path in fetched)
     speed = f", {_bytes(size)} in {seconds:.0f} s" if fetched else ""
-    print(f"{out}: {len(items)} files; {len(fetched)} fetched{speed}, {len(plan.kept)} were there, {len(problems)} missing")
+    there = sum(item.path not in download.early for item, _ in plan.kept)
+    files = f"{count} file" + ("" if count == 1 else "s")
+    print(f"{download.folder}: {files}; {len(fetched)} fetched{speed}, {there} were there, {len(problems)} missing")
 
 
 def _raise(problems: list[Problem]) -> None:
