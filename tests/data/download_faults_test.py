@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 import time
 import zipfile
 
@@ -202,6 +203,17 @@ def test_waits_grow_and_differ(monkeypatch):
     attempts.progress(1 << 16)
     attempts.wait(module.Temporary("x", after=60.0))  # counted anew, and the server's own wait is kept
     assert waits[-1] == 60.0
+
+
+def test_a_connection_that_crawls_is_given_up(server, tmp_path, monkeypatch):
+    from ava_jax.data.download import client as module
+
+    monkeypatch.setattr(module, "_WINDOW", 0.3)
+    server.rate = 200.0
+    (problem,) = fetch(server, tmp_path, "a/x.bin", tries=2)
+    assert re.search(r"only \d+ bytes came in \d s", problem.text)
+    server.rate = 0.0
+    assert fetch(server, tmp_path, "a/x.bin") == []
 
 
 def test_a_server_that_cannot_be_reached_ends_it_at_once(tmp_path):

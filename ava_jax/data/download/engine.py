@@ -1,5 +1,6 @@
 """Decides which files are to be fetched, fetches them in threads, and says what could not be."""
 
+import contextlib
 import dataclasses
 import errno
 import pathlib
@@ -20,6 +21,7 @@ from ava_jax.data.download.progress import Progress
 
 DAY = 86_400.0
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV)  # of the disk: other files would fare no better
+_MOST_ASKING = 32  # threads that ask for sizes: four for each job, as little comes of it
 _MOST_EXACT = 200  # zips whose directories a dry run reads
 _SPARE = 1 << 26  # bytes that stay free
 
@@ -116,13 +118,15 @@ class Download:
                 progress.file_done()
                 return found
 
-            for found in self._each(judge, items):
-                if isinstance(found, Task):
-                    plan.tasks.append(found)
-                elif isinstance(found, Problem):
-                    plan.problems.append(found)
-                else:
-                    plan.kept.append(found)
+            jobs = 1 if self.jobs == 1 else min(4 * self.jobs, _MOST_ASKING)
+            with contextlib.closing(self._each(judge, items, jobs)) as results:
+                for found in results:
+                    if isinstance(found, Task):
+                        plan.tasks.append(found)
+                    elif isinstance(found, Problem):
+                        plan.problems.append(found)
+                    else:
+                        plan.kept.append(found)
         order = {item.path: index for index, item in enumerate(items)}
         plan.tasks.sort(key=lambda task: order[task.item.path])
         plan.problems.sort(key=lambda problem: order[problem.path])
@@ -149,8 +153,9 @@ class Download:
         problems = []
         try:
             with Progress(sum(task.bytes for task in tasks), len(tasks), shown=self.shown) as progress:
-                for found in self._each(lambda task: self._guarded(task.item, lambda: self._fetch(task, progress)), tasks):
-                    problems += [found] if isinstance(found, Problem) else []
+                work = self._each(lambda task: self._guarded(task.item, lambda: self._fetch(task, progress)), tasks, self.jobs)
+                with contextlib.closing(work) as results:
+                    problems += [found for found in results if isinstance(found, Problem)]
         finally:
             self.manifest.save()
         order = {task.item.path: index for index, task in enumerate(tasks)}
@@ -166,7 +171,7 @@ class Download:
             item = Item(path, entry.url, md5=entry.md5, selection=entry.selection)
             return self._guarded(item, lambda: self._task(item, self.client.facts(item.url), exact=False))
 
-        found = list(self._each(task, dict.fromkeys(relative)))
+        found = list(self._each(task, dict.fromkeys(relative), self.jobs))
         tasks = [one for one in found if isinstance(one, Task)]
         self.require_space(tasks)
         return [one for one in found if isinstance(one, Problem)] + self.run(tasks)
@@ -184,8 +189,8 @@ class Download:
                 self.early.add(item.path)
         return found if isinstance(found, Problem) else (self.folder / item.path).read_bytes()
 
-    def _each(self, work, items):
-        return parallel.each(work, items, self.jobs, self.client.stop)
+    def _each(self, work, items, jobs: int):
+        return parallel.each(work, items, jobs, self.client.stop)
 
     def _guarded(self, item: Item, work):
         """What `work` gives, or the problem that it met; errors that all files would meet are raised."""
