@@ -77,7 +77,7 @@ def test_a_second_run_of_ten_thousand_files_is_instant(tmp_path):
     begun = time.process_time()
     plan = Download(tmp_path, shown=False).plan([Item(path, entry.url) for path, entry in entries.items()])
     assert len(plan.kept) == 10_000
-    assert time.process_time() - begun < 3.0  # 0.6 s on an idle core
+    assert time.process_time() - begun < 1.5  # 0.3 s of CPU
 
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["seen by its time of change", "hidden: --verify reads it"])

@@ -53,6 +53,10 @@ class Changed(OSError):
     """The file is another than the one that was begun."""
 
 
+class Damaged(OSError):
+    """What came is not what it should be, by its own checksum."""
+
+
 class Refused(OSError):
     """Trying again would not help."""
 

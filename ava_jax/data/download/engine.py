@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from ava_jax.data import text_files
 from ava_jax.data.download import parallel, paths
-from ava_jax.data.download.client import Client, Facts, Missing, Stopped, Unreachable
+from ava_jax.data.download.client import Client, Damaged, Facts, Missing, Stopped, Unreachable
 from ava_jax.data.download.items import Item, Selection, both, covers
 from ava_jax.data.download.local import Local
 from ava_jax.data.download.manifest import Entry, Manifest
-from ava_jax.data.download.one import Damaged, fetch, remote_members, state_of
+from ava_jax.data.download.one import fetch, remote_members, state_of
 from ava_jax.data.download.progress import Progress
 
 DAY = 86_400.0

@@ -5,17 +5,13 @@ import pathlib
 import time
 
 from ava_jax.data.download import paths, subset, verify, whole, zip_listing
-from ava_jax.data.download.client import Changed, Client, Facts
+from ava_jax.data.download.client import Changed, Client, Damaged, Facts
 from ava_jax.data.download.items import Item
 from ava_jax.data.download.manifest import Entry
 from ava_jax.data.download.progress import Progress
 from ava_jax.data.download.zip_listing import Member
 
 _ROUNDS = 3  # times that a file may turn out damaged, or change under way
-
-
-class Damaged(OSError):
-    """What came is not what it should be, by its own checksum."""
 
 
 def fetch(client: Client, folder: pathlib.Path, item: Item, facts: Facts, expected: int, progress: Progress | None) -> Entry:
@@ -46,7 +42,7 @@ def fetch(client: Client, folder: pathlib.Path, item: Item, facts: Facts, expect
                 old.unlink(missing_ok=True)
         try:
             return _fetch(client, path, part, item, facts, expected, progress)
-        except Damaged:
+        except (Damaged, ValueError):  # a directory may be damaged on its way too
             if progress is not None and part.exists():
                 progress.count(-part.stat().st_size)
             part.unlink(missing_ok=True)

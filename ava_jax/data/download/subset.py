@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from ava_jax.data.download import verify, zip_listing
-from ava_jax.data.download.client import Attempts, Body, Client, Facts, Refused, Temporary
+from ava_jax.data.download.client import Attempts, Body, Client, Damaged, Facts, Refused, Temporary
 from ava_jax.data.download.zip_listing import DESCRIPTOR, END, END64, ENTRY, LARGE, LOCAL, LOCATOR, Member
 
 _GAP = 1 << 16  # bytes between members that are fetched rather than asked around
@@ -82,7 +82,8 @@ def fetch(
 
     Raises:
       Changed: the zip is another than `facts` says.
-      ValueError: it is damaged.
+      Damaged: a member came three times with another CRC32.
+      ValueError: members are not where the directory says.
       OSError: it could not be fetched; the part stays.
     """
     starts = positions(chosen)
@@ -158,7 +159,7 @@ class _Writer:
         if not check.whole:
             self._damaged += 1
             message = f"member {member.text[:80]!r} does not have its CRC32"
-            raise (Temporary if self._damaged < _MOST_DAMAGED else Refused)(message)
+            raise (Temporary if self._damaged < _MOST_DAMAGED else Damaged)(message)
         self._report(self._starts[self._at + 1] - self._starts[self._at])
         self._file.flush()
         return start + member.packed
