@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ import zipfile
 import pytest
 from download_server import Fault, Server
 
-from ava_jax.data.download import manifest, parallel, paths
+from ava_jax.data.download import manifest, parallel, paths, progress
 from ava_jax.data.download.client import Client
 from ava_jax.data.download.engine import Download, Item, Selection
 
@@ -294,6 +295,22 @@ def test_an_error_in_one_thread_ends_the_others():
         list(parallel.each(work, range(1000), 4, stop))
     assert stopped.is_set()
     assert sorted(parallel.each(lambda number: number, range(100), 4, stop)) == list(range(100))
+
+
+def test_progress_says_bytes_per_second_and_what_is_left(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_DELAY", 0.0)
+    monkeypatch.setattr(progress, "_BETWEEN", 0.0)
+    monkeypatch.setenv("COLUMNS", "100")
+    one = Download(tmp_path, Client(first_wait=0.01))
+    server.rate = 200_000.0
+    assert one.run(one.plan([Item(file, server.url + file) for file in FILES]).tasks) == []
+    err = capsys.readouterr().err
+    assert re.search(r"\d+% [\d.]+k of 508k, [\d.]+kB/s, 00:0\d left, \d of 8 files", err), err[-300:]
+    with progress.Progress(1000, 1) as bar:
+        bar.count(600)
+        bar.count(-600)  # thrown away, and comes again
+        bar.expect(100)
+        assert (bar._bar.n, bar._bar.total) == (600, 1700)
 
 
 def test_parts_are_named_by_their_state(tmp_path):

@@ -7,6 +7,7 @@ import tqdm
 
 _BETWEEN = 30.0  # seconds between lines where stderr is no terminal
 _QUICK = 0.2  # likewise, of a line that is drawn over
+_DELAY = 1.0  # seconds before anything is shown
 _FORMAT = "{percentage:3.0f}% {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
 
 
@@ -27,7 +28,7 @@ class Progress:
         looks = {"total": files, "unit": "file", "desc": what} if what else {"total": total, "unit": "B", "bar_format": _FORMAT}
         between = _QUICK if sys.stderr.isatty() else _BETWEEN
         self._bar = tqdm.tqdm(
-            unit_scale=True, disable=not shown, leave=False, mininterval=between, maxinterval=between, delay=1.0, **looks
+            unit_scale=True, disable=not shown, leave=False, mininterval=between, maxinterval=between, delay=_DELAY, **looks
         )  # fmt: skip
 
     def __enter__(self) -> "Progress":
