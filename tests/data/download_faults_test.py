@@ -1,8 +1,10 @@
 """A server that drops, truncates, slows, corrupts, redirects, ignores ranges and lies: the file that comes is whole, or none does."""
 
+import http.client
 import io
 import random
 import re
+import ssl
 import time
 import zipfile
 
@@ -224,6 +226,19 @@ def test_a_server_that_cannot_be_reached_ends_it_at_once(tmp_path):
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1: no connection .*Run the same again later"):
         download.plan([Item(f"{n}.bin", f"{url}{n}.bin") for n in range(1000)])
     assert time.monotonic() - begun < 5
+
+
+def test_a_certificate_that_is_not_to_be_trusted_ends_it_at_once(server, tmp_path, monkeypatch):
+    def connect(self):
+        error = ssl.SSLCertVerificationError("certificate verify failed")
+        error.verify_message = "self-signed certificate"
+        raise error
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", connect)
+    download = Download(tmp_path, Client(first_wait=0.01), shown=False)
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1: its certificate is not to be trusted \(self-signed certificate\)"):
+        download.plan([Item(f"{n}.bin", f"{server.url}{n}.bin") for n in range(100)])
+    assert server.log == []
 
 
 def test_a_proxy_is_used(server, tmp_path, monkeypatch):

@@ -61,6 +61,10 @@ class Refused(OSError):
     """Trying again would not help."""
 
 
+class Untrusted(Refused):
+    """The server's certificate is not to be trusted."""
+
+
 class Stopped(Exception):
     """The client was told to stop."""
 
@@ -315,7 +319,7 @@ class Client:
                     connection.connect()
             except ssl.SSLCertVerificationError as e:
                 self._connections.drop(url)
-                raise Refused(f"{connection.host}: its certificate is not to be trusted ({e.verify_message})") from e
+                raise Untrusted(f"{connection.host}: its certificate is not to be trusted ({e.verify_message})") from e
             except (OSError, http.client.HTTPException) as e:
                 self._connections.drop(url)
                 raise Unreachable(f"{connection.host}: no connection ({_reason(e)})") from e

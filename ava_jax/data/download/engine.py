@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ava_jax.data import text_files
 from ava_jax.data.download import parallel, paths
-from ava_jax.data.download.client import Client, Damaged, Facts, Missing, Stopped, Unreachable
+from ava_jax.data.download.client import Client, Damaged, Facts, Missing, Stopped, Unreachable, Untrusted
 from ava_jax.data.download.items import Item, Selection, both, covers
 from ava_jax.data.download.local import Local
 from ava_jax.data.download.manifest import Entry, Manifest
@@ -198,6 +198,8 @@ class Download:
             found = work()
         except Stopped:
             raise
+        except Untrusted as e:
+            raise ConnectionError(str(e)) from e
         except Unreachable as e:
             with self._lock:
                 self._cut_off += 1
