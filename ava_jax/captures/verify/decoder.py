@@ -47,7 +47,8 @@ class Decoder:
         self.decoder = folder / "decoder"
         self.capture: Capture | None = None
         self.zips: list[Zip] = []
-        self.archives = Archives()
+        self.archives = Archives()  # of listed frames alone, once they have been looked up
+        self.every_frame = Archives()
 
     def paths(self) -> list[tuple[str, pathlib.Path]]:
         """All zips that are there, with their kinds."""
@@ -171,7 +172,7 @@ class Decoder:
         base = [one.numbers for one in whole if one.kind == "image"] or [one.numbers for one in whole]
         expected = np.intersect1d(listed, functools.reduce(np.union1d, base, np.zeros(0, np.int32)))
         if len(absent := np.setdiff1d(listed, expected, assume_unique=True)):
-            many = len(absent) > zip_checks.MOST_LACKING * len(listed)
+            many = zip_checks.many(len(absent), len(listed))
             text = "listed frames of which no camera has an image"
             action = "fetch them, unless only some segments or every nth frame were asked for" if many else ""
             detail = f"{len(absent)} of {len(listed)}"
@@ -208,8 +209,6 @@ class Decoder:
 
     def jobs(self, depth: Depth) -> Iterable[Job]:
         """What of the contents is to be decoded."""
-        if self.capture is None or (depth.images == "none" and not depth.crc):
-            return
         for one in self.zips:
             if one.fault:
                 continue
@@ -223,8 +222,13 @@ class Decoder:
             others = sorted(set(frames) - set(chosen)) if depth.crc else []
             if others:
                 yield Job(self.book, one.kind, file, others, functools.partial(self._read, one.path), "", "members read")
-        if depth.images != "none" and self.topology is not None and self._can_be_seen():
+        if depth.images != "none" and self.topology is not None and self.capture is not None and self._can_be_seen():
             yield Job(self.book, "calibration", self.book.relative(self.capture.calibration), [_COLOURS], self._colours)
+
+    @property
+    def _known(self) -> Capture:
+        """The capture; where its calibration or frame list cannot be used, what is known of one without them."""
+        return self.capture if self.capture is not None else _at(self.decoder)
 
     def _can_be_seen(self) -> bool:
         return {"mesh", "head pose", "texture", "image"} <= {one.kind for one in self.zips if not one.fault}
@@ -240,19 +244,19 @@ class Decoder:
             "mesh": (self._mesh, "number of vertices"),
             "keypoints": (_keypoints, ""),
         }[one.kind]
-        return lambda frame: reading.decoded(self.archives, one.path, frame, decode), same
+        return lambda frame: reading.decoded(self.every_frame, one.path, frame, decode), same
 
     def _read(self, path: pathlib.Path, frame: int) -> None:
-        self.archives.read(path, frame)
+        self.every_frame.read(path, frame)
 
     def _pose(self, frame: int) -> None:
-        reading.head_pose(self.archives, self.capture, frame)
+        reading.head_pose(self.every_frame, self._known, frame)
 
     def _image(self, data: bytes) -> str:
-        return _size(images.decode(data, whole=self.capture.sensor))
+        return _size(images.decode(data, whole=self._known.sensor))
 
     def _labels(self, data: bytes) -> str:
-        labels = images.decode_labels(data, whole=self.capture.sensor)
+        labels = images.decode_labels(data, whole=self._known.sensor)
         if labels.max() > _MOST_LABEL:
             raise ValueError(f"class numbers must be 0 to {_MOST_LABEL}; got {labels.max()}")
         return _size(labels)
@@ -264,9 +268,10 @@ class Decoder:
 
     def _colours(self, _: object) -> None:
         """The mesh's colours against those of some images."""
+        whole = [one.path.stem.removeprefix("cam") for one in self.zips if one.kind == "image" and not one.fault]
         try:
             found = projection.reference(self.archives, self.capture)
-            line = appearance.doubt(self.archives, self.capture, found, self.topology, self.capture.cameras)
+            line = appearance.doubt(self.archives, self.capture, found, self.topology, whole)
         except (ValueError, reading.Unreadable) as e:
             self.book.add("fault", "image", "cannot be decoded", detail=str(e), action=FETCH)
             return

@@ -16,7 +16,7 @@ from ava_jax.captures.verify import multiface_files as files
 from ava_jax.captures.verify.contents import Depth, Job
 from ava_jax.captures.verify.decoder import check_mesh
 from ava_jax.captures.verify.findings import FETCH, Book
-from ava_jax.captures.verify.zips import MOST_LACKING
+from ava_jax.captures.verify.zips import many
 from ava_jax.core.cameras import rotation_fault
 from ava_jax.data import images, obj_files, text_files
 
@@ -196,7 +196,7 @@ class Multiface:
         have = set(there)
         lacking = [frame for frame in frames if frame not in have]
         self.book.count(f"{kind} files", len(frames) - len(lacking))
-        if len(lacking) > MOST_LACKING * len(frames):
+        if many(len(lacking), len(frames)):
             text = "many listed frames are missing"
             self.book.add(
                 "fault", kind, text, folder, detail=f"{len(lacking)} of {len(frames)}", action=FETCH, frames=lacking, refetch=True

@@ -86,6 +86,6 @@ def _example(found: Finding) -> str:
 def _summary(books: Sequence[Book]) -> str:
     found = totals(books)
     return (
-        f"{found['captures']} captures: {found['sound']} sound, {found['doubtful']} doubtful, {found['broken']} broken; "
-        f"{found['faults']} faults, {found['doubts']} doubts, {found['notes']} notes."
+        f"{_number(found['captures'], 'capture')}: {found['sound']} sound, {found['doubtful']} doubtful, {found['broken']} broken; "
+        f"{', '.join(_number(found[f'{level}s'], level) for level in LEVELS)}."
     )

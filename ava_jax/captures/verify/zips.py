@@ -10,6 +10,7 @@ from ava_jax.captures.verify.findings import FETCH, Book
 from ava_jax.data import zip_directory
 
 MOST_LACKING = 0.1  # of the frames that its neighbours have; published zips lack one in a thousand
+_FEW = 5  # frames that lack anywhere without being many
 _LOCAL_HEADER = 30  # bytes before a member's name and content
 
 
@@ -46,6 +47,11 @@ def tell_broken(book: Book, zips: Sequence[Zip]) -> None:
             book.add("fault", one.kind, "not a whole zip", one.path, detail=one.fault, action=FETCH, refetch=True)
 
 
+def many(lacking: int, count: int) -> bool:
+    """Whether so many of a number of frames are more than published captures lack."""
+    return lacking > max(MOST_LACKING * count, _FEW) or lacking == count > 0
+
+
 def tell_lacking(book: Book, zips: Sequence[Zip], listed: np.ndarray, expected: np.ndarray, *, strict: bool = True) -> None:
     """Holds the members of zips against the frames that they should have.
 
@@ -53,11 +59,11 @@ def tell_lacking(book: Book, zips: Sequence[Zip], listed: np.ndarray, expected: 
       zips: that can be read.
       listed: int32 [N], frames of the frame list, sorted.
       expected: int32 [E], those of them that the zips should have, sorted.
-      strict: a zip that lacks over MOST_LACKING of them is a fault; False: a doubt.
+      strict: a zip that lacks `many` of them is a fault; False: a doubt.
     """
     for one in zips:
         lacking = np.setdiff1d(expected, one.numbers, assume_unique=True).tolist()
-        if len(lacking) > MOST_LACKING * len(expected):
+        if many(len(lacking), len(expected)):
             detail = f"{len(lacking)} of {len(expected)}"
             what, level = "lacks many frames that the capture's other zips have", "fault" if strict else "doubt"
             book.add(level, one.kind, what, one.path, detail=detail, action=FETCH, frames=lacking, refetch=strict)
