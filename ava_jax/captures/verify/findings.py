@@ -70,13 +70,15 @@ class Book:
     ) -> None:
         """Adds a finding; `file` is a path below the capture's folder, or one in it, and `frames` are all that it is about."""
         names = tuple(str(frame) for frame in frames[:_FIRST])
-        found = Finding(level, kind, what, self.relative(file), self.plain(detail), action, names, max(len(frames), 1), refetch)
+        found = Finding(
+            level, kind, what, self.relative(file) if file else "", self.plain(detail), action, names, max(len(frames), 1), refetch
+        )
         self.findings.append(found)
 
     def relative(self, file: pathlib.Path | str) -> str:
         """A path in the capture's folder, with "/" between its parts."""
         path = pathlib.Path(file)
-        return path.relative_to(self.folder).as_posix() if path.is_absolute() or path.is_relative_to(self.folder) else str(file)
+        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(file)
 
     def plain(self, text: str) -> str:
         """A message without the capture's folder, which the report names once, and without a full stop at its end."""

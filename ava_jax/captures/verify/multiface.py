@@ -3,6 +3,7 @@
 Unlike those of ava-256, K in `KRT` is stored as it is, in pixels of the images, 2048 x 1334, and nothing is zipped.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from ava_jax.captures import projection
+from ava_jax.captures import appearance, projection, reading
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.verify import multiface_files as files
 from ava_jax.captures.verify.contents import Depth, Job
@@ -18,7 +19,9 @@ from ava_jax.captures.verify.decoder import check_mesh
 from ava_jax.captures.verify.findings import FETCH, Book
 from ava_jax.captures.verify.zips import many
 from ava_jax.core.cameras import rotation_fault
+from ava_jax.core.mesh import Topology
 from ava_jax.data import images, obj_files, text_files
+from ava_jax.data.archive import Archives
 
 SENSOR = (2048, 1334)  # height and width, pixels, that KRT refers to
 NEUTRALS = ("EXP_neutral_peak", "E001_Neutral_Eyes_Open", "EXP_eye_neutral")  # the first that there is
@@ -28,12 +31,33 @@ _MOST_TRIED = 20
 _STATISTICS = ("tex_mean.png", "tex_var.txt", "vert_mean.bin", "vert_var.txt")
 
 
+@dataclasses.dataclass(frozen=True)
 class _Rig(Capture):
-    """A capture whose calibration is `KRT`."""
+    """A capture as the checks of calibrations know it: the calibration is `KRT`, pictures are those of one segment, in folders."""
+
+    segment: str = ""
 
     @property
     def calibration(self) -> pathlib.Path:
         return self.decoder / "KRT"
+
+    @property
+    def texture(self) -> pathlib.Path:
+        return self.decoder / _TEXTURES / self.segment / _AVERAGE
+
+    def image(self, camera: str) -> pathlib.Path:
+        return self.decoder / _IMAGES / self.segment / camera
+
+
+class _Folders(Archives):
+    """Folders of numbered pictures, read as if they were zips of them."""
+
+    def has(self, path: pathlib.Path, number: int) -> bool:
+        return (path / f"{number:06d}.png").is_file()
+
+    def read(self, path: pathlib.Path, number: int) -> bytes | None:
+        file = path / f"{number:06d}.png"
+        return file.read_bytes() if file.is_file() else None
 
 
 class Multiface:
@@ -47,7 +71,9 @@ class Multiface:
         self.pictures: dict[str, list[pathlib.Path]] = {}  # camera -> images
         self.averages: list[pathlib.Path] = []
         self.vertices: int | None = None
-        self.rig: Capture | None = None
+        self.rig: _Rig | None = None
+        self.topology: Topology | None = None
+        self.seen: tuple[_Rig, projection.Reference] | None = None  # what the calibration was held against
 
     def structure(self) -> None:
         """Which files are there; calibration, frame list, topology, statistics; the frame list against the folders."""
@@ -128,6 +154,8 @@ class Multiface:
         self.vertices = len(mesh.vertices)
         if mesh.uvs is None or not len(mesh.faces):
             self._fault("topology", first, ValueError("it has no faces with UVs"))
+        else:
+            self.topology = Topology(faces=mesh.faces, face_uvs=mesh.face_uvs, uvs=mesh.uvs)
 
     def _statistics(self) -> None:
         path = self.folder / "vert_mean.bin"
@@ -204,7 +232,7 @@ class Multiface:
         elif lacking:
             self.book.add("note", kind, "listed frames are missing; they are passed over", folder, frames=lacking)
 
-    def _calibration(self, rig: Capture) -> None:
+    def _calibration(self, rig: _Rig) -> None:
         """A mesh of a neutral segment, or of the first there is, projected into every camera."""
         order = sorted(self.meshes, key=lambda mesh: mesh[0] not in NEUTRALS)
         for segment, frame in order[:_MOST_TRIED]:
@@ -219,9 +247,21 @@ class Multiface:
             except ValueError as e:
                 self._unfit("fault", "does not fit the mesh", str(e), rig)
                 return
+            self.seen = dataclasses.replace(rig, segment=segment), found
             for line in lines:
                 self._unfit("doubt", "may not fit the mesh", line, rig)
             return
+
+    def _colours(self, _: object) -> None:
+        """The mesh's colours against those of some images."""
+        rig, found = self.seen
+        try:
+            line = appearance.doubt(_Folders(), rig, found, self.topology, rig.cameras)
+        except reading.Unreadable as e:
+            self.book.add("fault", "image", "cannot be decoded", detail=str(e), action=FETCH)
+            return
+        if line:
+            self._unfit("doubt", "may not fit the images", line, rig)
 
     def _unfit(self, level, what: str, text: str, rig: Capture) -> None:
         action = "docs/reference/formats.md says how KRT and head poses are stored"
@@ -236,6 +276,8 @@ class Multiface:
         yield Job(self.book, "mesh", folder, depth.choose(self.meshes, 20), self._check, "", "meshes read")
         for camera, paths in self.pictures.items():
             yield from self._job("image", f"{_IMAGES}/*/{camera}", depth.choose(paths), SENSOR, "images decoded")
+        if self.seen is not None and self.topology is not None:
+            yield Job(self.book, "calibration", "KRT", ["its colours"], self._colours)
         yield from self._job("texture", f"{_TEXTURES}/*/{_AVERAGE}", depth.choose(self.averages), (1, 1), "textures decoded")
 
     def _job(self, kind: str, file: str, paths: Sequence[pathlib.Path], whole: tuple[int, int], counted: str) -> Iterable[Job]:

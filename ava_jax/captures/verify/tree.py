@@ -26,19 +26,20 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     Raises:
       ValueError: a path is no folder, or has no capture.
     """
-    found: dict[pathlib.Path, None] = {}
+    found: dict[pathlib.Path, pathlib.Path] = {}  # by where they really are
     for path in paths:
         if not path.is_dir():
             raise ValueError(f"verify: {path}: no such folder; give a capture or a folder of captures.")
         # `decoder/` or `encoder/` itself is its capture's.
-        here = [path.resolve().parent] if path.name in ("decoder", "encoder") else _below(path, _DEEP)
+        here = [path.parent] if path.name in ("decoder", "encoder") else _below(path, _DEEP)
         if not here:
             raise ValueError(
                 f"verify: {path}: no capture there (a folder with decoder/ or encoder/ inside, or one of multiface with KRT and "
                 "tracked_mesh/)."
             )
-        found |= dict.fromkeys(here)
-    return list(found)
+        for capture in here:
+            found.setdefault(capture.resolve(), capture)
+    return list(found.values())
 
 
 def _below(folder: pathlib.Path, levels: int) -> list[pathlib.Path]:
