@@ -21,7 +21,7 @@ SEGMENTS = {"E001_Neutral_Eyes_Open": ["000100", "000103"], "E057_Cheeks_Puffed"
 CAMERAS = ("400002", "400029", "400069")
 HEIGHT, WIDTH = 2048 // 32, 1334 // 32
 VERTICES = 30
-CENTRE = np.array([300.0, -200.0, 500.0])  # of the rig, mm: not the world's origin, at which transposed rotations would look too
+CENTRE = np.array([900.0, -600.0, 1500.0])  # of the rig, mm: not the world's origin, at which transposed rotations would look too
 NEUTRAL, PUFFED = SEGMENTS
 
 
@@ -60,7 +60,7 @@ def krt() -> bytes:
         position = 1000 * np.array([np.sin(np.deg2rad(azimuth)), 0.1, np.cos(np.deg2rad(azimuth))])
         rotation = look_at(position, np.zeros(3), np.array([0.0, 1.0, 0.0]))
         # Turned in its plane: upright cameras on a circle have rotations that are their own transposes.
-        rotation = Rotation.from_euler("z", 20 + azimuth / 4, degrees=True).as_matrix() @ rotation
+        rotation = Rotation.from_euler("z", 60 + azimuth / 4, degrees=True).as_matrix() @ rotation
         position = position + CENTRE
         rows = np.column_stack([rotation, -rotation @ position])
         k = [[3800, 0, 667], [0, 3800, 1024], [0, 0, 1]]
