@@ -30,12 +30,14 @@ class Depth(NamedTuple):
 
     def choose(self, frames: Sequence[Any], factor: int = 1) -> list[Any]:
         """Those to look at: all, or some evenly spaced, the first and the last among them."""
-        if self.images == "none":
-            return []
-        most = len(frames) if self.images == "all" else self.samples * factor
+        most = self.most(len(frames), factor)
         if len(frames) <= most:
             return list(frames)
         return [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
+
+    def most(self, count: int, factor: int = 1) -> int:
+        """How many of `count` frames `choose` takes."""
+        return {"none": 0, "sample": min(count, self.samples * factor), "all": count}[self.images]
 
 
 class Job(NamedTuple):

@@ -27,7 +27,7 @@ _SMALL = (
 )
 _KEYPOINTS = "keypoints_3d/keypoints_3d.zip"
 _MOST_LABEL = 10
-_MESHES = 20  # times the samples of a camera's pictures
+_TIMES = {"mesh": 20, "head pose": 1 << 31}  # the samples of a camera's pictures, by kind: of head poses all
 _TEXELS = 64  # of the mean texture that statistics are tried with
 
 
@@ -207,23 +207,34 @@ class Decoder:
         for line in lines:
             self.book.add("doubt", "calibration", "may not fit the mesh", capture.calibration, detail=_of(capture, line), action=action)
 
+    def planned(self, depth: Depth) -> int:
+        """How many frames `jobs` will give, as long as the members are known."""
+        colours = int(self._compares_colours(depth))
+        return colours + sum(len(one.numbers) if depth.crc else depth.most(len(one.numbers), _factor(one)) for one in self.zips)
+
+    def forget(self) -> None:
+        """Lets go of the zips' members."""
+        self.zips = [one.without_members() for one in self.zips]
+        self.archives, self.every_frame = Archives(), Archives()
+
     def jobs(self, depth: Depth) -> Iterable[Job]:
         """What of the contents is to be decoded."""
-        for one in self.zips:
+        for one in self.zips if depth.images != "none" or depth.crc else ():
             if one.fault:
                 continue
-            file, frames = self.book.relative(one.path), one.numbers.tolist()
-            chosen = (
-                frames if one.kind == "head pose" and depth.images != "none" else depth.choose(frames, _MESHES if one.kind == "mesh" else 1)
-            )
+            file, frames = self.book.relative(one.path), zip_checks.look(one.kind, one.path).numbers.tolist()
+            chosen = depth.choose(frames, _factor(one))
             look, same = self._look(one)
             if chosen:
                 yield Job(self.book, one.kind, file, chosen, look, same, _COUNTED.get(one.kind, ""))
             others = sorted(set(frames) - set(chosen)) if depth.crc else []
             if others:
                 yield Job(self.book, one.kind, file, others, functools.partial(self._read, one.path), "", "members read")
-        if depth.images != "none" and self.topology is not None and self.capture is not None and self._can_be_seen():
+        if self._compares_colours(depth):
             yield Job(self.book, "calibration", self.book.relative(self.capture.calibration), [_COLOURS], self._colours)
+
+    def _compares_colours(self, depth: Depth) -> bool:
+        return depth.images != "none" and self.topology is not None and self.capture is not None and self._can_be_seen()
 
     @property
     def _known(self) -> Capture:
@@ -311,6 +322,10 @@ def _keypoints(data: bytes) -> None:
         raise ValueError(f"no array that NumPy saved ({' '.join(str(e).split())[:100]})") from e
     if rows.ndim != 2 or rows.shape[1] != 6 or not np.isfinite(rows).all():
         raise ValueError(f"must be rows of 6 finite numbers (index, x, y, z, confidences, inliers); got {rows.shape}")
+
+
+def _factor(one: Zip) -> int:
+    return _TIMES.get(one.kind, 1)
 
 
 def _size(picture: np.ndarray) -> str:

@@ -50,15 +50,26 @@ class Headset:
         have = functools.reduce(np.union1d, [one.numbers for one in whole], np.zeros(0, np.int32))
         zip_checks.tell_lacking(self.book, whole, listed, np.intersect1d(listed, have))
 
+    def planned(self, depth: Depth) -> int:
+        """How many frames `jobs` will give, as long as the members are known."""
+        return sum(len(one.numbers) if depth.crc else depth.most(len(one.numbers)) for one in self.zips)
+
+    def forget(self) -> None:
+        """Lets go of the zips' members."""
+        self.zips = [one.without_members() for one in self.zips]
+        self.archives = Archives()
+
     def jobs(self, depth: Depth) -> Iterable[Job]:
         """What of the contents is to be decoded."""
-        for one in self.zips:
-            chosen = depth.choose(one.numbers.tolist())
-            file = self.book.relative(one.path)
-            if chosen and not one.fault:
+        for one in self.zips if depth.images != "none" or depth.crc else ():
+            if one.fault:
+                continue
+            frames = zip_checks.look(one.kind, one.path).numbers.tolist()
+            chosen, file = depth.choose(frames), self.book.relative(one.path)
+            if chosen:
                 look = functools.partial(self._image, one.path)
                 yield Job(self.book, one.kind, file, chosen, look, "size", "headset images decoded")
-            others = sorted(set(one.numbers.tolist()) - set(chosen)) if depth.crc and not one.fault else []
+            others = sorted(set(frames) - set(chosen)) if depth.crc else []
             if others:
                 yield Job(self.book, one.kind, file, others, functools.partial(self._read, one.path), "", "members read")
 

@@ -267,6 +267,13 @@ class Multiface:
         action = "docs/reference/formats.md says how KRT and head poses are stored"
         self.book.add(level, "calibration", what, rig.calibration, detail=text.removeprefix(f"{rig.calibration}: "), action=action)
 
+    def planned(self, depth: Depth) -> int:
+        """How many frames `jobs` will give."""
+        return sum(len(job.frames) for job in self.jobs(depth))
+
+    def forget(self) -> None:
+        """Nothing: the names of files that were found are needed for `jobs`."""
+
     def jobs(self, depth: Depth) -> Iterable[Job]:
         """What of the contents is to be decoded."""
         if depth.images == "none":

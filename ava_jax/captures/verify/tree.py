@@ -4,18 +4,21 @@ import concurrent.futures
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tqdm
 
 from ava_jax.captures.ava256 import TOPOLOGY
 from ava_jax.captures.verify import contents, zips
-from ava_jax.captures.verify.contents import Depth, Job
+from ava_jax.captures.verify.contents import Depth
 from ava_jax.captures.verify.decoder import Decoder
 from ava_jax.captures.verify.findings import Book
 from ava_jax.captures.verify.headset import Headset
 from ava_jax.captures.verify.multiface import Multiface
 from ava_jax.core.mesh import Topology
 from ava_jax.data import mesh_files, obj_files
+
+Part = Decoder | Headset | Multiface
 
 _DEEP = 3  # levels below a folder that captures are looked for in
 
@@ -76,52 +79,59 @@ def verify(folders: Sequence[pathlib.Path], depth: Depth, *, topology: pathlib.P
       ValueError: `topology` is given and cannot be read.
     """
     books = [Book(folder, "multiface" if is_multiface(folder) else "ava-256") for folder in folders]
-    known: dict[pathlib.Path, tuple[Topology | None, str]] = {}
-    parts: list[Decoder | Headset | Multiface] = []
+    known: dict[pathlib.Path, _Known] = {}
+    parts: list[Part] = []
     for book in books:
         parts += _parts(book, topology, known)
-    _structure(parts, threads)
-    jobs = [job for part in parts for job in part.jobs(depth)]
-    _contents(jobs, threads)
+    planned = _structure(parts, depth, threads)
+    with _bar(planned, "contents", "file") as bar:
+        for part in parts:
+            contents.run(list(part.jobs(depth)), threads, bar.update)
+            part.forget()
     return books
 
 
-def _parts(book: Book, topology: pathlib.Path | None, known: dict) -> list[Decoder | Headset | Multiface]:
+class _Known(NamedTuple):
+    """A topology, the vertices of its meshes, or what is wrong with it."""
+
+    topology: Topology | None
+    vertices: int | None
+    fault: str = ""
+
+
+def _parts(book: Book, topology: pathlib.Path | None, known: dict[pathlib.Path, _Known]) -> list[Part]:
     folder = book.folder
     if book.layout == "multiface":
         return [Multiface(folder, book)]
-    parts: list[Decoder | Headset | Multiface] = []
+    parts: list[Part] = []
     if (folder / "decoder").is_dir():
         path = topology or folder.parent / TOPOLOGY
         if path not in known:
             known[path] = _topology(path, required=topology is not None)
-        found, fault = known[path]
-        if fault:
+        found = known[path]
+        if found.fault:
             action = "put the OBJ of the meshes there, or name it (--topology=FILE)"
-            book.add("doubt", "topology", fault, action=action)
-        parts.append(Decoder(folder, book, found, None if found is None else _vertices(path)))
+            book.add("doubt", "topology", found.fault, action=action)
+        parts.append(Decoder(folder, book, found.topology, found.vertices))
     return parts + ([Headset(folder, book)] if (folder / "encoder").is_dir() else [])
 
 
-def _topology(path: pathlib.Path, *, required: bool) -> tuple[Topology | None, str]:
-    """The topology of an OBJ, or what is wrong with it."""
+def _topology(path: pathlib.Path, *, required: bool) -> _Known:
     if not path.is_file() and not required:
-        return None, f"there is no {TOPOLOGY} beside the capture, which training needs"
+        return _Known(None, None, f"there is no {TOPOLOGY} beside the capture, which training needs")
     try:
-        return mesh_files.read_topology(path, _vertices(path)), ""
+        vertices = len(obj_files.read(path).vertices)
+        return _Known(mesh_files.read_topology(path, vertices), vertices)
     except (ValueError, OSError) as e:
         if required:
             raise ValueError(f"verify: --topology: {e}") from e
-        return None, str(e)
+        return _Known(None, None, str(e))
 
 
-def _vertices(path: pathlib.Path) -> int:
-    return len(obj_files.read(path).vertices)
-
-
-def _structure(parts: Sequence[Decoder | Headset | Multiface], threads: int) -> None:
-    """Looks at the structure of each; zips are read by several threads."""
+def _structure(parts: Sequence[Part], depth: Depth, threads: int) -> int:
+    """Looks at the structure of each, zips by several threads; how many frames are to be decoded."""
     total = sum(1 if isinstance(part, Multiface) else len(part.paths()) for part in parts)
+    planned = 0
     with _bar(total, "structure", "zip") as bar, concurrent.futures.ThreadPoolExecutor(threads) as pool:
 
         def look(paths: Sequence[tuple[str, pathlib.Path]]) -> list[zips.Zip]:
@@ -137,11 +147,9 @@ def _structure(parts: Sequence[Decoder | Headset | Multiface], threads: int) -> 
                 bar.update()
             else:
                 part.structure(look)
-
-
-def _contents(jobs: Sequence[Job], threads: int) -> None:
-    with _bar(sum(len(job.frames) for job in jobs), "contents", "file") as bar:
-        contents.run(jobs, threads, bar.update)
+            planned += part.planned(depth)
+            part.forget()
+    return planned
 
 
 def _bar(total: int, what: str, unit: str) -> tqdm.tqdm:
@@ -166,7 +174,7 @@ def repair(books: Sequence[Book], depth: Depth, *, topology: pathlib.Path | None
         print(f"repair: {book.folder.name}: fetching {len(names)} files again", file=sys.stderr, flush=True)
         try:
             failed, why = refetch(book.folder, names, jobs=max(threads, 1)), "could not be fetched"
-        except ValueError as e:  # there is no manifest: it was not downloaded by this package
+        except (ValueError, OSError) as e:  # no manifest, as it was not downloaded by this package; no server
             failed, why = list(names), str(e)
         (again,) = verify([book.folder], depth, topology=topology, threads=threads) if len(failed) < len(names) else (book,)
         for name in failed:
