@@ -173,9 +173,9 @@ CALIBRATION, LIST, POINTS = "decoder/camera_calibration.json", "decoder/frame_li
 
 FAULTS = {
     # file, what is done to it, kind, words of what and detail, words of the action, whether --repair fetches it
-    "zip cut": (IMAGE, cut, "image", "not a whole zip .*truncated", "fetch the file again", True),
-    "zip empty": (MESHES, empty, "mesh", "not a whole zip", "fetch the file again", True),
-    "zip with a hole": (COLOURS, beyond, "texture", "not a whole zip .*beyond the end of the file", "fetch the file again", True),
+    "zip cut": (IMAGE, cut, "image", "the zip cannot be read .not a whole zip .truncated", "fetch the file again", True),
+    "zip empty": (MESHES, empty, "mesh", "the zip cannot be read .not a whole zip", "fetch the file again", True),
+    "zip with a hole": (COLOURS, beyond, "texture", "the zip cannot be read .*beyond the end of the file", "fetch the file again", True),
     "zip rotten": (IMAGE, rot, "image", "cannot be decoded .*frame 2000.*checksum", "fetch the file again", True),
     "zip missing": (POSES, pathlib.Path.unlink, "file", "is missing, and training needs it", "fetch it", True),
     "list missing": (LIST, pathlib.Path.unlink, "file", "is missing", "fetch it", True),

@@ -163,14 +163,14 @@ def repair(books: Sequence[Book], depth: Depth, *, topology: pathlib.Path | None
     Returns:
       The books, those of repaired captures made anew; what could not be fetched is a fault in them.
     """
-    from ava_jax.captures.published import refetch  # needs the network alone here
-
     result = []
     for book in books:
         names = book.to_refetch
         if not names:
             result.append(book)
             continue
+        from ava_jax.captures.published import refetch  # what downloads need is imported where something is fetched
+
         print(f"repair: {book.folder.name}: fetching {len(names)} files again", file=sys.stderr, flush=True)
         try:
             failed, why = refetch(book.folder, names, jobs=max(threads, 1)), "could not be fetched"

@@ -35,7 +35,7 @@ def look(kind: str, path: pathlib.Path) -> Zip:
         size = path.stat().st_size
         directory = zip_directory.read(path)
     except (ValueError, OSError) as e:
-        return Zip(path, kind, none, 0, str(e).removeprefix(f"{path}: "))
+        return Zip(path, kind, none, 0, str(e).removeprefix(f"{path}: ").removesuffix("; fetch it again."))
     ends = directory.offset + directory.size.astype(np.uint64) + np.uint64(_LOCAL_HEADER)
     if len(ends) and int(ends.max()) > size:
         return Zip(path, kind, none, size, f"{int((ends > size).sum())} members lie beyond the end of the file: it is cut or patched")
@@ -48,7 +48,7 @@ def tell_broken(book: Book, zips: Sequence[Zip]) -> None:
     book.count("bytes", sum(one.size for one in zips))
     for one in zips:
         if one.fault:
-            book.add("fault", one.kind, "not a whole zip", one.path, detail=one.fault, action=FETCH, refetch=True)
+            book.add("fault", one.kind, "the zip cannot be read", one.path, detail=one.fault, action=FETCH, refetch=True)
 
 
 def many(lacking: int, count: int) -> bool:
