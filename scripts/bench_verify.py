@@ -64,7 +64,8 @@ def _verify(config, images: str, most: int | None) -> dict[str, float]:
     begin = time.perf_counter()
     books = tree.verify(tree.find([pathlib.Path(config.data.root)])[:most], Depth(images), threads=config.data.read_threads)
     totals = report.totals(books)
-    assert totals["broken"] == 0, report.text(books)
+    if totals["broken"]:
+        raise RuntimeError(report.text(books))
     return {"seconds": time.perf_counter() - begin, **{key: totals[key] for key in ("captures", "zips", "notes")}}
 
 

@@ -49,7 +49,7 @@ def totals(books: Sequence[Book]) -> dict[str, int]:
 
 
 def _block(book: Book) -> str:
-    counts = ", ".join(f"{number} {what}" for what, number in book.counts.items() if number)
+    counts = ", ".join(_count(what, number) for what, number in book.counts.items() if number)
     lines = [f"{book.folder.name}: {book.state} ({book.layout}; {counts or 'nothing to count'})"]
     for group in grouped(book.findings):
         lines += _lines(group)
@@ -70,6 +70,13 @@ def _lines(group: Sequence[Finding]) -> list[str]:
     more = f"; and {len(group) - _EXAMPLES} more" if len(group) > _EXAMPLES else ""
     lines = [f"  {first.level} | {first.kind} | {first.what}{amount}: {examples}{more}"]
     return [*lines, f"        -> {first.action}"] if first.action else lines
+
+
+def _count(what: str, number: int) -> str:
+    if what != "bytes":
+        return f"{number} {what}"
+    unit, size = ("GB", 1e9) if number >= 1e9 else ("MB", 1e6)
+    return f"{number / size:.3g} {unit}"
 
 
 def _number(count: int, what: str) -> str:
