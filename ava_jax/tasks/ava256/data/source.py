@@ -23,17 +23,16 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from ava_jax.captures import capture_set, reading, split_files, statistics
+from ava_jax.captures import capture_set, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
-from ava_jax.captures.split_files import Split
-from ava_jax.captures.splits import PREDICT, SCORED, TRAIN, HeldOut, Selection
+from ava_jax.captures.splits import PREDICT, SCORED, TRAIN, Selection
 from ava_jax.core import names as naming
 from ava_jax.core.sampling import UnreadableData, thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
 from ava_jax.data.archive import Archives
-from ava_jax.tasks.ava256.data import absent
+from ava_jax.tasks.ava256.data import absent, rules
 
 # The config's lists, with the kind of their elements.
 LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
@@ -53,36 +52,6 @@ def load_captures(config: ConfigDict) -> CaptureSet:
     return capture_set.load(data.root, data.ids, cameras=data.cameras, topology=data.topology, index_folder=folder)
 
 
-def held_out(config: ConfigDict) -> HeldOut:
-    """What a config keeps out of training: `data.held_out`, and what the file lists that `data.split` names.
-
-    Raises:
-      ValueError: there is no such file, or it is malformed.
-    """
-    rule, split = config.data.held_out, split_of(config)
-    validation = split.validation
-    return HeldOut(
-        segments=tuple(dict.fromkeys((*rule.segments, *validation.segments))),
-        last_frames=rule.last_frames,
-        cameras=tuple(dict.fromkeys((*rule.cameras, *validation.cameras))),
-        camera_frames=tuple(config.eval.unseen_camera_frames),
-        people=validation.people,
-        test=split.test,
-        only=split.train.people,
-    )
-
-
-def split_of(config: ConfigDict) -> Split:
-    """What `data.split` names; configs of older versions do not have it."""
-    return split_files.load(config.data.get("split", ""))
-
-
-def trained(captures: CaptureSet, config: ConfigDict) -> CaptureSet:
-    """Those of the captures whose people are trained on."""
-    rule = held_out(config)
-    return dataclasses.replace(captures, captures=tuple(c for c in captures if rule.trains(c)))
-
-
 def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     """Statistics, topology and names of the captures to train on.
 
@@ -90,7 +59,7 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
       ValueError: statistics or topology are missing, malformed or do not fit together, or a camera to be held out is in no capture.
     """
     check_names(captures, config)
-    rule, used = held_out(config), trained(captures, config)
+    rule, used = rules.held_out(config), rules.trained(captures, config)
     if not len(used):
         raise ValueError(f"config.data.split={config.data.split}: leaves none of the {len(captures)} people to train on.")
     combined = statistics.combine(used.captures, config.model.texture_size)
@@ -101,7 +70,7 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
         "identities": sorted(used.people),
         "segments": list(captures.segments),
     }
-    if split_of(config).source:  # a run does not go on with a file that was changed since
+    if rules.split_of(config).source:  # a run does not go on with a file that was changed since
         names["segments held out"] = sorted({*rule.segments, *rule.test.segments})
     return Assets(arrays=arrays, names=names)
 
@@ -117,7 +86,7 @@ def check_names(captures: CaptureSet, config: ConfigDict) -> None:
     naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
     naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
     people = {*captures.people, *(capture.subject for capture in captures)}
-    split_of(config).require(people, captures.segments, captures.every_camera)
+    rules.split_of(config).require(people, captures.segments, captures.every_camera)
     if data.held_out.last_frames < 0:
         raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {data.held_out.last_frames}.")
     longest = max(len(c.frames) for c in captures)
@@ -144,7 +113,7 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
         options = {"segmentation": False, "frames_kept": kept, "max_unreadable": config.data.max_unreadable}
     elif split == PREDICT:
         options = {"segmentation": False, "image": False, "frames_kept": threads}
-    rule = held_out(config)
+    rule = rules.held_out(config)
     used = dataclasses.replace(captures, captures=tuple(c for c in captures if rule.has(c, split)))
     selections = [rule.select(c, split) for c in used]
     if options["segmentation"]:
@@ -168,7 +137,7 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
 
 def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
     """The splits beside "train" in which the config leaves any sample."""
-    rule = held_out(config)
+    rule = rules.held_out(config)
     return tuple(split for split in SCORED if any(rule.select(c, split).count for c in captures))
 
 

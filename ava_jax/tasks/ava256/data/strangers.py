@@ -11,7 +11,7 @@ from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core import binding
 from ava_jax.core.types import Assets
 from ava_jax.data import mesh_files
-from ava_jax.tasks.ava256.data import source
+from ava_jax.tasks.ava256.data import rules
 from ava_jax.tasks.base import AtHand
 
 _TOPOLOGY = ("faces", "face_uvs", "uvs")
@@ -29,7 +29,7 @@ def check(captures: CaptureSet, config: ConfigDict, assets: Assets) -> AtHand:
     """
     _check_topology(captures, assets)
     people = captures.people
-    trained = source.trained(captures, config)
+    trained = rules.trained(captures, config)
     if set(trained.people) == set(assets.names["identities"]):
         _check_statistics(trained, config, assets)
     new = [capture for capture in captures if capture.name not in assets.names["identities"]]
@@ -39,7 +39,7 @@ def check(captures: CaptureSet, config: ConfigDict, assets: Assets) -> AtHand:
     if new:
         how = "encoded from their neutral faces, in the mean colour calibration and without a background; scored over the face alone"
         notes.append(f"not seen in training: {binding.listed([capture.name for capture in new])}: {how}")
-    rule = source.held_out(config)
+    rule = rules.held_out(config)
     cameras = captures.cameras - set(assets.names["cameras"]) - {*rule.cameras, *rule.test.cameras}
     if cameras:
         how = "in the mean colour calibration and without a background; scored over the face alone"
