@@ -48,6 +48,7 @@ def _full() -> ConfigDict:
     data.shuffle = ConfigDict()
     data.shuffle.cameras_per_visit = 4  # views for which a frame's texture and mesh are decoded once; 1 = for every sample
     data.shuffle.window = 16  # frames begun between two views of one; texture memory is their product, 3 MB each at 1024
+    data.split = ""  # who and what is held out besides `held_out`: an installed name ("ava256": 240 people / 16) or a .json or .csv file
     data.held_out = ConfigDict()
     data.held_out.segments = _list("EXP_free_face")  # the segment that single-subject work validates on
     data.held_out.last_frames = 0  # this many frames at the end of each capture's list

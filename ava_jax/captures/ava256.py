@@ -155,14 +155,7 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     if not used:
         near = ", ".join(names.near(cameras[0], have))
         raise ValueError(f"{folder}: no camera to use: it has none of config.data.cameras; of {len(have)}, the nearest are {near}.")
-    segments, frame_ids = _columns(decoder / "frame_list.csv", ("seg_id", "frame_id"))
-    try:
-        frames = np.array([int(frame) for frame in frame_ids], np.int64)
-    except (ValueError, OverflowError) as e:
-        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be a whole number ({str(e)[:120]}).") from e
-    if not 0 <= frames.min() <= frames.max() <= _MOST_FRAME:
-        wrong = frames[(frames < 0) | (frames > _MOST_FRAME)][0]
-        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be from 0 to {_MOST_FRAME}; got {wrong}.")
+    frames, segments = frame_list(decoder / "frame_list.csv")
     found = [calibration.camera(path, camera, entries[camera], judge=judge) for camera in used]
     focal, principal, rotation, translation = (np.stack([camera[i] for camera in found]) for i in range(4))
     return Capture(
@@ -173,12 +166,32 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
         principal=principal,
         rotation=rotation,
         translation=translation,
-        frames=frames.astype(np.int32),
-        segments=np.array([sys.intern(segment) for segment in segments], object),
+        frames=frames,
+        segments=segments,
         distorted=tuple(name for name, camera in zip(used, found, strict=True) if camera.distorted),
         positions=np.array([list(entries).index(camera) for camera in used], np.int32),
         calibrated=len(entries),
     )
+
+
+def frame_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a `frame_list.csv`, with the columns `seg_id,frame_id`.
+
+    Returns:
+      Frame ids, int32 [N], in the order of the file, and the segment of each, an object array [N], in which equal names are one string.
+
+    Raises:
+      ValueError: it is missing or malformed; the message names it.
+    """
+    segments, frame_ids = _columns(path, ("seg_id", "frame_id"))
+    try:
+        frames = np.array([int(frame) for frame in frame_ids], np.int64)
+    except (ValueError, OverflowError) as e:
+        raise ValueError(f"{path}: every frame_id must be a whole number ({str(e)[:120]}).") from e
+    if not 0 <= frames.min() <= frames.max() <= _MOST_FRAME:
+        wrong = frames[(frames < 0) | (frames > _MOST_FRAME)][0]
+        raise ValueError(f"{path}: every frame_id must be from 0 to {_MOST_FRAME}; got {wrong}.")
+    return frames.astype(np.int32), np.array([sys.intern(segment) for segment in segments], object)
 
 
 def image_size(downsample: int, sensor: tuple[int, int] = SENSOR) -> tuple[int, int]:

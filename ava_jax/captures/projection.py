@@ -118,12 +118,12 @@ def require(archives: Archives, captures: Sequence[Capture], *, undistorted: boo
                 f"{capture.calibration}: {_cameras(capture.distorted)} with a distortion, which is not modelled: undistort the images and "
                 "write zeros; or, where they are undistorted already, as published ones are, say so: --config.data.undistorted=True."
             )
-        doubts += _doubts(reference(archives, capture, threads=threads), capture)
+        doubts += doubts_of(reference(archives, capture, threads=threads), capture)
     return doubts
 
 
-def _doubts(found: Reference, capture: Capture) -> list[str]:
-    """What is doubtful of one capture; raises as `require`."""
+def doubts_of(found: Reference, capture: Capture) -> list[str]:
+    """What is doubtful of one capture, whose mesh is found; raises ValueError as `require`."""
     doubts = []
     found = found._replace(points=found.points[:: max(1, len(found.points) // _POINTS)])
     seen = fractions(found, capture)
