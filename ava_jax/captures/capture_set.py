@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.packed import index
+from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.core import names
 from ava_jax.data.archive import Archives
 
@@ -20,14 +22,14 @@ class CaptureSet:
       root: the folder.
       captures: by name, in order.
       topology: path of the OBJ that all meshes have the faces of.
-      archives: the captures' zips. All that read them go through here.
+      archives: the captures' zips or, of packed ones, records. All that read them go through here.
       said: lines that were said of them.
     """
 
     root: pathlib.Path
     captures: tuple[Capture, ...]
     topology: pathlib.Path
-    archives: Archives = dataclasses.field(default_factory=Archives, repr=False, compare=False)
+    archives: Archives = dataclasses.field(default_factory=RecordArchives, repr=False, compare=False)
     said: set[str] = dataclasses.field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -54,7 +56,11 @@ class CaptureSet:
     @property
     def every_camera(self) -> set[str]:
         """Ids of the cameras that any capture has, used or not."""
-        return self.cameras.union(*(_with_images(capture.decoder.parent) for capture in self.captures))
+        return self.cameras.union(*(index.cameras_with_images(capture.decoder.parent) for capture in self.captures))
+
+    def image_size(self, downsample: int) -> tuple[int, int]:
+        """(height, width) of images at `downsample`: of all captures, which a batch may mix."""
+        return self.captures[0].image_size(downsample)
 
     @functools.cached_property
     def segments(self) -> tuple[str, ...]:
@@ -107,9 +113,4 @@ def load(
     captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
     folder = pathlib.Path(root).expanduser()
     path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
-    return CaptureSet(folder, captures, path, Archives(index_folder))
-
-
-def _with_images(folder: pathlib.Path) -> set[str]:
-    """Ids of the cameras that a capture's folder has images of; {} where it has no photographs."""
-    return {path.stem.removeprefix("cam") for path in (folder / "decoder" / "image").glob("cam*.zip")}
+    return CaptureSet(folder, captures, path, RecordArchives(index_folder))
