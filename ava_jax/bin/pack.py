@@ -22,7 +22,7 @@ _HEIGHT = flags.DEFINE_integer(
 _DOWNSAMPLE = flags.DEFINE_integer("downsample", 0, "The same as the number that the sensor is over, as in config.data.downsample.")
 _QUALITY = flags.DEFINE_integer("quality", 0, "Of AVIF, 1 to 100; by default 85 where images are resized or cropped, else they are kept.")
 _CROP = flags.DEFINE_string("crop", "", "head: cut images to what the meshes of all frames cover; by default whole images.")
-_MARGIN = flags.DEFINE_float("margin", 0.15, "Around the head, a fraction of the larger side of what it covers.")
+_MARGIN = flags.DEFINE_float("margin", 0.1, "On each side of the head, a fraction of what it covers.")
 _JOBS = flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes that pack.", lower_bound=1)
 _SHARD_MB = flags.DEFINE_integer("shard_mb", 256, "About how large a shard is, MB of the source's bytes.", lower_bound=1)
 _RUNNER = flags.DEFINE_string("runner", "", "Pack by a runner of Apache Beam instead: DirectRunner, FlinkRunner, SparkRunner, ...")

@@ -135,11 +135,11 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     Raises:
       ValueError: a file is missing or malformed, or no camera is left.
     """
+    packed = index.find(folder)
     decoder = folder / "decoder"
     path = decoder / "camera_calibration.json"
     entries = calibration.read(path)
     # Of a capture without photographs, which can be predicted all the same, every camera is used.
-    packed = index.find(folder)
     with_images = index.cameras_with_images(folder) or set(entries)
     have = set(entries) & with_images
     used = sorted(have & (set(cameras) or have))

@@ -107,10 +107,15 @@ def load(
       index_folder: where the zips' indexes are kept from run to run; None: nowhere.
 
     Raises:
-      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, or one has no camera.
+      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, one has no camera, or
+        their sensors differ.
     """
     folders = ava256.find(root, ids)
     captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
+    for capture in captures:
+        if capture.sensor != captures[0].sensor:
+            sides = [f"{c.sensor[0]} x {c.sensor[1]} pixels of {c.name}" for c in (captures[0], capture)]
+            raise ValueError(f"{root}: images of a batch must be of one size, and here they show {' and '.join(sides)}; give those of one.")
     folder = pathlib.Path(root).expanduser()
     path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
     return CaptureSet(folder, captures, path, RecordArchives(index_folder))

@@ -16,7 +16,7 @@ from ava_jax.captures.packed import index
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.data import files, images, mesh_files
 
-MULTIPLE = 16  # of stored pixels, so that halves, quarters and eighths of a crop are whole
+MULTIPLE = 8  # of stored pixels, so that halves, quarters and eighths of a crop are whole
 _FILE = "boxes.json"
 _FEWEST_MM = 1.0  # in front of a camera; a vertex nearer than that is nowhere in its image
 
@@ -108,7 +108,7 @@ def decide(found: Mapping[str, Mapping[str, np.ndarray]], scale: int, size: tupl
       found: by capture and camera, f64 [4], as `boxes`.
       scale: pixels of the sensor per stored pixel.
       size: (height, width) of the stored images.
-      margin: around a box, a fraction of its larger side.
+      margin: around a box, a fraction of its sides.
     """
     sides = np.array([_padded(box, scale, size, margin) for cameras in found.values() for box in cameras.values()])
     width, height = np.max(sides[:, 2:] - sides[:, :2], axis=0).tolist()
@@ -143,7 +143,7 @@ def corners(
 def _padded(box: np.ndarray, scale: int, size: tuple[int, int], margin: float) -> np.ndarray:
     """A box [4] with its margin, as far as there is image, int [4]: stored pixels, the last ones excluded."""
     low, high = np.floor(box[:2] / scale), np.ceil(box[2:] / scale) + 1
-    pad = margin * float((high - low).max())
+    pad = margin * (high - low)
     edges = np.array(size[::-1])
     return np.concatenate([np.clip(np.floor(low - pad), 0, edges), np.clip(np.ceil(high + pad), 0, edges)]).astype(int)
 

@@ -54,7 +54,7 @@ class Report(NamedTuple):
       captures: in the set.
       records: in it.
       bytes: of its shards.
-      sensor: (height, width), pixels that calibrations refer to.
+      sensor: (height, width), pixels that calibrations refer to; cropped, of the crop.
       unreadable: files of the source that could not be read, a line each; they are not in the set.
       left_out: files beside frames and images that would not fit cropped images, by name.
     """

@@ -30,13 +30,13 @@ class Settings:
       downsample: images are the sensor (4096 x 2668) over this; 0: as they are.
       quality: of AVIF, 1 to 100, where images are encoded anew; 0: they are not, unless they are resized or cropped: 85.
       crop: "" or "head".
-      margin: around the head, a fraction of the larger side of what it covers.
+      margin: on each side of the head, a fraction of what it covers.
     """
 
     downsample: int = 0
     quality: int = 0
     crop: str = ""
-    margin: float = 0.15
+    margin: float = 0.1
 
     def __post_init__(self) -> None:
         """Checks.

@@ -68,7 +68,9 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     check_names(captures, config)
     combined = statistics.combine(captures.captures, config.model.texture_size)
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
-    arrays = {**combined._asdict(), "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
+    # A crop of the images is another image plane, which each camera's background is learned in: a run goes on with the one it began with.
+    sensor = np.array(captures.captures[0].sensor, np.int32)
+    arrays = {**combined._asdict(), "sensor": sensor, "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
     names = {
         "cameras": sorted(known - unseen),
         "identities": sorted(captures.people),
