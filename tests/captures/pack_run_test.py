@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ava_jax.captures import ava256, capture_set
-from ava_jax.captures.packed import beam, index, pack, shards
+from ava_jax.captures.packed import beam, index, pack, plan, shards
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.captures.packed.plan import Settings
 from ava_jax.data import archive
@@ -93,7 +93,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_capture, tmp_
     flags = [f"--data={tiny_capture}", "--shard_mb=1", "--quality=60", "--jobs=2"]
     out, rng = tmp_path / "set", np.random.default_rng(0)
     once = _command(*flags, f"--out={tmp_path / 'once'}")
-    assert once.wait(200) == 0, once.communicate()[1]
+    said = once.communicate(timeout=200)
+    assert once.returncode == 0, said
     for _ in range(6):
         running = _command(*flags, f"--out={out}")
         wait = time.monotonic() + float(rng.uniform(0, 3))
@@ -107,7 +108,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_capture, tmp_
             time.sleep(0.1)
         assert not _in_group(running.pid)
     last = _command(*flags, f"--out={out}")
-    assert last.wait(200) == 0, last.communicate()[1]
+    said = last.communicate(timeout=200)
+    assert last.returncode == 0, said
     assert _content(out) == _content(tmp_path / "once")
     assert not [path for path in out.rglob(".*")]
 
@@ -122,6 +124,21 @@ def _in_group(group):
         if int(fields[2]) == group and fields[0] != "Z":
             return True
     return False
+
+
+def test_killed_between_its_last_two_deeds_it_is_packed(tiny_capture, tmp_path, expected):
+    """The index is written and the plan partly taken away; and before that, the plan's folder made and nothing in it."""
+    out = tmp_path / "set"
+    (out / NAMES[0] / "packing").mkdir(parents=True)
+    plan.write_set(out, Settings(), NAMES, None)
+    (out / ".packed.json.01234567").write_bytes(b"ha")
+    pack.pack(str(tiny_capture), out, Settings(), shard_bytes=_SMALL)
+    assert _content(out) == expected
+    (out / NAMES[0] / "packing").mkdir()
+    (out / NAMES[0] / "packing" / "image-00001.json").write_text("{}")
+    capture_set.load(str(out))
+    pack.pack(str(tiny_capture), out, Settings(), shard_bytes=_SMALL)
+    assert _content(out) == expected
 
 
 def test_what_is_left_of_a_killed_process_is_taken_away(tiny_capture, tmp_path, expected):

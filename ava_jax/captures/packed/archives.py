@@ -14,7 +14,7 @@ from ava_jax.captures.packed.index import CaptureIndex
 from ava_jax.data.archive import Archives
 
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # one record at a time, read in the caller's thread
-_OPEN_SHARDS = 64
+_OPEN_SHARDS = 128  # one of 5,000 records takes 0.35 ms to open, and 0.4 MB once it was read from
 
 
 class RecordArchives(Archives):

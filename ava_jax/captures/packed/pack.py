@@ -118,8 +118,7 @@ def prepare(data: str, out: pathlib.Path, settings: Settings, *, ids: str = "", 
             plan.save(folder, how)
         elif before != how.fingerprint:
             raise ValueError(f"{source}: has changed since {folder} was begun; remove that and pack again.")
-        for rest in (folder / index.RECORDS).glob(".*"):  # of a process that was killed
-            rest.unlink()
+        _clean(folder)
     return job
 
 
@@ -267,14 +266,22 @@ def _end_with_parent() -> None:
 def _is_open(job: Job, source: pathlib.Path) -> bool:
     """Whether a capture is still to be packed, wholly or in part."""
     folder = job.folder(source)
-    return (folder / index.PACKING).is_dir() or not (folder / index.FILE).is_file()
+    return not (folder / index.FILE).is_file()
+
+
+def _clean(folder: pathlib.Path) -> None:
+    """Takes away what a process that was killed left in the folder of a capture, and in that above it."""
+    if (folder / index.FILE).is_file():
+        shutil.rmtree(folder / index.PACKING, ignore_errors=True)
+    for rest in (*folder.parent.glob(".*.*"), *folder.rglob(".*")):  # but for the lock, which has one dot
+        rest.unlink(missing_ok=True)
 
 
 def _fingerprint(folder: pathlib.Path) -> dict[str, int] | None:
     """Of the source that a capture was begun with, or was packed from; None where nothing was begun."""
-    if (folder / index.PACKING / "plan.json").is_file():
-        return plan.load(folder).fingerprint
-    return json.loads((folder / index.FILE).read_text())["fingerprint"] if (folder / index.FILE).is_file() else None
+    if (folder / index.FILE).is_file():
+        return json.loads((folder / index.FILE).read_text())["fingerprint"]
+    return plan.load(folder).fingerprint if (folder / index.PACKING / "plan.json").is_file() else None
 
 
 def _sample(source: str, streams: tuple[str, ...]) -> list[tuple[str, bytes]]:

@@ -189,7 +189,7 @@ def read_set(out: pathlib.Path) -> dict[str, Any] | None:
             return found
         except ValueError as e:
             raise ValueError(f"{path}: cannot be read ({e}); take another --out.") from e
-    if out.exists() and (not out.is_dir() or any(p.name != ".lock" for p in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not p.name.startswith(".") for p in out.iterdir())):
         raise ValueError(f"{out}: is there already, and nothing that ava pack wrote; --out must be a new folder.")
     return None
 

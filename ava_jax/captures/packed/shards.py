@@ -92,7 +92,7 @@ def finish(folder: pathlib.Path) -> list[str]:
     Raises:
       ValueError: a shard is not there.
     """
-    if (folder / index.FILE).is_file() and not (folder / index.PACKING).is_dir():
+    if (folder / index.FILE).is_file():
         return json.loads((folder / index.FILE).read_text())["unreadable"]
     how = _plan(folder)
     source = ava256.load(pathlib.Path(how.source))
@@ -154,7 +154,7 @@ def _copy_small_files(source: Capture, folder: pathlib.Path, how: Plan) -> list[
     streams = {index.path_of(decoder.parent, name) for names in how.streams.values() for name in names}
     for path in sorted(decoder.rglob("*")):
         relative = path.relative_to(decoder)
-        if not path.is_file() or path in streams or _is_stream(relative):
+        if not path.is_file() or path in streams or _is_stream(relative) or path.name.startswith("."):
             continue
         if path.suffix == ".zip" and how.crops:
             left_out.append(relative.as_posix())
