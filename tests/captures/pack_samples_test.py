@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ava_jax.captures import capture_set, projection
-from ava_jax.captures.packed import crop, index, pack, plan, records
+from ava_jax.captures.packed import crop, index, pack, plan, records, shards
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.captures.packed.plan import Settings
 from ava_jax.core import binding
@@ -180,7 +180,7 @@ def test_crops_show_the_same_pixels_and_their_cameras_the_same_rays(tiny_capture
         np.testing.assert_allclose(a["principal"] - b["principal"], [left, top], atol=1e-5)
         assert b["image"].shape == (56, 40, 3) and 0 <= left <= 1 and 0 <= top <= 8
         shown = np.ascontiguousarray(a["image"][top : top + 56, left : left + 40])
-        np.testing.assert_array_equal(images.decode(images.encode(shown, "avif", quality=100)), b["image"])
+        np.testing.assert_array_equal(images.decode(images.encode(shown, "avif", quality=100, speed=shards.SPEED)), b["image"])
         assert np.abs(shown.astype(int) - b["image"]).mean() < 3.0  # quality 100 still halves the colours' resolution
         for name in a.keys() - {"image", "principal"}:
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
@@ -228,7 +228,7 @@ def test_resized_images_are_those_that_the_loader_would_make(tiny_capture, tmp_p
     number, camera = int(capture.frames[0]), capture.cameras[0]
     expected = images.decode(zips.archives.read(capture.image(camera), number), (32, 20), whole=capture.sensor)
     small = images.decode(found.archives.read(other.image(camera), number))
-    np.testing.assert_array_equal(small, images.decode(images.encode(expected, "avif", quality=100)))
+    np.testing.assert_array_equal(small, images.decode(images.encode(expected, "avif", quality=100, speed=shards.SPEED)))
 
 
 def test_sizes_of_crops():

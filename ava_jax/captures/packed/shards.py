@@ -24,6 +24,7 @@ from ava_jax.captures.packed.plan import Plan
 from ava_jax.captures.packed.records import Record
 from ava_jax.data import files, images
 
+SPEED = 8  # of the encoder; at 1024 x 667 a fifth of the time of Pillow's own choice, 6, for 11% more bytes and 0.3 dB less
 QUALITY = 85  # of images that are cropped or resized, where none is asked for
 _OPTIONS = "group_size:1,uncompressed"  # one record is read at a time, of pictures that are compressed already
 _OPEN_FILES = 400  # the zips of a capture's cameras, read frame by frame
@@ -136,7 +137,7 @@ def encoded(data: bytes, stream: str, how: Plan) -> bytes:
         left, top = how.crops[camera]
         picture = picture[top : top + how.crop_size[0], left : left + how.crop_size[1]]
     picture = np.ascontiguousarray(picture)
-    return images.encode(picture, "png") if labels else images.encode(picture, "avif", quality=how.settings.quality or QUALITY)
+    return images.encode(picture, "png") if labels else images.encode(picture, "avif", quality=how.settings.quality or QUALITY, speed=SPEED)
 
 
 def _content(archives: RecordArchives, path: pathlib.Path, frame: int, stream: str, how: Plan) -> bytes:
