@@ -26,6 +26,7 @@ from ava_jax.captures.packed import index, pack
 from ava_jax.captures.packed.plan import Settings
 from ava_jax.captures.splits import TRAIN
 from ava_jax.core.sampling import Sampling
+from ava_jax.core.types import Assets
 from ava_jax.data import archive, pipeline
 from ava_jax.tasks.ava256.data import source
 
@@ -51,11 +52,12 @@ def main(argv: list[str]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         make(root, count, frames)
         row = {"set": name, "captures": count, "frames": frames, **write(root, packed)}
+        assets = source.prepare(capture_set.load(str(root)), config())  # statistics and topology: the same work for both
         for kind, data in (("zips", root), ("packed", packed)):
             for start in ("first start", "later start"):
-                cpu, _ = timed(lambda data=data, kept=kept: opened(data, kept))
+                cpu, samples = timed(lambda data=data, kept=kept, assets=assets: opened(data, kept, assets))
                 row[f"{kind}, {start}, CPU s"] = round(cpu, 3)
-            row |= {f"{kind}, {key}": value for key, value in read(data, kept).items()}
+            row |= {f"{kind}, {key}": value for key, value in read(samples, data, kept).items()}
         rows.append(row)
         print("\n".join(f"{key:40} {value}" for key, value in row.items()), end="\n\n")
     report = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), "load": os.getloadavg()[0], "rows": rows}
@@ -100,11 +102,15 @@ def write(root: pathlib.Path, packed: pathlib.Path) -> dict[str, float]:
     }
 
 
-def opened(root: pathlib.Path, kept: pathlib.Path) -> source.CaptureSource:
-    """The samples to train on, as the start of a run opens them."""
+def opened(root: pathlib.Path, kept: pathlib.Path, assets: Assets) -> source.CaptureSource:
+    """The samples to train on, as the start of a run opens them: calibrations and frame lists read, what is there looked up."""
     index._load.cache_clear()
-    captures = capture_set.load(str(root), index_folder=kept)
-    config = ConfigDict(
+    return source.source(capture_set.load(str(root), index_folder=kept), config(), TRAIN, assets)
+
+
+def config() -> ConfigDict:
+    """Of everything in the set, nothing held out."""
+    return ConfigDict(
         {
             "data": {
                 "held_out": {"segments": (), "last_frames": 0, "cameras": ()},
@@ -115,12 +121,10 @@ def opened(root: pathlib.Path, kept: pathlib.Path) -> source.CaptureSource:
             "model": {"texture_size": _TEXTURE.value},
         }
     )  # fmt: skip
-    return source.source(captures, config, TRAIN, source.prepare(captures, config))
 
 
-def read(root: pathlib.Path, kept: pathlib.Path) -> dict[str, float]:
+def read(samples: source.CaptureSource, root: pathlib.Path, kept: pathlib.Path) -> dict[str, float]:
     """Draws samples in the order of training: files alone, then decoded; rates, and files open at the end."""
-    samples = opened(root, kept)
     found = capture_set.load(str(root), index_folder=kept)
     before = len(os.listdir("/proc/self/fd"))
     for capture in found:

@@ -71,8 +71,10 @@ class CaptureIndex:
         self.cropped = bool(manifest["cropped"])
         self.streams: dict[str, tuple[str, ...]] = {kind: tuple(names) for kind, names in manifest["streams"].items()}
         self._bits = dict(bits)
-        counts = {kind: np.bitwise_count(rows).sum(1, dtype=np.int64) for kind, rows in bits.items()}
-        self._starts = {kind: np.concatenate([[0], np.cumsum(count)]) for kind, count in counts.items()}  # [N + 1]: records before a frame
+        counts = {kind: np.bitwise_count(rows).sum(1, dtype=np.int32) for kind, rows in bits.items()}
+        self._starts = {
+            kind: np.concatenate([[0], np.cumsum(count)]).astype(np.int32) for kind, count in counts.items()
+        }  # [N + 1]: records before a frame
         self._shards = {kind: [int(shard["first"]) for shard in shards] for kind, shards in manifest["shards"].items()}
         self._at = {name: (kind, i) for kind, names in self.streams.items() for i, name in enumerate(names)}
 
