@@ -85,8 +85,8 @@ class RecordArchives(Archives):
     def _stream(self, path: pathlib.Path) -> tuple[CaptureIndex, str] | None:
         """A packed capture and the stream of it that a path names; None of a zip."""
         if path not in self._packed:
-            found = index.find(index.capture_of(path)) if len(path.parts) > 3 else None
-            stream = index.stream_of(path)
+            found = index.find(index.capture_of(path)) if isinstance(path, pathlib.Path) and len(path.parts) > 3 else None
+            stream = index.stream_of(path) if found is not None else ""
             if found is not None and stream not in found:
                 raise ValueError(f"{found.folder}: {stream} was not packed.")
             self._packed[path] = None if found is None else (found, stream)

@@ -107,11 +107,13 @@ class CaptureIndex:
 
 
 def find(folder: pathlib.Path) -> CaptureIndex | None:
-    """The index of the capture at `folder`; None where that is not a packed one.
+    """The index of the capture at `folder`; None where that is not a packed one, or not on a file system: packed ones are read from disks.
 
     Raises:
       ValueError: it was not packed to its end, by a newer version, or its index is damaged.
     """
+    if not isinstance(folder, pathlib.Path):
+        return None
     try:
         changed = (folder / FILE).stat().st_mtime_ns
     except OSError:
@@ -142,6 +144,8 @@ def has_stream(path: pathlib.Path) -> bool:
     """Whether the zip at `path`, of a capture, is there as a file or as a packed stream. Raises as `find`."""
     if path.is_file():
         return True
+    if not isinstance(path, pathlib.Path):
+        return False
     found = find(capture_of(path))
     return found is not None and stream_of(path) in found
 
@@ -160,6 +164,8 @@ def begun(root: pathlib.Path) -> set[str]:
     Raises:
       ValueError: it cannot be read.
     """
+    if not isinstance(root, pathlib.Path):
+        return set()
     path = root / FILE
     try:
         return set(json.loads(path.read_text())["captures"]) if path.is_file() else set()

@@ -95,6 +95,8 @@ def pack(data: str, out: pathlib.Path, settings: Settings, *, ids: str = "", job
 
 def prepare(data: str, out: pathlib.Path, settings: Settings, *, ids: str = "", shard_bytes: int = SHARD_BYTES) -> Job:
     """Plans what is not planned yet. Arguments and errors as of `pack`."""
+    if "://" in data:
+        raise ValueError(f"--data={data}: captures on a server cannot be packed; download them first.")
     sources = tuple(folder.absolute() for folder in ava256.find(data, ids))
     root = sources[0].parent
     if out.resolve() == root.resolve() or out.resolve().is_relative_to(root.resolve()) and out.resolve().parent != root.resolve():
