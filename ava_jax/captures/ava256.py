@@ -14,6 +14,7 @@ import sys
 import numpy as np
 
 from ava_jax.captures import calibration
+from ava_jax.captures.packed import index
 from ava_jax.core import names
 from ava_jax.data import text_files
 
@@ -38,6 +39,7 @@ class Capture:
       segments: [N], segment of each frame: an object array, in which equal names are one string.
       sensor: height and width, pixels, that focal lengths and principal points refer to.
       neutral_segment: the first complete frame of it is the neutral face.
+      cropped: whether images show a part of the sensor that calibrations were made for; `sensor` is that part.
       distorted: ids of the cameras whose calibration gives a distortion. It is not modelled: images must be undistorted.
       positions: int32 [C], each camera's position in the calibration file, whatever cameras are used.
       calibrated: cameras that the file has.
@@ -57,6 +59,7 @@ class Capture:
     distorted: tuple[str, ...] = ()
     positions: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     calibrated: int = 0
+    cropped: bool = False
 
     @property
     def calibration(self) -> pathlib.Path:
@@ -111,6 +114,8 @@ def find(root: str, ids: str) -> list[pathlib.Path]:
     folder = pathlib.Path(root).expanduser()
     if not ids:
         found = sorted(path.parent for path in folder.glob("*--*--*/decoder"))
+        if missing := index.begun(folder) - {path.name for path in found}:
+            raise ValueError(f"{folder / min(missing)}: was not packed; run the same ava pack again, which goes on.")
         if not found:
             raise ValueError(f"{folder}: no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside); ava-synth makes some.")
         return found
@@ -143,11 +148,12 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     Raises:
       ValueError: a file is missing or malformed, or no camera is left.
     """
+    packed = index.find(folder)
     decoder = folder / "decoder"
     path = decoder / "camera_calibration.json"
     entries = calibration.read(path)
     # Of a capture without photographs, which can be predicted all the same, every camera is used.
-    with_images = {path.stem.removeprefix("cam") for path in (decoder / "image").glob("cam*.zip")} or set(entries)
+    with_images = index.cameras_with_images(folder) or set(entries)
     have = set(entries) & with_images
     used = sorted(have & (set(cameras) or have))
     if not have:
@@ -168,7 +174,9 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
         translation=translation,
         frames=frames,
         segments=segments,
+        sensor=SENSOR if packed is None else packed.sensor,
         distorted=tuple(name for name, camera in zip(used, found, strict=True) if camera.distorted),
+        cropped=packed is not None and packed.cropped,
         positions=np.array([list(entries).index(camera) for camera in used], np.int32),
         calibrated=len(entries),
     )

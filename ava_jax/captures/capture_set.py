@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.packed import index
+from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.core import names
 from ava_jax.data.archive import Archives
 
@@ -20,14 +22,14 @@ class CaptureSet:
       root: the folder.
       captures: by name, in order.
       topology: path of the OBJ that all meshes have the faces of.
-      archives: the captures' zips. All that read them go through here.
+      archives: the captures' zips or, of packed ones, records. All that read them go through here.
       said: lines that were said of them.
     """
 
     root: pathlib.Path
     captures: tuple[Capture, ...]
     topology: pathlib.Path
-    archives: Archives = dataclasses.field(default_factory=Archives, repr=False, compare=False)
+    archives: Archives = dataclasses.field(default_factory=RecordArchives, repr=False, compare=False)
     said: set[str] = dataclasses.field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -54,7 +56,11 @@ class CaptureSet:
     @property
     def every_camera(self) -> set[str]:
         """Ids of the cameras that any capture has, used or not."""
-        return self.cameras.union(*(_with_images(capture.decoder.parent) for capture in self.captures))
+        return self.cameras.union(*(index.cameras_with_images(capture.decoder.parent) for capture in self.captures))
+
+    def image_size(self, downsample: int) -> tuple[int, int]:
+        """(height, width) of images at `downsample`: of all captures, which a batch may mix."""
+        return self.captures[0].image_size(downsample)
 
     @functools.cached_property
     def segments(self) -> tuple[str, ...]:
@@ -101,15 +107,15 @@ def load(
       index_folder: where the zips' indexes are kept from run to run; None: nowhere.
 
     Raises:
-      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, or one has no camera.
+      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, one has no camera, or
+        their sensors differ.
     """
     folders = ava256.find(root, ids)
     captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
+    for capture in captures:
+        if capture.sensor != captures[0].sensor:
+            sides = [f"{c.sensor[0]} x {c.sensor[1]} pixels of {c.name}" for c in (captures[0], capture)]
+            raise ValueError(f"{root}: images of a batch must be of one size, and here they show {' and '.join(sides)}; give those of one.")
     folder = pathlib.Path(root).expanduser()
     path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
-    return CaptureSet(folder, captures, path, Archives(index_folder))
-
-
-def _with_images(folder: pathlib.Path) -> set[str]:
-    """Ids of the cameras that a capture's folder has images of; {} where it has no photographs."""
-    return {path.stem.removeprefix("cam") for path in (folder / "decoder" / "image").glob("cam*.zip")}
+    return CaptureSet(folder, captures, path, RecordArchives(index_folder))

@@ -140,7 +140,7 @@ def doubts_of(found: Reference, capture: Capture) -> list[str]:
             raise ValueError(f"{where}; {why}? ava train --check draws it; config.data.cameras leaves cameras out.")
         doubts.append(f"{where}: is that so? ava train --check draws it.")
     middle = np.median(capture.principal / [capture.sensor[1], capture.sensor[0]], axis=0)
-    if not ((middle > _CENTRAL[0]) & (middle < _CENTRAL[1])).all():
+    if not capture.cropped and not ((middle > _CENTRAL[0]) & (middle < _CENTRAL[1])).all():
         x, y = np.median(capture.principal, axis=0)
         doubts.append(
             f"{capture.calibration}: principal points lie around ({x:.0f}, {y:.0f}), far from the middle of images of "

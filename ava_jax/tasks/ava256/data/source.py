@@ -64,7 +64,9 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
         raise ValueError(f"config.data.split={config.data.split}: leaves none of the {len(captures)} people to train on.")
     combined = statistics.combine(used.captures, config.model.texture_size)
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
-    arrays = {**combined._asdict(), "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
+    # A crop of the images is another image plane, which each camera's background is learned in: a run goes on with the one it began with.
+    sensor = np.array(captures.captures[0].sensor, np.int32)
+    arrays = {**combined._asdict(), "sensor": sensor, "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
     names = {
         "cameras": camera_table.names(used, config.data.get("camera_table", "id"), held_out={*rule.cameras, *rule.test.cameras}),
         "identities": sorted(used.people),

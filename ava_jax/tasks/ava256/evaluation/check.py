@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from ava_jax.captures import ava256, projection, reading
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.captures.projection import Reference
 from ava_jax.core import zbuffer
 from ava_jax.core.types import Cameras
@@ -32,7 +33,7 @@ def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
     for path in ava256.find(data.root, data.ids)[:MOST_CAPTURES]:
         capture = ava256.load(path, tuple(data.cameras), judge=False)
         topology = pathlib.Path(data.topology).expanduser() if data.topology else path.parent / ava256.TOPOLOGY
-        strips.append(strip(Archives(), capture, topology))
+        strips.append(strip(RecordArchives(), capture, topology))
     folder.mkdir(parents=True, exist_ok=True)
     sheet.save(sheet.compose(strips, columns=1, height=round(_HEIGHT * (1 + 2 * wire.MARGIN))), folder / FILE)
     return [folder / FILE]
