@@ -19,8 +19,8 @@ class RangeServer(http.server.ThreadingHTTPServer):
     """Serves `folder` on 127.0.0.1. Use as a context manager, or start it with `serve_forever`.
 
     Attributes:
-      fault: asked with (method, path) of each request; gives one of the faults above, a status to answer with, or None.
-      requests: (method, path, bytes of the answer) of each.
+      fault: asked with (method, path) of each request; gives one of the faults above, a status to answer with, a URL to redirect to, or None.
+      requests: (method, path, bytes of the answer) of each; asked: (path with its query, header Authorization).
       listing: whether folders are listed.
     """
 
@@ -28,7 +28,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
     block_on_close = False
 
     def __init__(self, folder: pathlib.Path, port: int = 0) -> None:
-        self.folder, self.requests, self.listing = folder, [], False
+        self.folder, self.requests, self.asked, self.listing = folder, [], [], False
         self.fault = lambda method, path: None
         super().__init__(("127.0.0.1", port), _Handler)
 
@@ -70,6 +70,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         fault = self.server.fault(self.command, path)
         file = self.server.folder / path.strip("/")
         self.server.requests.append((self.command, path, 0))
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
         if fault == DROP:
             self.close_connection = True
             return
@@ -77,6 +78,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(0.2)
         if isinstance(fault, int) or fault == BUSY:
             return self.plain(503 if fault == BUSY else fault, b"", body)
+        if isinstance(fault, str) and fault.startswith("http"):
+            return self.plain(302, b"elsewhere", body, location=fault)
         if file.is_dir() and self.server.listing:
             links = "".join(f'<a href="{urllib.parse.quote(p.name)}{"/" * p.is_dir()}">{p.name}</a>\n' for p in sorted(file.iterdir()))
             return self.plain(200, f'<html><a href="../">up</a>{links}</html>'.encode(), body, "text/html")
@@ -110,8 +113,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests[-1] = (self.command, self.path, len(data))
         self.wfile.write(data)
 
-    def plain(self, status: int, content: bytes, body: bool, kind: str = "text/plain") -> None:
+    def plain(self, status: int, content: bytes, body: bool, kind: str = "text/plain", location: str = "") -> None:
         self.send_response(status)
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
