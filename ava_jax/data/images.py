@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
+from ava_jax.data import resizing
+
 if features.check("avif"):
     from PIL import AvifImagePlugin
 
@@ -54,16 +56,18 @@ def decode(data: bytes, size: tuple[int, int] | None = None, *, whole: tuple[int
     if pixels is not None and (size is None or pixels.shape[:2] == size):
         _require_aspect(image.size, whole or size)
         return pixels
-    image = _as_colours(_loaded(image, len(data)) if pixels is None else Image.fromarray(pixels))
+    if pixels is not None:
+        _require_aspect(image.size, whole or size)
+        return resize(pixels, size)
+    image = _as_colours(_loaded(image, len(data)))
     _require_aspect(image.size, whole or size)
-    if size is not None and image.size != size[::-1]:
-        image = image.resize(size[::-1])
-    return np.asarray(image)
+    return np.asarray(image) if size is None or image.size == size[::-1] else resize(np.asarray(image), size)
 
 
 def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes uint8 [H, W, 3] to (height, width), as `decode` does."""
-    return np.asarray(Image.fromarray(picture).resize(size[::-1]))
+    resized = resizing.bicubic(picture, size)
+    return np.asarray(Image.fromarray(picture).resize(size[::-1])) if resized is None else resized
 
 
 def decode_labels(data: bytes, size: tuple[int, int] | None = None, *, whole: tuple[int, int] | None = None) -> np.ndarray:
