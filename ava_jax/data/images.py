@@ -125,7 +125,9 @@ def _avif_pixels(image: Image.Image, count: int) -> np.ndarray | None:
     Raises:
       ValueError: see `decode`.
     """
-    decoder = getattr(image, "_decoder", None)  # of Pillow's own plugin and of pillow-avif-plugin; of others the way through Pillow is taken
+    decoder = getattr(
+        image, "_decoder", None
+    )  # of Pillow's own plugin and of pillow-avif-plugin; of others the way through Pillow is taken
     plain = image.format == "AVIF" and image.mode == "RGB" and not image.info.keys() & {"exif", "transparency"}
     if not plain or not hasattr(decoder, "get_frame"):
         return None

@@ -11,7 +11,6 @@ from ava_jax.core.sampling import Separable
 from ava_jax.data.reader_process import REPLY, REQUEST, Outcome
 from ava_jax.data.shared_rows import Blocks
 
-
 _PATIENCE = 5.0  # seconds in which a process must end that nobody asks any more
 
 

@@ -100,7 +100,7 @@ def _parts(weights: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _columns(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """first int32 [outputs]; weights int16 [outputs, groups of 4 taps, 2, 16], as `ResizeRow` takes them."""
+    """First int32 [outputs]; weights int16 [outputs, groups of 4 taps, 2, 16], as `ResizeRow` takes them."""
     first, weights = _weights(inputs, outputs)
     groups = -(-weights.shape[1] // 4)
     filled = np.pad(weights, ((0, 0), (0, 4 * groups - weights.shape[1]))).reshape(outputs, groups, 2, 1, 2)
@@ -110,7 +110,7 @@ def _columns(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=16)
 def _rows(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """first int32 [outputs]; weights int16 [outputs, 2, an even number of taps], as `ResizeColumn` takes them."""
+    """First int32 [outputs]; weights int16 [outputs, 2, an even number of taps], as `ResizeColumn` takes them."""
     first, weights = _weights(inputs, outputs)
     filled = np.pad(weights, ((0, 0), (0, weights.shape[1] % 2)))
     return first, np.ascontiguousarray(np.moveaxis(_parts(filled), 0, 1))

@@ -19,7 +19,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
     """Serves `folder` on 127.0.0.1. Use as a context manager, or start it with `serve_forever`.
 
     Attributes:
-      fault: asked with (method, path) of each request; gives one of the faults above, a status to answer with, a URL to redirect to, or None.
+      fault: asked with (method, path) of each request; gives a fault of those above, a status, a URL to redirect to, or None.
       requests: (method, path, bytes of the answer) of each; asked: (path with its query, header Authorization).
       listing: whether folders are listed.
     """

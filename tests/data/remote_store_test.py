@@ -121,7 +121,10 @@ def test_the_cache_stays_within_its_bound_and_gives_what_the_server_has(served, 
 
 def test_no_cache_is_needed(served, tmp_path):
     here = (served.folder / "a b" / "cam7.zip").read_bytes()
-    for store in (Store(served.url, cache=None, cache_bytes=1, retry_seconds=1), Store(served.url, cache=tmp_path, cache_bytes=0, retry_seconds=1)):
+    for store in (
+        Store(served.url, cache=None, cache_bytes=1, retry_seconds=1),
+        Store(served.url, cache=tmp_path, cache_bytes=0, retry_seconds=1),
+    ):
         assert location.RemotePath(store, "a b/cam7.zip").read_at(77, 1000) == here[77:1077]
 
 
@@ -226,7 +229,9 @@ def test_what_is_not_installed_is_one_line(monkeypatch):
     with pytest.raises(ValueError, match=r"^s4://a: fsspec knows no s4://"):
         location.at("s4://a")
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
-    with pytest.raises(ValueError, match=r"^s3://bucket/a: fsspec, or its part for s3://, is not installed .*pip install 'ava-jax\[remote\]'\.$"):
+    with pytest.raises(
+        ValueError, match=r"^s3://bucket/a: fsspec, or its part for s3://, is not installed .*pip install 'ava-jax\[remote\]'\.$"
+    ):
         location.at("s3://bucket/a")
     with pytest.raises(ValueError, match="must name a host"):
         location.at("https:///a")

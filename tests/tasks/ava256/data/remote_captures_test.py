@@ -140,9 +140,22 @@ def test_a_run_keeps_the_url_as_it_was_given(server, ids, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_trains_from_a_server(server, ids, tmp_path, compiling_quickly):
-    command = [sys.executable, "-m", "ava_jax.bin.train", f"--config={REPOSITORY / 'configs' / 'ava256.py'}:tiny", f"--workdir={tmp_path / 'run'}"]
-    options = {"data.root": server.url, "data.ids": ids, "data.downsample": 64, "model.width": 1 / 16, "model.step_size": 1 / 32, "train.steps": 2}
-    options |= {"model.primitives_per_side": 16, "train.batch_size": 2, "train.picture_every": 10, "data.held_out.segments": "", "data.read_processes": 2}
+    command = [
+        sys.executable,
+        "-m",
+        "ava_jax.bin.train",
+        f"--config={REPOSITORY / 'configs' / 'ava256.py'}:tiny",
+        f"--workdir={tmp_path / 'run'}",
+    ]
+    options = {
+        "data.root": server.url,
+        "data.ids": ids,
+        "data.downsample": 64,
+        "model.width": 1 / 16,
+        "model.step_size": 1 / 32,
+        "train.steps": 2,
+    }
+    options |= {"train.batch_size": 2, "train.picture_every": 10, "data.held_out.segments": "", "data.read_processes": 2}
     rng = np.random.default_rng(0)
     server.fault = lambda method, path: range_server.DROP if rng.random() < 0.05 else None
     command += [f"--config.{name}={value}" for name, value in options.items()]
