@@ -178,7 +178,7 @@ def _config(files: int, read: int):
     config = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "configs" / "ava256.py"))["get_config"]()
     config.data.update(root=str(pathlib.Path(_FOLDER.value) / f"captures_{files}"), downsample=read, read_threads=_THREADS.value)
     config.data.batches, config.data.rounds = _BATCHES.value, _ROUNDS.value
-    config.data.held_out.last_frames = 100
+    config.data.held_out.update(segments=(), last_frames=100)
     return config
 
 

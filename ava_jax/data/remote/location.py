@@ -162,7 +162,7 @@ class _File(io.RawIOBase):
         return len(data)
 
     def _extend(self, start: int) -> None:
-        """Fetches what lies between `start` and what is there; the first time some more, as a directory is likely as long as the last one."""
+        """Fetches what lies between `start` and what is there; at first some more, as a directory is likely as long as the last."""
         path, store = self._path, self._path.store
         least = _TAIL if not self._tail else 0
         start = max(min(start, self._size - max(least, store.directory_bytes if least else 0)), 0)
