@@ -30,7 +30,9 @@ def _full() -> ConfigDict:
     config.seed = 0
 
     config.data = data = ConfigDict()
-    data.root = ""  # folder of captures, <mcd>--<mct>--<sid>/decoder/...
+    data.root = ""  # folder of captures, <mcd>--<mct>--<sid>/decoder/...; or a URL: https://HOST/..., s3://BUCKET/..., file:///...
+    data.remote_cache_gib = 20.0  # GiB of a URL's files on the local disk, those used last; 0: fetched each time
+    data.remote_retry_s = 600.0  # seconds for which a server that fails is asked again; after that the sample counts as unreadable
     data.ids = ""  # CSV `mcd,sid,mct` of the captures to use; "" = every capture under root
     data.topology = ""  # OBJ; "" = <root>/face_topology.obj
     data.cameras = _list()  # only these; () = all

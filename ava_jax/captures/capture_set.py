@@ -1,5 +1,6 @@
 """The captures of a run: their small files parsed once, the zips' members looked up once, for everything that reads them."""
 
+import concurrent.futures
 import dataclasses
 import functools
 import pathlib
@@ -8,10 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
 from ava_jax.captures.ava256 import Capture
-from ava_jax.captures.packed import index
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.core import names
 from ava_jax.data.archive import Archives
+from ava_jax.data.remote import location
+from ava_jax.data.remote.location import RemotePath
+
+_ASKED_AT_ONCE = 8  # captures on a server that are parsed side by side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +59,9 @@ class CaptureSet:
 
     @property
     def every_camera(self) -> set[str]:
-        """Ids of the cameras that any capture has, used or not."""
-        return self.cameras.union(*(index.cameras_with_images(capture.decoder.parent) for capture in self.captures))
+        """Ids of the cameras that any capture has, used or not; of captures on a server, those that are used."""
+        here = [capture.decoder.parent for capture in self.captures if not isinstance(capture.decoder, RemotePath)]
+        return self.cameras.union(*(ava256.cameras_with_images(folder, ()) for folder in here))
 
     def image_size(self, downsample: int) -> tuple[int, int]:
         """(height, width) of images at `downsample`: of all captures, which a batch may mix."""
@@ -95,12 +100,17 @@ class CaptureSet:
 
 
 def load(
-    root: str, ids: str = "", *, cameras: Sequence[str] = (), topology: str = "", index_folder: pathlib.Path | None = None
+    root: str | pathlib.Path | RemotePath,
+    ids: str = "",
+    *,
+    cameras: Sequence[str] = (),
+    topology: str = "",
+    index_folder: pathlib.Path | None = None,
 ) -> CaptureSet:
     """Parses the captures below a folder.
 
     Args:
-      root: the folder.
+      root: the folder; a path or a URL as text, or what `location.at` makes of one.
       ids: CSV with the columns `mcd,sid,mct` of those to use; "" = all.
       cameras: only these; () = all.
       topology: path of the OBJ; "" = the layout's own, in `root`.
@@ -110,12 +120,14 @@ def load(
       ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, one has no camera, or
         their sensors differ.
     """
-    folders = ava256.find(root, ids)
-    captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
+    folder = location.at(root) if isinstance(root, str) and root else root
+    folders = ava256.find(folder, ids)
+    # A server is waited for; here one after the other is as quick.
+    with concurrent.futures.ThreadPoolExecutor(_ASKED_AT_ONCE if isinstance(folder, RemotePath) else 1) as pool:
+        captures = tuple(pool.map(lambda of: ava256.load(of, tuple(cameras)), folders))
     for capture in captures:
         if capture.sensor != captures[0].sensor:
             sides = [f"{c.sensor[0]} x {c.sensor[1]} pixels of {c.name}" for c in (captures[0], capture)]
             raise ValueError(f"{root}: images of a batch must be of one size, and here they show {' and '.join(sides)}; give those of one.")
-    folder = pathlib.Path(root).expanduser()
-    path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
+    path = location.at(topology) if topology else folder / ava256.TOPOLOGY
     return CaptureSet(folder, captures, path, RecordArchives(index_folder))

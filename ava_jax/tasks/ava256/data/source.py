@@ -15,6 +15,7 @@ Everything here takes the captures as `load_captures` parsed them, and parses no
 
 import copy
 import dataclasses
+import pathlib
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +33,8 @@ from ava_jax.core.sampling import UnreadableData, thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
 from ava_jax.data.archive import Archives
+from ava_jax.data.remote import location
+from ava_jax.data.remote.location import RemotePath
 from ava_jax.tasks.ava256.data import absent, rules
 
 # The config's lists, with the kind of their elements.
@@ -49,7 +52,20 @@ def load_captures(config: ConfigDict) -> CaptureSet:
     """
     data = config.data
     folder = zip_index.default_folder()
-    return capture_set.load(data.root, data.ids, cameras=data.cameras, topology=data.topology, index_folder=folder)
+    return capture_set.load(root(config), data.ids, cameras=data.cameras, topology=data.topology, index_folder=folder)
+
+
+def root(config: ConfigDict) -> pathlib.Path | RemotePath:
+    """The folder of captures that a config names, here or on a server.
+
+    Raises:
+      ValueError: it names none, or nothing installed reads such a URL.
+    """
+    data = config.data
+    if not data.root:
+        raise ValueError("config.data.root must name the folder of captures; it is empty (--config.data.root=FOLDER).")
+    cached = data.get("remote_cache_gib", location.CACHE_GIB)  # runs of older versions have neither
+    return location.at(data.root, cache_gib=cached, retry_seconds=data.get("remote_retry_s", location.RETRY_SECONDS))
 
 
 def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:

@@ -13,6 +13,8 @@ from ava_jax.core import zbuffer
 from ava_jax.core.types import Cameras
 from ava_jax.data import images, mesh_files
 from ava_jax.data.archive import Archives
+from ava_jax.data.remote import location
+from ava_jax.tasks.ava256.data import source
 from ava_jax.viz import sheet, wire
 
 FILE = "check.jpg"
@@ -30,9 +32,9 @@ def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
     """
     data = config.data
     strips = []
-    for path in ava256.find(data.root, data.ids)[:MOST_CAPTURES]:
+    for path in ava256.find(source.root(config), data.ids)[:MOST_CAPTURES]:
         capture = ava256.load(path, tuple(data.cameras), judge=False)
-        topology = pathlib.Path(data.topology).expanduser() if data.topology else path.parent / ava256.TOPOLOGY
+        topology = location.at(data.topology) if data.topology else path.parent / ava256.TOPOLOGY
         strips.append(strip(RecordArchives(), capture, topology))
     folder.mkdir(parents=True, exist_ok=True)
     sheet.save(sheet.compose(strips, columns=1, height=round(_HEIGHT * (1 + 2 * wire.MARGIN))), folder / FILE)
