@@ -2,7 +2,7 @@
 
   python scripts/bench_remote.py --captures=CAPTURES
 
-A server of the folder runs in a process of its own on this machine (`tests/data/range_server.py`), so the network costs nothing, and time is
+A server of the folder runs in a process of its own on this machine (`tests/data/range_server.py`), so the network costs nothing; time is
 CPU time of the process that reads. `cold` begins with an empty cache, `warm` reads the same again in a fresh start.
 """
 
@@ -62,7 +62,7 @@ def measure(name: str, root: str, server: str | None, gib: float = 20.0) -> None
     count = 4 * _BATCHES.value
     print(
         f"{name:20} start {started:5.2f} s, {at_start[0] - before[0]:5} requests, {(at_start[1] - before[1]) / 1e6:7.2f} MB; a sample "
-        f"{1e3 * seconds / count:6.2f} ms, {(after[0] - at_start[0]) / count:5.2f} requests, {(after[1] - at_start[1]) / 1e6 / count:6.3f} MB",
+        f"{1e3 * seconds / count:6.2f} ms, {(after[0] - at_start[0]) / count:.2f} requests, {(after[1] - at_start[1]) / 1e6 / count:5.3f} MB",
         flush=True,
     )
 
