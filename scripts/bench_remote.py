@@ -62,7 +62,7 @@ def measure(name: str, root: str, server: str | None, gib: float = 20.0) -> None
     count = 4 * _BATCHES.value
     print(
         f"{name:20} start {started:5.2f} s, {at_start[0] - before[0]:5} requests, {(at_start[1] - before[1]) / 1e6:7.2f} MB; a sample "
-        f"{1e3 * seconds / count:6.2f} ms, {(after[0] - at_start[0]) / count:.2f} requests, {(after[1] - at_start[1]) / 1e6 / count:5.3f} MB",
+        f"{1e3 * seconds / count:.2f} ms, {(after[0] - at_start[0]) / count:.2f} requests, {(after[1] - at_start[1]) / 1e6 / count:.3f} MB",
         flush=True,
     )
 
