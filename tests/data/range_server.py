@@ -5,6 +5,7 @@ python tests/data/range_server.py FOLDER [PORT]
 
 import hashlib
 import http.server
+import json
 import pathlib
 import re
 import sys
@@ -67,6 +68,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, *, body: bool) -> None:
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        if path == "/.counted":  # of requests and bytes, for benchmarks
+            return self.plain(200, json.dumps([len(self.server.requests), self.server.sent]).encode(), body)
         fault = self.server.fault(self.command, path)
         file = self.server.folder / path.strip("/")
         self.server.requests.append((self.command, path, 0))
