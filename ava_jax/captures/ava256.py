@@ -17,7 +17,7 @@ from ava_jax.captures import calibration
 from ava_jax.core import names
 from ava_jax.data import text_files
 
-SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to
+SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to which name no other size
 NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
 TOPOLOGY = "face_topology.obj"  # beside the captures
 _SEPARATORS = ",;\t "  # of the columns of a CSV, the first that its header has
@@ -162,6 +162,7 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
         translation=translation,
         frames=frames.astype(np.int32),
         segments=np.array([sys.intern(segment) for segment in segments], object),
+        sensor=calibration.sensor(path, {name: entries[name] for name in used}, SENSOR),
         distorted=tuple(name for name, camera in zip(used, found, strict=True) if camera.distorted),
     )
 

@@ -101,10 +101,19 @@ def load(
       index_folder: where the zips' indexes are kept from run to run; None: nowhere.
 
     Raises:
-      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, or one has no camera.
+      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, one has no camera, or
+        they differ in the size of their images.
     """
     folders = ava256.find(root, ids)
     captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
+    first = captures[0]
+    for capture in captures:
+        if capture.sensor != first.sensor:
+            sizes = [" x ".join(map(str, c.sensor)) for c in (first, capture)]
+            raise ValueError(
+                f"{capture.calibration}: captures that are used together must have images of one size (height x width): this one has "
+                f"{sizes[1]}, {first.name} {sizes[0]}. Convert them to one (ava convert --size), or use them apart (config.data.ids)."
+            )
     folder = pathlib.Path(root).expanduser()
     path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
     return CaptureSet(folder, captures, path, Archives(index_folder))

@@ -12,7 +12,6 @@ import numpy as np
 from flax import nnx
 
 from ava_jax.captures import appearance, projection
-from ava_jax.captures import ava256 as layout
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.mesh import Topology
 from ava_jax.core.sampling import Sampling
@@ -105,7 +104,8 @@ class Ava256(Task):
 
     def predict(self, model: AvatarCodec, batch: Batch) -> dict[str, Any]:
         """As `scores.predict`."""
-        return scores.predict(model, batch, layout.image_size(self.config.data.downsample))
+        size = () if "image" in batch else self.captures.captures[0].image_size(self.config.data.downsample)
+        return scores.predict(model, batch, size)
 
     def check_data(self, assets: Assets) -> AtHand:
         """People and cameras that are strangers; topology and statistics."""
