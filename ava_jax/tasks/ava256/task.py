@@ -104,8 +104,9 @@ class Ava256(Task):
 
     def predict(self, model: AvatarCodec, batch: Batch) -> dict[str, Any]:
         """As `scores.predict`."""
-        size = () if "image" in batch else self.captures.captures[0].image_size(self.config.data.downsample)
-        return scores.predict(model, batch, size)
+        if "image" in batch:
+            return scores.predict(model, batch, batch["image"].shape[1:3])
+        return scores.predict(model, batch, self.captures.captures[0].image_size(self.config.data.downsample))
 
     def check_data(self, assets: Assets) -> AtHand:
         """People and cameras that are strangers; topology and statistics."""
