@@ -26,8 +26,8 @@ from ava_jax.synth.ava256_request import Request
 from ava_jax.synth.heads import geometry, render
 from ava_jax.synth.heads.geometry import Expression
 
-# Of the first camera; others differ a little. The corners of a picture move by some percent of its height.
-_K1, _K2, _P1, _P2 = -0.35, 0.6, 0.004, -0.003
+# Of the first camera; others differ a little. Its corners move by some 6% of its height, the rim of a head by 2%.
+_K1, _K2, _P1, _P2 = -1.6, 6.0, 0.02, -0.015
 # A rig's world: z up and out of the floor, the head somewhere in the room. Metres.
 _WORLD = Rotation.from_euler("xyz", [90.0, 11.0, 23.0], degrees=True).as_matrix()
 _AT = np.array([0.7, -0.4, 1.35])
