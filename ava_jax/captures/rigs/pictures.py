@@ -1,0 +1,77 @@
+"""Pictures that rigs' files name: where they lie, how large they are, and the masks that belong to them."""
+
+import pathlib
+import warnings
+from collections.abc import Sequence
+
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".avif", ".webp", ".tif", ".tiff", ".bmp")
+MASK_FOLDERS = ("masks", "mask", "fg_masks")
+_FORMATS = ("AVIF", "PNG", "JPEG", "WEBP", "TIFF", "BMP")  # as data.images
+
+
+def size(path: pathlib.Path) -> tuple[int, int]:
+    """Height and width of a picture as it is shown, pixels; its pixels are not decoded.
+
+    Raises:
+      ValueError: it is no picture that can be read; the message names it.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
+            warnings.simplefilter("ignore")
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+        raise ValueError(f"{path}: is no picture that can be read ({type(e).__name__}).") from e
+    return (width, height) if turned else (height, width)
+
+
+def as_written(name: str) -> str:
+    """A path as files of any system write it, with / between its parts."""
+    return name.replace("\\", "/").strip()
+
+
+def existing(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """The picture `name` below a folder, the extension added where the name lacks one; None where there is none."""
+    if "\0" in name or not name:
+        return None
+    try:
+        path = folder / name
+        if path.is_file():
+            return path
+        if path.suffix.lower() in SUFFIXES:
+            return None
+        return next((p for p in (path.with_name(path.name + suffix) for suffix in SUFFIXES) if p.is_file()), None)
+    except (OSError, ValueError):  # a name that the file system refuses
+        return None
+
+
+def root(names: Sequence[str], folders: Sequence[pathlib.Path]) -> pathlib.Path | None:
+    """The first of the folders that holds one of the first pictures; None where none does."""
+    return next((folder for folder in folders for name in names[:5] if existing(folder, name)), None)
+
+
+def around(folder: pathlib.Path, levels: int = 3) -> list[pathlib.Path]:
+    """Where images of a model in `folder` are looked for: there and above, each with its folder `images`."""
+    above = [folder, *folder.resolve().parents[: levels - 1]]
+    return [place for one in above for place in (one / "images", one)]
+
+
+def mask(images: pathlib.Path, picture: pathlib.Path) -> pathlib.Path | None:
+    """The mask of a picture below `images`: same name in a folder `masks`, `mask` or `fg_masks` beside it; None where there is none.
+
+    COLMAP's form, the picture's whole name with .png behind it, is taken too.
+    """
+    try:
+        below = picture.relative_to(images)
+    except ValueError:
+        return None
+    for name in MASK_FOLDERS:
+        folder = images.parent / name
+        if not folder.is_dir():
+            continue
+        for candidate in (below.with_name(below.name + ".png"), below, *(below.with_suffix(suffix) for suffix in SUFFIXES)):
+            if (folder / candidate).is_file():
+                return folder / candidate
+    return None
