@@ -16,6 +16,7 @@ GENERAL = (
     Command("train", "Trains what a config names; run again with the same --workdir, it resumes.", "ava_jax.bin.train"),
     Command("eval", "Scores a trained model on what was held out of its training.", "ava_jax.bin.eval"),
     Command("predict", "Writes a trained model's predictions, of data that need no targets.", "ava_jax.bin.predict"),
+    Command("convert", "Writes a capture from your own rig: cameras, images, tracked meshes.", "ava_jax.bin.convert"),
 )
 _HELP = ("--help", "-h", "-help")
 

@@ -104,7 +104,9 @@ def sensor(path: pathlib.Path, entries: Mapping[str, Mapping[str, Any]], default
         if size == (None, None):
             size = default
         if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < _SIDES for side in size):
-            raise ValueError(f"{path}: camera {name}: height and width must both be whole numbers of pixels, or both be left out; got {size}.")
+            raise ValueError(
+                f"{path}: camera {name}: height and width must both be whole numbers of pixels, or both be left out; got {size}."
+            )
         found.setdefault(size, name)
     if len(found) > 1:
         (first, a), (second, b), *_ = found.items()

@@ -147,7 +147,9 @@ def _write_all(root: pathlib.Path, request: Request, jobs: int) -> None:
     frames = [
         _Frame(request, person, number, expression, pose)
         for person in range(request.identities)
-        for number, (_, expression), pose in zip(frame_numbers(request, person), script(request, person), head_poses(request, person), strict=True)
+        for number, (_, expression), pose in zip(
+            frame_numbers(request, person), script(request, person), head_poses(request, person), strict=True
+        )
     ]
     with _progress(request) as progress:
         rendered = _render_all(frames, jobs)
@@ -220,4 +222,3 @@ def _keypoints(vertices: np.ndarray, pose: np.ndarray) -> np.ndarray:
     world = chosen @ pose[:, :3].T + pose[:, 3]
     count = np.full((len(world), 1), 10.0)
     return np.concatenate([np.arange(len(world))[:, None], world, 0.9 * count, count], axis=1).astype(np.float32)
-

@@ -81,7 +81,9 @@ class FlameModel:
         expression = np.ravel(parameters.get("expr", ()))
         split = self._shapes.shape[2] - 100 if self._shapes.shape[2] > 100 else self._shapes.shape[2] // 2
         if len(shape) > split or len(expression) > self._shapes.shape[2] - split:
-            raise ValueError(f"FLAME: the model has {split} of shape and {self._shapes.shape[2] - split}; got {len(shape)}, {len(expression)}.")
+            raise ValueError(
+                f"FLAME: the model has {split} of shape and {self._shapes.shape[2] - split}; got {len(shape)}, {len(expression)}."
+            )
         rest = self.template + self._shapes[..., : len(shape)] @ shape + self._shapes[..., split : split + len(expression)] @ expression
         joints = self._regressor @ rest
         for name in ("static_offset", "dynamic_offset"):
@@ -117,7 +119,7 @@ class FlameMeshes:
           model: the user's.
           paths: of the parameters, by frame.
         """
-        self._model, self._paths = model, dict(paths)
+        self.model, self._paths = model, dict(paths)
         self.frames = tuple(sorted(paths))
 
     def read(self, frame: int) -> np.ndarray:
@@ -125,7 +127,7 @@ class FlameMeshes:
         path = self._paths[frame]
         known = ("shape", "expr", "translation", *_JOINTS, "static_offset", "dynamic_offset")
         try:
-            vertices = self._model.vertices(meshes.npz(path, (), known))
+            vertices = self.model.vertices(meshes.npz(path, (), known))
         except ValueError as e:
             raise ValueError(str(e) if str(e).startswith(str(path)) else f"{path}: {e}") from e
         if not np.isfinite(vertices).all():
