@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 
 #include "convolution/handler.h"
+#include "rasterize/handler.h"
 #include "raymarch/cpu.h"
 #include "raymarch/handler.h"
 #include "sampling/handler.h"
@@ -29,6 +30,11 @@ NB_MODULE(_ffi, m) {
     calls["ava_sampling_read_gradient"] = Encapsulate(AvaSamplingReadGradient);
     calls["ava_voxels"] = Encapsulate(AvaVoxels);
     calls["ava_voxels_gradient"] = Encapsulate(AvaVoxelsGradient);
+    calls["ava_rasterize"] = Encapsulate(AvaRasterize);
+    calls["ava_rasterize_gradient"] = Encapsulate(AvaRasterizeGradient);
+    calls["ava_interpolate"] = Encapsulate(AvaInterpolate);
+    calls["ava_interpolate_barycentrics"] = Encapsulate(AvaInterpolateBarycentrics);
+    calls["ava_interpolate_attributes"] = Encapsulate(AvaInterpolateAttributes);
     return calls;
   });
   m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });

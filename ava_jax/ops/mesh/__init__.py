@@ -1,0 +1,9 @@
+"""Meshes drawn in pixels: public ops, each with its reference implementation in JAX."""
+
+from ava_jax.ops.mesh.interpolate import interpolate as interpolate
+from ava_jax.ops.mesh.project import from_clip as from_clip
+from ava_jax.ops.mesh.project import from_pixels as from_pixels
+from ava_jax.ops.mesh.project import project as project
+from ava_jax.ops.mesh.rasterize import peel as peel
+from ava_jax.ops.mesh.rasterize import rasterize as rasterize
+from ava_jax.ops.mesh.types import Fragments as Fragments
