@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ava_jax.captures.rigs import pictures
 from ava_jax.captures.rigs.types import Rig, RigCamera
 
 MOST_DEGREES = 0.2  # by which poses of one camera may differ over frames: a rig's adjustment, image by image
@@ -72,6 +73,50 @@ def build(path: pathlib.Path, shots: Sequence[Shot], notes: Sequence[str] = (), 
     masks = {key: shot.mask for key, shot in zip(keys, shots, strict=True) if shot.mask is not None}
     order = sorted(images)
     return Rig(cameras, {key: images[key] for key in order}, {key: masks[key] for key in sorted(masks)}, notes=tuple(notes), **others)
+
+
+def of_cameras(
+    path: pathlib.Path, cameras: Sequence[RigCamera], folders: Sequence[pathlib.Path], notes: Sequence[str] = (), **others
+) -> Rig:
+    """The rig of a file that lists cameras alone; pictures are looked for by their names.
+
+    Args:
+      path: of the file, for messages.
+      cameras: size (0, 0) is taken from the camera's first picture.
+      folders: where pictures may lie; the first that has any is taken.
+      notes: of the reader.
+      **others: of `Rig`.
+
+    Raises:
+      ValueError: there is no camera, or two of one name.
+    """
+    if not cameras:
+        raise ValueError(f"{path}: lists no camera.")
+    names = [camera.name for camera in cameras]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path}: camera {next(n for n in names if names.count(n) > 1)!r} is there twice.")
+    notes = list(notes)
+    found = pictures.by_camera(folders, names)
+    if not found:
+        notes.append(f"no pictures named by camera in {' or '.join(map(str, folders))}")
+    first = {}
+    for (name, _), picture in found.items():
+        first.setdefault(name, picture)
+    sized = []
+    for camera in sorted(cameras, key=lambda camera: camera.name):
+        if camera.size == (0, 0) and camera.name in first:
+            camera = dataclasses.replace(camera, size=pictures.size(first[camera.name]))
+        sized.append(camera)
+    unknown = [camera.name for camera in sized if camera.size == (0, 0)]
+    if unknown:
+        notes.append(f"image size not known of {len(unknown)} cameras ({', '.join(unknown[:_NAMED])}): their pictures are not there")
+    # Masks lie beside the folder that holds the cameras' folders.
+    masks = {}
+    for key, picture in found.items():
+        mask = next((m for parent in list(picture.parents)[:3] if (m := pictures.mask(parent, picture))), None)
+        if mask:
+            masks[key] = mask
+    return Rig(tuple(sized), found, masks, notes=tuple(notes), **others)
 
 
 def extent(poses: np.ndarray) -> float:
@@ -135,7 +180,7 @@ def _told_from_names(path: pathlib.Path, shots: Sequence[Shot]) -> tuple[list[tu
     parts = _apart([shot.name for shot in shots])
     poses = np.stack([shot.camera.world_to_camera for shot in shots])
     told = []
-    for words, rule in _RULES:
+    for words, rule in _RULES if len(shots) > 1 else _RULES[:1]:
         keys = [rule(*part) for part in parts]
         if any(key is None for key in keys) or len(set(keys)) < len(keys):
             continue

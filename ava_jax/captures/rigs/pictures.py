@@ -1,6 +1,7 @@
 """Pictures that rigs' files name: where they lie, how large they are, and the masks that belong to them."""
 
 import pathlib
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -75,3 +76,45 @@ def mask(images: pathlib.Path, picture: pathlib.Path) -> pathlib.Path | None:
             if (folder / candidate).is_file():
                 return folder / candidate
     return None
+
+
+def by_camera(folders: Sequence[pathlib.Path], cameras: Sequence[str]) -> dict[tuple[str, int], pathlib.Path]:
+    """Pictures of cameras whose file lists no pictures, of the first folder that has any.
+
+    Taken are `camera/frame.png`, `segment/camera/frame.png`, `camera_frame.png`, `frame_camera.png` and `camera.png` (frame 0).
+
+    Raises:
+      ValueError: two pictures are the same camera and frame.
+    """
+    for folder in folders:
+        if folder.is_dir() and (found := _by_camera(folder, set(cameras))):
+            return dict(sorted(found.items()))
+    return {}
+
+
+def _by_camera(folder: pathlib.Path, cameras: set[str]) -> dict[tuple[str, int], pathlib.Path]:
+    found: dict[tuple[str, int], pathlib.Path] = {}
+
+    def add(camera: str, frame: int, path: pathlib.Path) -> None:
+        if found.setdefault((camera, frame), path) != path:
+            raise ValueError(
+                f"{path}: is frame {frame} of camera {camera!r}, as {found[camera, frame]} is; frames need numbers of their own."
+            )
+
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            inner = [path] if path.name in cameras else [p for p in sorted(path.iterdir()) if p.is_dir() and p.name in cameras]
+            for of_camera in inner:
+                for picture in sorted(of_camera.iterdir()):
+                    number = re.findall("[0-9]+", picture.stem)
+                    if picture.suffix.lower() in SUFFIXES and number and len(number[-1]) < 10:
+                        add(of_camera.name, int(number[-1]), picture)
+        elif path.suffix.lower() in SUFFIXES:
+            before, after = re.fullmatch(r"(.+)[-_.]([0-9]{1,9})", path.stem), re.fullmatch(r"([0-9]{1,9})[-_.](.+)", path.stem)
+            if path.stem in cameras:
+                add(path.stem, 0, path)
+            elif before and before[1] in cameras:
+                add(before[1], int(before[2]), path)
+            elif after and after[2] in cameras:
+                add(after[2], int(after[1]), path)
+    return found

@@ -6,7 +6,7 @@ undone, so that meshes of the world before it agree.
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -82,10 +82,7 @@ def _shot(
 ) -> building.Shot:
     name = path_of(frame, "file_path")
     picture = pictures.existing(folder, name)
-    masked = frame.get("mask_path")
-    mask = pictures.existing(folder, path_of(frame, "mask_path")) if masked else None
-    if masked and mask is None:
-        raise ValueError(f"mask_path {str(masked)[:80]!r} is not there")
+    mask = mask_of(folder, frame, "mask_path", picture)
     size = _size(tree, frame, picture)
     k = _k(tree, frame, size)
     pose = _pose(frame, undo)
@@ -102,6 +99,20 @@ def path_of(frame: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError(f"{key} must be a path; got {str(value)[:40]!r}")
     return pictures.as_written(value)
+
+
+def mask_of(folder: pathlib.Path, frame: Mapping[str, Any], key: str, picture: pathlib.Path | None) -> pathlib.Path | None:
+    """The mask that a frame names; None where it names none.
+
+    Raises:
+      ValueError: the picture is there and its mask is not.
+    """
+    if not frame.get(key):
+        return None
+    found = pictures.existing(folder, path_of(frame, key))
+    if found is None and picture is not None:
+        raise ValueError(f"{key} {str(frame[key])[:80]!r} is not there")
+    return found
 
 
 def value_of(tree: Mapping[str, Any], frame: Mapping[str, Any], key: str) -> float | None:
@@ -201,8 +212,3 @@ def _pose(frame: Mapping[str, Any], undo: tuple[np.ndarray, float] | None) -> np
     before[:3, :3] = turn.T @ given[:3, :3]
     before[:3, 3] = turn.T @ (given[:3, 3] / scale - applied[:, 3])
     return values.pose_of_camera_to_world(before, opengl=True)
-
-
-def per_camera(frames: Sequence[Mapping[str, Any]], key: str) -> set[str]:
-    """The values of a key over frames, as text."""
-    return {str(frame[key]) for frame in frames if key in frame}
