@@ -1,7 +1,7 @@
 """Writes a recording of a procedural head as somebody's own rig would have it, for trying `ava convert` without one.
 
   cameras.txt, images.txt   COLMAP's, of cameras whose lenses distort (OPENCV), in metres, in a world whose axes are no head's
-  images/CAMERA/FRAME.png   as the lens sees; masks/CAMERA/FRAME.png: white where the head is
+  images/CAMERA/FRAME.png   as the lens sees; masks/CAMERA/FRAME.png: white where the head is, grey along its rim
   meshes/FRAME.obj          tracked meshes, metres, world; topology.obj: the same faces, a plain head in head axes, mm
   segments.csv              seg_id,frame_id
 
@@ -135,9 +135,8 @@ def _record(frame: _Frame) -> int:
     cameras = ava256_layout.cameras_of(request, 0)
     head = render.face(ava256_layout.identity(request, 0), frame.expression, request.texture_size)
     for at, camera in enumerate(cameras):
-        image, labels = render.picture(head, camera, frame.pose, request.height, lens(camera, at, request.height).bend)
+        image, _, mask = render.picture_and_mask(head, camera, frame.pose, request.height, lens(camera, at, request.height).bend)
         (root / "images" / camera.name / f"{frame.number:06d}.png").write_bytes(images.encode(image, "png", compress_level=1))
-        mask = np.where(labels > 0, 255, 0).astype(np.uint8)
         (root / "masks" / camera.name / f"{frame.number:06d}.png").write_bytes(images.encode(mask, "png", compress_level=1))
     world = (head.vertices @ frame.pose[:, :3].T + frame.pose[:, 3]) / 1000
     obj_files.write(root / "meshes" / f"{frame.number:06d}.obj", world @ _WORLD.T + _AT, geometry.topology().faces, decimals=7)

@@ -22,6 +22,8 @@ _TEXELS = 256  # of the texture that colours are compared on
 _FEWEST = 500  # texels that two cameras must see
 # Below these, on the median over the cameras, conventions cannot be right; between the two numbers they are doubted.
 INSIDE, ON_MASK, IOU, AGREEMENT = (0.5, 0.9), (0.6, 0.9), (0.4, 0.9), (0.4, 0.75)
+# Where silhouettes and masks are of one thing (IoU over OF_ONE), they tell fractions of pixels: more than these are doubted.
+OF_ONE, OFFSET, GROWTH = 0.93, 0.3, 0.006
 
 
 class Seen(NamedTuple):
@@ -33,6 +35,8 @@ class Seen(NamedTuple):
       inside: fraction of the vertices that fall into it.
       on_mask: fraction of the mesh's silhouette that lies on the mask; NaN without a mask.
       iou: of silhouette and mask, over both; NaN without.
+      offset: f64 [2], right and down, from the silhouette's middle to the mask's, pixels of the camera's own images; NaN without.
+      growth: of the mask's area over the silhouette's, as a length: 0 where they are equal; NaN without.
       agreement: correlation of its colours with those that the other cameras see on the same texels; NaN where these are too few.
     """
 
@@ -41,6 +45,8 @@ class Seen(NamedTuple):
     inside: float
     on_mask: float
     iou: float
+    offset: np.ndarray
+    growth: float
     agreement: float
 
 
@@ -118,6 +124,28 @@ def doubts(review: Review) -> list[str]:
         if len(low):
             named = ", ".join(f"{review.seen[i].camera.name} {values[i]:.2f}" for i in low[np.argsort(values[low])][:4])
             lines.append(f"{words}: below {fair:.2g} in {len(low)} of {len(values)} cameras ({named}): see the pictures")
+    return lines + _fine_doubts(review)
+
+
+def _fine_doubts(review: Review) -> list[str]:
+    """What outlines tell of lenses and principal points, where mesh and mask are of one thing."""
+    if not review.median("iou") > OF_ONE:
+        return []
+    offsets = np.stack([one.offset for one in review.seen if np.isfinite(one.growth)])
+    common = np.median(offsets, axis=0)
+    alike = float(np.linalg.norm(common))
+    apart = float(np.median(np.linalg.norm(offsets - common, axis=1)))
+    growth = review.median("growth")
+    lines = []
+    if alike > OFFSET and alike > apart:
+        lines.append(
+            f"masks lie ({common[0]:+.2f}, {common[1]:+.2f}) pixels (right, down) from the mesh in all cameras alike: where is pixel (0, 0), "
+            "at the corner or at the centre of the first pixel; is cy counted from above?"
+        )
+    if apart > OFFSET:
+        lines.append(f"masks lie {apart:.2f} pixels from the mesh, in each camera elsewhere: principal points, or p1 and p2 exchanged?")
+    if abs(growth) > GROWTH:
+        lines.append(f"masks are {growth:+.1%} larger than the mesh: focal lengths, distortion, or the scale of the cameras alone?")
     return lines
 
 
@@ -138,12 +166,21 @@ def _seen(plan: Plan, camera: RigCamera, view: View, vertices: np.ndarray, agree
     height, width = view.image.shape[:2]
     column, row, depth = zbuffer.project(vertices[np.unique(plan.topology.faces)], view.camera).T
     inside = (depth > 0) & (column >= -0.5) & (column <= width - 0.5) & (row >= -0.5) & (row <= height - 0.5)
-    on_mask = iou = float("nan")
+    on_mask = iou = growth = float("nan")
+    offset = np.full(2, np.nan)
     if view.mask is not None:
         covers = texture.silhouette(vertices, plan.topology.faces, view.camera, height, width)
         both = (covers & view.mask).sum()
+        if covers.any() and view.mask.any():
+            offset = (_middle(view.mask) - _middle(covers)) / plan.targets[camera.name].scale
+            growth = float(np.sqrt(view.mask.sum() / covers.sum()) - 1)
         on_mask, iou = float(both / covers.sum()) if covers.any() else 0.0, float(both / max((covers | view.mask).sum(), 1))
-    return Seen(camera, view, float(inside.mean()), on_mask, iou, agreement)
+    return Seen(camera, view, float(inside.mean()), on_mask, iou, offset, growth, agreement)
+
+
+def _middle(mask: np.ndarray) -> np.ndarray:
+    """Column and row of a region's middle, f64 [2]."""
+    return np.argwhere(mask).mean(0)[::-1]
 
 
 def _agreements(samples: Sequence[tuple], chart: Texels) -> list[float]:

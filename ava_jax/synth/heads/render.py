@@ -101,6 +101,13 @@ def picture(
     Returns:
       Image uint8 [H, W, 3] and segmentation uint8 [H, W].
     """
+    return picture_and_mask(head, camera, pose, height, lens)[:2]
+
+
+def picture_and_mask(
+    head: Painted, camera: Camera, pose: np.ndarray, height: int, lens: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `picture`, and a soft mask uint8 [H, W]: how much of each pixel the head covers, of 255; `pose` [3, 4]."""
     width = SENSOR[1] * height // SENSOR[0]
     s = SUPERSAMPLING
     scale = height / SENSOR[0]
@@ -126,7 +133,8 @@ def picture(
     image = mean * camera.gain.astype(np.float32) + camera.offset.astype(np.float32)
     labels = np.zeros(seen.shape, np.uint8)
     labels[seen] = label
-    return np.clip(image + 0.5, 0, 255).astype(np.uint8), labels[::s, ::s]
+    covered = seen.reshape(height, s, width, s).mean((1, 3)) * 255
+    return np.clip(image + 0.5, 0, 255).astype(np.uint8), labels[::s, ::s], np.rint(covered).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=2)
