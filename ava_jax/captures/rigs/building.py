@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ava_jax.captures.rigs import pictures
+from ava_jax.captures.rigs.checks import MOST_DEGREES, MOST_MOVED, extent, spread
 from ava_jax.captures.rigs.types import Rig, RigCamera
 
-MOST_DEGREES = 0.2  # by which poses of one camera may differ over frames: a rig's adjustment, image by image
-MOST_MOVED = 0.005  # likewise of centres, of the rig's extent
 MOST_PIXELS = 0.5  # likewise of K
 _MOST_FRAME = 2**31 - 1
 _NAMED = 3
@@ -117,26 +116,6 @@ def of_cameras(
         if mask:
             masks[key] = mask
     return Rig(tuple(sized), found, masks, notes=tuple(notes), **others)
-
-
-def extent(poses: np.ndarray) -> float:
-    """Of a rig: the median distance of its cameras' centres to their mean; `poses` f64 [C, 4, 4], world to camera."""
-    centres = -np.einsum("cji,cj->ci", poses[:, :3, :3], poses[:, :3, 3])
-    return float(np.median(np.linalg.norm(centres - centres.mean(0), axis=-1)))
-
-
-def spread(poses: np.ndarray) -> tuple[float, float, int]:
-    """How far poses f64 [F, 4, 4] of one camera differ from the first: degrees, distance of centres, and the frame's index of the most."""
-    turns = np.einsum("fij,kj->fik", poses[:, :3, :3], poses[0, :3, :3])
-    # Of the antisymmetric part for small angles, where the trace's cosine is blind.
-    sine = np.linalg.norm(
-        np.stack([turns[:, 2, 1] - turns[:, 1, 2], turns[:, 0, 2] - turns[:, 2, 0], turns[:, 1, 0] - turns[:, 0, 1]]), axis=0
-    )
-    angles = np.degrees(np.arctan2(sine, np.trace(turns, axis1=1, axis2=2) - 1))
-    centres = -np.einsum("fji,fj->fi", poses[:, :3, :3], poses[:, :3, 3])
-    moved = np.linalg.norm(centres - centres[0], axis=-1)
-    worst = int(np.argmax(angles / MOST_DEGREES + moved / max(moved.max(), 1e-300)))
-    return float(angles.max()), float(moved.max()), worst
 
 
 def _cameras(path: pathlib.Path, shots: Sequence[Shot], keys: Sequence[tuple[str, int]], notes: list[str]) -> tuple[RigCamera, ...]:

@@ -94,8 +94,8 @@ def _frames(path: pathlib.Path, person: pathlib.Path, notes: list[str]) -> pathl
     videos = [s for s in sequences if any((s / "images").glob("cam_*.mp4"))]
     if videos:
         notes.append(
-            f"pictures are in videos ({len(videos)} sequences, 73 fps): ava_jax.captures.rigs.nersemble.extract writes their frames; or, per "
-            "video, mkdir cam_SERIAL; ffmpeg -i cam_SERIAL.mp4 -start_number 0 -qscale:v 2 cam_SERIAL/%06d.jpg"
+            f"pictures are in videos ({len(videos)} sequences, 73 fps): ava_jax.captures.rigs.nersemble.extract writes their frames; or, "
+            "per video, mkdir cam_SERIAL; ffmpeg -i cam_SERIAL.mp4 -start_number 0 -qscale:v 2 cam_SERIAL/%06d.jpg"
         )
     else:
         notes.append(f"no videos and no frames in {person / 'sequences'}")

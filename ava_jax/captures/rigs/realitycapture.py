@@ -2,7 +2,7 @@
 
 Numbers are relative to the picture's larger side, so that pictures must be there. As the vendor's note on camera maths has it: rotation by
 rows, world to camera, OpenCV's axes; position is the centre. The CSV's angles turn camera to world with OpenGL's axes. Corner origin is
-assumed, and OpenCV's order of the tangential pair. None of this was verified with data of the program: the report of `reprojection` decides.
+assumed, and OpenCV's order of the tangential pair. None of this was verified with data of the program: `reprojection` tells what fits.
 """
 
 import csv

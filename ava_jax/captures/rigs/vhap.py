@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ava_jax.captures.rigs import building, pictures, transforms, values
+from ava_jax.captures.rigs import building, checks, pictures, transforms, values
 from ava_jax.captures.rigs.types import Rig, RigCamera
 
 
@@ -110,8 +110,8 @@ def _require_one_world(source: pathlib.Path, shots: list[building.Shot]) -> None
     names = sorted(folders)
     for name in names[1:]:
         for camera in folders[name].keys() & folders[names[0]].keys():
-            degrees, moved, _ = building.spread(np.stack([folders[names[0]][camera], folders[name][camera]]))
-            if degrees < building.MOST_DEGREES and moved > 1e-4:  # 0.1 mm
+            degrees, moved, _ = checks.spread(np.stack([folders[names[0]][camera], folders[name][camera]]))
+            if degrees < checks.MOST_DEGREES and moved > 1e-4:  # 0.1 mm
                 raise ValueError(
                     f"{source}: camera {camera!r} lies {moved:.3g} m apart in {names[0]} and {name}: each sequence was moved by its own "
                     "mean head translation; convert each sequence by itself."
