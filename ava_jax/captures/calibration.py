@@ -1,7 +1,8 @@
 """`camera_calibration.json`: read, and each camera's K and T held against what a pinhole camera can be.
 
 The file holds both transposed: `K` has the rows [fx, 0, 0], [0, fy, 0], [cx, cy, 1], pixels of the full sensor; `T` the rows of R^T, each
-with a 0 at its end, then [t, 1], world to camera, mm. `height` and `width` may give another sensor's size. What passes here may still be another camera's: `projection` looks at that.
+with a 0 at its end, then [t, 1], world to camera, mm. `height` and `width` may give another sensor's size. What passes here may still be
+another camera's: `projection` looks at that.
 """
 
 import pathlib

@@ -177,7 +177,7 @@ class _Arrays(pickle.Unpickler):
     """Makes arrays of numpy, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """numpy's array, or a stand-in."""
+        """Numpy's array, or a stand-in."""
         if name in _NUMPY.get(module, ()):
             if name in ("ndarray", "dtype"):
                 return getattr(np, name)

@@ -16,7 +16,7 @@ from ava_jax.captures.convert.meshes import Meshes
 from ava_jax.captures.convert.neck import Neck
 from ava_jax.captures.convert.request import Request
 from ava_jax.captures.convert.straighten import Target
-from ava_jax.captures.rigs import pictures, reading
+from ava_jax.captures.rigs import checks, pictures, reading
 from ava_jax.captures.rigs.types import Rig, RigCamera
 from ava_jax.core.mesh import Topology
 from ava_jax.core.types import Cameras
@@ -41,7 +41,7 @@ class Plan:
       numbers: the capture's id of each camera, by the rig's name.
       targets: what each camera's pictures become, by the rig's name.
       meshes: of the frames.
-      topology: of the capture: the meshes', and the neck's.
+      tracked: topology of the meshes; topology: of the capture, which has the neck's triangles too.
       neck: how it is grown; None: it is not.
       frames: to be converted, sorted.
       segments: of each frame.
@@ -57,6 +57,7 @@ class Plan:
     numbers: Mapping[str, str]
     targets: Mapping[str, Target]
     meshes: Meshes
+    tracked: Topology
     topology: Topology
     neck: Neck | None
     frames: tuple[int, ...]
@@ -113,6 +114,8 @@ def make(request: Request) -> Plan:
       ValueError: something is missing or cannot be right; one line that says what, and what to do.
     """
     rig = reading.read(request.rig.expanduser(), request.format, request.images)
+    if wrong := checks.rotation_faults(rig.cameras):
+        raise ValueError(f"{request.rig}: {wrong[0]}.")
     notes = list(rig.notes)
     rig = _with_masks(rig, request, notes)
     found, template = _meshes(rig, request)
@@ -138,6 +141,7 @@ def make(request: Request) -> Plan:
         numbers=_numbers(rig, notes),
         targets={camera.name: straighten.target(camera, size) for camera in rig.cameras},
         meshes=found,
+        tracked=topology,
         topology=topology if grown is None else grown.topology,
         neck=grown,
         frames=tuple(frames),
@@ -262,9 +266,7 @@ def _mm_per_unit(rig: Rig, request: Request, mesh: np.ndarray, notes: list[str],
     mm, why = request.scale, "--scale"
     if request.distance is not None:
         first, second, apart = request.distance
-        if missing := [name for name in (first, second) if name not in centres]:
-            raise ValueError(f"--distance: there is no camera {missing[0]!r}; there are {', '.join(list(centres)[:8])}.")
-        mm, why = apart / max(float(np.linalg.norm(centres[first] - centres[second])), 1e-12), f"--distance of {first} and {second}"
+        mm, why = checks.mm_of_distance(rig, first, second, apart), f"--distance of {first} and {second}"
     elif mm is None and (rig.mm_per_unit or is_flame):
         mm, why = rig.mm_per_unit or 1000.0, "FLAME's metres" if is_flame and not rig.mm_per_unit else "the format"
     side = float(np.ptp(mesh, axis=0).max())

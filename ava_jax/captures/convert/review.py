@@ -1,7 +1,8 @@
 """Whether the conventions of a rig can be right: its mesh held against its pictures, before hours are spent on all of them.
 
-Of one frame, for each camera: how much of the mesh falls into the image and onto the mask, how its outline agrees with the mask's, and
-whether the colours that the camera sees on the surface are those that the others see there.
+Of one frame, for each camera: how much of the mesh falls into the image and onto the mask, how its outline lies to the mask's (and which
+mistake of importers would explain that, `rigs.reprojection`), and whether the colours that the camera sees on the surface are those that
+the others see there.
 """
 
 from collections.abc import Sequence
@@ -10,20 +11,21 @@ from typing import NamedTuple
 import numpy as np
 
 from ava_jax.captures import projection
-from ava_jax.captures.convert import texture, work
+from ava_jax.captures.convert import straighten, texture, work
 from ava_jax.captures.convert.plan import Plan
 from ava_jax.captures.convert.straighten import Straightener
 from ava_jax.captures.convert.texture import Texels, Unwrapped, View
+from ava_jax.captures.rigs import reprojection
 from ava_jax.captures.rigs.types import RigCamera
 from ava_jax.core import zbuffer
 
 MOST_CAMERAS = 16  # of a rig that are looked at
 _TEXELS = 256  # of the texture that colours are compared on
+_FOREGROUND = 128  # of 255, from which a mask's pixel counts
 _FEWEST = 500  # texels that two cameras must see
 # Below these, on the median over the cameras, conventions cannot be right; between the two numbers they are doubted.
 INSIDE, ON_MASK, IOU, AGREEMENT = (0.5, 0.9), (0.6, 0.9), (0.4, 0.9), (0.4, 0.75)
-# Where silhouettes and masks are of one thing (IoU over OF_ONE), they tell fractions of pixels: more than these are doubted.
-OF_ONE, OFFSET, GROWTH = 0.93, 0.3, 0.006
+SURE = 0.65  # of the outlines' error at most that is left once a mistake of importers is undone: it was made; more is a doubt
 
 
 class Seen(NamedTuple):
@@ -35,8 +37,6 @@ class Seen(NamedTuple):
       inside: fraction of the vertices that fall into it.
       on_mask: fraction of the mesh's silhouette that lies on the mask; NaN without a mask.
       iou: of silhouette and mask, over both; NaN without.
-      offset: f64 [2], right and down, from the silhouette's middle to the mask's, pixels of the camera's own images; NaN without.
-      growth: of the mask's area over the silhouette's, as a length: 0 where they are equal; NaN without.
       agreement: correlation of its colours with those that the other cameras see on the same texels; NaN where these are too few.
     """
 
@@ -45,19 +45,27 @@ class Seen(NamedTuple):
     inside: float
     on_mask: float
     iou: float
-    offset: np.ndarray
-    growth: float
     agreement: float
 
 
 class Review(NamedTuple):
-    """A frame's: `frame`; vertices f64 [V, 3], mm, head axes; the cameras' views; the texture from them; its correlation with the pictures."""
+    """What a frame says.
+
+    Attributes:
+      frame: its number.
+      vertices: f64 [V, 3], mm, head axes.
+      seen: by the cameras.
+      unwrapped: the texture from their pictures.
+      correlation: of it with them, the mean over the cameras.
+      outlines: how the mesh's outlines lie to the masks', and which mistake explains it; None without masks.
+    """
 
     frame: int
     vertices: np.ndarray
     seen: tuple[Seen, ...]
     unwrapped: Unwrapped
     correlation: float
+    outlines: reprojection.Report | None
 
     def median(self, name: str) -> float:
         """Of an attribute of `Seen` over the cameras; NaN where none has it."""
@@ -90,7 +98,7 @@ def look(plan: Plan, frame: int) -> Review:
     whole = texture.blend(samples, chart)
     agreements = _agreements(samples, chart)
     seen = [_seen(plan, camera, view, vertices, value) for (camera, view), value in zip(views, agreements, strict=True)]
-    return Review(frame, vertices, tuple(seen), whole, _correlation(samples, whole, chart))
+    return Review(frame, vertices, tuple(seen), whole, _correlation(samples, whole, chart), _outlines(plan, frame, chosen))
 
 
 def faults(plan: Plan, review: Review) -> list[str]:
@@ -102,20 +110,22 @@ def faults(plan: Plan, review: Review) -> list[str]:
         lines.append(f"{review.median('on_mask'):.0%} of the mesh's silhouette lies on the masks: are masks white where the person is?")
     elif review.median("iou") < IOU[0]:
         lines.append(f"the mesh covers {review.median('iou'):.0%} of what it and the masks cover (IoU): is the scale right?")
+    for fault in review.outlines.faults if review.outlines else ():
+        if fault.known and fault.after < SURE * fault.before:
+            lines.insert(0, f"it looks like {fault.name}: outlines lie {fault.before:.2f} pixels apart, {fault.after:.2f} without")
     agreement = review.median("agreement")
     if agreement < AGREEMENT[0] or not np.isfinite(agreement):
         told = (
             "cameras see nothing of the surface in common" if not np.isfinite(agreement) else "cameras see other colours on the same skin"
         )
-        lines.append(
-            f"{told} (correlation {agreement:.2f}): frames out of step, axes or rotations of another convention?{_meant(plan, review.frame)}"
-        )
+        why = f"frames out of step, axes or rotations of another convention?{_meant(plan, review.frame)}"
+        lines.append(f"{told} (correlation {agreement:.2f}): {why}")
     return lines
 
 
 def doubts(review: Review) -> list[str]:
     """What may be wrong, a line each: medians, then single cameras."""
-    lines = []
+    lines = review.outlines.lines()[1:] if review.outlines else []
     kinds = {"inside": (INSIDE, "of the mesh in the image"), "on_mask": (ON_MASK, "of the silhouette on the mask")}
     kinds |= {"iou": (IOU, "IoU of silhouette and mask"), "agreement": (AGREEMENT, "colours as the other cameras'")}
     for name, ((_, fair), words) in kinds.items():
@@ -124,28 +134,6 @@ def doubts(review: Review) -> list[str]:
         if len(low):
             named = ", ".join(f"{review.seen[i].camera.name} {values[i]:.2f}" for i in low[np.argsort(values[low])][:4])
             lines.append(f"{words}: below {fair:.2g} in {len(low)} of {len(values)} cameras ({named}): see the pictures")
-    return lines + _fine_doubts(review)
-
-
-def _fine_doubts(review: Review) -> list[str]:
-    """What outlines tell of lenses and principal points, where mesh and mask are of one thing."""
-    if not review.median("iou") > OF_ONE:
-        return []
-    offsets = np.stack([one.offset for one in review.seen if np.isfinite(one.growth)])
-    common = np.median(offsets, axis=0)
-    alike = float(np.linalg.norm(common))
-    apart = float(np.median(np.linalg.norm(offsets - common, axis=1)))
-    growth = review.median("growth")
-    lines = []
-    if alike > OFFSET and alike > apart:
-        lines.append(
-            f"masks lie ({common[0]:+.2f}, {common[1]:+.2f}) pixels (right, down) from the mesh in all cameras alike: where is pixel (0, 0), "
-            "at the corner or at the centre of the first pixel; is cy counted from above?"
-        )
-    if apart > OFFSET:
-        lines.append(f"masks lie {apart:.2f} pixels from the mesh, in each camera elsewhere: principal points, or p1 and p2 exchanged?")
-    if abs(growth) > GROWTH:
-        lines.append(f"masks are {growth:+.1%} larger than the mesh: focal lengths, distortion, or the scale of the cameras alone?")
     return lines
 
 
@@ -158,29 +146,36 @@ def table(review: Review) -> list[str]:
         values = [value for one in review.seen if np.isfinite(value := getattr(one, name))]
         if values:
             lines.append(f"{words}: {np.median(values):.3f} (median of {len(values)} cameras; {min(values):.3f} to {max(values):.3f})")
+    if review.outlines:
+        lines.append(f"outlines of mesh and masks: {review.outlines.lines()[0]}")
     covered = float((review.unwrapped.coverage > 0).mean())
     return [*lines, f"texture: {covered:.0%} of the texels seen; correlation with the pictures {review.correlation:.3f}"]
+
+
+def _outlines(plan: Plan, frame: int, cameras: Sequence[RigCamera]) -> reprojection.Report | None:
+    """Of the mesh as the tracker has it, and the masks as the cameras have them, through their lenses."""
+    world, faces, found = plan.meshes.read(frame), plan.tracked.faces, []
+    for camera in cameras:
+        path = plan.rig.masks.get((camera.name, frame))
+        if path is None:
+            continue
+        mask = straighten.read_mask(path)
+        # What is empty, full or of another size is told of as a picture that cannot be used.
+        if mask.shape == camera.size and mask.min() < _FOREGROUND <= mask.max():
+            found.append(reprojection.Silhouette(camera.name, world, faces, mask))
+    return reprojection.report(plan.rig.cameras, found) if found else None
 
 
 def _seen(plan: Plan, camera: RigCamera, view: View, vertices: np.ndarray, agreement: float) -> Seen:
     height, width = view.image.shape[:2]
     column, row, depth = zbuffer.project(vertices[np.unique(plan.topology.faces)], view.camera).T
     inside = (depth > 0) & (column >= -0.5) & (column <= width - 0.5) & (row >= -0.5) & (row <= height - 0.5)
-    on_mask = iou = growth = float("nan")
-    offset = np.full(2, np.nan)
+    on_mask = iou = float("nan")
     if view.mask is not None:
         covers = texture.silhouette(vertices, plan.topology.faces, view.camera, height, width)
         both = (covers & view.mask).sum()
-        if covers.any() and view.mask.any():
-            offset = (_middle(view.mask) - _middle(covers)) / plan.targets[camera.name].scale
-            growth = float(np.sqrt(view.mask.sum() / covers.sum()) - 1)
         on_mask, iou = float(both / covers.sum()) if covers.any() else 0.0, float(both / max((covers | view.mask).sum(), 1))
-    return Seen(camera, view, float(inside.mean()), on_mask, iou, offset, growth, agreement)
-
-
-def _middle(mask: np.ndarray) -> np.ndarray:
-    """Column and row of a region's middle, f64 [2]."""
-    return np.argwhere(mask).mean(0)[::-1]
+    return Seen(camera, view, float(inside.mean()), on_mask, iou, agreement)
 
 
 def _agreements(samples: Sequence[tuple], chart: Texels) -> list[float]:
