@@ -43,7 +43,7 @@ class Outline:
         self._known: dict[bytes, np.ndarray] = {}
 
     def distances(self, camera: RigCamera) -> np.ndarray:
-        """Distances f64 [P] of the outline's points in a camera to the mask's border, pixels; one that is endless where there is no outline."""
+        """Distances f64 [P] of the outline's points, as a camera sees them, to the mask's border, pixels; inf where there is no outline."""
         key = camera.world_to_camera.tobytes()  # the outline is that of a point of view, whatever K and lens
         if key not in self._known:
             self._known[key] = self._points(camera.world_to_camera)

@@ -1,4 +1,4 @@
-"""Where points of the world fall in pictures, and which mistake in reading a calibration explains that they do not fall where they are seen.
+"""Where points of the world fall in pictures, and which misreading of a calibration explains that they are seen elsewhere.
 
 Each mistake that importers make is undone in turn; what brings points nearer by more than chance, and by most, is named. Other changes
 (a longer focal length, a shift of a whole pixel) are tried as well, so that none of the named takes the blame for what it merely reduces.
@@ -65,10 +65,9 @@ class Report(NamedTuple):
         """The report as text, a line per finding."""
         worst = sorted(self.cameras.items(), key=lambda item: -item[1])
         found = [f"median reprojection error {np.median([e for _, e in worst]):.2f} pixels; worst camera {worst[0][0]!r} {worst[0][1]:.2f}"]
-        found += [
-            f"{'looks like' if f.known else 'no known mistake; nearest is'}: {f.name} (mean error {f.before:.2f} pixels, {f.after:.2f} without)"
-            for f in self.faults
-        ]
+        for fault in self.faults:
+            how = "looks like" if fault.known else "no known mistake; nearest is"
+            found.append(f"{how}: {fault.name} (mean error {fault.before:.2f} pixels, {fault.after:.2f} without)")
         large = [name for name, error in worst if error > LARGE]
         if large and not self.faults:
             found.append(f"cameras over {LARGE:g} pixels, better left out: {', '.join(large[:8])}{', ...' if len(large) > 8 else ''}")
@@ -244,18 +243,19 @@ _KNOWN: tuple[tuple[str, _Change], ...] = (
     ("cy flipped: it is h - 1 - cy", _flipped_centres),
     ("scale x 1000: translations are 1000 times too small for the points", _scaled(1000.0)),
     ("scale x 1000: translations are 1000 times too large for the points", _scaled(0.001)),
+    *((f"units: translations are {t:g} times too small for the points", _scaled(t)) for t in (10.0, 100.0, 25.4)),
+    *((f"units: translations are {t:g} times too large for the points", _scaled(1 / t)) for t in (10.0, 100.0, 25.4)),
     ("R transposed", _transposed),
     ("R transposed, camera to world taken for world to camera, about the right centre", _transposed_about_centre),
     ("pose inverted: camera to world taken for world to camera", _inverted),
     ("translation is the camera's centre", _centred),
     ("axes of OpenGL: y up, z backwards", _opengl),
 )
+_SHIFTS = ((0.25, 0.25), (-0.25, -0.25), (1, 1), (-1, -1), (0.5, -0.5), (-0.5, 0.5), (0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))
 _OTHERS: tuple[tuple[str, _Change], ...] = (
-    *((f"cx and cy off by {x:g}, {y:g} pixels", _shifted(-x, -y)) for x, y in ((0.25, 0.25), (-0.25, -0.25), (1, 1), (-1, -1))),
-    *((f"cx and cy off by {x:g}, {y:g} pixels", _shifted(-x, -y)) for x, y in ((0.5, -0.5), (-0.5, 0.5), (0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))),
+    *((f"cx and cy off by {x:g}, {y:g} pixels", _shifted(-x, -y)) for x, y in _SHIFTS),
     *((f"focal lengths {100 * (f - 1):+g}% off", _longer(1 / f)) for f in (0.95, 0.98, 0.995, 1.005, 1.02, 1.05)),
-    *((f"translations {t:g} times too small for the points", _scaled(t)) for t in (0.01, 0.1, 10.0, 100.0)),
-)  # fmt: skip
+)
 
 
 def _changes() -> list[tuple[str, bool, _Change]]:

@@ -22,7 +22,7 @@ _HEIGHT = flags.DEFINE_integer("height", _DEFAULT.height, "Height of the images,
 _TEXTURE_SIZE = flags.DEFINE_integer("texture_size", _DEFAULT.texture_size, "Side of the textures, texels.")
 _SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of people, faces, poses and cameras.")
 _RIG = flags.DEFINE_bool(
-    "rig", False, "Write one person as a rig's own files: COLMAP cameras with distortion, masks, OBJ meshes in metres."
+    "rig", False, "Write one person as a rig's files: COLMAP cameras with distortion, masks, meshes in metres."
 )
 _JOBS = flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes that render.", lower_bound=1)
 
