@@ -6,4 +6,7 @@ from ava_jax.ops.mesh.project import from_pixels as from_pixels
 from ava_jax.ops.mesh.project import project as project
 from ava_jax.ops.mesh.rasterize import peel as peel
 from ava_jax.ops.mesh.rasterize import rasterize as rasterize
+from ava_jax.ops.mesh.texture import mipmaps as mipmaps
+from ava_jax.ops.mesh.texture import sample_texture as sample_texture
+from ava_jax.ops.mesh.texture import texture_level as texture_level
 from ava_jax.ops.mesh.types import Fragments as Fragments
