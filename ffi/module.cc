@@ -7,6 +7,7 @@
 #include "raymarch/cpu.h"
 #include "raymarch/handler.h"
 #include "sampling/handler.h"
+#include "texture/handler.h"
 #include "voxels/handler.h"
 
 namespace nb = nanobind;
@@ -35,6 +36,9 @@ NB_MODULE(_ffi, m) {
     calls["ava_interpolate"] = Encapsulate(AvaInterpolate);
     calls["ava_interpolate_barycentrics"] = Encapsulate(AvaInterpolateBarycentrics);
     calls["ava_interpolate_attributes"] = Encapsulate(AvaInterpolateAttributes);
+    calls["ava_texture_read"] = Encapsulate(AvaTextureRead);
+    calls["ava_texture_locate"] = Encapsulate(AvaTextureLocate);
+    calls["ava_texture_spread"] = Encapsulate(AvaTextureSpread);
     return calls;
   });
   m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });
