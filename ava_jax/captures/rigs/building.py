@@ -18,6 +18,7 @@ from ava_jax.captures.rigs.types import Rig, RigCamera
 
 MOST_PIXELS = 0.5  # likewise of K
 _MOST_FRAME = 2**31 - 1
+_MOST_LENGTH = 1e12
 _NAMED = 3
 _GENERAL = frozenset({"images", "image", "imgs", "img", "input", "rgb", "color", "colour", "frames", "data", "train", "val", "test"})
 
@@ -105,7 +106,7 @@ def of_cameras(
     for camera in sorted(cameras, key=lambda camera: camera.name):
         if camera.size == (0, 0) and camera.name in first:
             camera = dataclasses.replace(camera, size=pictures.size(first[camera.name]))
-        sized.append(camera)
+        sized.append(_sound(path, camera))
     unknown = [camera.name for camera in sized if camera.size == (0, 0)]
     if unknown:
         notes.append(f"image size not known of {len(unknown)} cameras ({', '.join(unknown[:_NAMED])}): their pictures are not there")
@@ -123,6 +124,8 @@ def _cameras(path: pathlib.Path, shots: Sequence[Shot], keys: Sequence[tuple[str
     frames: dict[str, list[int]] = {}
     for index in sorted(range(len(keys)), key=lambda i: keys[i]):
         frames.setdefault(keys[index][0], []).append(index)
+    for key, shot in zip(keys, shots, strict=True):
+        _sound(path, dataclasses.replace(shot.camera, name=key[0]))
     size_of_rig = extent(np.stack([shots[members[0]].camera.world_to_camera for members in frames.values()]))
     found, moved_most, differ_most = [], (0.0, 0.0), 0.0
     for name, members in frames.items():
@@ -148,6 +151,15 @@ def _cameras(path: pathlib.Path, shots: Sequence[Shot], keys: Sequence[tuple[str
             f"{differ_most:.2g} pixels; the first frame's is taken"
         )
     return tuple(found)
+
+
+def _sound(path: pathlib.Path, camera: RigCamera) -> RigCamera:
+    """The camera; raises where it has no name, or factors in its file have made its numbers endless."""
+    if not camera.name.strip():
+        raise ValueError(f"{path}: a camera must have a name; one has none.")
+    if not (np.abs(camera.world_to_camera) < _MOST_LENGTH).all() or not np.isfinite(camera.k).all():
+        raise ValueError(f"{path}: camera {camera.name[:60]!r} must have finite numbers, below {_MOST_LENGTH:g}.")
+    return camera
 
 
 def _most_moved(size_of_rig: float, camera: RigCamera) -> float:

@@ -80,10 +80,12 @@ def similarity(source: Array, target: Array) -> Similarity:
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if source.shape != target.shape or source.ndim != 2 or source.shape[1] != 3 or len(source) < 3:
         raise ValueError(f"rigs.checks.similarity: both must be [P, 3] with P of 3 at least; got {source.shape} and {target.shape}.")
+    if not (np.isfinite(source).all() and np.isfinite(target).all()):
+        raise ValueError("rigs.checks.similarity: points must be finite.")
     from_, to = source - source.mean(0), target - target.mean(0)
     u, s, v = np.linalg.svd(to.T @ from_)
-    if not np.isfinite(s).all() or s[1] <= 1e-9 * max(s[0], 1e-300):
-        raise ValueError("rigs.checks.similarity: points must be finite and not all on one line.")
+    if s[1] <= 1e-9 * max(s[0], 1e-300):
+        raise ValueError("rigs.checks.similarity: points must not be all on one line.")
     sign = np.sign(np.linalg.det(u) * np.linalg.det(v))
     signs = np.array([1.0, 1.0, sign])
     rotation = (u * signs) @ v

@@ -7,28 +7,28 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ava_jax.captures.rigs import colmap, values
+from ava_jax.captures.rigs import colmap_models, values
 
 _MOST_NAME = 4096
 _POINT = 24  # bytes
 
 
-def read_cameras(path: pathlib.Path) -> dict[int, colmap.Intrinsics]:
+def read_cameras(path: pathlib.Path) -> dict[int, colmap_models.Intrinsics]:
     """Cameras of `cameras.bin` by their id.
 
     Raises:
       ValueError: the file ends early or late, or an entry is wrong; the message has its index.
     """
-    found: dict[int, colmap.Intrinsics] = {}
-    with _opened(path) as (file, left):
+    found: dict[int, colmap_models.Intrinsics] = {}
+    with _Opened(path) as (file, left):
         count = _count(path, file, left, 24)
         for index in range(count):
             try:
                 number, model, width, height = _unpack(file, "<iiQQ")
-                parameters = _unpack(file, f"<{colmap.MODELS[model][1]}d") if model in colmap.MODELS else ()
+                parameters = _unpack(file, f"<{colmap_models.MODELS[model][1]}d") if model in colmap_models.MODELS else ()
                 if number in found:
                     raise ValueError(f"camera {number} is there twice")
-                found[number] = colmap.intrinsics(model, width, height, parameters)
+                found[number] = colmap_models.intrinsics(model, width, height, parameters)
             except ValueError as e:
                 raise ValueError(f"{path}, camera {index} of {count}: {e}.") from e
         _require_end(path, file, count)
@@ -44,7 +44,7 @@ def read_images(path: pathlib.Path) -> list[tuple[str, str, np.ndarray, int]]:
       ValueError: the file ends early or late, or an entry is wrong; the message has its index.
     """
     found, seen = [], set()
-    with _opened(path) as (file, left):
+    with _Opened(path) as (file, left):
         count = _count(path, file, left, 4 + 32 + 24 + 4 + 1 + 8)
         for index in range(count):
             try:
@@ -68,7 +68,7 @@ def read_images(path: pathlib.Path) -> list[tuple[str, str, np.ndarray, int]]:
     return found
 
 
-class _opened:
+class _Opened:
     """A file, and its size in bytes; refusals name it."""
 
     def __init__(self, path: pathlib.Path):

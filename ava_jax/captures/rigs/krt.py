@@ -11,6 +11,7 @@ from ava_jax.captures.rigs import building, values
 from ava_jax.captures.rigs.types import Distortion, Rig, RigCamera
 from ava_jax.data import text_files
 
+_NAMES = ("KRT", "KRT.txt", "krt.txt")
 _ROWS = (3, 3, 3, 5, 4, 4, 4)  # numbers in each line behind the name
 
 
@@ -27,9 +28,10 @@ def looks_like(path: pathlib.Path) -> bool:
 
 
 def file_of(path: pathlib.Path) -> pathlib.Path | None:
-    """The file at a path: itself, or a folder's KRT or KRT.txt; None where there is none."""
-    candidates = [path] if path.is_file() else [path / name for name in ("KRT", "KRT.txt", "krt.txt", "KRT.krt")]
-    return next((file for file in candidates if looks_like(file)), None)
+    """The file at a path: itself, where it looks like one, or a folder's KRT, KRT.txt; None where there is none."""
+    if path.is_file():
+        return path if path.name in _NAMES or looks_like(path) else None
+    return next((path / name for name in _NAMES if (path / name).is_file()), None)
 
 
 def read(path: pathlib.Path, images: pathlib.Path | None = None) -> Rig:

@@ -168,8 +168,8 @@ def _similarity(node: xml_tree.Node) -> _Similarity:
 
     turn = values.rotation(numbers("rotation", (3, 3), np.eye(3)))
     scale = float(numbers("scale", (1,), np.ones(1))[0])
-    if not scale > 0:
-        raise ValueError(f"scale must be positive; got {scale:g}")
+    if not 1e-9 < scale < 1e9:
+        raise ValueError(f"scale must be positive and a scale; got {scale:g}")
     return _Similarity(turn, numbers("translation", (3,), np.zeros(3)), scale)
 
 

@@ -5,6 +5,7 @@ axis-angle) and T, or `extri.yml` beside it must, as in EasyMocap.
 """
 
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ava_jax.captures.rigs.types import Distortion, Rig, RigCamera
 
 _SUFFIXES = (".yml", ".yaml", ".xml")
 _K = ("camera_matrix", "K", "cameraMatrix", "Camera_Matrix", "intrinsic_matrix")
+_HAS_K = re.compile(rb"(?m)^\s*(?:%s)\s*:" % b"|".join(key.encode() for key in _K))
 _DISTORTION = ("distortion_coefficients", "dist", "D", "distCoeffs", "Distortion_Coefficients")
 _ROTATION = ("Rot", "R", "rotation_matrix", "rvec", "rotation")
 _TRANSLATION = ("T", "t", "tvec", "translation", "translation_vector")
@@ -43,7 +45,7 @@ def _looks_like(path: pathlib.Path) -> bool:
             head = file.read(1 << 16)
     except OSError:
         return False
-    return b"opencv_storage" in head if path.suffix.lower() == ".xml" else any(key.encode() + b":" in head for key in _K)
+    return b"opencv_storage" in head if path.suffix.lower() == ".xml" else bool(_HAS_K.search(head))
 
 
 def read(path: pathlib.Path, images: pathlib.Path | None = None) -> Rig:

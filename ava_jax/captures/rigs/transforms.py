@@ -190,8 +190,8 @@ def _applied(source: pathlib.Path, tree: Mapping[str, Any], notes: list[str]) ->
         applied = values.array(given, (rows, 4), "applied_transform")[:3]
         values.rotation(applied[:, :3], "applied_transform's rotation")
         scale = values.number(tree.get("applied_scale", 1.0), "applied_scale")
-        if not scale > 0:
-            raise ValueError(f"applied_scale must be positive; got {scale:g}")
+        if not 1e-9 < scale < 1e9:
+            raise ValueError(f"applied_scale must be positive and a scale; got {scale:g}")
     except ValueError as e:
         raise ValueError(f"{source}: {e}.") from e
     notes.append(

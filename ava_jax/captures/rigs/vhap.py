@@ -109,7 +109,7 @@ def _require_one_world(source: pathlib.Path, shots: list[building.Shot]) -> None
         folders.setdefault(sequence, {}).setdefault(shot.key[0], shot.camera.world_to_camera)
     names = sorted(folders)
     for name in names[1:]:
-        for camera in folders[name].keys() & folders[names[0]].keys():
+        for camera in sorted(folders[name].keys() & folders[names[0]].keys()):
             degrees, moved, _ = checks.spread(np.stack([folders[names[0]][camera], folders[name][camera]]))
             if degrees < checks.MOST_DEGREES and moved > 1e-4:  # 0.1 mm
                 raise ValueError(

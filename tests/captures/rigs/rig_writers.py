@@ -224,7 +224,7 @@ def metashape(folder: pathlib.Path, cameras: dict[str, Camera], *, local: bool =
             view += f"<transform>{words(matrix)}</transform></camera>\n"
             views += f'<group id="0" label="g">{view}</group>' if frame == FRAMES[0] else view
     views += '<camera id="99" sensor_id="0" label="lost"/>'
-    xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<document version="2.0.0"><chunk label="Chunk 1" enabled="true">'
+    xml = '<?xml version="1.0" encoding="UTF-8"?>\n<document version="2.0.0"><chunk label="Chunk 1" enabled="true">'
     xml += f'<sensors next_id="3">{sensors}</sensors>'
     xml += f"<cameras>{views}</cameras>{chunk}</chunk></document>\n"
     (folder / "cameras.xml").write_text(xml)
