@@ -4,7 +4,7 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from scipy import sparse
 
 from ava_jax.captures.rigs import lens
 from ava_jax.captures.rigs.types import RigCamera
@@ -21,7 +21,7 @@ class Target(NamedTuple):
       size: height and width of all cameras' pictures.
       scale: of this camera's, at most 1.
       inner: height and width of this camera's picture at that scale.
-      corner: row and column of it in the picture; negative where it is cropped.
+      corner: row and column of it in the picture; the rest is black.
       k: f64 [3, 3], pixels of the picture, without skew; centres of pixels at whole numbers, exactly.
     """
 
@@ -45,7 +45,7 @@ def common_size(cameras: tuple[RigCamera, ...], height: int) -> tuple[int, int]:
 
 
 def target(camera: RigCamera, size: tuple[int, int]) -> Target:
-    """What a camera's pictures become in pictures of `size`: as high, never enlarged, and in the middle of it, cropped or filled up."""
+    """What a camera's pictures become in pictures of `size`: as high, never enlarged, in the middle of it."""
     scale = min(1.0, size[0] / camera.size[0])
     inner = tuple(max(1, int(side * scale + 1e-6)) for side in camera.size)
     corner = tuple((whole - part) // 2 for whole, part in zip(size, inner, strict=True))
@@ -66,6 +66,9 @@ class Straightener:
           goal: its target.
         """
         self._camera, self._goal = camera, goal
+        self._areas = None
+        if goal.scale < 1:
+            self._areas = tuple(_area(inner, goal.scale, side) for inner, side in zip(goal.inner, camera.size, strict=True))
         self._map: tuple[np.ndarray, np.ndarray] | None = None
         if camera.distortion.model != "none" or camera.k[0, 1]:
             straight = camera.k.copy()
@@ -83,13 +86,13 @@ class Straightener:
           ValueError: it has another size.
         """
         self._require(picture)
-        straight = self._framed(Image.fromarray(self._sampled(picture)))
+        straight = self._framed(self._sampled(picture))
         return _LINEAR[straight] if linear else straight
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """A mask u8 [h, w], white where the person is, as bool [H, W]."""
         self._require(mask)
-        return self._framed(Image.fromarray(self._sampled(mask[..., None])[..., 0])) >= _FOREGROUND
+        return self._framed(self._sampled(mask[..., None]))[..., 0] >= _FOREGROUND
 
     def _require(self, picture: np.ndarray) -> None:
         if picture.shape[:2] != self._camera.size:
@@ -115,21 +118,34 @@ class Straightener:
             out[part] = np.where(valid[part][..., None], first * (1 - y) + second * y + np.float32(0.5), 0)
         return out
 
-    def _framed(self, picture: Image.Image) -> np.ndarray:
-        """At the target's scale (area filter) and place."""
+    def _framed(self, picture: np.ndarray) -> np.ndarray:
+        """At the target's scale and place: [h, w, channels] to [H, W, channels]."""
         goal = self._goal
-        if goal.scale < 1:
-            box = (0, 0, *(side / goal.scale for side in goal.inner[::-1]))
-            box = (*box[:2], min(box[2], picture.width), min(box[3], picture.height))
-            picture = picture.resize(goal.inner[::-1], Image.Resampling.BOX, box)
-        pixels = np.asarray(picture)
+        if self._areas is not None:
+            rows, columns = self._areas
+            height, width, channels = picture.shape
+            lower = (rows @ picture.reshape(height, -1).astype(np.float32)).reshape(-1, width, channels)
+            turned = np.ascontiguousarray(lower.swapaxes(0, 1)).reshape(width, -1)
+            small = (columns @ turned).reshape(-1, goal.inner[0], channels).swapaxes(0, 1)
+            picture = (small + np.float32(0.5)).astype(np.uint8)
         if goal.inner == goal.size:
-            return pixels
-        out = np.zeros((*goal.size, *pixels.shape[2:]), np.uint8)
-        (top, left), (rows, columns) = goal.corner, goal.inner
-        into = slice(max(top, 0), top + rows), slice(max(left, 0), left + columns)
-        out[into] = pixels[max(-top, 0) :, max(-left, 0) :][: goal.size[0], : goal.size[1]]
+            return np.ascontiguousarray(picture)
+        out = np.zeros((*goal.size, picture.shape[2]), np.uint8)
+        (top, left), (height, width) = goal.corner, goal.inner
+        out[top : top + height, left : left + width] = picture
         return out
+
+
+def _area(count: int, scale: float, side: int) -> sparse.csr_array:
+    """Means over the `count` pixels of a side reduced by `scale`: [count, side], rows sum to 1; parts of pixels count as parts."""
+    edges = np.minimum(np.arange(count + 1) / scale, side)
+    first, last = np.floor(edges[:-1]).astype(int), np.minimum(np.ceil(edges[1:] - 1e-9).astype(int), side)
+    lengths = last - first
+    row = np.repeat(np.arange(count), lengths)
+    column = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + first[row]
+    overlap = np.minimum(column + 1, edges[1:][row]) - np.maximum(column, edges[:-1][row])
+    weights = overlap / np.bincount(row, overlap, count)[row]
+    return sparse.csr_array((weights.astype(np.float32), (row, column)), shape=(count, side))
 
 
 def read_picture(path: pathlib.Path) -> np.ndarray:

@@ -14,6 +14,7 @@ _FACING = 0.2  # cosine of the angle between surface and view, under which a cam
 _NEAR = 2.0  # mm that a point may lie from what the camera sees, beside what the slope makes within a pixel
 _BORDER = 2.0  # pixels from the image's edge that do not count
 _ERODED = 3  # pixels of a mask's rim that do not count
+_INWARD = 0.3  # of what a sphere has: a shape whose faces look so much towards its middle is wound the other way
 _FULL = 0.1  # coverage from which a texel's own colour counts alone, in filling
 
 
@@ -132,14 +133,16 @@ def silhouette(vertices: Array, faces: Array, camera: Cameras, height: int, widt
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals f64 [V, 3] of vertices f64 [V, 3], outwards however the faces, int [M, 3], wind."""
+    """Unit normals f64 [V, 3] of vertices f64 [V, 3], outwards: of a closed shape however the faces, int [M, 3], wind, else as they wind."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     across = np.cross(b - a, c - a)
     count = len(vertices)
     total = np.stack([np.bincount(faces.ravel(), np.repeat(across[:, i], 3), count) for i in range(3)], axis=-1)
     middle = vertices[np.unique(faces)].mean(0)
-    volume = np.einsum("mi,mi->", across, (a + b + c) / 3 - middle)
-    return np.sign(volume) * total / np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-12)
+    way = (a + b + c) / 3 - middle
+    most = (np.linalg.norm(across, axis=1) * np.linalg.norm(way, axis=1)).sum()
+    sign = -1.0 if np.einsum("mi,mi->", across, way) < -_INWARD * most else 1.0
+    return sign * total / np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-12)
 
 
 def fill(found: Unwrapped, mean: Array | None) -> np.ndarray:
