@@ -109,7 +109,7 @@ def _same(a: Topology, b: Topology) -> bool:
 def _review(made: Plan, folder: pathlib.Path, lines: list[str], say: Callable[[str], None]) -> list[review.Review]:
     """Looks at the neutral frame and some others, writes the page; ValueError where conventions cannot be right."""
     others = plan.thinned([frame for frame in made.frames if frame != made.neutral] or [made.neutral], _REVIEWED - 1)
-    reviews = [review.look(made, frame) for frame in dict.fromkeys([made.neutral, *others])]
+    reviews = [review.look(made, frame, outlines=frame == made.neutral) for frame in dict.fromkeys([made.neutral, *others])]
     found = [f"frame {one.frame}: {line}" for one in reviews for line in (*review.table(one), *(f"doubt: {d}" for d in review.doubts(one)))]
     lines += found
     _tell(say, found)

@@ -163,11 +163,16 @@ def check_topology(model: FlameModel, topology: Topology, path: pathlib.Path | N
         raise ValueError(f"topology {path}: its faces are not the FLAME model's; use FLAME's template OBJ with UVs.")
 
 
-class _Kept:
-    """Stands for an object of a class that is not looked up: its state is kept, nothing of it is run."""
+class _Kept(dict):
+    """Stands for an object of a class that is not looked up: its state and its items are kept, nothing of it is run."""
 
     def __init__(self, *args: Any) -> None:
+        super().__init__()
         self.args, self.state = args, {}
+
+    def append(self, item: Any) -> None:
+        """Takes an item of what was a list."""
+        self[len(self)] = item
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

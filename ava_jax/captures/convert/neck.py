@@ -19,6 +19,7 @@ _GRID = 256  # cells along the chart that are free or not
 _GUTTER = 2  # cells around what is not
 _LEAST = 5  # cells of height, below which room is made by making the chart lower
 _ROOM = 0.1  # of the chart's height that is made then
+_SMOOTHED = 12  # times that a ring's vertices take half of their neighbours' mean
 _DOWN = np.array([0.0, -1.0, 0.0])
 
 
@@ -125,7 +126,14 @@ def _offsets(topology: Topology, neutral: np.ndarray, loop: np.ndarray, rings: i
         t = (ring + 0.5) / rings
         direction = (1 - t) * way + t * _DOWN
         steps.append(direction / np.linalg.norm(direction, axis=1, keepdims=True) * (length / rings))
-    return np.cumsum(steps, axis=0)
+    # Borders are jagged: each ring is smoother than the one before.
+    position, found = neutral[loop], []
+    for step in steps:
+        position = position + step
+        for _ in range(_SMOOTHED):
+            position = (np.roll(position, 1, axis=0) + 2 * position + np.roll(position, -1, axis=0)) / 4
+        found.append(position - neutral[loop])
+    return np.stack(found)
 
 
 def _faces(loop: np.ndarray, rings: int, vertices: int, uvs: int) -> tuple[np.ndarray, np.ndarray]:

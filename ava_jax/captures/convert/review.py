@@ -25,7 +25,7 @@ _FOREGROUND = 128  # of 255, from which a mask's pixel counts
 _FEWEST = 500  # texels that two cameras must see
 # Below these, on the median over the cameras, conventions cannot be right; between the two numbers they are doubted.
 INSIDE, ON_MASK, IOU, AGREEMENT = (0.5, 0.9), (0.6, 0.9), (0.4, 0.9), (0.4, 0.75)
-SURE = 0.65  # of the outlines' error at most that is left once a mistake of importers is undone: it was made; more is a doubt
+SURE = 0.65  # of the outlines' error at most that is left once a mistake is undone: it was made; more is a doubt
 
 
 class Seen(NamedTuple):
@@ -57,7 +57,7 @@ class Review(NamedTuple):
       seen: by the cameras.
       unwrapped: the texture from their pictures.
       correlation: of it with them, the mean over the cameras.
-      outlines: how the mesh's outlines lie to the masks', and which mistake explains it; None without masks.
+      outlines: how the mesh's outlines lie to the masks', and which mistake explains it; None without masks, or where they were not looked at.
     """
 
     frame: int
@@ -73,8 +73,13 @@ class Review(NamedTuple):
         return float(np.median(values)) if values else float("nan")
 
 
-def look(plan: Plan, frame: int) -> Review:
+def look(plan: Plan, frame: int, *, outlines: bool = True) -> Review:
     """Looks at a frame.
+
+    Args:
+      plan: the conversion's.
+      frame: which.
+      outlines: whether mistakes of importers are tried on outlines, which takes most of the time.
 
     Raises:
       ValueError: none of its pictures can be read, or its mesh cannot.
@@ -98,7 +103,9 @@ def look(plan: Plan, frame: int) -> Review:
     whole = texture.blend(samples, chart)
     agreements = _agreements(samples, chart)
     seen = [_seen(plan, camera, view, vertices, value) for (camera, view), value in zip(views, agreements, strict=True)]
-    return Review(frame, vertices, tuple(seen), whole, _correlation(samples, whole, chart), _outlines(plan, frame, chosen))
+    return Review(
+        frame, vertices, tuple(seen), whole, _correlation(samples, whole, chart), _outlines(plan, frame, chosen) if outlines else None
+    )
 
 
 def faults(plan: Plan, review: Review) -> list[str]:

@@ -133,7 +133,7 @@ def silhouette(vertices: Array, faces: Array, camera: Cameras, height: int, widt
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals f64 [V, 3] of vertices f64 [V, 3], outwards: of a closed shape however the faces, int [M, 3], wind, else as they wind."""
+    """Unit normals f64 [V, 3] of vertices f64 [V, 3]: as faces, int [M, 3], wind, and outwards of a head however they wind."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     across = np.cross(b - a, c - a)
     count = len(vertices)

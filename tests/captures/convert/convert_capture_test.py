@@ -172,11 +172,10 @@ def transposed(pose):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (posed(transposed), "R transposed"),
-        (posed(np.linalg.inv), "pose inverted"),
-        (posed(lambda pose: np.diag([1.0, -1, -1, 1]) @ pose), "OpenGL"),
+        pytest.param(posed(transposed), "R transposed", id="transposed"),
+        pytest.param(posed(np.linalg.inv), "pose inverted", id="inverted", marks=pytest.mark.slow),
+        pytest.param(posed(lambda pose: np.diag([1.0, -1, -1, 1]) @ pose), "OpenGL", id="opengl", marks=pytest.mark.slow),
     ],
-    ids=["transposed", "inverted", "opengl"],
 )
 def test_a_wrong_convention_is_named(ask, tmp_path, monkeypatch, change, words):
     made = plan.make
@@ -226,6 +225,7 @@ def test_a_mirrored_mesh_is_refused(rig, ask, tmp_path):
         plan.make(ask(tmp_path, meshes=tmp_path / "m.npz"))
 
 
+@pytest.mark.slow
 def test_damaged_pictures_are_left_out_and_told(rig, ask, tmp_path):
     copy = tmp_path / "rig"
     shutil.copytree(rig, copy)

