@@ -25,7 +25,7 @@ _FOREGROUND = 128  # of 255, from which a mask's pixel counts
 _FEWEST = 500  # texels that two cameras must see
 # Below these, on the median over the cameras, conventions cannot be right; between the two numbers they are doubted.
 INSIDE, ON_MASK, IOU, AGREEMENT = (0.5, 0.9), (0.6, 0.9), (0.4, 0.9), (0.4, 0.75)
-SURE = 0.65  # of the outlines' error at most that is left once a mistake is undone: it was made; more is a doubt
+SURE = 0.65  # of the outlines' error that is left at most once a mistake is undone which was made; with more it is a doubt
 
 
 class Seen(NamedTuple):
@@ -57,7 +57,7 @@ class Review(NamedTuple):
       seen: by the cameras.
       unwrapped: the texture from their pictures.
       correlation: of it with them, the mean over the cameras.
-      outlines: how the mesh's outlines lie to the masks', and which mistake explains it; None without masks, or where they were not looked at.
+      outlines: how the mesh's outlines lie to the masks', and which mistake explains it; None where that was not looked at.
     """
 
     frame: int
