@@ -21,9 +21,7 @@ _CAMERAS = flags.DEFINE_integer("cameras", _DEFAULT.cameras, "Cameras of the rig
 _HEIGHT = flags.DEFINE_integer("height", _DEFAULT.height, "Height of the images, pixels; the width follows from the sensor, 4096 x 2668.")
 _TEXTURE_SIZE = flags.DEFINE_integer("texture_size", _DEFAULT.texture_size, "Side of the textures, texels.")
 _SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of people, faces, poses and cameras.")
-_RIG = flags.DEFINE_bool(
-    "rig", False, "Write one person as a rig's files: COLMAP cameras with distortion, masks, meshes in metres."
-)
+_RIG = flags.DEFINE_bool("rig", False, "Write one person as a rig's files: COLMAP cameras with distortion, masks, meshes in metres.")
 _JOBS = flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes that render.", lower_bound=1)
 
 
