@@ -10,6 +10,7 @@ import numpy as np
 import plyfile
 import pytest
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from ava_jax.captures import appearance, ava256, capture_set, projection, reading
 from ava_jax.captures.convert import converting, meshes, plan, review, work
@@ -268,3 +269,53 @@ def test_masks_of_a_folder_and_cameras_without_numbers(rig, ask, tmp_path):
     assert len(found.rig.masks) == len(found.rig.images) == 12
     assert found.rig.masks["left400008", 1000] == tmp_path / "matte" / "left400008" / "001000.png"
     assert sorted(found.numbers.values()) == ["1", "2", "3", "4"] and any("left400008 = 1" in note for note in found.notes)
+
+
+def test_flame_parameters_of_an_export_with_the_users_model(rig, ask, tmp_path):
+    """VHAP's export and a stand-in of FLAME, whose template is the head at rest, in metres."""
+    usual = plan.make(ask(tmp_path))
+    rest, _ = usual.surface(usual.neutral)
+    joints = np.zeros((5, len(rest)))
+    joints[:, :8] = 1 / 8
+    zeros = {"shapedirs": np.zeros((len(rest), 3, 4)), "posedirs": np.zeros((len(rest), 3, 36)), "J_regressor": joints}
+    weights = np.eye(5)[np.zeros(len(rest), int)]
+    parents = np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]])
+    faces = usual.topology.faces
+    np.savez(tmp_path / "flame.npz", v_template=rest / 1000, weights=weights, kintree_table=parents, f=faces, **zeros)
+    frames, worlds = [], {}
+    for step, frame in enumerate(usual.frames):
+        turn, shift = np.array([0.05 * step, -0.1, 0.02]), np.array([0.1, 0.02 * step, -0.3])
+        np.savez(tmp_path / f"{step:05d}.npz", rotation=turn[None], translation=shift[None], expr=np.zeros((1, 2)))
+        pivot = joints[0] @ rest / 1000
+        worlds[step] = 1000 * ((rest / 1000 - pivot) @ Rotation.from_rotvec(turn).as_matrix().T + pivot + shift)
+        for index, camera in enumerate(usual.rig.cameras):
+            pose = np.linalg.inv(np.diag([1.0, -1, -1, 1]) @ camera.world_to_camera)
+            pose[:3, 3] = np.array([0.1, 0, -0.3]) + 1.1 * pose[:3, 2]  # a metre from the head
+            name, (height, width) = f"{camera.name}/{frame:06d}.png", camera.size
+            intrinsics = {"fl_x": camera.k[0, 0], "fl_y": camera.k[1, 1], "cx": camera.k[0, 2], "cy": height - camera.k[1, 2]}
+            entry = {"timestep_index": step, "camera_index": index, "w": width, "h": height, "transform_matrix": pose.tolist()}
+            paths = {"file_path": f"images/{name}", "fg_mask_path": f"masks/{name}", "flame_param_path": f"{step:05d}.npz"}
+            frames.append(entry | intrinsics | paths)
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
+    for kind in ("images", "masks"):
+        (tmp_path / kind).symlink_to(rig / kind)
+    free = {"meshes": None, "template": None, "segments": None, "scale": None}
+    with pytest.raises(ValueError, match="names no meshes.*--flame_model=FILE.pkl, your own copy"):
+        plan.make(ask(tmp_path / "o", rig=tmp_path, **free))
+    made = plan.make(ask(tmp_path / "o", rig=tmp_path, flame_model=tmp_path / "flame.npz", **free))
+    assert made.mm == 1000 and made.frames == (0, 1, 2) and any("as of the FLAME model" in note for note in made.notes)
+    for step, world in worlds.items():
+        vertices, pose = made.surface(step)
+        np.testing.assert_allclose(vertices, rest, atol=1e-6)  # the model's own axes are the head's
+        np.testing.assert_allclose(vertices @ pose[:, :3].T + pose[:, 3], world, atol=1e-6)
+
+
+def test_a_capture_with_a_neck(ask, tmp_path):
+    plain, made = plan.make(ask(tmp_path)), plan.make(ask(tmp_path, neck=60.0))
+    vertices, pose = made.surface(made.neutral)
+    bare, same = plain.surface(plain.neutral)
+    np.testing.assert_array_equal(pose, same)
+    np.testing.assert_array_equal(vertices[: len(bare)], bare)
+    assert len(vertices) == len(bare) + made.neck.added == made.topology.faces.max() + 1
+    assert vertices[:, 1].min() < bare[:, 1].min() - 40 and any("264 edges of the border" in note for note in made.notes)
+    assert review.look(made, made.neutral, outlines=False).median("inside") > 0.8
