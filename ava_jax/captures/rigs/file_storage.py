@@ -63,7 +63,7 @@ def _of_node(node: xml_tree.Node) -> Any:
 
 
 def matrix(tree: dict[str, Any], key: str, shapes: tuple[tuple[int, ...], ...]) -> np.ndarray:
-    """A matrix of a key: `rows`, `cols`, `data`, or lists, or words; f64 of that one of the shapes that its count of numbers fits.
+    """A matrix of a key: `rows`, `cols`, `data`, or lists, or words; f64 [shape], of that one of `shapes` that its count fits.
 
     Raises:
       ValueError: it fits none, or has other than finite numbers.

@@ -71,6 +71,8 @@ def _cameras(file: pathlib.Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
     found = []
     for name, rows in poses.items():
         try:
+            if not name.strip():
+                raise ValueError("must have a serial number as its name")
             matrix = values.array(rows, (4, 4), "world_2_cam")
             if np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-6:
                 raise ValueError(f"world_2_cam must end in the row 0 0 0 1; got {matrix[3].tolist()}")

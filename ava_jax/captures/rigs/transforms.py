@@ -169,7 +169,7 @@ def _distortion(tree: Mapping[str, Any], frame: Mapping[str, Any]) -> Distortion
     name = frame.get("camera_model", tree.get("camera_model"))
     if name is None:
         name = "OPENCV_FISHEYE" if frame.get("is_fisheye", tree.get("is_fisheye")) is True else "OPENCV"
-    if name not in _MODELS:
+    if not isinstance(name, str) or name not in _MODELS:
         raise ValueError(f"camera_model must be {', '.join(_MODELS)}; got {str(name)[:40]!r}: export undistorted images, as PINHOLE")
     model = _MODELS[name]
     if odd := sorted(given.keys() - set(_TERMS[model])):

@@ -1,6 +1,7 @@
 """The same rig in every convention is the same capture: K, poses and pixels, frames, masks; the published example too."""
 
 import json
+import re
 import struct
 
 import numpy as np
@@ -11,6 +12,7 @@ from ava_jax.captures.rigs import lens, reading
 from ava_jax.captures.rigs.types import Rig
 
 PIXELS = 1e-6
+WIDE = 4 * writers.POINTS  # far from the axes, where the eighth power is seen
 CENTRED = {"fx": 81.9, "fy": 81.9, "cx": (writers.SIZE[1] - 1) / 2, "cy": (writers.SIZE[0] - 1) / 2, "terms": (0.0,) * 5}
 STRAIGHT = {"terms": (0.0,) * 5}
 ONE = {"fx": 8190.0, "fy": 8185.0, "cx": 1101.5, "cy": 1603.25, "terms": (0.0,) * 5}
@@ -125,6 +127,55 @@ def test_metashape_in_local_coordinates(tmp_path):
         centre = -camera.world_to_camera[:3, :3].T @ camera.world_to_camera[:3, 3]
         np.testing.assert_allclose(centre, 3 * true.centre + [5, 6, 7], atol=1e-12)
     assert any("1 cameras are not aligned" in note and "lost" in note for note in world.notes)
+
+
+def test_metashape_with_all_its_terms(tmp_path):
+    """k4, b1 and b2 by Metashape's own formula, whose pixels have their origin at the corner."""
+    truth = writers.rig()
+    writers.metashape(tmp_path, truth, local=True)
+    given = {
+        "f": 80.0,
+        "cx": 1.5,
+        "cy": -0.75,
+        "b1": 2.0,
+        "b2": 0.6,
+        "k1": -0.1,
+        "k2": 0.2,
+        "k3": -0.3,
+        "k4": 0.4,
+        "p1": 0.004,
+        "p2": -0.006,
+    }
+    file = tmp_path / "cameras.xml"
+    inner = "".join(f"<{key}>{value}</{key}>" for key, value in given.items())
+    file.write_text(re.sub(r"(<calibration [^>]*adjusted[^>]*><resolution[^>]*/>).*?(</calibration>)", rf"\1{inner}\2", file.read_text()))
+    height, width = writers.SIZE
+    for camera in reading.read(tmp_path, "metashape-local").cameras:
+        true = truth[camera.name]
+        local = WIDE @ true.rotation.T + true.translation
+        x, y = local[:, 0] / local[:, 2], local[:, 1] / local[:, 2]
+        r2, n = x * x + y * y, given
+        g = 1 + n["k1"] * r2 + n["k2"] * r2**2 + n["k3"] * r2**3 + n["k4"] * r2**4
+        bent_x = x * g + n["p1"] * (r2 + 2 * x * x) + 2 * n["p2"] * x * y
+        bent_y = y * g + n["p2"] * (r2 + 2 * y * y) + 2 * n["p1"] * x * y
+        u = width / 2 + n["cx"] + bent_x * n["f"] + bent_x * n["b1"] + bent_y * n["b2"]
+        v = height / 2 + n["cy"] + bent_y * n["f"]
+        np.testing.assert_allclose(lens.project(WIDE, camera), np.stack([u, v], -1) - 0.5, atol=PIXELS, rtol=0)
+
+
+def test_realitycapture_with_four_radial_terms(tmp_path):
+    """brown4t2: x g + 2 t1 x y + t2 (r2 + 2 x^2), g up to the eighth power."""
+    truth = writers.rig(fx=81.9, fy=81.9)
+    writers.registration_csv(tmp_path, truth)
+    file = tmp_path / "registration.csv"
+    file.write_text(re.sub(r",0\.0,0\.0011,-0\.0007\n", ",0.7,0.0011,-0.0007\n", file.read_text()))
+    for camera in reading.read(tmp_path).cameras:
+        true = truth[camera.name]
+        local = WIDE @ true.rotation.T + true.translation
+        normalised = local[:, :2] / local[:, 2:]
+        extra = 81.9 * 0.7 * normalised * ((normalised**2).sum(1, keepdims=True)) ** 4
+        assert np.abs(extra).max() > 0.01
+        np.testing.assert_allclose(lens.project(WIDE, camera), writers.pixels(true, WIDE) + extra, atol=PIXELS, rtol=0)
 
 
 def test_videos_of_half_the_size_scale_k(tmp_path):
