@@ -1,6 +1,10 @@
 """Meshes drawn in pixels: public ops, each with its reference implementation in JAX."""
 
 from ava_jax.ops.mesh.interpolate import interpolate as interpolate
+from ava_jax.ops.mesh.outline import find_outlines as find_outlines
+from ava_jax.ops.mesh.outline import hold_outlines as hold_outlines
+from ava_jax.ops.mesh.outline import mesh_edges as mesh_edges
+from ava_jax.ops.mesh.outline import with_outlines as with_outlines
 from ava_jax.ops.mesh.project import from_clip as from_clip
 from ava_jax.ops.mesh.project import from_pixels as from_pixels
 from ava_jax.ops.mesh.project import project as project
