@@ -1,5 +1,6 @@
 """Reference implementation of `outline` in plain JAX: all edges at once, pixel after pixel along them. `ffi/rasterize/outline.h` says why."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -42,6 +43,7 @@ class _Crossing(NamedTuple):
     cut_below: Array
 
 
+@functools.partial(jax.jit, static_argnums=6)
 def mark(vertices: Array, faces: Array, edges: Array, index: Array, barycentrics: Array, depth: Array, near: float) -> jax.Array:
     """As `find_outlines`.
 
@@ -73,6 +75,7 @@ def mark(vertices: Array, faces: Array, edges: Array, index: Array, barycentrics
     return jax.vmap(one)(vertices, index, barycentrics, depth)
 
 
+@functools.partial(jax.jit, static_argnums=9)
 def gradient(
     vertices: Array,
     faces: Array,

@@ -1,13 +1,16 @@
 """Reference implementation of reads of textures in plain JAX."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from ava_jax.core.types import Array
 
 
+@functools.partial(jax.jit, static_argnums=(1, 5, 6))
 def sample_texture_jax(
-    texels: Array, sizes: list[tuple[int, int]], uv: Array, level: Array | None, where: Array | None, filtering: str, wrap: str
+    texels: Array, sizes: tuple[tuple[int, int], ...], uv: Array, level: Array | None, where: Array | None, filtering: str, wrap: str
 ) -> jax.Array:
     """Reads packed mip levels at pixels.
 
