@@ -61,6 +61,7 @@ struct Crossing {
   // Pixels whose centres lie on both sides of it, in the direction that it faces most: within the triangle, and outside; and one further
   // within, -1 where there is no such pixel.
   int64_t inside, outside, further;
+  int64_t beside;  // of `inside`, towards the middle of the edge: what shows the triangle near its corners
   int64_t cut_right, cut_below;  // pixels whose line to that neighbour it crosses; -1 for none
 };
 
@@ -121,6 +122,8 @@ AVA_RASTER void FillCrossing(const Outline& o, double t0, double t1, int32_t hei
   int64_t pixel[3];
   for (int i = 0; i < 3; ++i) pixel[i] = across ? PixelAt(c->row, at[i], height, width) : PixelAt(at[i], c->column, height, width);
   c->inside = pixel[0], c->outside = pixel[1], c->further = pixel[2];
+  const int32_t towards = o.by[across ? 1 : 0] * (0.5 - t) > 0.0 ? 1 : -1;
+  c->beside = across ? PixelAt(c->row + towards, in, height, width) : PixelAt(in, c->column + towards, height, width);
   c->cut_right = c->cut_below = -1;
   const double x0 = o.from[0] + t0 * o.by[0], x1 = o.from[0] + t1 * o.by[0];
   const double y0 = o.from[1] + t0 * o.by[1], y1 = o.from[1] + t1 * o.by[1];

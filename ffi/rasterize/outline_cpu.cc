@@ -1,6 +1,7 @@
 #include "outline_cpu.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -123,15 +124,23 @@ struct Colours {
   int64_t channels;
 };
 
+// Whether a pixel shows the triangle at the edge, and not what lies behind it: its depth is nearer to the edge's than that outside.
+bool ShowsTriangle(const View& view, int64_t pixel, const Crossing& c) {
+  if (pixel < 0 || view.index[pixel] < 0) return false;
+  if (view.index[c.outside] < 0) return true;
+  return std::abs(DepthOf(view, pixel) - c.depth) < std::abs(DepthOf(view, c.outside) - c.depth);
+}
+
 // What the outline's own motion changes of the pixel that it crosses.
 void AddCrossing(const View& view, const Colours& colours, const int32_t* edge, const Crossing& c, double* d_vertices) {
   const int64_t width = view.scene->width, n = colours.channels, p = c.row * width + c.column;
+  const int64_t inside = !ShowsTriangle(view, c.inside, c) && ShowsTriangle(view, c.beside, c) ? c.beside : c.inside;
   // The colour within at the border of the pixel: where the pixel's own centre lies outside, half a pixel beyond that which is known.
-  const bool beyond = c.inside != p && c.further >= 0 && view.index[c.further] >= 0 && view.index[c.inside] >= 0 &&
+  const bool beyond = inside == c.inside && inside != p && c.further >= 0 && view.index[c.further] >= 0 && view.index[c.inside] >= 0 &&
                       !IsCut(colours.marks, c.inside, c.further, width);
   double along = 0.0;
   for (int64_t k = 0; k < n; ++k) {
-    double within = colours.image[c.inside * n + k];
+    double within = colours.image[inside * n + k];
     if (beyond) within += 0.5 * (within - colours.image[c.further * n + k]);
     along += colours.cotangent[p * n + k] * (within - colours.image[c.outside * n + k]);
   }

@@ -50,7 +50,7 @@ def mesh_edges(faces: Array) -> np.ndarray:
     starts = np.flatnonzero(np.concatenate([[True], (ends[1:] != ends[:-1]).any(1)])) if len(ends) else np.zeros(0, int)
     count = np.diff(np.append(starts, len(ends)))
     pairs = starts[count == 2]
-    single = np.concatenate([starts[count == 1], *([s + np.arange(n)] for s, n in zip(starts[count > 2], count[count > 2]))]).astype(int)
+    single = np.concatenate([starts[count == 1], *(s + np.arange(n) for s, n in zip(starts[count > 2], count[count > 2]))]).astype(int)
     double = np.concatenate([ends[pairs], third[pairs, None], third[pairs + 1, None]], 1)
     alone = np.concatenate([ends[single], third[single, None], np.full((len(single), 1), -1, np.int32)], 1)
     edges = np.concatenate([double, alone]).astype(np.int32)

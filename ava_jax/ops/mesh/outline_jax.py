@@ -39,6 +39,8 @@ class _Crossing(NamedTuple):
     inside: Array
     outside: Array
     further: Array
+    beside: Array
+    depth: Array
     cut_right: Array
     cut_below: Array
 
@@ -112,8 +114,11 @@ def gradient(
         marks = marks.reshape(-1).astype(jnp.int32)
 
         def add(d_pixel, c):
-            p, i, o, f = (jnp.clip(x, 0, index.size - 1) for x in (c.pixel, c.inside, c.outside, c.further))
-            beyond = (c.inside != c.pixel) & (c.further >= 0) & (view.index[f] >= 0) & (view.index[i] >= 0) & ~_cut(marks, i, f, view.width)
+            p, o, f = (jnp.clip(x, 0, index.size - 1) for x in (c.pixel, c.outside, c.further))
+            aside = ~_shows_triangle(view, c.inside, c) & _shows_triangle(view, c.beside, c)
+            i = jnp.clip(jnp.where(aside, c.beside, c.inside), 0, index.size - 1)
+            beyond = ~aside & (c.inside != c.pixel) & (c.further >= 0) & ~_cut(marks, i, f, view.width)
+            beyond &= (view.index[f] >= 0) & (view.index[i] >= 0)
             within = colour[i] + 0.5 * jnp.where(beyond[:, None], colour[i] - colour[f], 0.0)
             along = jnp.where(c.seen, jnp.sum(weight[p] * (within - colour[o]), -1), 0.0)
             along = along[:, None] * jnp.where(c.seen[:, None], c.normal, 0.0)
@@ -214,7 +219,16 @@ def _crossing(view: _View, edges, origin, by, normal, t0, t1, real) -> _Crossing
     inside, outside = (jnp.maximum(x, 0) for x in places[:2])
     open_ = (view.index[outside] < 0) | (view.depth[outside] >= depth * _SAME_DEPTH)
     seen = real & (pixel >= 0) & (places[0] >= 0) & (places[1] >= 0) & open_ & ~_hides(view, inside, middle, depth)
-    return _Crossing(seen, t, normal * (t1 - t0)[:, None], pixel, *places, *cuts)
+    towards = jnp.where(jnp.where(across, by[:, 1], by[:, 0]) * (0.5 - t) > 0, 1, -1)
+    beside = jnp.where(across, _at(view, row + towards, first), _at(view, first, column + towards))
+    return _Crossing(seen, t, normal * (t1 - t0)[:, None], pixel, *places, beside, depth, *cuts)
+
+
+def _shows_triangle(view: _View, pixel, c: _Crossing):
+    """Whether pixels [E] show the triangle at the edge, and not what lies behind it."""
+    p, o = jnp.maximum(pixel, 0), jnp.maximum(c.outside, 0)
+    nearer = jnp.abs(view.depth[p] - c.depth) < jnp.abs(view.depth[o] - c.depth)
+    return (pixel >= 0) & (view.index[p] >= 0) & ((view.index[o] < 0) | nearer)
 
 
 def _at(view: _View, row, column):
