@@ -2,8 +2,8 @@
 
   python scripts/bench_rasterize.py --golden=DIR [--views=1] [--downsample=2] [--repeats=30]
 
-DIR holds `bench_cameras.npz`; the folder beside it, `assets`, the head's mesh. A line a pass: the least of the repetitions, wall time and the
-processor time of all threads (which other work on the machine disturbs less).
+DIR holds `bench_cameras.npz`; the folder beside it, `assets`, the head's mesh. A line a pass: the least of the repetitions, wall time and
+the processor time of all threads (which other work on the machine disturbs less).
 """
 
 import pathlib

@@ -1,7 +1,7 @@
 """Scenes of rasterised meshes in a folder of golden vectors against `ops.mesh` on the platform at hand.
 
-`python scripts/parity_rasterize.py --golden=DIR [--assets=DIR]` prints a line an array and exits 1 when one is off; `rows` does the same for
-`scripts/parity.py`. Bounds are the errors of float32 that the vectors' own notes state.
+`python scripts/parity_rasterize.py --golden=DIR [--assets=DIR]` prints a line an array and exits 1 when one is off; `rows` does the same
+for `scripts/parity.py`. Bounds are the errors of float32 that the vectors' own notes state.
 """
 
 import pathlib

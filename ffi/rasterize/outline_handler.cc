@@ -1,5 +1,6 @@
 #include "outline_handler.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 
@@ -27,8 +28,8 @@ ffi::Error MakeOutlines(Floats& vertices, Ints& faces, Ints& edges, Ints& index,
   if (v.size() != 3 || (v[2] != 3 && v[2] != 4) || f.size() != 2 || f[1] != 3 || e.size() != 2 || e[1] != 4 || i.size() != 3 ||
       i[0] != v[0] || i[1] > INT32_MAX || i[2] > INT32_MAX || !Is(barycentrics.dimensions(), {i[0], i[1], i[2], 3}) ||
       !Is(depth.dimensions(), {i[0], i[1], i[2]})) {
-    return ffi::Error::InvalidArgument("outline: vertices must be [B, V, 3 or 4], faces [T, 3], edges [E, 4], fragments [B, H, W, ...]; got " +
-                                       ShapeText(v) + ", " + ShapeText(f) + ", " + ShapeText(e) + ", " + ShapeText(i));
+    return ffi::Error::InvalidArgument("outline: vertices must be [B, V, 3 or 4], faces [T, 3], edges [E, 4], "
+                                       "fragments [B, H, W, ...]; got " + ShapeText(v) + ", " + ShapeText(f) + ", " + ShapeText(e) + ", " + ShapeText(i));
   }
   *s = {v[0], v[1], f[0], static_cast<int32_t>(v[2]), static_cast<int32_t>(i[1]), static_cast<int32_t>(i[2]), low, high,
         vertices.typed_data(), faces.typed_data()};

@@ -137,7 +137,9 @@ def test_render_mesh_gives_what_it_is_asked_for():
     texture = np.random.default_rng(1).random((16, 16, 3)).astype(np.float32)
     points = points[None] + np.array([0, 0, 3], np.float32)
     options = {"texture": texture, "uvs": uvs, "edges": mesh.mesh_edges(faces), "background": np.array([1.0, 2.0, 3.0], np.float32)}
-    drawn = mesh.render_mesh(points, faces, camera(), 24, 25, outputs=("colour", "mask", "depth", "normals"), filtering="trilinear", **options)
+    drawn = mesh.render_mesh(
+        points, faces, camera(), 24, 25, outputs=("colour", "mask", "depth", "normals"), filtering="trilinear", **options
+    )
     seen = np.asarray(drawn.fragments.index[0]) >= 0
     np.testing.assert_array_equal(drawn.mask[0] > 0, seen)
     np.testing.assert_allclose(drawn.colour[0][~seen], np.broadcast_to([1.0, 2.0, 3.0], (int((~seen).sum()), 3)))

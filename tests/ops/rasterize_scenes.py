@@ -39,7 +39,7 @@ def soup(rng: np.random.Generator, images: int, triangles: int, height: int, wid
 
 
 def grid(rows: int, columns: int, height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A sheet that just covers the picture, its inner vertices moved a little, so that nothing folds: pixels [V, 2] and faces [T, 3] of either winding."""
+    """A sheet that just covers the picture: pixels [V, 2], moved a little inside so that nothing folds; faces [T, 3] of either winding."""
     y, x = np.meshgrid(np.linspace(-0.5, height - 0.5, rows + 1), np.linspace(-0.5, width - 0.5, columns + 1), indexing="ij")
     pixel = np.stack([x, y], -1)
     room = np.array([width / columns, height / rows])

@@ -269,12 +269,16 @@ def test_clip_space_agrees_with_pixels():
 
 def test_an_orthographic_camera_of_clip_space():
     """w = 1: depth is z alone, and barycentrics are affine."""
-    vertices = np.array([[[-1, -1, 0.5, 1], [1, -1, 0.5, 1], [-1, 1, 0.5, 1], [-1, -1, -0.5, 1], [1, -1, 0.7, 1], [-1, 1, -0.5, 1]]], np.float32)
+    vertices = np.array(
+        [[[-1, -1, 0.5, 1], [1, -1, 0.5, 1], [-1, 1, 0.5, 1], [-1, -1, -0.5, 1], [1, -1, 0.7, 1], [-1, 1, -0.5, 1]]], np.float32
+    )
     fragments = mesh.rasterize(mesh.from_clip(vertices, 16, 16), np.array([[0, 1, 2], [3, 4, 5]]), 16, 16)
     x = (np.arange(16) + 0.5) / 8 - 1
     second = -0.5 + 0.6 * (x + 1)
     inside = x[None] + x[:, None] < -1e-6
-    np.testing.assert_allclose(np.asarray(fragments.depth[0])[inside], np.broadcast_to(np.minimum(second, 0.5), (16, 16))[inside], atol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(fragments.depth[0])[inside], np.broadcast_to(np.minimum(second, 0.5), (16, 16))[inside], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,10 @@ def test_derivatives_of_coordinates_follow_from_those_of_barycentrics():
     change = mesh.barycentric_derivatives(vertices, faces, fragments)
     np.testing.assert_allclose(change.sum(-2), 0.0, atol=1e-4 * float(jnp.abs(change).max()))
     uvs = np.random.default_rng(2).random((30, 2)).astype(np.float32)
-    expected = np.einsum("bhwkc,bhwkd->bhwcd", uvs[faces[np.asarray(fragments.index)]], change) * (np.asarray(fragments.index) >= 0)[..., None, None]
+    expected = (
+        np.einsum("bhwkc,bhwkd->bhwcd", uvs[faces[np.asarray(fragments.index)]], change)
+        * (np.asarray(fragments.index) >= 0)[..., None, None]
+    )
     np.testing.assert_allclose(mesh.uv_derivatives(uvs, faces, fragments, change), expected, rtol=1e-3, atol=1e-5)
 
 

@@ -1,4 +1,7 @@
-"""Reference implementation of `outline` in plain JAX: all edges at once, pixel after pixel along them. `ffi/rasterize/outline.h` says why."""
+"""Reference implementation of `outline` in plain JAX: all edges at once, pixel after pixel along them.
+
+`ffi/rasterize/outline.h` says why.
+"""
 
 import functools
 from typing import NamedTuple

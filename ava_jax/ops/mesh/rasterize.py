@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ava_jax.core.types import Array
-from ava_jax.ops import native
 from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.rasterize_jax import rasterize_jax
 from ava_jax.ops.mesh.types import Fragments

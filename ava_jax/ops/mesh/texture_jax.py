@@ -32,9 +32,7 @@ def sample_texture_jax(
     else:
         level = jnp.clip(jnp.where(jnp.isnan(level), 0.0, level), 0, len(sizes) - 1)
         share = [jnp.maximum(1.0 - jnp.abs(level - i), 0.0) for i in range(len(sizes))]
-    out = sum(
-        part[..., None] * _read_level(texels, first, size, uv, filtering, wrap) for part, first, size in zip(share, firsts, sizes)
-    )
+    out = sum(part[..., None] * _read_level(texels, first, size, uv, filtering, wrap) for part, first, size in zip(share, firsts, sizes))
     return out if where is None else jnp.where(where[..., None], out, 0.0)
 
 
