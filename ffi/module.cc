@@ -4,6 +4,7 @@
 
 #include "convolution/handler.h"
 #include "rasterize/handler.h"
+#include "rasterize/outline_handler.h"
 #include "raymarch/cpu.h"
 #include "raymarch/handler.h"
 #include "sampling/handler.h"
@@ -39,6 +40,8 @@ NB_MODULE(_ffi, m) {
     calls["ava_texture_read"] = Encapsulate(AvaTextureRead);
     calls["ava_texture_locate"] = Encapsulate(AvaTextureLocate);
     calls["ava_texture_spread"] = Encapsulate(AvaTextureSpread);
+    calls["ava_outline_mark"] = Encapsulate(AvaOutlineMark);
+    calls["ava_outline_gradient"] = Encapsulate(AvaOutlineGradient);
     return calls;
   });
   m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });

@@ -9,7 +9,7 @@ from absl import logging
 
 _MODULE, _CUDA_MODULE = "ava_jax._ffi", "ava_jax._ffi_cuda"
 _LATEST = "ava_voxels"  # the call that the CPU's module got last
-_LATEST_OF_MESHES = "ava_texture_spread"  # the same of `ops.mesh`
+_LATEST_OF_MESHES = "ava_outline_gradient"  # the same of `ops.mesh`
 
 
 def _register(module_name: str, platform: str) -> bool:

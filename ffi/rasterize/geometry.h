@@ -7,6 +7,9 @@
 // Everything that decides coverage is computed in double, and alike by all triangles that have an edge in common: the ends of an edge are
 // put in an order that their coordinates alone decide. So neighbours see values of opposite sign, whatever their rounding.
 //
+// Nor may a product and a sum be fused there: at the end of an edge two products cancel, exactly only if both are rounded. Hosts compile
+// this with -ffp-contract=off; `Product` keeps device compilers from it.
+//
 // All of it has internal linkage: the host compiles this once per instruction set and must not let the linker merge them.
 #pragma once
 
@@ -29,6 +32,14 @@ struct Range {
 };
 
 enum class Corner : int32_t { kBad, kNear, kFront };  // not finite; w less than least_w; before the camera
+
+AVA_RASTER double Product(double a, double b) {
+#if defined(__CUDA_ARCH__)
+  return __dmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
 
 struct Vertex {
   double x, y, w;  // kFront: pixels; else X, Y as they were given
@@ -75,15 +86,15 @@ AVA_RASTER Edge MakeEdge(const Vertex& from, const Vertex& to) {
   } else {
     const double px = p.kind == Corner::kFront ? p.x * p.w : p.x, py = p.kind == Corner::kFront ? p.y * p.w : p.y;
     const double qx = q.kind == Corner::kFront ? q.x * q.w : q.x, qy = q.kind == Corner::kFront ? q.y * q.w : q.y;
-    e = {py * q.w - p.w * qy, p.w * qx - px * q.w, px * qy - py * qx, 0.0, 0.0, 1.0, false};
+    e = {Product(py, q.w) - Product(p.w, qy), Product(p.w, qx) - Product(px, q.w), Product(px, qy) - Product(py, qx), 0.0, 0.0, 1.0, false};
   }
   if (!ordered) e.a = -e.a, e.b = -e.b, e.c = -e.c;
   return e;
 }
 
-AVA_RASTER double EdgeRow(const Edge& e, double y) { return e.b * (y - e.y0) + e.c; }
+AVA_RASTER double EdgeRow(const Edge& e, double y) { return Product(e.b, y - e.y0) + e.c; }
 
-AVA_RASTER double EdgeAt(const Edge& e, double x, double row) { return e.a * (x - e.x0) + row; }
+AVA_RASTER double EdgeAt(const Edge& e, double x, double row) { return Product(e.a, x - e.x0) + row; }
 
 struct Triangle {
   Edge edge[3];      // edge[i] lies opposite corner i

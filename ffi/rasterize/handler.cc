@@ -1,6 +1,7 @@
 #include "handler.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 
 #include "../common/check.h"

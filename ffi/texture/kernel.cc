@@ -21,78 +21,102 @@ AVA_ALWAYS void ForLevels(const Reads& r, int64_t p, const Run& run) {
   }
 }
 
+constexpr int64_t kAhead = 32;  // pixels whose texels are asked for before they are read: they mostly lie in main memory
+
+// Calls run(pixel, taps, share, side, level) for all that pixels [first, last) read; `begin(pixel)` once before each pixel.
+template <bool kWrite, class Begin, class Run>
+AVA_ALWAYS void ForReads(const Reads& r, const float* texels, int64_t first, int64_t last, const Begin& begin, const Run& run) {
+  if (r.level != nullptr) {
+    for (int64_t p = first; p < last; ++p) {
+      if (!begin(p)) continue;
+      const Between between = LevelsAt(r.level[p], r.levels.count);
+      ForLevels(r, p, [&](const Taps& taps, float share, int side) { run(p, taps, share, side, between.at[side]); });
+    }
+    return;
+  }
+  Taps taps[kAhead];
+  int64_t pixel[kAhead];
+  for (int64_t p = first; p < last;) {
+    int64_t count = 0;
+    for (; p < last && count < kAhead; ++p) {
+      if (!begin(p)) continue;
+      Taps& t = taps[count];
+      t = TapsAt(r.uv[2 * p], r.uv[2 * p + 1], r.levels, 0, r.filter, r.wrap);
+      for (int i = 0; i < 4; i += 2) {
+        if (t.texel[i] >= 0) __builtin_prefetch(texels + t.texel[i] * r.channels, kWrite);
+      }
+      pixel[count++] = p;
+    }
+    for (int64_t i = 0; i < count; ++i) run(pixel[i], taps[i], 1.0f, 0, 0);
+  }
+}
+
+AVA_ALWAYS bool IsRead(const Reads& r, int64_t p) { return r.where == nullptr || r.where[p]; }
+
 // kChannels 0: any number of them.
 template <int kChannels>
 AVA_ALWAYS void ReadPixels(const Reads& r, int64_t first, int64_t last, float* out) {
   const int64_t channels = kChannels ? kChannels : r.channels;
-  for (int64_t p = first; p < last; ++p) {
+  const auto begin = [&](int64_t p) {
+    for (int64_t c = 0; c < channels; ++c) out[p * channels + c] = 0.0f;
+    return IsRead(r, p);
+  };
+  ForReads<false>(r, r.texels, first, last, begin, [&](int64_t p, const Taps& taps, float share, int, int32_t) {
     float* to = out + p * channels;
-    for (int64_t c = 0; c < channels; ++c) to[c] = 0.0f;
-    if (r.where != nullptr && !r.where[p]) continue;
-    ForLevels(r, p, [&](const Taps& taps, float share, int) {
-      for (int i = 0; i < 4; ++i) {
-        if (taps.texel[i] < 0) continue;
-        const float* from = r.texels + taps.texel[i] * channels;
-        const float weight = taps.weight[i] * share;
-        for (int64_t c = 0; c < channels; ++c) to[c] += from[c] * weight;
-      }
-    });
-  }
+    for (int i = 0; i < 4; ++i) {
+      if (taps.texel[i] < 0) continue;
+      const float* from = r.texels + taps.texel[i] * channels;
+      const float weight = taps.weight[i] * share;
+      for (int64_t c = 0; c < channels; ++c) to[c] += from[c] * weight;
+    }
+  });
 }
 
 template <int kChannels>
 AVA_ALWAYS void LocatePixels(const Reads& r, int64_t first, int64_t last, const float* cotangent, float* d_uv, float* d_level) {
   const int64_t channels = kChannels ? kChannels : r.channels;
-  for (int64_t p = first; p < last; ++p) {
-    float du = 0.0f, dv = 0.0f, dl = 0.0f;
+  const auto begin = [&](int64_t p) {
+    d_uv[2 * p] = d_uv[2 * p + 1] = 0.0f;
+    if (d_level != nullptr) d_level[p] = 0.0f;
+    return IsRead(r, p);
+  };
+  ForReads<false>(r, r.texels, first, last, begin, [&](int64_t p, const Taps& taps, float share, int side, int32_t level) {
     const float* given = cotangent + p * channels;
-    if (r.where == nullptr || r.where[p]) {
-      bool two = false;
-      ForLevels(r, p, [&](const Taps& taps, float share, int side) {
-        float along[4];
-        for (int i = 0; i < 4; ++i) {
-          along[i] = 0.0f;
-          if (taps.texel[i] < 0) continue;
-          const float* from = r.texels + taps.texel[i] * channels;
-          for (int64_t c = 0; c < channels; ++c) along[i] += from[c] * given[c];
-        }
-        float value = 0.0f;
-        for (int i = 0; i < 4; ++i) value += along[i] * taps.weight[i];
-        dl += side ? value : -value;
-        two = side == 1;
-        if (r.filter == Filter::kNearest) return;
-        const float fx = taps.column.fraction, fy = taps.row.fraction;
-        // Sizes of the level that was read: columns and rows of its texels from 0 to 1.
-        const Between between = r.level == nullptr ? Between{{0, 0}, 0.0f} : LevelsAt(r.level[p], r.levels.count);
-        const int32_t level = between.at[side];
-        du += share * static_cast<float>(r.levels.width[level]) * ((along[1] - along[0]) * (1.0f - fy) + (along[3] - along[2]) * fy);
-        dv += share * static_cast<float>(r.levels.height[level]) * ((along[2] - along[0]) * (1.0f - fx) + (along[3] - along[1]) * fx);
-      });
-      if (!two) dl = 0.0f;
+    float along[4], value = 0.0f;
+    for (int i = 0; i < 4; ++i) {
+      along[i] = 0.0f;
+      if (taps.texel[i] < 0) continue;
+      const float* from = r.texels + taps.texel[i] * channels;
+      for (int64_t c = 0; c < channels; ++c) along[i] += from[c] * given[c];
+      value += along[i] * taps.weight[i];
     }
-    d_uv[2 * p] = du;
-    d_uv[2 * p + 1] = dv;
-    if (d_level != nullptr) d_level[p] = dl;
-  }
+    if (d_level != nullptr) {  // 0 where one level alone is read
+      const Between between = LevelsAt(r.level[p], r.levels.count);
+      if (between.at[0] != between.at[1]) d_level[p] += side ? value : -value;
+    }
+    if (r.filter == Filter::kNearest) return;
+    const float fx = taps.column.fraction, fy = taps.row.fraction;
+    d_uv[2 * p] += share * static_cast<float>(r.levels.width[level]) * ((along[1] - along[0]) * (1.0f - fy) + (along[3] - along[2]) * fy);
+    d_uv[2 * p + 1] +=
+        share * static_cast<float>(r.levels.height[level]) * ((along[2] - along[0]) * (1.0f - fx) + (along[3] - along[1]) * fx);
+  });
 }
 
 template <int kChannels>
 AVA_ALWAYS void SpreadPixels(const Reads& r, int64_t first, int64_t last, const float* cotangent, int32_t part, int32_t parts,
                              float* d_texels) {
   const int64_t channels = kChannels ? kChannels : r.channels;
-  for (int64_t p = first; p < last; ++p) {
-    if (r.where != nullptr && !r.where[p]) continue;
+  const auto begin = [&](int64_t p) { return IsRead(r, p); };
+  ForReads<true>(r, d_texels, first, last, begin, [&](int64_t p, const Taps& taps, float share, int, int32_t) {
     const float* given = cotangent + p * channels;
-    ForLevels(r, p, [&](const Taps& taps, float share, int) {
-      for (int i = 0; i < 4; ++i) {
-        const int32_t row = taps.row.at[i / 2];
-        if (taps.texel[i] < 0 || row / kPartRows % parts != part) continue;
-        float* to = d_texels + taps.texel[i] * channels;
-        const float weight = taps.weight[i] * share;
-        for (int64_t c = 0; c < channels; ++c) to[c] += given[c] * weight;
-      }
-    });
-  }
+    for (int i = 0; i < 4; ++i) {
+      const int32_t row = taps.row.at[i / 2];
+      if (taps.texel[i] < 0 || (parts > 1 && row / kPartRows % parts != part)) continue;
+      float* to = d_texels + taps.texel[i] * channels;
+      const float weight = taps.weight[i] * share;
+      for (int64_t c = 0; c < channels; ++c) to[c] += given[c] * weight;
+    }
+  });
 }
 
 void Read(const Reads& r, int64_t first, int64_t last, float* out) {

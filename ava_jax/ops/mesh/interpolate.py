@@ -40,6 +40,7 @@ def interpolate(values: Array, faces: Array, fragments: Fragments, *, implementa
     return _interpolate_jax(values, faces, index, barycentrics)
 
 
+@jax.jit
 def _interpolate_jax(values, faces, index, barycentrics) -> jax.Array:
     """The reference implementation. values: [B or 1, A, C]."""
     if not faces.shape[0] or not values.shape[1]:

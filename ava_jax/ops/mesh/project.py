@@ -1,7 +1,7 @@
 """Vertices on the screen: [..., V, 3], column and row times depth, and depth.
 
-Homogeneous, so that a vertex in the camera's plane or behind it has a well-defined value and gradient; the pixel is what the first two divided
-by the third give. Vertices that come from clip space have a fourth number, which divided by the third is the depth to compare.
+Homogeneous, so that a vertex in the camera's plane or behind it has a well-defined value and gradient; the pixel is what the first two
+divided by the third give. Vertices that come from clip space have a fourth number, which divided by the third is the depth to compare.
 """
 
 import jax.numpy as jnp

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ava_jax.core.types import Array
-from ava_jax.ops import native
 from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.rasterize_jax import rasterize_jax
 from ava_jax.ops.mesh.types import Fragments
@@ -107,7 +106,7 @@ def _native_forward(height, width, near, vertices, faces, behind_index, behind_d
 
     types = jax.eval_shape(results, jax.eval_shape(_with_a_vertex, vertices))
     call = jax.ffi.ffi_call("ava_rasterize", types, vmap_method="sequential")
-    fragments = Fragments(*call(vertices, faces, behind_index, behind_depth, **_limits(vertices, near)))
+    fragments = Fragments(*call(vertices, faces, behind_index, behind_depth, **limits(vertices, near)))
     return fragments, (vertices, faces, fragments.index)
 
 
@@ -115,7 +114,7 @@ def _native_backward(height, width, near, residuals, cotangent):
     del height, width
     vertices, faces, index = residuals
     call = jax.ffi.ffi_call("ava_rasterize_gradient", jax.eval_shape(lambda x: x, vertices), vmap_method="sequential")
-    return call(vertices, faces, index, cotangent.barycentrics, cotangent.depth, **_limits(vertices, near)), None, None, None
+    return call(vertices, faces, index, cotangent.barycentrics, cotangent.depth, **limits(vertices, near)), None, None, None
 
 
 _native.defvjp(_native_forward, _native_backward)
@@ -125,6 +124,7 @@ def _with_a_vertex(vertices):
     return jnp.concatenate([vertices, jnp.sum(vertices, 1, keepdims=True)], 1)
 
 
-def _limits(vertices: Array, near: float) -> dict[str, np.float32]:
+def limits(vertices: Array, near: float) -> dict[str, np.float32]:
+    """Attributes of the compiled calls: the depths that are seen of vertices [B, V, 3 or 4]."""
     low, high = (-1.0, 1.0) if vertices.shape[-1] == 4 else (near, _FARTHEST)
     return {"low": np.float32(low), "high": np.float32(high)}

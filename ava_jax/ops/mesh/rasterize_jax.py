@@ -14,6 +14,7 @@ _LEAST_W = 1e-6  # of clip space, where no near plane gives one
 _AT_A_TIME = 1 << 20  # pairs of triangle and pixel
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))  # called eagerly it would compile each operation by itself
 def rasterize_jax(vertices: Array, faces: Array, height: int, width: int, near: float, behind: Fragments | None) -> Fragments:
     """As `rasterize`, whose arguments it takes, in the dtype of the vertices.
 

@@ -63,7 +63,7 @@ def sample_texture(
         out = _native(tuple(sizes), within, wrap, texels, flat, none[0] if level is None else level, none[1] if where is None else where)
     else:
         texels = jnp.broadcast_to(texels, (b, *texels.shape[1:]))
-        out = sample_texture_jax(texels, sizes, flat, level, where, within, wrap)
+        out = sample_texture_jax(texels, tuple(sizes), flat, level, where, within, wrap)
     return out.reshape(b, h, w, -1)
 
 

@@ -1,13 +1,16 @@
 """Reference implementation of reads of textures in plain JAX."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from ava_jax.core.types import Array
 
 
+@functools.partial(jax.jit, static_argnums=(1, 5, 6))
 def sample_texture_jax(
-    texels: Array, sizes: list[tuple[int, int]], uv: Array, level: Array | None, where: Array | None, filtering: str, wrap: str
+    texels: Array, sizes: tuple[tuple[int, int], ...], uv: Array, level: Array | None, where: Array | None, filtering: str, wrap: str
 ) -> jax.Array:
     """Reads packed mip levels at pixels.
 
@@ -29,9 +32,7 @@ def sample_texture_jax(
     else:
         level = jnp.clip(jnp.where(jnp.isnan(level), 0.0, level), 0, len(sizes) - 1)
         share = [jnp.maximum(1.0 - jnp.abs(level - i), 0.0) for i in range(len(sizes))]
-    out = sum(
-        part[..., None] * _read_level(texels, first, size, uv, filtering, wrap) for part, first, size in zip(share, firsts, sizes)
-    )
+    out = sum(part[..., None] * _read_level(texels, first, size, uv, filtering, wrap) for part, first, size in zip(share, firsts, sizes))
     return out if where is None else jnp.where(where[..., None], out, 0.0)
 
 
