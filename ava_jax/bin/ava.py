@@ -19,6 +19,7 @@ GENERAL = (
     Command("predict", "Writes a trained model's predictions, of data that need no targets.", "ava_jax.bin.predict"),
     Command("verify", "Says whether captures are whole, and what is wrong with those that are not.", "ava_jax.bin.verify"),
     Command("pack", "Packs captures into shards that are read as the zips are: fewer files, smaller images.", "ava_jax.bin.pack"),
+    Command("convert", "Writes a capture from your own rig: cameras, images, tracked meshes.", "ava_jax.bin.convert"),
 )
 _HELP = ("--help", "-h", "-help")
 

@@ -23,7 +23,7 @@ from ava_jax.data import text_files
 from ava_jax.data.remote import location
 from ava_jax.data.remote.location import RemotePath
 
-SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to
+SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to which name no other size
 NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
 TOPOLOGY = "face_topology.obj"  # beside the captures
 _SEPARATORS = ",;\t "  # of the columns of a CSV, the first that its header has
@@ -213,7 +213,7 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
         translation=translation,
         frames=frames,
         segments=segments,
-        sensor=SENSOR if packed is None else packed.sensor,
+        sensor=calibration.sensor(path, {name: entries[name] for name in used}, SENSOR) if packed is None else packed.sensor,
         distorted=tuple(name for name, camera in zip(used, found, strict=True) if camera.distorted),
         cropped=packed is not None and packed.cropped,
         positions=np.array([list(entries).index(camera) for camera in used], np.int32),

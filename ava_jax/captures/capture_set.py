@@ -118,16 +118,20 @@ def load(
 
     Raises:
       ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, one has no camera, or
-        their sensors differ.
+        they differ in the size of their images.
     """
     folder = location.at(root) if isinstance(root, str) and root else root
     folders = ava256.find(folder, ids)
     # A server is waited for; here one after the other is as quick.
     with concurrent.futures.ThreadPoolExecutor(_ASKED_AT_ONCE if isinstance(folder, RemotePath) else 1) as pool:
         captures = tuple(pool.map(lambda of: ava256.load(of, tuple(cameras)), folders))
+    first = captures[0]
     for capture in captures:
-        if capture.sensor != captures[0].sensor:
-            sides = [f"{c.sensor[0]} x {c.sensor[1]} pixels of {c.name}" for c in (captures[0], capture)]
-            raise ValueError(f"{root}: images of a batch must be of one size, and here they show {' and '.join(sides)}; give those of one.")
+        if capture.sensor != first.sensor:
+            sizes = [" x ".join(map(str, c.sensor)) for c in (first, capture)]
+            raise ValueError(
+                f"{capture.calibration}: captures that are used together must have images of one size (height x width): this one has "
+                f"{sizes[1]}, {first.name} {sizes[0]}. Convert or pack them to one, or use them apart (config.data.ids)."
+            )
     path = location.at(topology) if topology else folder / ava256.TOPOLOGY
     return CaptureSet(folder, captures, path, RecordArchives(index_folder))

@@ -134,7 +134,7 @@ def doubts_of(found: Reference, capture: Capture) -> list[str]:
         where = f"{capture.calibration}: camera {capture.cameras[which]}: {seen[which]:.0%} of the face falls inside its images{others}"
         # Some cameras that see a part may be close-ups; a convention is of most of them or all.
         mostly = seen[which] < LEAST or 2 * len(few) > len(seen)
-        meant = _meant(found, capture, few if seen[which] < LEAST else np.arange(len(seen))) if mostly else ""
+        meant = other_reading(found, capture, few if seen[which] < LEAST else np.arange(len(seen))) if mostly else ""
         if meant or seen[which] < LEAST:
             why = f"it would with {meant}" if meant else "K or T transposed, or not in mm"
             raise ValueError(f"{where}; {why}? ava train --check draws it; config.data.cameras leaves cameras out.")
@@ -149,8 +149,14 @@ def doubts_of(found: Reference, capture: Capture) -> list[str]:
     return doubts
 
 
-def _meant(found: Reference, capture: Capture, chosen: np.ndarray) -> str:
-    """Another reading of the numbers under which the cameras `chosen`, indices, show the face; "" where none convinces."""
+def other_reading(found: Reference, capture: Capture, chosen: np.ndarray) -> str:
+    """Another reading of a calibration's numbers under which the face falls into the images; "" where none convinces.
+
+    Args:
+      found: a frame's mesh.
+      capture: whose calibration.
+      chosen: int [C'], indices of the cameras that must show it.
+    """
     best, text = 0.0, ""
     for name, points, rotation, translation in readings(found, capture):
         seen, span = inside(points, capture, rotation, translation)

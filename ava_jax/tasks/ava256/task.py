@@ -105,6 +105,8 @@ class Ava256(Task):
 
     def predict(self, model: AvatarCodec, batch: Batch) -> dict[str, Any]:
         """As `scores.predict`."""
+        if "image" in batch:
+            return scores.predict(model, batch, batch["image"].shape[1:3])
         return scores.predict(model, batch, self.captures.image_size(self.config.data.downsample))
 
     def check_data(self, assets: Assets) -> AtHand:

@@ -2,6 +2,7 @@
 
 ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
 ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
+ava-synth --out=rig --rig                                   # one person as somebody's own rig has it, for ava convert
 """
 
 import os
@@ -20,6 +21,7 @@ _CAMERAS = flags.DEFINE_integer("cameras", _DEFAULT.cameras, "Cameras of the rig
 _HEIGHT = flags.DEFINE_integer("height", _DEFAULT.height, "Height of the images, pixels; the width follows from the sensor, 4096 x 2668.")
 _TEXTURE_SIZE = flags.DEFINE_integer("texture_size", _DEFAULT.texture_size, "Side of the textures, texels.")
 _SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of people, faces, poses and cameras.")
+_RIG = flags.DEFINE_bool("rig", False, "Write one person as a rig's files: COLMAP cameras with distortion, masks, meshes in metres.")
 _JOBS = flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes that render.", lower_bound=1)
 
 
@@ -27,10 +29,11 @@ def main() -> None:
     """Writes captures, as the flags say."""
     if not _OUT.value:
         raise ValueError("--out=FOLDER must say where to write.")
-    from ava_jax.synth import ava256_layout  # imports jax, without which --help is quick
+    from ava_jax.synth import ava256_layout, rig_layout  # imports jax, without which --help is quick
 
+    alone = _RIG.value and flags.FLAGS["identities"].using_default_value
     request = Request(
-        identities=_IDENTITIES.value,
+        identities=1 if alone else _IDENTITIES.value,
         frames=_FRAMES.value,
         cameras=_CAMERAS.value,
         height=_HEIGHT.value,
@@ -38,6 +41,10 @@ def main() -> None:
         seed=_SEED.value,
     )
     out = pathlib.Path(_OUT.value).expanduser()
-    written = ava256_layout.write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
+    write = rig_layout.write if _RIG.value else ava256_layout.write
+    written = write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
+    if _RIG.value:
+        print(f"{out}: a rig's recording" + ("" if written else ", as it was"))
+        return
     plural = "" if request.identities == 1 else "s"
     print(f"{out}: {request.identities} capture{plural}" + ("" if written else ", as they were"))

@@ -80,7 +80,7 @@ def _project(found: Reference, capture: Capture, camera: int, scale: float) -> n
 
 def _photograph(archives: Archives, capture: Capture, camera: int, frame: int) -> np.ndarray:
     """A camera's image of a frame, u8 [H, W, 3]; black where there is none that can be read."""
-    size = capture.image_size(capture.sensor[0] // _HEIGHT)
+    size = capture.image_size(max(1, capture.sensor[0] // _HEIGHT))
     path = capture.image(capture.cameras[camera])
     try:
         return reading.decoded(archives, path, frame, lambda data: images.decode(data, size, whole=capture.sensor))
