@@ -41,7 +41,7 @@ def main() -> None:
     from ava_jax.captures.packed import beam, pack, plan  # jax is imported here, so that --help stays quick
     from ava_jax.train.lock import Lock
 
-    downsample = plan.downsample_of(_HEIGHT.value) if _HEIGHT.value else _DOWNSAMPLE.value
+    downsample = pack.downsample_of(_HEIGHT.value, _DATA.value, _IDS.value) if _HEIGHT.value else _DOWNSAMPLE.value
     settings = plan.Settings(downsample, _QUALITY.value, _CROP.value, _MARGIN.value)
     out = pathlib.Path(_OUT.value).expanduser()
     options = {"ids": _IDS.value, "shard_bytes": _SHARD_MB.value << 20}

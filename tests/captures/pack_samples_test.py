@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ava_jax.captures import capture_set, projection
+from ava_jax.captures.ava256 import SENSOR
 from ava_jax.captures.packed import crop, index, pack, plan, records, shards
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.captures.packed.plan import Settings
@@ -244,6 +245,7 @@ def test_sizes_of_crops():
 
 
 def test_heights():
-    assert [plan.downsample_of(height) for height in (4096, 2048, 1024, 512, 64)] == [1, 2, 4, 8, 64]
+    assert [plan.downsample_of(height, SENSOR) for height in (4096, 2048, 1024, 512, 64)] == [1, 2, 4, 8, 64]
+    assert plan.downsample_of(128, (256, 166)) == 2, "of an own rig"
     with pytest.raises(ValueError, match="--height must be the sensor's 4096 over a whole number; got 500, the nearest are 455 or 512"):
-        plan.downsample_of(500)
+        plan.downsample_of(500, SENSOR)

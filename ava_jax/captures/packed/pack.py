@@ -93,11 +93,24 @@ def pack(data: str, out: pathlib.Path, settings: Settings, *, ids: str = "", job
     return report(job)
 
 
-def prepare(data: str, out: pathlib.Path, settings: Settings, *, ids: str = "", shard_bytes: int = SHARD_BYTES) -> Job:
-    """Plans what is not planned yet. Arguments and errors as of `pack`."""
+def downsample_of(height: int, data: str, ids: str = "") -> int:
+    """The downsample at which images of captures have a height, pixels.
+
+    Raises:
+      ValueError: there is none, or there are no captures.
+    """
+    return plan.downsample_of(height, ava256.load(_sources(data, ids)[0]).sensor)
+
+
+def _sources(data: str, ids: str) -> tuple[pathlib.Path, ...]:
     if "://" in data:
         raise ValueError(f"--data={data}: captures on a server cannot be packed; download them first.")
-    sources = tuple(folder.absolute() for folder in ava256.find(data, ids))
+    return tuple(folder.absolute() for folder in ava256.find(data, ids))
+
+
+def prepare(data: str, out: pathlib.Path, settings: Settings, *, ids: str = "", shard_bytes: int = SHARD_BYTES) -> Job:
+    """Plans what is not planned yet. Arguments and errors as of `pack`."""
+    sources = _sources(data, ids)
     root = sources[0].parent
     if out.resolve() == root.resolve() or out.resolve().is_relative_to(root.resolve()) and out.resolve().parent != root.resolve():
         raise ValueError(f"--out={out} is inside the captures of --data={data}; take a folder elsewhere.")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ava_jax.captures import ava256
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.packed import index
 from ava_jax.data import files
@@ -59,7 +58,7 @@ class Settings:
         return bool(self.downsample or self.quality or self.crop)
 
 
-def downsample_of(height: int, sensor: tuple[int, int] = ava256.SENSOR) -> int:
+def downsample_of(height: int, sensor: tuple[int, int]) -> int:
     """The downsample at which images of a sensor have a height.
 
     Raises:
