@@ -30,7 +30,9 @@ def _full() -> ConfigDict:
     config.seed = 0
 
     config.data = data = ConfigDict()
-    data.root = ""  # folder of captures, <mcd>--<mct>--<sid>/decoder/...
+    data.root = ""  # folder of captures, <mcd>--<mct>--<sid>/decoder/...; or a URL: https://HOST/..., s3://BUCKET/..., file:///...
+    data.remote_cache_gib = 20.0  # GiB of a URL's files on the local disk, those used last; 0: fetched each time
+    data.remote_retry_s = 600.0  # seconds for which a server that fails is asked again; after that the sample counts as unreadable
     data.ids = ""  # CSV `mcd,sid,mct` of the captures to use; "" = every capture under root
     data.topology = ""  # OBJ; "" = <root>/face_topology.obj
     data.cameras = _list()  # only these; () = all
@@ -48,6 +50,7 @@ def _full() -> ConfigDict:
     data.shuffle = ConfigDict()
     data.shuffle.cameras_per_visit = 4  # views for which a frame's texture and mesh are decoded once; 1 = for every sample
     data.shuffle.window = 16  # frames begun between two views of one; texture memory is their product, 3 MB each at 1024
+    data.split = ""  # who and what is held out besides `held_out`: an installed name ("ava256": 240 people / 16) or a .json or .csv file
     data.held_out = ConfigDict()
     data.held_out.segments = _list("EXP_free_face")  # the segment that single-subject work validates on
     data.held_out.last_frames = 0  # this many frames at the end of each capture's list

@@ -3,9 +3,12 @@
 #include <nanobind/nanobind.h>
 
 #include "convolution/handler.h"
+#include "rasterize/handler.h"
+#include "rasterize/outline_handler.h"
 #include "raymarch/cpu.h"
 #include "raymarch/handler.h"
 #include "sampling/handler.h"
+#include "texture/handler.h"
 #include "voxels/handler.h"
 
 namespace nb = nanobind;
@@ -29,6 +32,16 @@ NB_MODULE(_ffi, m) {
     calls["ava_sampling_read_gradient"] = Encapsulate(AvaSamplingReadGradient);
     calls["ava_voxels"] = Encapsulate(AvaVoxels);
     calls["ava_voxels_gradient"] = Encapsulate(AvaVoxelsGradient);
+    calls["ava_rasterize"] = Encapsulate(AvaRasterize);
+    calls["ava_rasterize_gradient"] = Encapsulate(AvaRasterizeGradient);
+    calls["ava_interpolate"] = Encapsulate(AvaInterpolate);
+    calls["ava_interpolate_barycentrics"] = Encapsulate(AvaInterpolateBarycentrics);
+    calls["ava_interpolate_attributes"] = Encapsulate(AvaInterpolateAttributes);
+    calls["ava_texture_read"] = Encapsulate(AvaTextureRead);
+    calls["ava_texture_locate"] = Encapsulate(AvaTextureLocate);
+    calls["ava_texture_spread"] = Encapsulate(AvaTextureSpread);
+    calls["ava_outline_mark"] = Encapsulate(AvaOutlineMark);
+    calls["ava_outline_gradient"] = Encapsulate(AvaOutlineGradient);
     return calls;
   });
   m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });

@@ -67,7 +67,8 @@ def _run(main: Callable[..., Any], doc: str, words: int, program: str, fail: Cal
         sys.exit(fail(str(e)))
     keys = [] if config is None else list(flatten(config))
     arguments = [program, *sys.argv[words:]]
-    parse = functools.partial(_parse_flags, keys=keys, fail=fail)
+    positional = getattr(sys.modules[main.__module__], "POSITIONAL", "")
+    parse = functools.partial(_parse_flags, keys=keys, fail=fail, positional=positional)
     app.run(lambda unused: _call(main, fail, command=[*argv], lists=lists), argv=arguments, flags_parser=parse)
 
 
@@ -164,10 +165,16 @@ def _fail(program: str, message: str) -> int:
     return 1
 
 
-def _parse_flags(argv: list[str], *, keys: list[str], fail: Callable[[str], int]) -> list[str]:
-    """Parses; exits with one line where a flag is none, or its value is of no use. `keys` are the config's."""
+def _parse_flags(argv: list[str], *, keys: list[str], fail: Callable[[str], int], positional: str = "") -> list[str]:
+    """Parses; exits with one line where a flag is none, or its value is of no use. `keys` are the config's.
+
+    `positional` names the flag of several values that words which are no flags are added to; "" refuses them.
+    """
     try:
         rest = flags.FLAGS(argv)
+        if positional and len(rest) > 1:
+            flags.FLAGS[positional].value = [*(flags.FLAGS[positional].value or ()), *rest[1:]]
+            rest = rest[:1]
         if len(rest) > 1:
             raise flags.Error(f"unexpected argument {rest[1]!r}: values are given by flags, as in --workdir=RUN.")
     except flags.UnrecognizedFlagError as e:

@@ -114,7 +114,7 @@ def _photographs(archives: Archives, capture: Capture, cameras: Sequence[int], f
     Raises:
       Unreadable: none of them can be decoded.
     """
-    size = capture.image_size(capture.sensor[0] // _HEIGHT)
+    size = capture.image_size(max(1, capture.sensor[0] // _HEIGHT))
     found: dict[int, np.ndarray] = {}
     faults: list[reading.Unreadable] = []
     for camera in cameras:

@@ -5,23 +5,31 @@ mcd is the date, mct the time, sid the subject's id. Here are folders, calibrati
 a `Capture`, or a subclass of it where the zips have other names.
 """
 
+import concurrent.futures
 import csv
 import dataclasses
+import fnmatch
 import io
 import pathlib
 import sys
+from collections.abc import Collection
 
 import numpy as np
 
 from ava_jax.captures import calibration
+from ava_jax.captures.packed import index
 from ava_jax.core import names
 from ava_jax.data import text_files
+from ava_jax.data.remote import location
+from ava_jax.data.remote.location import RemotePath
 
-SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to
+SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to which name no other size
 NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
 TOPOLOGY = "face_topology.obj"  # beside the captures
 _SEPARATORS = ",;\t "  # of the columns of a CSV, the first that its header has
 _MOST_FRAME = 2**31 - 1
+_ASKED_AT_ONCE = 16  # files of a capture that are looked for on a server
+CALIBRATION = "camera_calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Capture:
       segments: [N], segment of each frame: an object array, in which equal names are one string.
       sensor: height and width, pixels, that focal lengths and principal points refer to.
       neutral_segment: the first complete frame of it is the neutral face.
+      cropped: whether images show a part of the sensor that calibrations were made for; `sensor` is that part.
       distorted: ids of the cameras whose calibration gives a distortion. It is not modelled: images must be undistorted.
       positions: int32 [C], each camera's position in the calibration file, whatever cameras are used.
       calibrated: cameras that the file has.
@@ -57,11 +66,12 @@ class Capture:
     distorted: tuple[str, ...] = ()
     positions: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     calibrated: int = 0
+    cropped: bool = False
 
     @property
     def calibration(self) -> pathlib.Path:
         """JSON of the cameras' K and T."""
-        return self.decoder / "camera_calibration.json"
+        return self.decoder / CALIBRATION
 
     @property
     def subject(self) -> str:
@@ -96,32 +106,37 @@ class Capture:
         return self.decoder / "segmentation_parts" / f"cam{camera}.zip"
 
 
-def find(root: str, ids: str) -> list[pathlib.Path]:
+def find(root: str | pathlib.Path | RemotePath, ids: str) -> list[pathlib.Path | RemotePath]:
     """Folders of captures, sorted by name.
 
     Args:
-      root: the folder that holds them.
-      ids: CSV with the columns `mcd,sid,mct` of those to use; "" = all.
+      root: the folder that holds them; a path or a URL as text, or what `location.at` makes of one.
+      ids: CSV, a path or a URL, with the columns `mcd,sid,mct` of those to use; "" = all.
 
     Raises:
       ValueError: there are none, or one that `ids` lists is not there.
     """
     if not root:
         raise ValueError("config.data.root must name the folder of captures; it is empty (--config.data.root=FOLDER).")
-    folder = pathlib.Path(root).expanduser()
+    folder = location.at(root) if isinstance(root, str) else root
     if not ids:
+        if isinstance(folder, RemotePath):
+            return _listed(folder)
         found = sorted(path.parent for path in folder.glob("*--*--*/decoder"))
+        if missing := index.begun(folder) - {path.name for path in found}:
+            raise ValueError(f"{folder / min(missing)}: was not packed; run the same ava pack again, which goes on.")
         if not found:
             raise ValueError(f"{folder}: no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside); ava-synth makes some.")
         return found
-    listed = sorted(set(names_listed(pathlib.Path(ids).expanduser())))
+    listed = sorted(set(names_listed(location.at(ids))))
     for name in listed:
-        if not (folder / name / "decoder").is_dir():
+        decoder = folder / name / "decoder"
+        if not ((decoder / CALIBRATION).is_file() if isinstance(folder, RemotePath) else decoder.is_dir()):
             raise ValueError(f"{folder / name}: no capture there, but {ids} lists it.")
     return [folder / name for name in listed]
 
 
-def names_listed(ids: pathlib.Path) -> list[str]:
+def names_listed(ids: pathlib.Path | RemotePath) -> list[str]:
     """Names of the captures that a CSV with the columns `mcd,sid,mct` lists, in its order.
 
     Raises:
@@ -130,6 +145,35 @@ def names_listed(ids: pathlib.Path) -> list[str]:
     mcd, mct, sid = _columns(ids, ("mcd", "mct", "sid"))
     # A spreadsheet makes 900 of the time 0900.
     return ["--".join((date, time.zfill(4), subject)) for date, time, subject in zip(mcd, mct, sid, strict=True)]
+
+
+def _listed(folder: RemotePath) -> list[RemotePath]:
+    """Folders of the captures that a server lists.
+
+    Raises:
+      ValueError: there are none, or it lists none.
+    """
+    names = folder.names()
+    found = sorted(name for name in names or () if fnmatch.fnmatchcase(name, "*--*--*"))
+    if not found:
+        fault = "the server does not list the folder" if names is None else "no capture is listed there, <mcd>--<mct>--<sid>"
+        raise ValueError(f"{folder}: {fault}; config.data.ids=FILE, a CSV with the columns mcd,sid,mct, names those to use.")
+    return [folder / name for name in found]
+
+
+def cameras_with_images(folder: pathlib.Path | RemotePath, calibrated: Collection[str]) -> set[str]:
+    """Ids of the cameras that a capture's folder has images of; {} where it has no photographs.
+
+    Args:
+      folder: the capture's.
+      calibrated: ids of the cameras that are looked for where a server would have to list the folder.
+    """
+    if not isinstance(folder, RemotePath):
+        return index.cameras_with_images(folder)
+    images = folder / "decoder" / "image"
+    with concurrent.futures.ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        there = pool.map(lambda camera: (images / f"cam{camera}.zip").is_file(), calibrated)
+        return {camera for camera, found in zip(calibrated, there, strict=True) if found}
 
 
 def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = True) -> Capture:
@@ -143,11 +187,12 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     Raises:
       ValueError: a file is missing or malformed, or no camera is left.
     """
+    packed = index.find(folder)
     decoder = folder / "decoder"
-    path = decoder / "camera_calibration.json"
+    path = decoder / CALIBRATION
     entries = calibration.read(path)
     # Of a capture without photographs, which can be predicted all the same, every camera is used.
-    with_images = {path.stem.removeprefix("cam") for path in (decoder / "image").glob("cam*.zip")} or set(entries)
+    with_images = cameras_with_images(folder, list(entries)) or set(entries)
     have = set(entries) & with_images
     used = sorted(have & (set(cameras) or have))
     if not have:
@@ -155,14 +200,7 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     if not used:
         near = ", ".join(names.near(cameras[0], have))
         raise ValueError(f"{folder}: no camera to use: it has none of config.data.cameras; of {len(have)}, the nearest are {near}.")
-    segments, frame_ids = _columns(decoder / "frame_list.csv", ("seg_id", "frame_id"))
-    try:
-        frames = np.array([int(frame) for frame in frame_ids], np.int64)
-    except (ValueError, OverflowError) as e:
-        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be a whole number ({str(e)[:120]}).") from e
-    if not 0 <= frames.min() <= frames.max() <= _MOST_FRAME:
-        wrong = frames[(frames < 0) | (frames > _MOST_FRAME)][0]
-        raise ValueError(f"{decoder / 'frame_list.csv'}: every frame_id must be from 0 to {_MOST_FRAME}; got {wrong}.")
+    frames, segments = frame_list(decoder / "frame_list.csv")
     found = [calibration.camera(path, camera, entries[camera], judge=judge) for camera in used]
     focal, principal, rotation, translation = (np.stack([camera[i] for camera in found]) for i in range(4))
     return Capture(
@@ -173,12 +211,34 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
         principal=principal,
         rotation=rotation,
         translation=translation,
-        frames=frames.astype(np.int32),
-        segments=np.array([sys.intern(segment) for segment in segments], object),
+        frames=frames,
+        segments=segments,
+        sensor=calibration.sensor(path, {name: entries[name] for name in used}, SENSOR) if packed is None else packed.sensor,
         distorted=tuple(name for name, camera in zip(used, found, strict=True) if camera.distorted),
+        cropped=packed is not None and packed.cropped,
         positions=np.array([list(entries).index(camera) for camera in used], np.int32),
         calibrated=len(entries),
     )
+
+
+def frame_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a `frame_list.csv`, with the columns `seg_id,frame_id`.
+
+    Returns:
+      Frame ids, int32 [N], in the order of the file, and the segment of each, an object array [N], in which equal names are one string.
+
+    Raises:
+      ValueError: it is missing or malformed; the message names it.
+    """
+    segments, frame_ids = _columns(path, ("seg_id", "frame_id"))
+    try:
+        frames = np.array([int(frame) for frame in frame_ids], np.int64)
+    except (ValueError, OverflowError) as e:
+        raise ValueError(f"{path}: every frame_id must be a whole number ({str(e)[:120]}).") from e
+    if not 0 <= frames.min() <= frames.max() <= _MOST_FRAME:
+        wrong = frames[(frames < 0) | (frames > _MOST_FRAME)][0]
+        raise ValueError(f"{path}: every frame_id must be from 0 to {_MOST_FRAME}; got {wrong}.")
+    return frames.astype(np.int32), np.array([sys.intern(segment) for segment in segments], object)
 
 
 def image_size(downsample: int, sensor: tuple[int, int] = SENSOR) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """`camera_calibration.json`: read, and each camera's K and T held against what a pinhole camera can be.
 
 The file holds both transposed: `K` has the rows [fx, 0, 0], [0, fy, 0], [cx, cy, 1], pixels of the full sensor; `T` the rows of R^T, each
-with a 0 at its end, then [t, 1], world to camera, mm. What passes here may still be another camera's: `projection` looks at that.
+with a 0 at its end, then [t, 1], world to camera, mm. `height` and `width` may give another sensor's size. What passes here may still be
+another camera's: `projection` looks at that.
 """
 
 import pathlib
@@ -19,6 +20,7 @@ _ROWS_OF_T = "the rows of R^T, each with a 0 at its end, then [t, 1], world to c
 _SMALL = 1e-6  # of the focal length: zeros as programs round them
 _MOST_SKEW = 1e-4  # of the focal length: a fraction of a pixel of the full sensor
 _MOST_ID = 2**31 - 1
+_SIDES = 1 << 16  # pixels that a sensor's sides are below
 
 
 class Camera(NamedTuple):
@@ -84,6 +86,36 @@ def camera(path: pathlib.Path, name: str, entry: Mapping[str, Any], *, judge: bo
     except ValueError as e:
         raise ValueError(f"{path}: camera {name}: {e}.") from e
     return Camera(focal, principal, rotation, translation, bool(np.any(distortion)))
+
+
+def sensor(path: pathlib.Path, entries: Mapping[str, Mapping[str, Any]], default: tuple[int, int]) -> tuple[int, int]:
+    """Height and width in pixels that the cameras' K refer to: of their `height` and `width`, which rigs with other sensors give.
+
+    Args:
+      path: of the file, for the message.
+      entries: of the cameras that are used, by id, as `read` gives them.
+      default: of entries that give none.
+
+    Raises:
+      ValueError: a size is no pair of whole numbers from 1 to 65535, or cameras differ in it.
+    """
+    found: dict[tuple[int, int], str] = {}
+    for name, entry in entries.items():
+        size = tuple(entry.get(key) for key in ("height", "width"))
+        if size == (None, None):
+            size = default
+        if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < _SIDES for side in size):
+            raise ValueError(
+                f"{path}: camera {name}: height and width must both be whole numbers of pixels, or both be left out; got {size}."
+            )
+        found.setdefault(size, name)
+    if len(found) > 1:
+        (first, a), (second, b), *_ = found.items()
+        raise ValueError(
+            f"{path}: cameras must have images of one size; {a} has {first[0]} x {first[1]} and {b} {second[0]} x {second[1]} (height x "
+            "width): bring them to one (ava convert does), or leave cameras out (config.data.cameras)."
+        )
+    return next(iter(found))
 
 
 def _matrix(entry: Mapping[str, Any], key: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The captures of a run: their small files parsed once, the zips' members looked up once, for everything that reads them."""
 
+import concurrent.futures
 import dataclasses
 import functools
 import pathlib
@@ -8,8 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.core import names
 from ava_jax.data.archive import Archives
+from ava_jax.data.remote import location
+from ava_jax.data.remote.location import RemotePath
+
+_ASKED_AT_ONCE = 8  # captures on a server that are parsed side by side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +26,14 @@ class CaptureSet:
       root: the folder.
       captures: by name, in order.
       topology: path of the OBJ that all meshes have the faces of.
-      archives: the captures' zips. All that read them go through here.
+      archives: the captures' zips or, of packed ones, records. All that read them go through here.
       said: lines that were said of them.
     """
 
     root: pathlib.Path
     captures: tuple[Capture, ...]
     topology: pathlib.Path
-    archives: Archives = dataclasses.field(default_factory=Archives, repr=False, compare=False)
+    archives: Archives = dataclasses.field(default_factory=RecordArchives, repr=False, compare=False)
     said: set[str] = dataclasses.field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -53,8 +59,13 @@ class CaptureSet:
 
     @property
     def every_camera(self) -> set[str]:
-        """Ids of the cameras that any capture has, used or not."""
-        return self.cameras.union(*(_with_images(capture.decoder.parent) for capture in self.captures))
+        """Ids of the cameras that any capture has, used or not; of captures on a server, those that are used."""
+        here = [capture.decoder.parent for capture in self.captures if not isinstance(capture.decoder, RemotePath)]
+        return self.cameras.union(*(ava256.cameras_with_images(folder, ()) for folder in here))
+
+    def image_size(self, downsample: int) -> tuple[int, int]:
+        """(height, width) of images at `downsample`: of all captures, which a batch may mix."""
+        return self.captures[0].image_size(downsample)
 
     @functools.cached_property
     def segments(self) -> tuple[str, ...]:
@@ -89,27 +100,38 @@ class CaptureSet:
 
 
 def load(
-    root: str, ids: str = "", *, cameras: Sequence[str] = (), topology: str = "", index_folder: pathlib.Path | None = None
+    root: str | pathlib.Path | RemotePath,
+    ids: str = "",
+    *,
+    cameras: Sequence[str] = (),
+    topology: str = "",
+    index_folder: pathlib.Path | None = None,
 ) -> CaptureSet:
     """Parses the captures below a folder.
 
     Args:
-      root: the folder.
+      root: the folder; a path or a URL as text, or what `location.at` makes of one.
       ids: CSV with the columns `mcd,sid,mct` of those to use; "" = all.
       cameras: only these; () = all.
       topology: path of the OBJ; "" = the layout's own, in `root`.
       index_folder: where the zips' indexes are kept from run to run; None: nowhere.
 
     Raises:
-      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, or one has no camera.
+      ValueError: there is no capture, one that `ids` lists is not there, a file of one is missing or malformed, one has no camera, or
+        they differ in the size of their images.
     """
-    folders = ava256.find(root, ids)
-    captures = tuple(ava256.load(folder, tuple(cameras)) for folder in folders)
-    folder = pathlib.Path(root).expanduser()
-    path = pathlib.Path(topology).expanduser() if topology else folder / ava256.TOPOLOGY
-    return CaptureSet(folder, captures, path, Archives(index_folder))
-
-
-def _with_images(folder: pathlib.Path) -> set[str]:
-    """Ids of the cameras that a capture's folder has images of; {} where it has no photographs."""
-    return {path.stem.removeprefix("cam") for path in (folder / "decoder" / "image").glob("cam*.zip")}
+    folder = location.at(root) if isinstance(root, str) and root else root
+    folders = ava256.find(folder, ids)
+    # A server is waited for; here one after the other is as quick.
+    with concurrent.futures.ThreadPoolExecutor(_ASKED_AT_ONCE if isinstance(folder, RemotePath) else 1) as pool:
+        captures = tuple(pool.map(lambda of: ava256.load(of, tuple(cameras)), folders))
+    first = captures[0]
+    for capture in captures:
+        if capture.sensor != first.sensor:
+            sizes = [" x ".join(map(str, c.sensor)) for c in (first, capture)]
+            raise ValueError(
+                f"{capture.calibration}: captures that are used together must have images of one size (height x width): this one has "
+                f"{sizes[1]}, {first.name} {sizes[0]}. Convert or pack them to one, or use them apart (config.data.ids)."
+            )
+    path = location.at(topology) if topology else folder / ava256.TOPOLOGY
+    return CaptureSet(folder, captures, path, RecordArchives(index_folder))

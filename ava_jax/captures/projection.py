@@ -118,12 +118,12 @@ def require(archives: Archives, captures: Sequence[Capture], *, undistorted: boo
                 f"{capture.calibration}: {_cameras(capture.distorted)} with a distortion, which is not modelled: undistort the images and "
                 "write zeros; or, where they are undistorted already, as published ones are, say so: --config.data.undistorted=True."
             )
-        doubts += _doubts(reference(archives, capture, threads=threads), capture)
+        doubts += doubts_of(reference(archives, capture, threads=threads), capture)
     return doubts
 
 
-def _doubts(found: Reference, capture: Capture) -> list[str]:
-    """What is doubtful of one capture; raises as `require`."""
+def doubts_of(found: Reference, capture: Capture) -> list[str]:
+    """What is doubtful of one capture, whose mesh is found; raises ValueError as `require`."""
     doubts = []
     found = found._replace(points=found.points[:: max(1, len(found.points) // _POINTS)])
     seen = fractions(found, capture)
@@ -134,13 +134,13 @@ def _doubts(found: Reference, capture: Capture) -> list[str]:
         where = f"{capture.calibration}: camera {capture.cameras[which]}: {seen[which]:.0%} of the face falls inside its images{others}"
         # Some cameras that see a part may be close-ups; a convention is of most of them or all.
         mostly = seen[which] < LEAST or 2 * len(few) > len(seen)
-        meant = _meant(found, capture, few if seen[which] < LEAST else np.arange(len(seen))) if mostly else ""
+        meant = other_reading(found, capture, few if seen[which] < LEAST else np.arange(len(seen))) if mostly else ""
         if meant or seen[which] < LEAST:
             why = f"it would with {meant}" if meant else "K or T transposed, or not in mm"
             raise ValueError(f"{where}; {why}? ava train --check draws it; config.data.cameras leaves cameras out.")
         doubts.append(f"{where}: is that so? ava train --check draws it.")
     middle = np.median(capture.principal / [capture.sensor[1], capture.sensor[0]], axis=0)
-    if not ((middle > _CENTRAL[0]) & (middle < _CENTRAL[1])).all():
+    if not capture.cropped and not ((middle > _CENTRAL[0]) & (middle < _CENTRAL[1])).all():
         x, y = np.median(capture.principal, axis=0)
         doubts.append(
             f"{capture.calibration}: principal points lie around ({x:.0f}, {y:.0f}), far from the middle of images of "
@@ -149,8 +149,14 @@ def _doubts(found: Reference, capture: Capture) -> list[str]:
     return doubts
 
 
-def _meant(found: Reference, capture: Capture, chosen: np.ndarray) -> str:
-    """Another reading of the numbers under which the cameras `chosen`, indices, show the face; "" where none convinces."""
+def other_reading(found: Reference, capture: Capture, chosen: np.ndarray) -> str:
+    """Another reading of a calibration's numbers under which the face falls into the images; "" where none convinces.
+
+    Args:
+      found: a frame's mesh.
+      capture: whose calibration.
+      chosen: int [C'], indices of the cameras that must show it.
+    """
     best, text = 0.0, ""
     for name, points, rotation, translation in readings(found, capture):
         seen, span = inside(points, capture, rotation, translation)

@@ -49,6 +49,26 @@ def uv_barycentric(topology: Topology, size: int) -> tuple[np.ndarray, np.ndarra
     Raises:
       ValueError: no triangle of the chart covers any texel.
     """
+    triangle, weights = uv_triangles(topology, size)
+    triangle, weights = triangle.ravel(), weights.reshape(-1, 3)
+    empty = (triangle < 0).reshape(size, size)
+    if empty.any():
+        row, column = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
+        nearest = (row * size + column).ravel()
+        triangle, weights = triangle[nearest], weights[nearest]
+    index = topology.faces[triangle].astype(np.int32)
+    return index.reshape(size, size, 3), weights.reshape(size, size, 3)
+
+
+def uv_triangles(topology: Topology, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The triangle whose piece of the chart covers each texel's centre, as in `uv_barycentric`.
+
+    Returns:
+      Triangle int64 [S, S], -1 where there is none, and barycentric weights of its corners f32 [S, S, 3].
+
+    Raises:
+      ValueError: no triangle of the chart covers any texel.
+    """
     corners = topology.uvs.astype(np.float64)[topology.face_uvs] * size
     corners[..., 1] = size - corners[..., 1]
     which, texel, inside = zbuffer.cover(corners - 0.5, size, size)
@@ -58,13 +78,7 @@ def uv_barycentric(topology: Topology, size: int) -> tuple[np.ndarray, np.ndarra
     weights = np.zeros((size * size, 3), np.float32)
     triangle[texel[::-1]] = which[::-1]  # of several writes to one place the last stays
     weights[texel[::-1]] = inside[::-1]
-    empty = (triangle < 0).reshape(size, size)
-    if empty.any():
-        row, column = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
-        nearest = (row * size + column).ravel()
-        triangle, weights = triangle[nearest], weights[nearest]
-    index = topology.faces[triangle].astype(np.int32)
-    return index.reshape(size, size, 3), weights.reshape(size, size, 3)
+    return triangle.reshape(size, size), weights.reshape(size, size, 3)
 
 
 def first_uv_of_vertex(topology: Topology, vertices: int) -> np.ndarray:

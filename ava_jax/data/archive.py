@@ -16,11 +16,13 @@ from absl import logging
 from ava_jax.data import files, zip_directory, zip_index
 from ava_jax.data.cache import Cache
 from ava_jax.data.files import OpenFiles
+from ava_jax.data.remote.location import RemotePath
 from ava_jax.data.zip_directory import ABSENT, Directory
 
 _LOCAL_HEADER = 30  # bytes, before the member's name
 _AHEAD = 256  # bytes read beyond a member's size: its name and local extra fields are rarely longer
 _MOST_BYTES = 1 << 27  # of a member; a picture of a whole sensor, 16 bits and not compressed, has 66 MB
+_REMOTE_THREADS = 32  # that read directories from afar: they wait for answers
 _SLOW_START = 2.0  # seconds of reading directories after which a bar shows the progress
 
 
@@ -99,6 +101,8 @@ class Archives:
             self._indexed[path] = _Index(numbers, key, np.packbits(known))
             return known
 
+        if any(isinstance(path, RemotePath) for path in paths):
+            threads = max(threads, _REMOTE_THREADS)
         with concurrent.futures.ThreadPoolExecutor(threads) as pool:
             found = pool.map(bits, paths)
             bar = tqdm.tqdm(found, total=len(paths), desc="directories", unit="zip", delay=_SLOW_START, leave=False)
@@ -117,6 +121,9 @@ class Archives:
         """
         entry = self._entry(path, number)
         content = self._content(path, number, entry) if entry else None
+        if entry and content is None and isinstance(path, RemotePath):  # on the way perhaps; what is kept of it would stay damaged
+            path.forget(entry[0], _LOCAL_HEADER + entry[1] + _AHEAD)
+            content = self._content(path, number, entry)
         if content is None and path in self._indexed and (fresh := _find(self._directory(path), number)) != entry:
             # It was the index that is damaged, and it has been made anew.
             entry, content = fresh, self._content(path, number, fresh) if fresh else None
@@ -149,10 +156,10 @@ class Archives:
         if size > _MOST_BYTES:
             return None
         try:
-            block = self._files.read(path, offset, _LOCAL_HEADER + size + _AHEAD)
+            block = self._bytes(path, offset, _LOCAL_HEADER + size + _AHEAD)
             start = _LOCAL_HEADER + int.from_bytes(block[26:28], "little") + int.from_bytes(block[28:30], "little")
             if start + size > len(block):
-                block += self._files.read(path, offset + len(block), start + size - len(block))
+                block += self._bytes(path, offset + len(block), start + size - len(block))
         except OSError as e:
             raise ValueError(f"{path}: member {number} cannot be read ({e}).") from e
         method = int.from_bytes(block[8:10], "little")
@@ -165,6 +172,9 @@ class Archives:
             return None
         whole = content is not None and block[:4] == b"PK\x03\x04" and zlib.crc32(content) == crc
         return content if whole else None
+
+    def _bytes(self, path: pathlib.Path | RemotePath, offset: int, count: int) -> bytes:
+        return path.read_at(offset, count) if isinstance(path, RemotePath) else self._files.read(path, offset, count)
 
     def _directory(self, path: pathlib.Path) -> Directory:
         return self._directories.get(path, lambda: self._load(path))

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import os
 import pathlib
 import secrets
@@ -91,8 +92,8 @@ class OpenFiles:
         with self._lock:
             entry = self._open.get(path)
             if entry is None:
-                idle = [p for p, (_, readers, _) in self._open.items() if not readers] if len(self._open) >= self.limit else []
-                for old in idle[: len(self._open) - self.limit + 1]:
+                idle = (p for p, (_, readers, _) in self._open.items() if not readers)
+                for old in list(itertools.islice(idle, max(len(self._open) - self.limit + 1, 0))):
                     os.close(self._open.pop(old)[0])
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 entry = self._open[path] = [descriptor, 0, os.fstat(descriptor).st_size]

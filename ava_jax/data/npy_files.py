@@ -1,8 +1,11 @@
 """Arrays that NumPy saved, `.npy`, from files that may be damaged."""
 
 import pathlib
+import tempfile
 
 import numpy as np
+
+from ava_jax.data.remote.location import RemotePath
 
 
 def read(path: pathlib.Path) -> np.ndarray:
@@ -12,6 +15,11 @@ def read(path: pathlib.Path) -> np.ndarray:
       ValueError: it cannot be read, or is no such file; the message names it.
     """
     try:
+        if isinstance(path, RemotePath):
+            with tempfile.NamedTemporaryFile(suffix=".npy") as copy:
+                copy.write(path.read_bytes())
+                copy.flush()
+                return read(pathlib.Path(copy.name))
         # Mapped first: memory for what a header promises is taken only where the file has as much.
         return np.array(np.load(path, mmap_mode="r"))
     except Exception as e:  # NumPy raises many kinds on nonsense

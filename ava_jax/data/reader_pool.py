@@ -11,6 +11,8 @@ from ava_jax.core.sampling import Separable
 from ava_jax.data.reader_process import REPLY, REQUEST, Outcome
 from ava_jax.data.shared_rows import Blocks
 
+_PATIENCE = 5.0  # seconds in which a process must end that nobody asks any more
+
 
 class Reply(NamedTuple):
     """How a request went; `fault` says what is wrong with a sample that cannot be decoded."""
@@ -59,7 +61,11 @@ class ReaderPool:
         for descriptor in self._requests + self._replies:  # they end when there is nobody to ask them
             close(descriptor)
         for process in self._processes:
-            process.wait()
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:  # it waits for a server that does not answer, and writes nothing that could be lost
+                process.kill()
+                process.wait()
 
     def request(self, process: int, index: int, block: int, row: int) -> None:
         """Asks a process for a sample, to be written into a row of a block.

@@ -31,7 +31,7 @@ def read(path: pathlib.Path) -> str:
       ValueError: it cannot be read, is no text or is too large; the message names it.
     """
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
     except OSError as e:
         raise ValueError(f"{path}: cannot be read ({e}).") from e

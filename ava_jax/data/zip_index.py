@@ -20,6 +20,7 @@ import numpy as np
 
 from ava_jax.data import files
 from ava_jax.data.files import OpenFiles
+from ava_jax.data.remote.location import RemotePath
 from ava_jax.data.zip_directory import ABSENT, Directory
 
 ENTRY = np.dtype([("offset", "<u8"), ("size", "<u4"), ("crc", "<u4")])  # as the columns of `Directory`
@@ -48,9 +49,12 @@ def key_of(path: pathlib.Path, numbers_digest: bytes) -> bytes:
     """
     try:
         stat = path.stat()
-    except OSError as e:
+    except FileNotFoundError as e:
         raise ValueError(f"{path}: no such file.") from e
-    state = f"{path.absolute()}\n{stat.st_size}\n{stat.st_mtime_ns}\n".encode()
+    except OSError as e:
+        raise ValueError(f"{path}: cannot be read ({e}).") from e
+    changed = stat.word if isinstance(path, RemotePath) else stat.st_mtime_ns
+    state = f"{path.absolute()}\n{stat.st_size}\n{changed}\n".encode()
     return hashlib.blake2b(state + numbers_digest, digest_size=16).digest()
 
 

@@ -9,6 +9,7 @@ from absl import logging
 
 _MODULE, _CUDA_MODULE = "ava_jax._ffi", "ava_jax._ffi_cuda"
 _LATEST = "ava_voxels"  # the call that the CPU's module got last
+_LATEST_OF_MESHES = "ava_outline_gradient"  # the same of `ops.mesh`
 
 
 def _register(module_name: str, platform: str) -> bool:
@@ -79,6 +80,11 @@ def serves_default_backend() -> bool:
 def serves_convolutions() -> bool:
     """Whether the compiled calls of `ops.convolution` and `ops.reads` run where JAX computes by default: on a CPU."""
     return BUILT and _COMPLETE and jax.default_backend() == "cpu"
+
+
+def serves_meshes() -> bool:
+    """Whether the compiled calls of `ops.mesh` run where JAX computes by default: on a CPU, from a module that has them all."""
+    return BUILT and jax.default_backend() == "cpu" and _LATEST_OF_MESHES in importlib.import_module(_MODULE).registrations()
 
 
 def reads_bfloat16() -> bool:

@@ -3,7 +3,6 @@
 The same request gives the same bytes, whatever the number of processes.
 """
 
-import io
 import itertools
 import json
 import os
@@ -16,15 +15,15 @@ import numpy as np
 import tqdm
 from scipy.spatial.transform import Rotation
 
+from ava_jax.captures import writing
 from ava_jax.captures.ava256 import NEUTRAL, TOPOLOGY
-from ava_jax.data import archive, images, mesh_files
+from ava_jax.data import images, mesh_files
 from ava_jax.data.workers import Workers
 from ava_jax.synth.ava256_request import Request
 from ava_jax.synth.heads import geometry, layouts, render, skin
 from ava_jax.synth.heads.geometry import Expression, Identity
 
 REQUEST = "synth.json"  # beside the captures: what they were made from
-_AVIF = {"quality": 85, "speed": 9}  # a slower encoder would take longer than the renderer
 _NEUTRAL = Expression(smile=0.2)
 
 # Segment -> its expression at full strength. The last segment, of free expressions, is what single-subject work holds out.
@@ -129,7 +128,7 @@ def _blend(parts: list[tuple[Expression, float]], rng: np.random.Generator) -> E
     return Expression(*np.clip(total, low, [1, 1.1, 1.1, 1, 1, 1, 1, 1]).tolist())
 
 
-def _poses(request: Request, person: int) -> np.ndarray:
+def head_poses(request: Request, person: int) -> np.ndarray:
     """Head to world [frames, 3, 4]: slow turns of a few degrees and centimetres; the first frame looks ahead."""
     rng = np.random.default_rng([request.seed, 4, person])
     time = np.arange(request.frames)[:, None] / request.frames
@@ -152,7 +151,9 @@ def _write_all(root: pathlib.Path, request: Request, jobs: int) -> None:
     frames = [
         _Frame(request, person, number, expression, pose)
         for person in range(request.identities)
-        for number, (_, expression), pose in zip(_numbers(request, person), script(request, person), _poses(request, person), strict=True)
+        for number, (_, expression), pose in zip(
+            frame_numbers(request, person), script(request, person), head_poses(request, person), strict=True
+        )
     ]
     with _progress(request) as progress:
         rendered = _render_all(frames, jobs)
@@ -165,7 +166,7 @@ def _write_all(root: pathlib.Path, request: Request, jobs: int) -> None:
             _write_capture(root / f"{mcd}--{mct}--{sid}" / "decoder", request, person, mine, poses)
 
 
-def _numbers(request: Request, person: int) -> list[int]:
+def frame_numbers(request: Request, person: int) -> list[int]:
     """Frame ids: every third of a recording, as when a quarter of the frames is published."""
     return [1000 * (person + 1) + 3 * i for i in range(request.frames)]
 
@@ -191,64 +192,37 @@ def _render(task: _Frame) -> _Rendered:
     views = {}
     for camera in cameras:
         image, labels = render.picture(head, camera, task.pose, request.height)
-        views[camera.name] = images.encode(image, "avif", **_AVIF), images.encode(labels, "png")
+        views[camera.name] = images.encode(image, "avif", **writing.AVIF), images.encode(labels, "png")
     if request.topology:
         layout = layouts.load(request.topology, request.template)
         texture = render.texture_in(layout, head, identity(request, task.person), task.expression, cameras, task.pose)
         vertices = layout.vertices(head.vertices)
     else:
         texture, vertices = render.texture(head, cameras, task.pose), head.vertices
-    file = images.encode(texture, "avif", **_AVIF)
+    file = images.encode(texture, "avif", **writing.AVIF)
     return _Rendered(views, texture, file, vertices.astype(np.float32), head.vertices.astype(np.float32))
 
 
 def _write_capture(decoder: pathlib.Path, request: Request, person: int, frames: list[_Rendered], poses: list[np.ndarray]) -> None:
     cameras = cameras_of(request, person)
-    numbers = _numbers(request, person)
+    numbers = frame_numbers(request, person)
     for at, camera in enumerate(cameras):
-        pictures = [(f"cam{camera.name}/{n:06d}.avif", f.views[camera.name][0]) for n, f in zip(numbers, frames, strict=True)]
+        pictures = [(n, f.views[camera.name][0]) for n, f in zip(numbers, frames, strict=True)]
         if person == 0 and at == len(cameras) - 1:
             del pictures[len(pictures) // 2]  # real captures lack one image in a thousand of those that they list
-        archive.write(decoder / "image" / f"cam{camera.name}.zip", pictures)
-        labels = [(f"cam{camera.name}/{n:06d}.png", f.views[camera.name][1]) for n, f in zip(numbers, frames, strict=True)]
-        archive.write(decoder / "segmentation_parts" / f"cam{camera.name}.zip", labels)
-    _write_calibration(decoder / "camera_calibration.json", cameras)
-    rows = [f"{segment},{n}" for (segment, _), n in zip(script(request, person), numbers, strict=True)]
-    (decoder / "frame_list.csv").write_text("\n".join(["seg_id,frame_id", *rows]) + "\n")
-    lines = ["\n".join(" ".join(f"{x:.9e}" for x in row) for row in pose) + "\n" for pose in poses]
-    texts = [(f"{n:06d}.txt", line.encode()) for n, line in zip(numbers, lines, strict=True)]
-    archive.write(decoder / "head_pose" / "head_pose.zip", texts)
-    _write_surface(decoder, numbers, frames)
-    keypoints = [(f"{n:06d}.npy", _npy(_keypoints(f.head, pose))) for n, f, pose in zip(numbers, frames, poses, strict=True)]
-    archive.write(decoder / "keypoints_3d" / "keypoints_3d.zip", keypoints)
+        writing.pictures(decoder, camera.name, pictures)
+        writing.segmentations(decoder, camera.name, [(n, f.views[camera.name][1]) for n, f in zip(numbers, frames, strict=True)])
+    writing.calibration(decoder, [pinhole(camera) for camera in cameras])
+    writing.frame_list(decoder, ((segment, n) for (segment, _), n in zip(script(request, person), numbers, strict=True)))
+    writing.poses(decoder, zip(numbers, poses, strict=True))
+    writing.vertices(decoder, ((n, f.vertices) for n, f in zip(numbers, frames, strict=True)))
+    writing.textures(decoder, ((n, f.texture_file, f.texture) for n, f in zip(numbers, frames, strict=True)))
+    writing.keypoints(decoder, ((n, _keypoints(f.head, pose)) for n, f, pose in zip(numbers, frames, poses, strict=True)))
 
 
-def _write_surface(decoder: pathlib.Path, numbers: list[int], frames: list[_Rendered]) -> None:
-    """Vertices and textures with their means and variances."""
-    folder = decoder / "kinematic_tracking"
-    meshes = [(f"{n:06d}.ply", mesh_files.write_vertices(f.vertices)) for n, f in zip(numbers, frames, strict=True)]
-    archive.write(folder / "registration_vertices.zip", meshes)
-    vertices = np.stack([f.vertices for f in frames]).astype(np.float64)
-    (folder / "registration_vertices_mean.npy").write_bytes(_npy(vertices.mean(0).astype(np.float32)))
-    (folder / "registration_vertices_variance.txt").write_text(f"{vertices.var(0).mean():.6f}\n")
-    folder = decoder / "uv_image"
-    archive.write(folder / "color.zip", [(f"color/{n:06d}.avif", f.texture_file) for n, f in zip(numbers, frames, strict=True)])
-    mean = sum(f.texture.astype(np.float64) for f in frames) / len(frames)
-    variance = sum(np.square(f.texture - mean).mean() for f in frames) / len(frames)
-    (folder / "color_mean.png").write_bytes(images.encode(np.rint(mean).astype(np.uint8), "png"))
-    (folder / "color_variance.txt").write_text(f"{variance:.6f}\n")
-
-
-def _write_calibration(path: pathlib.Path, cameras: list[render.Camera]) -> None:
-    entries = []
-    for camera in cameras:
-        (fx, fy), (cx, cy) = camera.focal.tolist(), camera.principal.tolist()
-        rigid = np.eye(4)
-        rigid[:3, :3], rigid[:3, 3] = camera.rotation, -camera.rotation @ camera.position
-        entry = {"cameraId": camera.name, "projectionModel": "Pinhole", "distortionModel": "RadialAndTangential"}
-        entry |= {"K": [[fx, 0.0, 0.0], [0.0, fy, 0.0], [cx, cy, 1.0]], "distortion": [0.0] * 4, "T": rigid.T.tolist()}  # both transposed
-        entries.append(entry)
-    path.write_text(json.dumps({"KRT": entries}, indent=1) + "\n")
+def pinhole(camera: render.Camera) -> writing.Pinhole:
+    """A camera of the rig as a capture has it."""
+    return writing.Pinhole(camera.name, camera.focal, camera.principal, camera.rotation, -camera.rotation @ camera.position)
 
 
 def _keypoints(vertices: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -258,10 +232,3 @@ def _keypoints(vertices: np.ndarray, pose: np.ndarray) -> np.ndarray:
     world = chosen @ pose[:, :3].T + pose[:, 3]
     count = np.full((len(world), 1), 10.0)
     return np.concatenate([np.arange(len(world))[:, None], world, 0.9 * count, count], axis=1).astype(np.float32)
-
-
-def _npy(array: np.ndarray) -> bytes:
-    """A .npy file of a C-ordered array."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array))
-    return buffer.getvalue()

@@ -212,7 +212,10 @@ class Task(abc.ABC):
     # What a task may give.
 
     def eval_splits(self, assets: Assets) -> Sequence[str]:
-        """Splits that hold any sample to be scored; () where nothing is held out of training."""
+        """Splits that hold any sample to be scored; () where nothing is held out of training.
+
+        Training validates on the first whose name does not begin with "test": the best checkpoint is not chosen by the test.
+        """
         del assets
         return ()
 

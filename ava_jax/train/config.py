@@ -10,6 +10,7 @@ import ml_collections
 
 from ava_jax.core import lists
 from ava_jax.core.names import nearest
+from ava_jax.data.remote import location
 
 # What may differ between a run and its resumption: how long, how often, where from; not what is learned.
 RESUMABLE = (
@@ -30,6 +31,8 @@ RESUMABLE = (
     "data.root",  # what it must hold is checked by `binding`
     "data.ids",
     "data.topology",
+    "data.remote_cache_gib",
+    "data.remote_retry_s",
     "data.cache",
     "data.undistorted",
     "data.read_threads",
@@ -85,7 +88,8 @@ def make_absolute(config: ml_collections.ConfigDict, names: Sequence[str], folde
     flat = flatten(config)
     given = {name: flat[name] for name in names if flat.get(name)}
     try:
-        override(config, {name: str(folder.absolute() / pathlib.Path(path).expanduser()) for name, path in given.items()})
+        paths = {name: path for name, path in given.items() if not location.is_url(path)}
+        override(config, {name: str(folder.absolute() / pathlib.Path(path).expanduser()) for name, path in paths.items()})
     except RuntimeError as e:
         raise ValueError(f"config: {', '.join(f'{name} = {path}' for name, path in given.items())}: {e} Write the whole path.") from e
 

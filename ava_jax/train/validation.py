@@ -53,7 +53,8 @@ class Validation:
           ValueError: the task has no score of the name `train.best_score`.
         """
         train = config.train
-        if not (train.validate_every and train.validate_samples and task.scores and (splits := task.eval_splits(assets))):
+        splits = [split for split in task.eval_splits(assets) if not split.startswith("test")]
+        if not (train.validate_every and train.validate_samples and task.scores and splits):
             return None
         best = scores.named(task, train.best_score)
         split = splits[0]

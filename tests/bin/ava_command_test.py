@@ -97,7 +97,7 @@ def test_a_task_is_found_by_its_folder(tmp_path, monkeypatch):
     for name in ("one", "two", "plain"):
         monkeypatch.delitem(sys.modules, f"ava_jax.tasks.{name}", raising=False)
     found = ava.commands()
-    assert list(found) == ["train", "eval", "predict", "one show", "try", "two show"]
+    assert list(found) == [*(command.name for command in ava.GENERAL), "one show", "try", "two show"]
     assert ava.find(["two", "show", "--flag"], found) == (Command("show", "Shows.", "nowhere.two"), 2)
     assert ava.find(["try", "one"], found) == (found["one show"], 1)
     (tmp_path / "two" / "__init__.py").write_text((tmp_path / "one" / "__init__.py").read_text())

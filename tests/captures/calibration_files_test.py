@@ -193,3 +193,17 @@ def test_a_frame_list_that_cannot_be_right_names_its_line(own, data, message):
     with pytest.raises(ValueError, match=rf"frame_list\.csv[:,].*{message}") as error:
         ava256.load(folder)
     assert "\n" not in str(error.value)
+
+
+def test_cameras_of_another_sensor_say_its_size(tmp_path):
+    path = tmp_path / "c.json"
+    sized = {"height": 802, "width": 550}
+    default = (4096, 2668)
+    assert calibration.sensor(path, {"1": entry(**sized), "2": entry(**sized)}, default) == (802, 550)
+    assert calibration.sensor(path, {"1": entry()}, default) == default
+    assert calibration.sensor(path, {"1": entry(), "2": entry(height=4096, width=2668)}, default) == default
+    with pytest.raises(ValueError, match=r"1 has 802 x 550 and 2 4096 x 2668"):
+        calibration.sensor(path, {"1": entry(**sized), "2": entry()}, default)
+    for wrong in ({"height": 802}, {"height": 802.5, "width": 550}, {"height": 0, "width": 550}, {"height": True, "width": 550}):
+        with pytest.raises(ValueError, match="camera 1: height and width"):
+            calibration.sensor(path, {"1": entry(**wrong)}, default)

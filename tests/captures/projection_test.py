@@ -60,7 +60,7 @@ def test_a_camera_takes_milliseconds(sound):
     found = projection.reference(Archives(), sound)
     began = time.process_time()
     for _ in range(5):
-        projection._doubts(found, sound)
+        projection.doubts_of(found, sound)
     assert (time.process_time() - began) / (5 * len(sound.cameras)) < 0.02
 
 
@@ -80,11 +80,11 @@ def test_a_camera_takes_milliseconds(sound):
 def test_what_is_meant_is_named(sound, wrong, words):
     world = elsewhere(sound)
     found = moved(projection.reference(Archives(), sound))
-    assert projection._doubts(found, world) == []
+    assert projection.doubts_of(found, world) == []
     with pytest.raises(
         ValueError, match=rf"calibration\.json: camera \d+: \d+% of the face falls inside.*T changed so: {words}[^,]*\? ava"
     ) as error:
-        projection._doubts(found, changed(world, *wrong(world)))
+        projection.doubts_of(found, changed(world, *wrong(world)))
     assert "\n" not in str(error.value)
 
 
@@ -94,7 +94,7 @@ def test_head_poses_that_are_inverted_are_named(sound):
     pose = np.concatenate([found.pose[:, :3].T, -found.pose[:, :3].T @ found.pose[:, 3:]], axis=1)
     wrong = projection.Reference(found.frame, vertices @ pose[:, :3].T + pose[:, 3], pose)
     with pytest.raises(ValueError, match="it would with head poses inverted"):
-        projection._doubts(wrong, elsewhere(sound))
+        projection.doubts_of(wrong, elsewhere(sound))
 
 
 def test_one_camera_that_sees_nothing_is_refused_and_can_be_left_out(sound):

@@ -154,7 +154,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*unused):
         raise RuntimeError("no space left")
 
-    monkeypatch.setattr(ava256_layout, "_write_calibration", fail)
+    monkeypatch.setattr(ava256_layout, "_write_capture", fail)
     with pytest.raises(RuntimeError):
         ava256_layout.write(tmp_path / "captures", SMALL, jobs=1)
     assert not list(tmp_path.iterdir())

@@ -52,6 +52,12 @@ def test_scores_are_means_over_what_is_defined(tmp_path, monkeypatch):
     assert np.isnan(found["got"]["undefined"])
 
 
+def test_the_test_does_not_choose_the_best_checkpoint(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Toy, "eval_splits", lambda self, assets: ("test_people",))
+    loop.train(_held_out(steps=3), tmp_path)
+    assert "validation" not in capsys.readouterr().out.replace("no validation", "")
+
+
 def test_with_nothing_held_out_the_training_loss_decides(tmp_path):
     config = _held_out(keep_checkpoints=1, steps=30)
     config.data.held_out = False

@@ -32,7 +32,7 @@ class RigCamera:
 
     Attributes:
       name: unique in the rig.
-      size: height and width of its images, pixels.
+      size: height and width of its images, pixels; (0, 0) where neither the files nor pictures say.
       k: f64 [3, 3], pixels, integer pixel centres.
       world_to_camera: f64 [4, 4], rigid, OpenCV axes; translation in the rig's unit.
       distortion: of its images.

@@ -5,6 +5,7 @@ a weaker lamp and the surroundings stay with the head.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -106,21 +107,35 @@ def _lit(head: Painted, paint: skin.Paint, index: np.ndarray, weights: np.ndarra
     return np.clip(lit + 0.5, 0, 255).astype(np.uint8).reshape(head.size, head.size, 3)
 
 
-def picture(head: Painted, camera: Camera, pose: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:
+def picture(
+    head: Painted, camera: Camera, pose: np.ndarray, height: int, lens: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """One camera's picture of a face.
 
     Args:
+      head: the face.
+      camera: of the rig.
       pose: [3, 4], head to world, mm.
       height: of the picture; its width follows from the sensor.
+      lens: where its lens puts points [V, 2] of the picture, pixels; None: where a pinhole does. Triangles keep straight edges.
 
     Returns:
       Image uint8 [H, W, 3] and segmentation uint8 [H, W].
     """
+    return picture_and_mask(head, camera, pose, height, lens)[:2]
+
+
+def picture_and_mask(
+    head: Painted, camera: Camera, pose: np.ndarray, height: int, lens: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `picture`, and a soft mask uint8 [H, W]: how much of each pixel the head covers, of 255; `pose` [3, 4]."""
     width = SENSOR[1] * height // SENSOR[0]
     s = SUPERSAMPLING
     scale = height / SENSOR[0]
     world = head.vertices @ pose[:, :3].T + pose[:, 3]
     corners = zbuffer.project(world, Cameras(camera.rotation, camera.position, camera.focal * scale, camera.principal * scale))
+    if lens is not None:
+        corners[:, :2] = lens(corners[:, :2])
     corners[:, :2] = (corners[:, :2] + 0.5) * s - 0.5
     topology = geometry.topology()
     triangle, weights = zbuffer.rasterize(corners, topology.faces, height * s, width * s)
@@ -139,7 +154,8 @@ def picture(head: Painted, camera: Camera, pose: np.ndarray, height: int) -> tup
     image = mean * camera.gain.astype(np.float32) + camera.offset.astype(np.float32)
     labels = np.zeros(seen.shape, np.uint8)
     labels[seen] = label
-    return np.clip(image + 0.5, 0, 255).astype(np.uint8), labels[::s, ::s]
+    covered = seen.reshape(height, s, width, s).mean((1, 3)) * 255
+    return np.clip(image + 0.5, 0, 255).astype(np.uint8), labels[::s, ::s], np.rint(covered).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,8 +1,11 @@
 """Brings configs up to date that older versions saved with their runs. Where a key of `configs/ava256.py` changes, it is told here."""
 
+import pathlib
 from typing import Any
 
 import ml_collections
+
+from ava_jax.captures import split_files
 
 RENAMED = {  # dotted name before -> now, within one group
     "model.background_share": "model.background_fraction",
@@ -15,11 +18,12 @@ RENAMED = {  # dotted name before -> now, within one group
     "optimizer.texel_gain": "optimizer.texel_lr_gain",
 }
 ALWAYS = {
+    "data": "root",
     "model": "width",
     "loss_weights": "image",
-    "data": "root",
 }  # a key that every whole group has; of a part of a config nothing is added to
 ADDED = {  # dotted name -> value with which all stays as it was
+    "data.split": "",
     "model.initial_density_outside": 1.0,
     "model.from_neutral": False,
     "model.expression_basis": 0,
@@ -52,10 +56,18 @@ def migrate(config: ml_collections.ConfigDict) -> None:
             group, key = _find(config, name)
             if ALWAYS[name.partition(".")[0]] in group and key not in group:
                 group[key] = value
+        _make_split_absolute(config)
         for name, values in VALUES.items():
             group, key = _find(config, name)
             if group.get(key) in values:
                 group[key] = values[group[key]]
+
+
+def _make_split_absolute(config: ml_collections.ConfigDict) -> None:
+    """A split that is a file is found from any folder afterwards; one that is an installed name stays one."""
+    data, key = _find(config, "data.split")
+    if isinstance(value := data.get(key), str) and split_files.is_file(value) and not value.startswith("~"):
+        data[key] = str(pathlib.Path(value).absolute())
 
 
 def _find(config: ml_collections.ConfigDict, name: str) -> tuple[Any, str]:

@@ -12,7 +12,6 @@ import numpy as np
 from flax import nnx
 
 from ava_jax.captures import appearance, camera_table, chart, projection
-from ava_jax.captures import ava256 as layout
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.mesh import Topology
 from ava_jax.core.sampling import Sampling
@@ -113,7 +112,9 @@ class Ava256(Task):
 
     def predict(self, model: AvatarCodec, batch: Batch) -> dict[str, Any]:
         """As `scores.predict`."""
-        return scores.predict(model, batch, layout.image_size(self.config.data.downsample))
+        if "image" in batch:
+            return scores.predict(model, batch, batch["image"].shape[1:3])
+        return scores.predict(model, batch, self.captures.image_size(self.config.data.downsample))
 
     def check_data(self, assets: Assets) -> AtHand:
         """People and cameras that are strangers; topology and statistics."""

@@ -14,7 +14,7 @@ from ava_jax.captures.splits import UNSEEN_FRAMES, Selection
 from ava_jax.core.names import pick
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
-from ava_jax.tasks.ava256.data import source
+from ava_jax.tasks.ava256.data import rules, source
 
 
 class RenderSelection(NamedTuple):
@@ -120,7 +120,7 @@ def _frames(config: ConfigDict, capture: Capture, segment: str) -> np.ndarray:
     if segment:
         names = sorted({str(s) for s in capture.segments})
         return np.flatnonzero(capture.segments == pick("--segment", segment, names))
-    held_out = source.held_out(config).select(capture, UNSEEN_FRAMES).frames
+    held_out = rules.held_out(config).select(capture, UNSEEN_FRAMES).frames
     return held_out if len(held_out) else np.arange(len(capture.frames))
 
 

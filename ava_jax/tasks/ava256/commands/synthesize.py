@@ -3,6 +3,7 @@
 ava-synth --out=captures                                    # 4 people, 24 frames, 9 of 10 cameras each, 256 x 166
 ava-synth --out=more --identities=8 --height=512 --seed=1   # the same request gives the same bytes
 ava-synth --out=other --topology=other                      # the same pictures, meshes and textures of another topology
+ava-synth --out=rig --rig                                   # one person as somebody's own rig has it, for ava convert
 """
 
 import os
@@ -25,6 +26,7 @@ _TOPOLOGY = flags.DEFINE_string(
     "topology", "", "OBJ with UVs, of a head, y up and z to the front: meshes and textures are its; 'other': a stand-in of 5,023 vertices."
 )
 _TEMPLATE = flags.DEFINE_string("template", "", "Mesh with that OBJ's vertices (OBJ, PLY, float32 .bin); left out: the OBJ's own.")
+_RIG = flags.DEFINE_bool("rig", False, "Write one person as a rig's files: COLMAP cameras with distortion, masks, meshes in metres.")
 _JOBS = flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes that render.", lower_bound=1)
 
 
@@ -32,10 +34,13 @@ def main() -> None:
     """Writes captures, as the flags say."""
     if not _OUT.value:
         raise ValueError("--out=FOLDER must say where to write.")
-    from ava_jax.synth import ava256_layout  # imports jax, without which --help is quick
+    from ava_jax.synth import ava256_layout, rig_layout  # imports jax, without which --help is quick
 
+    if _RIG.value and _TOPOLOGY.value:
+        raise ValueError("--rig writes the heads' own mesh: leave --topology out.")
+    alone = _RIG.value and flags.FLAGS["identities"].using_default_value
     request = Request(
-        identities=_IDENTITIES.value,
+        identities=1 if alone else _IDENTITIES.value,
         frames=_FRAMES.value,
         cameras=_CAMERAS.value,
         height=_HEIGHT.value,
@@ -45,6 +50,10 @@ def main() -> None:
         template=_TEMPLATE.value,
     )
     out = pathlib.Path(_OUT.value).expanduser()
-    written = ava256_layout.write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
+    write = rig_layout.write if _RIG.value else ava256_layout.write
+    written = write(out, request, jobs=_JOBS.value, exist_ok=_EXIST_OK.value)
+    if _RIG.value:
+        print(f"{out}: a rig's recording" + ("" if written else ", as it was"))
+        return
     plural = "" if request.identities == 1 else "s"
     print(f"{out}: {request.identities} capture{plural}" + ("" if written else ", as they were"))

@@ -6,6 +6,7 @@ import numpy as np
 
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
+from ava_jax.captures.packed import index
 from ava_jax.captures.splits import Selection
 from ava_jax.core.binding import listed
 from ava_jax.data.archive import Archives
@@ -24,7 +25,7 @@ def tell_segmentation(captures: CaptureSet, selections: Sequence[Selection]) -> 
 
 def with_segmentation(capture: Capture, cameras: np.ndarray) -> np.ndarray:
     """Of cameras, indices int [U], whether their zip of segmentations is there: bool [U]; where all are missing, reading says so."""
-    there = np.array([capture.segmentation(capture.cameras[i]).is_file() for i in cameras], bool)
+    there = np.array([index.has_stream(capture.segmentation(capture.cameras[i])) for i in cameras], bool)
     return there if there.any() else np.ones(len(there), bool)
 
 
@@ -45,7 +46,7 @@ def _lacks(archives: Archives, capture: Capture, selection: Selection, *, image:
     kinds |= {"segmentations": [capture.segmentation(camera) for camera in cameras]} if segmentation else {}
     absent = []
     for kind, paths in kinds.items():
-        if not any(path.is_file() and any(archives.has(path, number) for number in numbers) for path in paths):
+        if not any(index.has_stream(path) and any(archives.has(path, number) for number in numbers) for path in paths):
             absent.append(f"no {kind} ({listed([path.relative_to(capture.decoder).as_posix() for path in paths])})")
     frames = f"frames {listed([str(number) for number in numbers])}"
     return f"{capture.decoder} has {', '.join(absent) or 'not one with all of its files'} of {frames}"

@@ -14,6 +14,8 @@ Everything here takes the captures as `load_captures` parsed them, and parses no
 """
 
 import copy
+import dataclasses
+import pathlib
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -25,13 +27,15 @@ from ml_collections import ConfigDict
 from ava_jax.captures import camera_table, capture_set, chart, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
-from ava_jax.captures.splits import PREDICT, TRAIN, UNSEEN_CAMERAS, UNSEEN_FRAMES, HeldOut, Selection
+from ava_jax.captures.splits import PREDICT, SCORED, TRAIN, Selection
 from ava_jax.core import names as naming
 from ava_jax.core.sampling import UnreadableData, thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
 from ava_jax.data.archive import Archives
-from ava_jax.tasks.ava256.data import absent
+from ava_jax.data.remote import location
+from ava_jax.data.remote.location import RemotePath
+from ava_jax.tasks.ava256.data import absent, rules
 
 # The config's lists, with the kind of their elements.
 LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
@@ -48,14 +52,20 @@ def load_captures(config: ConfigDict) -> CaptureSet:
     """
     data = config.data
     folder = zip_index.default_folder()
-    return capture_set.load(data.root, data.ids, cameras=data.cameras, topology=data.topology, index_folder=folder)
+    return capture_set.load(root(config), data.ids, cameras=data.cameras, topology=data.topology, index_folder=folder)
 
 
-def held_out(config: ConfigDict) -> HeldOut:
-    """What a config keeps out of training."""
-    rule = config.data.held_out
-    frames = tuple(config.eval.unseen_camera_frames)
-    return HeldOut(tuple(rule.segments), rule.last_frames, tuple(rule.cameras), frames)
+def root(config: ConfigDict) -> pathlib.Path | RemotePath:
+    """The folder of captures that a config names, here or on a server.
+
+    Raises:
+      ValueError: it names none, or nothing installed reads such a URL.
+    """
+    data = config.data
+    if not data.root:
+        raise ValueError("config.data.root must name the folder of captures; it is empty (--config.data.root=FOLDER).")
+    cached = data.get("remote_cache_gib", location.CACHE_GIB)  # runs of older versions have neither
+    return location.at(data.root, cache_gib=cached, retry_seconds=data.get("remote_retry_s", location.RETRY_SECONDS))
 
 
 def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
@@ -65,15 +75,22 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
       ValueError: statistics or topology are missing, malformed or do not fit together, or a camera to be held out is in no capture.
     """
     check_names(captures, config)
-    combined = statistics.combine(captures.captures, config.model.texture_size)
+    rule, used = rules.held_out(config), rules.trained(captures, config)
+    if not len(used):
+        raise ValueError(f"config.data.split={config.data.split}: leaves none of the {len(captures)} people to train on.")
+    combined = statistics.combine(used.captures, config.model.texture_size)
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
     chart.require(topology, f"topology {captures.topology}")
-    arrays = {**combined._asdict(), "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
+    # A crop of the images is another image plane, which each camera's background is learned in: a run goes on with the one it began with.
+    sensor = np.array(captures.captures[0].sensor, np.int32)
+    arrays = {**combined._asdict(), "sensor": sensor, "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
     names = {
-        "cameras": camera_table.names(captures, config.data.get("camera_table", "id"), held_out=config.data.held_out.cameras),
-        "identities": sorted(captures.people),
+        "cameras": camera_table.names(used, config.data.get("camera_table", "id"), held_out={*rule.cameras, *rule.test.cameras}),
+        "identities": sorted(used.people),
         "segments": list(captures.segments),
     }
+    if rules.split_of(config).source:  # a run does not go on with a file that was changed since
+        names["segments held out"] = sorted({*rule.segments, *rule.test.segments})
     return Assets(arrays=arrays, names=names)
 
 
@@ -87,6 +104,8 @@ def check_names(captures: CaptureSet, config: ConfigDict) -> None:
     naming.require("config.data.cameras", data.cameras, captures.every_camera, "capture")
     naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
     naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
+    people = {*captures.people, *(capture.subject for capture in captures)}
+    rules.split_of(config).require(people, captures.segments, captures.every_camera)
     if data.held_out.last_frames < 0:
         raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {data.held_out.last_frames}.")
     longest = max(len(c.frames) for c in captures)
@@ -103,8 +122,8 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
       ValueError: `split` is not one; a capture's zip is missing or damaged, or does not match its frame list; or of the split's samples
         none is there.
     """
-    if split not in (TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS, PREDICT):
-        raise ValueError(f"ava256: split must be {TRAIN}, {UNSEEN_FRAMES}, {UNSEEN_CAMERAS} or {PREDICT}; got {split!r}.")
+    if split not in (TRAIN, *SCORED, PREDICT):
+        raise ValueError(f"ava256: split must be {', '.join((TRAIN, *SCORED))} or {PREDICT}; got {split!r}.")
     threads = max(config.data.read_threads, 1)  # may be as many samples apart
     options: dict[str, Any] = {"segmentation": True, "max_samples": config.eval.max_samples, "frames_kept": threads}
     if split == TRAIN:
@@ -113,13 +132,14 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
         options = {"segmentation": False, "frames_kept": kept, "max_unreadable": config.data.max_unreadable}
     elif split == PREDICT:
         options = {"segmentation": False, "image": False, "frames_kept": threads}
-    rule = held_out(config)
-    selections = [rule.select(c, split) for c in captures]
+    rule = rules.held_out(config)
+    used = dataclasses.replace(captures, captures=tuple(c for c in captures if rule.has(c, split)))
+    selections = [rule.select(c, split) for c in used]
     if options["segmentation"]:
-        absent.tell_segmentation(captures, selections)
+        absent.tell_segmentation(used, selections)
     found = CaptureSource(
         captures.archives,
-        captures.captures,
+        used.captures,
         selections,
         assets,
         at_hand=captures,
@@ -130,14 +150,14 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
     )
     if len(found) and not found.available:
         needs = {"image": options.get("image", True), "segmentation": options["segmentation"]}
-        raise ValueError(f"ava256: {absent.nothing_there(captures, selections, split, **needs)}")
+        raise ValueError(f"ava256: {absent.nothing_there(used, selections, split, **needs)}")
     return found
 
 
 def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
     """The splits beside "train" in which the config leaves any sample."""
-    rule = held_out(config)
-    return tuple(split for split in (UNSEEN_FRAMES, UNSEEN_CAMERAS) if any(rule.select(c, split).count for c in captures))
+    rule = rules.held_out(config)
+    return tuple(split for split in SCORED if any(rule.select(c, split).count for c in captures))
 
 
 def describe(batch: Batch, assets: Assets, at_hand: CaptureSet | None = None) -> list[dict[str, Any]]:

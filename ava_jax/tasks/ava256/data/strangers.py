@@ -11,6 +11,7 @@ from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core import binding
 from ava_jax.core.types import Assets
 from ava_jax.data import mesh_files
+from ava_jax.tasks.ava256.data import rules
 from ava_jax.tasks.base import AtHand
 
 _TOPOLOGY = ("faces", "face_uvs", "uvs")
@@ -28,8 +29,9 @@ def check(captures: CaptureSet, config: ConfigDict, assets: Assets) -> AtHand:
     """
     _check_topology(captures, assets)
     people = captures.people
-    if set(people) == set(assets.names["identities"]):
-        _check_statistics(captures, config, assets)
+    trained = rules.trained(captures, config)
+    if set(trained.people) == set(assets.names["identities"]):
+        _check_statistics(trained, config, assets)
     new = [capture for capture in captures if capture.name not in assets.names["identities"]]
     for capture in new:
         _check_mean(capture, assets)
@@ -37,8 +39,9 @@ def check(captures: CaptureSet, config: ConfigDict, assets: Assets) -> AtHand:
     if new:
         how = "encoded from their neutral faces, in the mean colour calibration and without a background; scored over the face alone"
         notes.append(f"not seen in training: {binding.listed([capture.name for capture in new])}: {how}")
+    rule = rules.held_out(config)
     known = {name for capture in captures for name in camera_table.known(capture, assets.names["cameras"])}
-    cameras = captures.cameras - known - set(config.data.held_out.cameras)
+    cameras = captures.cameras - known - {*rule.cameras, *rule.test.cameras}
     if cameras:
         how = "in the mean colour calibration and without a background; scored over the face alone"
         notes.append(f"cameras not seen in training: {binding.listed(sorted(cameras))}: {how}")

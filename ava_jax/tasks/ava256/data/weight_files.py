@@ -36,7 +36,7 @@ def write(path: pathlib.Path, weights: Mapping[str, np.ndarray], format: str) ->
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Arrays by name, of either format, without running anything that the file asks for.
+    """Arrays by name, key -> [...], of either format, without running anything that the file asks for.
 
     Raises:
       FileNotFoundError: there is no such file.

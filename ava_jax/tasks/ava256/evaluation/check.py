@@ -9,11 +9,14 @@ from ml_collections import ConfigDict
 
 from ava_jax.captures import ava256, chart, projection, reading, statistics
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.captures.projection import Reference
 from ava_jax.core import zbuffer
 from ava_jax.core.types import Cameras
 from ava_jax.data import images, mesh_files
 from ava_jax.data.archive import Archives
+from ava_jax.data.remote import location
+from ava_jax.tasks.ava256.data import source
 from ava_jax.viz import sheet, wire
 
 FILE = "check.jpg"
@@ -31,10 +34,10 @@ def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
     """
     data = config.data
     strips, captures = [], []
-    for path in ava256.find(data.root, data.ids)[:MOST_CAPTURES]:
+    for path in ava256.find(source.root(config), data.ids)[:MOST_CAPTURES]:
         captures.append(ava256.load(path, tuple(data.cameras), judge=False))
-        topology = pathlib.Path(data.topology).expanduser() if data.topology else path.parent / ava256.TOPOLOGY
-        strips.append(strip(Archives(), captures[-1], topology))
+        topology = location.at(data.topology) if data.topology else path.parent / ava256.TOPOLOGY
+        strips.append(strip(RecordArchives(), captures[-1], topology))
     if "model" in config:
         strips.append(chart_strip(captures[0], topology, config.model))
         print(f"{'chart:':<9} {strips[-1].title}", flush=True)
@@ -106,7 +109,7 @@ def _project(found: Reference, capture: Capture, camera: int, scale: float) -> n
 
 def _photograph(archives: Archives, capture: Capture, camera: int, frame: int) -> np.ndarray:
     """A camera's image of a frame, u8 [H, W, 3]; black where there is none that can be read."""
-    size = capture.image_size(capture.sensor[0] // _HEIGHT)
+    size = capture.image_size(max(1, capture.sensor[0] // _HEIGHT))
     path = capture.image(capture.cameras[camera])
     try:
         return reading.decoded(archives, path, frame, lambda data: images.decode(data, size, whole=capture.sensor))

@@ -15,7 +15,7 @@ from ava_jax.captures.front import front_camera
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256.apps import driving, selection
-from ava_jax.tasks.ava256.data import source
+from ava_jax.tasks.ava256.data import rules, source
 from ava_jax.tasks.ava256.evaluation.scores import face_mask
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
 from ava_jax.tasks.base import Compile, Example
@@ -159,9 +159,10 @@ def write(captures: CaptureSet, compile_model: Compile, config: ConfigDict, asse
 
 def _sheet_samples(captures: CaptureSet, config: ConfigDict, assets: Assets, split: str) -> list[Batch]:
     """One sample per person."""
-    samples = []
-    for capture in captures.captures[:: max(1, len(captures) // MOST_IDENTITIES)][:MOST_IDENTITIES]:
-        chosen = source.held_out(config).select(capture, split)
+    samples, rule = [], rules.held_out(config)
+    people = [capture for capture in captures if rule.has(capture, split)]
+    for capture in people[:: max(1, len(people) // MOST_IDENTITIES)][:MOST_IDENTITIES]:
+        chosen = rule.select(capture, split)
         if not chosen.count:
             continue
         camera = front_camera(captures.archives, capture, [capture.cameras[i] for i in chosen.cameras])

@@ -1,0 +1,142 @@
+"""Fetches captures of ava-256, from a few frames of one person to all of it. Run again, it goes on, repairs, and fetches what has changed.
+
+ava ava256 download --out=DATA --captures_file=256_ids.csv -n 4 --dry_run           # how much would it be?
+ava ava256 download --out=DATA --captures_file=256_ids.csv --captures=AEY864 --size=8TB
+ava ava256 download --out=DATA --captures=256_ids.csv --assets=kinematic_tracking --segments=EXP_neutral_peak,EXP_free_face
+ava ava256 download --out=DATA --captures=20230324--0820--AEY864 --frontal --every=10
+ava ava256 download --out=DATA --captures=20230324--0820--AEY864 --assets=image --members='cam401031/0317*.avif'
+ava ava256 download --out=DATA --assets=checkpoint
+"""
+
+import pathlib
+import sys
+import time
+
+from absl import flags
+
+from ava_jax.captures import published, published_choice
+from ava_jax.core import lists
+from ava_jax.data.download import manifest
+from ava_jax.data.download.client import Client
+from ava_jax.data.download.engine import Download, Item, Plan, Problem
+
+_OUT = flags.DEFINE_string("out", None, "Folder to fetch into; what is there is kept where it is sound.", short_name="o")
+_SIZE = flags.DEFINE_string("size", "4TB", f"Which copy: {', '.join(published.SIZES)}, for all 256 captures.", short_name="s")
+_CAPTURES = flags.DEFINE_string("captures", "", "Subjects' ids, whole names, or a CSV; by default all of --captures_file.")
+_FILE = flags.DEFINE_string("captures_file", "", "CSV with the columns mcd,sid,mct: the list that ids are looked up in.")
+_COUNT = flags.DEFINE_integer("count", None, "The first so many of the captures.", short_name="n")
+_OPTIONAL = ", ".join(name for name, asset in published.ASSETS.items() if asset.optional)
+_USUAL = ", ".join(name for name, asset in published.ASSETS.items() if not asset.optional)
+_ASSETS = flags.DEFINE_string("assets", "all", f"What to fetch: all, which is {_USUAL}; or names; beside these there are {_OPTIONAL}.")
+_CAMERAS = flags.DEFINE_string("cameras", "", "Ids of the only cameras to fetch.")
+_FRONTAL = flags.DEFINE_bool("frontal", False, "The frontal camera alone.")
+_SEGMENTS = flags.DEFINE_string("segments", "", "Segments of the only frames to fetch: zips get smaller.")
+_EVERY = flags.DEFINE_integer("every", 1, "Every Nth frame of each segment.")
+_FRAMES = flags.DEFINE_string("frames", "", "Ids of the only frames to fetch.")
+_MEMBERS = flags.DEFINE_string("members", "", "Names of the only members of zips to fetch, as in cam401031/031744.avif or '*/0317*'.")
+_JOBS = flags.DEFINE_integer("jobs", 8, "Files at a time.", lower_bound=1, upper_bound=64, short_name="j")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say how many files and bytes it would be, and write nothing.")
+_ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Exit 0 though the server lacks files; they are listed all the same.")
+_VERIFY = flags.DEFINE_bool("verify", False, "Read every file that is there, and hold it against its checksum.")
+_RECHECK = flags.DEFINE_float(
+    "recheck_hours", 24.0, "Ask the server whether a file has changed, after so many hours; 0 asks at once.", lower_bound=0
+)
+_BASE = flags.DEFINE_string("base_url", published.BASE, "Address of the data set, or of a mirror with the same folders.")
+
+
+def main() -> None:
+    """Fetches captures, as the flags say."""
+    if not _OUT.value:
+        raise ValueError("--out=FOLDER must say where to write.")
+    out = pathlib.Path(_OUT.value).expanduser()
+    choice = published_choice.Choice(
+        assets=published.assets(lists.read("--assets", _ASSETS.value), _SIZE.value),
+        size=_SIZE.value,
+        base=_BASE.value,
+        cameras=lists.read("--cameras", _CAMERAS.value),
+        frontal=_FRONTAL.value,
+        segments=lists.read("--segments", _SEGMENTS.value),
+        every=_EVERY.value,
+        frames=lists.read("--frames", _FRAMES.value, int),
+        members=lists.read("--members", _MEMBERS.value),
+    )
+    captures = []
+    if any(not published.ASSETS[name].of_data_set for name in choice.assets):
+        captures = published.captures(lists.read("--captures", _CAPTURES.value), _FILE.value, _COUNT.value, out)
+    if _DRY_RUN.value:
+        _run(out, choice, captures)
+        return
+    with manifest.locked(out):
+        _run(out, choice, captures)
+
+
+def _run(out: pathlib.Path, choice: published_choice.Choice, captures: list[str]) -> None:
+    fresh = _RECHECK.value * 3600
+    download = Download(out, Client(), jobs=_JOBS.value, verify=_VERIFY.value, fresh=fresh, dry=_DRY_RUN.value)
+    begun = time.monotonic()
+    items, problems = published_choice.items(download, choice, captures)
+    plan = download.plan(items)
+    problems += plan.problems
+    if _DRY_RUN.value:
+        print(_table(plan))
+    else:
+        download.require_space(plan.tasks)
+        problems += download.run(plan.tasks)
+        problems += _empty(download, choice, items)
+        _summarise(download, plan, len(items), problems, time.monotonic() - begun)
+    _raise(problems)
+
+
+def _empty(download: Download, choice: published_choice.Choice, items: list[Item]) -> list[Problem]:
+    """Zips that have none of the chosen frames; with --members, captures none of whose zips has a member of these names."""
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        entry = download.manifest.files.get(item.path)
+        if item.selection is not None and entry is not None:
+            found.setdefault(item.path.partition("/")[0] if choice.members else item.path, []).append(item)
+    none = [group[0] for group in found.values() if not any(download.manifest.files[item.path].size for item in group)]
+    what = "no zip of this capture has a member of these names" if choice.members else "has none of the chosen frames"
+    return [Problem(item.path, item.url, what, True) for item in none]
+
+
+def _summarise(download: Download, plan: Plan, count: int, problems: list[Problem], seconds: float) -> None:
+    failed = {problem.path for problem in problems}
+    fetched = {task.item.path for task in plan.tasks if task.item.path not in failed} | download.early
+    size = sum(download.manifest.files[path].size or 0 for path in fetched)
+    speed = f", {_bytes(size)} in {seconds:.0f} s" if fetched else ""
+    there = sum(item.path not in download.early for item, _ in plan.kept)
+    files = f"{count} file" + ("" if count == 1 else "s")
+    print(f"{download.folder}: {files}; {len(fetched)} fetched{speed}, {there} were there, {len(problems)} missing")
+
+
+def _raise(problems: list[Problem]) -> None:
+    """Lists what is not there; raises a ValueError where that is a failure."""
+    for problem in problems:
+        print(f"{problem.path}: {problem.text}", file=sys.stderr)
+    if problems and not (_ALLOW_MISSING.value and all(problem.missing for problem in problems)):
+        missing = sum(problem.missing for problem in problems)
+        lost = len(problems) - missing
+        parts = [f"{missing} missing on the server (--allow_missing takes it so)"] if missing else []
+        parts += [f"{lost} failed: run the same again, it goes on where it stopped"] if lost else []
+        raise ValueError(f"not all is there; listed above are {' and '.join(parts)}.")
+
+
+def _table(plan: Plan) -> str:
+    """Files and bytes of each asset, and of all."""
+    rows = []
+    groups = dict.fromkeys([task.item.group for task in plan.tasks] + [item.group for item, _ in plan.kept])
+    for group in [*groups, None]:
+        tasks = [task for task in plan.tasks if group in (None, task.item.group)]
+        kept = [size for item, size in plan.kept if group in (None, item.group)]
+        rows.append((group or "in all", len(tasks), _bytes(sum(task.bytes for task in tasks)), len(kept), _bytes(sum(kept))))
+    head = ("asset", "to fetch", "bytes", "there", "bytes")
+    lines = [f"{a:20}{b:>9}{c:>11}{d:>8}{e:>11}" for a, b, c, d, e in [head, *rows]]
+    unsized = sum(task.facts.size is None for task in plan.tasks)
+    notes = [f"{unsized} files are of unknown size."] if unsized else []
+    notes += [] if plan.exact else ["Bytes of chosen frames are estimated from their number."]
+    return "\n".join(lines + notes)
+
+
+def _bytes(count: int) -> str:
+    unit, by = next((u, n) for u, n in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1)) if count >= n or n == 1)
+    return f"{count / by:.3g} {unit}" if by > 1 else f"{count} {unit}"
