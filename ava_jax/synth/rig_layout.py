@@ -79,7 +79,7 @@ def write(folder: pathlib.Path, request: Request, *, jobs: int = 1, exist_ok: bo
     """
     if request.identities != 1:
         raise ValueError(f"a rig records one person: --identities must be 1; got {request.identities}.")
-    record = json.dumps(vars(request), indent=1)
+    record = json.dumps(request.record, indent=1)
     if folder.exists() and any(folder.iterdir()):
         there = folder / REQUEST
         if exist_ok and there.is_file() and there.read_text() == record:
