@@ -1,6 +1,6 @@
 """UV charts held against what a model makes of them: a primitive sits on each cell of the chart, and reads one surface there.
 
-A model trains on any chart, and says nothing when half of a head has no primitives (mirrored halves that share their texels), when most
+A model trains on any chart, and says nothing when half of a head has no primitives (mirrored halves on the same texels), when most
 of them sit on the scalp, or when a mesh sticks out of the volume. All of that can be seen in the topology and one mesh, in a second.
 """
 

@@ -47,10 +47,10 @@ class Layout:
         # Without its features the head has no folds, in which the nearest point could be of another part.
         points = np.einsum("qc,qcl->ql", weights, self.binding.on_surface(bare)[index])
         triangle, inside = transfer.nearest(points, bare, own.faces)
-        place = np.einsum("qc,qcl->ql", inside, own.uvs[own.face_uvs[triangle]].astype(np.float64))
+        spot = np.einsum("qc,qcl->ql", inside, own.uvs[own.face_uvs[triangle]].astype(np.float64))
         # Between vertices of both lips a triangle stretches when they part: as of the procedural head, the mesh says where.
         follows = self.binding.on_surface(geometry.jaw_weight(s)[:, None])[:, 0]
-        return geometry.surface(*place.T), (follows[index] * weights).sum(-1), own.faces[triangle], inside
+        return geometry.surface(*spot.T), (follows[index] * weights).sum(-1), own.faces[triangle], inside
 
 
 @functools.lru_cache(maxsize=2)

@@ -61,9 +61,9 @@ def _skin() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     width = _half_width(levels)
     counts = np.maximum(np.round(88 * width / _HALF_WIDTH), 8).astype(int)
     neck = sum(_ROWS[:2])
-    wanted = VERTICES - 2 * (_AROUND * (_FRONT + _BACK) + 2)
+    all_rings = VERTICES - 2 * (_AROUND * (_FRONT + _BACK) + 2)
     # The rings of the neck take what is left over.
-    excess = wanted + sum(int(_in_hole(_ring(level, n)[:n]).sum()) for level, n in zip(levels, counts)) - 1 - counts.sum()
+    excess = all_rings + sum(int(_in_hole(_ring(level, n)[:n]).sum()) for level, n in zip(levels, counts)) - 1 - counts.sum()
     counts[neck:] += np.diff(np.linspace(0, excess, _ROWS[2] + 1).round().astype(int))
     points, uvs, vertex_of = [geometry.at(np.zeros(1), np.zeros(1))], [np.array([[0.5, _v(0.0)]])], [np.zeros(1, int)]
     turns = [np.zeros(1)]
@@ -100,11 +100,11 @@ def _eyeball(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray,
     edge = slice(start[_FRONT], start[_FRONT + 1])
     of_back = np.repeat(back, each)
     (fu, fv, fr), (bu, bv, br) = _DISCS
-    # The back is seen from behind: mirrored, so that no triangle of the chart is turned over.
+    # The back is seen from within: mirrored, so that no triangle of the chart is turned over.
     uvs = np.where(of_back[:, None], np.array([bu, bv]) + br * flat * [-1, 1], np.array([fu, fv]) + fr * flat)
     uvs = np.concatenate([uvs, np.array([bu, bv]) + br * flat[edge] * [-1, 1]])
-    behind = of_back[faces].any(1, keepdims=True) & (faces >= edge.start) & (faces < edge.stop)
-    face_uvs = np.where(behind, faces - edge.start + len(points), faces)
+    of_back_face = of_back[faces].any(1, keepdims=True) & (faces >= edge.start) & (faces < edge.stop)
+    face_uvs = np.where(of_back_face, faces - edge.start + len(points), faces)
     if side > 0:  # the subject's left, at the right of a front view
         uvs[:, 0] += 1 - 2 * np.where(np.append(of_back, np.ones(_AROUND, bool)), bu, fu)
     if _turned_over(uvs, face_uvs):
