@@ -162,16 +162,29 @@ void AddFlow(const View& view, const Colours& colours, int64_t p, int64_t q, dou
   AddToFragment(view, q, by * dx, by * dy, d_vertices);
 }
 
+// Whether a point may lie in a triangle: most pairs of neighbours are told apart by that alone.
+bool MayHold(const Vertex* const v[3], double x, double y) {
+  for (int i = 0; i < 3; ++i) {
+    if (v[i]->kind != Corner::kFront) return true;
+  }
+  return std::min({v[0]->x, v[1]->x, v[2]->x}) <= x && std::max({v[0]->x, v[1]->x, v[2]->x}) >= x &&
+         std::min({v[0]->y, v[1]->y, v[2]->y}) <= y && std::max({v[0]->y, v[1]->y, v[2]->y}) >= y;
+}
+
 // What the line where two triangles pass through each other changes between pixels p and q, q following along the axis.
 void AddMeeting(const View& view, const Colours& colours, int64_t p, int64_t q, int axis, double* d_vertices) {
   const int64_t width = view.scene->width, n = colours.channels;
   if (view.index[p] == view.index[q] || view.index[p] < 0 || view.index[q] < 0 || IsCut(colours.marks, p, q, width)) return;
   const Vertex *v[3], *u[3];
   Triangle first, second;
-  if (!CornersOf(view, view.index[p], v) || !MakeTriangle(*v[0], *v[1], *v[2], view.range, &first)) return;
-  if (!CornersOf(view, view.index[q], u) || !MakeTriangle(*u[0], *u[1], *u[2], view.range, &second)) return;
   const double x[2] = {static_cast<double>(p % width), static_cast<double>(q % width)};
   const double y[2] = {static_cast<double>(p / width), static_cast<double>(q / width)};
+  if (!CornersOf(view, view.index[p], v) || !CornersOf(view, view.index[q], u)) return;
+  if (!MayHold(v, x[1], y[1]) || !MayHold(u, x[0], y[0])) return;
+  if (!MakeTriangle(*v[0], *v[1], *v[2], view.range, &first)) return;
+  double c[3];
+  OverDepth(first, x[1], y[1], c);
+  if (!(c[0] >= 0.0 && c[1] >= 0.0 && c[2] >= 0.0) || !MakeTriangle(*u[0], *u[1], *u[2], view.range, &second)) return;
   Meeting m;
   if (!MakeMeeting(first, second, x, y, axis, &m)) return;
   const int64_t at = m.at < 0.5 ? p : q;

@@ -18,7 +18,9 @@ def test_every_scene(test_data):
     assert not off, off
 
 
-@pytest.mark.parametrize("scene", ["fan", "near_plane", "intersect", "sliver", "offscreen"])
+@pytest.mark.parametrize(
+    "scene", ["fan", *(pytest.param(s, marks=pytest.mark.slow) for s in ("near_plane", "intersect", "sliver", "offscreen"))]
+)
 def test_the_reference(test_data, scene):
     """In float32, where the rule of edges and equal depths may go either way."""
     rows = list(parity_rasterize.small_rows(np.load(test_data / "golden" / "raster_small.npz"), scene, "jax", skip_rule=True))
@@ -27,6 +29,7 @@ def test_the_reference(test_data, scene):
         assert row.max_error <= 3 * row.bound * (row.scale if row.name.endswith("d_vertices") else 1.0), row
 
 
+@pytest.mark.slow
 def test_outlines_of_the_reference(test_data):
     data = np.load(test_data / "golden" / "silhouette.npz")
     (row,) = parity_rasterize.outline_rows(data, "triangle", "jax")

@@ -66,7 +66,10 @@ def pipeline(vertices, faces, edges, colours, weight, height, width, implementat
 
 
 @needs_native
-@pytest.mark.parametrize("height, width, clip", [(23, 31, False), (1, 17, False), (17, 1, True)])
+@pytest.mark.parametrize(
+    "height, width, clip",
+    [(23, 31, False), pytest.param(1, 17, False, marks=pytest.mark.slow), pytest.param(17, 1, True, marks=pytest.mark.slow)],
+)
 def test_the_compiled_call_agrees_with_the_reference(height, width, clip):
     rng = np.random.default_rng(height)
     vertices, faces = soup(rng, 2, 12, height, width)
@@ -132,7 +135,7 @@ def test_a_nose_before_a_cheek_moves_its_outline():
 
 
 @needs_native
-@pytest.mark.parametrize("implementation", ["native", "jax"])
+@pytest.mark.parametrize("implementation", ["native", pytest.param("jax", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_the_line_where_two_triangles_pass_through_each_other_moves(implementation, axis):
     """One stands at z = 4, the other at z = 4 + x / 2 + d: they meet at x = -2 d, 15 pixels further left per unit of d."""
