@@ -123,8 +123,8 @@ def head_rows(data, assets: pathlib.Path, implementation: str | None) -> Iterato
     yield _relative_row("head d_texture", d_texture, expected, HEAD_TEXTURE)
 
 
-def outline_gradient(data, scene: str, cotangent: np.ndarray, implementation: str | None) -> np.ndarray:
-    """Gradient [6] of sum(image * cotangent [3, H, W]) by the six parameters of a scene."""
+def outline_gradients(data, scene: str, cotangents: list[np.ndarray], implementation: str | None) -> list[np.ndarray]:
+    """Gradient [6] of sum(image * cotangent [3, H, W]) by the six parameters of a scene, for each cotangent."""
     height, width = (int(x) for x in data["image_hw"])
     faces = data[f"{scene}.faces"].astype(np.int32)
     edges = mesh.mesh_edges(faces)
@@ -133,7 +133,7 @@ def outline_gradient(data, scene: str, cotangent: np.ndarray, implementation: st
     focal = jnp.full((1, 2), float(data["focal"]), jnp.float32)
     cameras = Cameras(jnp.eye(3)[None], jnp.zeros((1, 3)), focal, principal[None])
 
-    def loss(p):
+    def loss(p, cotangent):
         # Rx(rx) Ry(ry) v, written out.
         cx, sx, cy, sy = jnp.cos(p[3]), jnp.sin(p[3]), jnp.cos(p[4]), jnp.sin(p[4])
         x, y, z = given.T
@@ -146,11 +146,12 @@ def outline_gradient(data, scene: str, cotangent: np.ndarray, implementation: st
         )  # fmt: skip
         return jnp.sum(drawn.colour[0] * jnp.moveaxis(cotangent, 0, -1))
 
-    return np.asarray(jax.jit(jax.grad(loss))(jnp.asarray([0.0, 0, 0, 0, 0, 1], jnp.float32)))
+    gradient, start = jax.jit(jax.grad(loss)), jnp.asarray([0.0, 0, 0, 0, 0, 1], jnp.float32)
+    return [np.asarray(gradient(start, jnp.asarray(cotangent, jnp.float32))) for cotangent in cotangents]
 
 
 def outline_rows(data, scene: str, implementation: str | None) -> Iterator[Row]:
-    ours = outline_gradient(data, scene, data["cotangent_smooth"], implementation)
+    (ours,) = outline_gradients(data, scene, [data["cotangent_smooth"]], implementation)
     yield _norm_row(f"outline of {scene}", ours, data[f"{scene}.grad_smooth"], OUTLINE_BOUND)
 
 

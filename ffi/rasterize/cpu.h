@@ -1,8 +1,8 @@
 // The rasteriser on CPU threads.
 //
 // Memory beyond inputs and outputs: 40 bytes a vertex and 8 a triangle of the images that are drawn at a time (as many as fit 64 MB, one at
-// least); gradients, for each thread 4 bytes a triangle and about 100 (interpolation: 24 a channel) a pixel of a band of kBandRows rows, the
-// same again for what the bands found, and 8 bytes a number of the gradient of one image. Results do not depend on the number of threads.
+// least). Gradients: for each thread 4 bytes a triangle and about 100 (interpolation: 24 a channel) a pixel of a band of 32 rows; half of
+// that again for what the bands found; 8 bytes a number of the gradient of one image. Results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>

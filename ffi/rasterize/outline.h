@@ -156,6 +156,43 @@ AVA_RASTER bool NextCrossing(const Outline& o, int32_t height, int32_t width, Wa
   return false;
 }
 
+// Where two triangles pass through each other between two pixels of which each sees the other one.
+struct Meeting {
+  double at;             // from the first pixel, 0, to the second, 1
+  double by_first[2];    // derivatives of it by (1 / w of `first`) - (1 / w of `second`), at either pixel
+  double c_first[2][3];  // barycentrics over w of the first triangle, at either pixel
+  double c_second[2][3];
+  double normal_first[3], normal_second[3];  // derivatives of 1 / w by (x, y, 1)
+};
+
+// x, y of the two pixels, one step apart along the axis `axis`, 0 for columns. False where they do not pass through each other there, or
+// where the line on which they meet runs along this axis rather than across it: pixels along the other axis have it then.
+AVA_RASTER bool MakeMeeting(const Triangle& first, const Triangle& second, const double x[2], const double y[2], int axis, Meeting* m) {
+  double gap[2], rows[3][3];
+  for (int i = 0; i < 2; ++i) {
+    gap[i] = OverDepth(first, x[i], y[i], m->c_first[i]) - OverDepth(second, x[i], y[i], m->c_second[i]);
+    for (int k = 0; k < 3; ++k) {  // each centre lies in both triangles
+      if (!(m->c_first[i][k] >= 0.0 && m->c_second[i][k] >= 0.0)) return false;
+    }
+  }
+  if (!(gap[0] >= 0.0 && gap[1] <= 0.0 && gap[0] - gap[1] > 0.0)) return false;
+  Inverse(first, rows);
+  for (int i = 0; i < 3; ++i) m->normal_first[i] = rows[0][i] + rows[1][i] + rows[2][i];
+  Inverse(second, rows);
+  for (int i = 0; i < 3; ++i) m->normal_second[i] = rows[0][i] + rows[1][i] + rows[2][i];
+  double slope[2];
+  for (int i = 0; i < 2; ++i) {
+    slope[i] = m->normal_first[i] - m->normal_second[i];
+    slope[i] = slope[i] < 0.0 ? -slope[i] : slope[i];
+  }
+  if (axis == 0 ? slope[0] < slope[1] : slope[1] <= slope[0]) return false;
+  const double over = 1.0 / (gap[0] - gap[1]);
+  m->at = gap[0] * over;
+  m->by_first[0] = -gap[1] * over * over;
+  m->by_first[1] = gap[0] * over * over;
+  return true;
+}
+
 // Adds to the gradient of a corner's (X, Y, w) what a gradient by its pixel gives.
 AVA_RASTER void AddToCorner(const Vertex& v, double dx, double dy, double* to) {
   const double over = 1.0 / v.w;

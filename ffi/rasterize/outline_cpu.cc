@@ -162,6 +162,62 @@ void AddFlow(const View& view, const Colours& colours, int64_t p, int64_t q, dou
   AddToFragment(view, q, by * dx, by * dy, d_vertices);
 }
 
+// Whether a point may lie in a triangle: most pairs of neighbours are told apart by that alone.
+bool MayHold(const Vertex* const v[3], double x, double y) {
+  for (int i = 0; i < 3; ++i) {
+    if (v[i]->kind != Corner::kFront) return true;
+  }
+  return std::min({v[0]->x, v[1]->x, v[2]->x}) <= x && std::max({v[0]->x, v[1]->x, v[2]->x}) >= x &&
+         std::min({v[0]->y, v[1]->y, v[2]->y}) <= y && std::max({v[0]->y, v[1]->y, v[2]->y}) >= y;
+}
+
+// What the line where two triangles pass through each other changes between pixels p and q, q following along the axis.
+void AddMeeting(const View& view, const Colours& colours, int64_t p, int64_t q, int axis, double* d_vertices) {
+  const int64_t width = view.scene->width, n = colours.channels;
+  if (view.index[p] == view.index[q] || view.index[p] < 0 || view.index[q] < 0 || IsCut(colours.marks, p, q, width)) return;
+  const Vertex *v[3], *u[3];
+  Triangle first, second;
+  const double x[2] = {static_cast<double>(p % width), static_cast<double>(q % width)};
+  const double y[2] = {static_cast<double>(p / width), static_cast<double>(q / width)};
+  if (!CornersOf(view, view.index[p], v) || !CornersOf(view, view.index[q], u)) return;
+  if (!MayHold(v, x[1], y[1]) || !MayHold(u, x[0], y[0])) return;
+  if (!MakeTriangle(*v[0], *v[1], *v[2], view.range, &first)) return;
+  double c[3];
+  OverDepth(first, x[1], y[1], c);
+  if (!(c[0] >= 0.0 && c[1] >= 0.0 && c[2] >= 0.0) || !MakeTriangle(*u[0], *u[1], *u[2], view.range, &second)) return;
+  Meeting m;
+  if (!MakeMeeting(first, second, x, y, axis, &m)) return;
+  const int64_t at = m.at < 0.5 ? p : q;
+  double along = 0.0;
+  for (int64_t k = 0; k < n; ++k) along += colours.cotangent[at * n + k] * (colours.image[p * n + k] - colours.image[q * n + k]);
+  for (int j = 0; j < 3; ++j) {
+    double* to[2];
+    for (int side = 0; side < 2; ++side) {
+      const int64_t triangle = view.index[side ? q : p];
+      to[side] = d_vertices + view.scene->faces[3 * triangle + j] * view.scene->components;
+    }
+    for (int pixel = 0; pixel < 2; ++pixel) {
+      const double by = along * m.by_first[pixel];
+      for (int i = 0; i < 3; ++i) {
+        to[0][i] -= by * m.c_first[pixel][j] * m.normal_first[i];
+        to[1][i] += by * m.c_second[pixel][j] * m.normal_second[i];
+      }
+    }
+  }
+}
+
+void AddMeetings(const View& view, const Colours& colours, double* d_vertices) {
+  const int32_t height = view.scene->height, width = view.scene->width;
+  for (int32_t y = 0; y < height; ++y) {
+    for (int32_t x = 0; x < width; ++x) {
+      const int64_t p = static_cast<int64_t>(y) * width + x;
+      if (view.index[p] < 0) continue;
+      if (x + 1 < width) AddMeeting(view, colours, p, p + 1, 0, d_vertices);
+      if (y + 1 < height) AddMeeting(view, colours, p, p + width, 1, d_vertices);
+    }
+  }
+}
+
 void AddFlows(const View& view, const Colours& colours, double* d_vertices) {
   const int32_t height = view.scene->height, width = view.scene->width;
   for (int32_t y = 0; y < height; ++y) {
@@ -200,6 +256,7 @@ void OutlineGradient(const Scene& s, const Outlines& o, float* d_vertices, const
     std::vector<double> sum(numbers, 0.0);
     ForCrossings(view, [&](const int32_t* edge, const Crossing& c) { AddCrossing(view, colours, edge, c, sum.data()); });
     AddFlows(view, colours, sum.data());
+    AddMeetings(view, colours, sum.data());
     std::copy(sum.begin(), sum.end(), d_vertices + image * numbers);
   });
 }

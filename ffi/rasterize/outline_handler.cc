@@ -29,7 +29,8 @@ ffi::Error MakeOutlines(Floats& vertices, Ints& faces, Ints& edges, Ints& index,
       i[0] != v[0] || i[1] > INT32_MAX || i[2] > INT32_MAX || !Is(barycentrics.dimensions(), {i[0], i[1], i[2], 3}) ||
       !Is(depth.dimensions(), {i[0], i[1], i[2]})) {
     return ffi::Error::InvalidArgument("outline: vertices must be [B, V, 3 or 4], faces [T, 3], edges [E, 4], "
-                                       "fragments [B, H, W, ...]; got " + ShapeText(v) + ", " + ShapeText(f) + ", " + ShapeText(e) + ", " + ShapeText(i));
+                                       "fragments [B, H, W, ...]; got " +
+                                       ShapeText(v) + ", " + ShapeText(f) + ", " + ShapeText(e) + ", " + ShapeText(i));
   }
   *s = {v[0], v[1], f[0], static_cast<int32_t>(v[2]), static_cast<int32_t>(i[1]), static_cast<int32_t>(i[2]), low, high,
         vertices.typed_data(), faces.typed_data()};

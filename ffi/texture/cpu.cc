@@ -59,7 +59,8 @@ void Read(const Task& t, float* out, const Pool& pool) {
 void Locate(const Task& t, const float* cotangent, float* d_uv, float* d_level, const Pool& pool) {
   ForPixels(t, pool, [&](int64_t image, int64_t first, int64_t last) {
     const int64_t at = image * t.pixels;
-    Chosen().locate(ReadsOf(t, image), first, last, cotangent + at * t.channels, d_uv + 2 * at, d_level == nullptr ? nullptr : d_level + at);
+    float* level = d_level == nullptr ? nullptr : d_level + at;
+    Chosen().locate(ReadsOf(t, image), first, last, cotangent + at * t.channels, d_uv + 2 * at, level);
   });
 }
 

@@ -66,7 +66,10 @@ def pipeline(vertices, faces, edges, colours, weight, height, width, implementat
 
 
 @needs_native
-@pytest.mark.parametrize("height, width, clip", [(23, 31, False), (1, 17, False), (17, 1, True)])
+@pytest.mark.parametrize(
+    "height, width, clip",
+    [(23, 31, False), pytest.param(1, 17, False, marks=pytest.mark.slow), pytest.param(17, 1, True, marks=pytest.mark.slow)],
+)
 def test_the_compiled_call_agrees_with_the_reference(height, width, clip):
     rng = np.random.default_rng(height)
     vertices, faces = soup(rng, 2, 12, height, width)
@@ -129,6 +132,34 @@ def test_a_nose_before_a_cheek_moves_its_outline():
 
     # Columns are the weight: moving by dx moves 15 x 15 pixels of 0.7 by 15 dx columns.
     np.testing.assert_allclose(jax.grad(loss)(jnp.float32(0.0)), 0.7 * 15 * 15 * 15, rtol=2e-3)
+
+
+@needs_native
+@pytest.mark.parametrize("implementation", ["native", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_line_where_two_triangles_pass_through_each_other_moves(implementation, axis):
+    """One stands at z = 4, the other at z = 4 + x / 2 + d: they meet at x = -2 d, 15 pixels further left per unit of d."""
+    flat = np.array([[-7, -7, 4], [20, -7, 4], [-7, 20, 4]], np.float32)
+    tilted = flat + np.array([0, 0, 0.5], np.float32) * flat[:, axis, None]
+    faces = np.array([[0, 1, 2], [3, 4, 5]])
+    colours = np.array([[0.2]] * 3 + [[0.9]] * 3, np.float32)
+
+    def loss(d):
+        points = jnp.concatenate([flat, tilted + jnp.stack([0 * d, 0 * d, d])])[None]
+        drawn = mesh.render_mesh(
+            points,
+            faces,
+            camera(),
+            24,
+            24,
+            colours=colours,
+            edges=mesh.mesh_edges(faces),
+            outputs=("colour",),
+            implementation=implementation,
+        )
+        return jnp.sum(drawn.colour)
+
+    np.testing.assert_allclose(jax.grad(loss)(jnp.float32(0.0)), -15 * 24 * 0.7, rtol=1e-3)
 
 
 def test_render_mesh_gives_what_it_is_asked_for():

@@ -133,7 +133,8 @@ def gradient(
         over = 1.0 / jnp.where(view.front, view.w, 1.0)
         d = jnp.concatenate([d_pixel * over[:, None], -(jnp.sum(d_pixel * view.pixel, -1) * over)[:, None]], -1)
         d += _flows(view, marks, colour, weight)
-        return jnp.pad(d, ((0, 0), (0, vertices.shape[-1] - 3)))
+        d = jnp.pad(d, ((0, 0), (0, vertices.shape[-1] - 3)))
+        return d + jax.grad(lambda v: _meetings(view, v, marks, colour, weight))(vertices)
 
     return jax.vmap(one)(vertices, index, barycentrics, depth, marks, image, cotangent)
 
@@ -239,13 +240,47 @@ def _at(view: _View, row, column):
     return jnp.where(inside, row * view.width + column, -1)
 
 
-def _hides(view: _View, pixel, point, depth):
-    """Whether the triangle that a pixel sees lies before a point [E, 2] of some depth."""
-    corners = view.given[view.faces[jnp.maximum(view.index[pixel], 0)]]
+def _over_depth(given, faces, triangle, point):
+    """Barycentrics over depth [E, 3] of points [E, 2] in triangles [E]; those of triangle 0 where it is -1."""
+    corners = given[faces[jnp.maximum(triangle, 0)]]
     w = corners[..., 2]
     x, y = corners[..., 0] - point[:, :1] * w, corners[..., 1] - point[:, 1:] * w
     area = jnp.stack([x[:, j] * y[:, k] - x[:, k] * y[:, j] for j, k in ((1, 2), (2, 0), (0, 1))], -1)
-    c = area / jnp.sum(area * w, -1, keepdims=True)
+    whole = jnp.sum(area * w, -1, keepdims=True)
+    return jnp.where(whole == 0, 0.0, area / jnp.where(whole == 0, 1.0, whole))
+
+
+def _meetings(view: _View, given, marks, colour, weight) -> jax.Array:
+    """Sum over neighbours that see triangles which pass through each other: weight * difference of colours * where they meet."""
+    total = jnp.zeros((), colour.dtype)
+    if not view.faces.shape[0] or not len(given):
+        return total
+    pixel = jnp.arange(colour.shape[0])
+    row, column = pixel // view.width, pixel % view.width
+    for dy, dx in ((0, 1), (1, 0)):
+        beside = _at(view, row + dy, column + dx)
+        q = jnp.maximum(beside, 0)
+        first, second = view.index, view.index[q]
+        used = (beside >= 0) & (first >= 0) & (second >= 0) & (first != second) & ~_cut(marks, pixel, q, view.width)
+        gaps = []
+        for ry, rx in ((0, 0), (dy, dx), (1 - dy, 1 - dx)):  # here, beside, and beside along the other axis
+            point = jnp.stack([column + rx, row + ry], -1).astype(colour.dtype)
+            c, d = (_over_depth(given, view.faces, t, point) for t in (first, second))
+            gaps.append(c.sum(-1) - d.sum(-1))
+            if len(gaps) < 3:
+                used &= jnp.all((c >= 0) & (d >= 0), -1)
+        near, far, other = gaps
+        across, along = jnp.abs(far - near), jnp.abs(other - near)
+        used &= (near >= 0) & (far <= 0) & (near - far > 0) & ((across >= along) if dx else (across > along))
+        at = jnp.where(used, near, 0.5) / jnp.where(used, near - far, 1.0)
+        here = jnp.where((lax.stop_gradient(at) < 0.5)[:, None], weight, weight[q])
+        total += jnp.sum(jnp.where(used, at * jnp.sum(here * (colour - colour[q]), -1), 0.0))
+    return total
+
+
+def _hides(view: _View, pixel, point, depth):
+    """Whether the triangle that a pixel sees lies before a point [E, 2] of some depth."""
+    c = _over_depth(view.given, view.faces, view.index[pixel], point)
     return (view.index[pixel] >= 0) & jnp.all(c >= 0, -1) & (jnp.sum(c, -1) * depth * _HIDDEN > 1.0)
 
 
