@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from ava_jax.captures import writing
+from ava_jax.captures import chart, writing
 from ava_jax.captures.ava256 import TOPOLOGY
 from ava_jax.captures.convert import page, plan, review, texture, work
 from ava_jax.captures.convert.plan import Plan
@@ -26,6 +26,7 @@ PICTURES = "pictures"  # there too: the page
 _MOST_FAULTS = 0.05  # of the pictures or frames that cannot be read
 _MEAN_OF = 64  # frames that the mean texture is of
 _REVIEWED = 3  # frames on the page
+_PRIMITIVES_PER_SIDE = 128  # of the full model, which the UV chart is held against
 
 
 class Converted(NamedTuple):
@@ -59,7 +60,7 @@ def convert(request: Request, say: Callable[[str], None] = print) -> Converted:
         shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, exist_ok=True)
     files.replace(partial / META, json.dumps(request.record(), indent=1))
-    lines = list(made.notes)
+    lines = [*made.notes, *_chart(made)]
     lines += [f"pictures: {made.size[0]} x {made.size[1]} (height x width); {len(made.frames)} frames, {len(made.rig.cameras)} cameras"]
     _tell(say, lines)
     reviews = _review(made, partial / PICTURES, lines, say)
@@ -69,6 +70,17 @@ def convert(request: Request, say: Callable[[str], None] = print) -> Converted:
     _assemble(made, partial, reviews, lines)
     _publish(made, partial, folder)
     return Converted(folder, folder / PICTURES / page.INDEX, tuple(lines), True)
+
+
+def _chart(made: Plan) -> list[str]:
+    """What the full model makes of the UV chart, and what is probably not meant of it.
+
+    Raises:
+      ValueError: UVs lie outside of 0..1, or islands upon each other.
+    """
+    chart.require(made.topology, f"topology {made.request.topology or made.request.meshes}")
+    found = chart.measure(made.topology, made.surface(made.neutral)[0], per_side=_PRIMITIVES_PER_SIDE)
+    return [f"UV chart: {found.line()}", *(f"warning: UV chart: {doubt}" for doubt in found.doubts())]
 
 
 def _tell(say: Callable[[str], None], lines: Sequence[str]) -> None:

@@ -255,6 +255,17 @@ def test_captures_of_one_folder_have_one_topology(converted, ask, tmp_path, rig)
         converting.convert(ask(converted.folder.parent, subject="OTHER", topology=other), say=silent)
 
 
+def test_the_chart_is_held_against_what_a_model_makes_of_it(converted, ask, tmp_path, rig):
+    assert any(line.startswith("UV chart: 7921 vertices") and "% on the face" in line for line in converted.lines)
+    lines = (rig / "topology.obj").read_text().splitlines()
+    beyond = tmp_path / "beyond.obj"
+    moved = [f"vt {float(line.split()[1]) + 0.5} {line.split()[2]}" if line.startswith("vt ") else line for line in lines]
+    beyond.write_text("\n".join(moved) + "\n")
+    with pytest.raises(ValueError, match="topology .*beyond.obj: .*0..1"):
+        converting.convert(ask(tmp_path / "out", topology=beyond), say=silent)
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_masks_of_a_folder_and_cameras_without_numbers(rig, ask, tmp_path):
     copy = tmp_path / "rig"
     shutil.copytree(rig, copy)
