@@ -9,7 +9,8 @@ from typing import NamedTuple
 import tqdm
 
 from ava_jax.captures.ava256 import TOPOLOGY
-from ava_jax.captures.verify import contents, zips
+from ava_jax.captures.packed import index
+from ava_jax.captures.verify import chosen, contents, zips
 from ava_jax.captures.verify.contents import Depth
 from ava_jax.captures.verify.decoder import Decoder
 from ava_jax.captures.verify.findings import Book
@@ -40,7 +41,8 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
                 f"verify: {path}: no capture there (a folder with decoder/ or encoder/ inside, or one of multiface with KRT and "
                 "tracked_mesh/)."
             )
-        for capture in here:
+        begun = index.begun(path) if (path / index.FILE).is_file() and not is_ava256(path) else set()
+        for capture in [*here, *(path / name for name in sorted(begun - {one.name for one in here}))]:
             found.setdefault(capture.resolve(), capture)
     return list(found.values())
 
@@ -78,7 +80,7 @@ def verify(folders: Sequence[pathlib.Path], depth: Depth, *, topology: pathlib.P
     Raises:
       ValueError: `topology` is given and cannot be read.
     """
-    books = [Book(folder, "multiface" if is_multiface(folder) else "ava-256") for folder in folders]
+    books = [_book(folder) for folder in folders]
     known: dict[pathlib.Path, _Known] = {}
     parts: list[Part] = []
     for book in books:
@@ -89,6 +91,19 @@ def verify(folders: Sequence[pathlib.Path], depth: Depth, *, topology: pathlib.P
             contents.run(list(part.jobs(depth)), threads, bar.update)
             part.forget()
     return books
+
+
+def _book(folder: pathlib.Path) -> Book:
+    """An empty one, with what a download's manifest says of the capture."""
+    book = Book(folder, "multiface" if is_multiface(folder) else "ava-256")
+    try:
+        book.chosen = chosen.of(folder)
+    except (ValueError, OSError) as e:
+        book.add("doubt", "manifest", "of the download cannot be read; what was chosen is not known", detail=str(e))
+    if not folder.is_dir():
+        text = "is listed in packed.json, and was not packed"
+        book.add("fault", "packed", text, action="run the same ava pack again, which goes on")
+    return book
 
 
 class _Known(NamedTuple):
