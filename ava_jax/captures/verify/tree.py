@@ -33,13 +33,13 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     found: dict[pathlib.Path, pathlib.Path] = {}  # by where they really are
     for path in paths:
         if not path.is_dir():
-            raise ValueError(f"verify: {path}: no such folder; give a capture or a folder of captures.")
+            why = "is a file" if path.exists() else "there is no such folder"
+            raise ValueError(f"{path}: {why}; give a capture or a folder of captures.")
         # `decoder/` or `encoder/` itself is its capture's.
         here = [path.parent] if path.name in ("decoder", "encoder") else _below(path, _DEEP)
         if not here:
             raise ValueError(
-                f"verify: {path}: no capture there (a folder with decoder/ or encoder/ inside, or one of multiface with KRT and "
-                "tracked_mesh/)."
+                f"{path}: no capture there (a folder with decoder/ or encoder/ inside, or one of multiface with KRT and tracked_mesh/)."
             )
         begun = index.begun(path) if (path / index.FILE).is_file() and not is_ava256(path) else set()
         for capture in [*here, *(path / name for name in sorted(begun - {one.name for one in here}))]:
@@ -139,7 +139,7 @@ def _topology(path: pathlib.Path, *, required: bool) -> _Known:
         return _Known(mesh_files.read_topology(path, vertices), vertices)
     except (ValueError, OSError) as e:
         if required:
-            raise ValueError(f"verify: --topology: {e}") from e
+            raise ValueError(f"--topology: {e}") from e
         return _Known(None, None, str(e))
 
 
