@@ -186,7 +186,7 @@ def repair(books: Sequence[Book], depth: Depth, *, topology: pathlib.Path | None
             continue
         from ava_jax.captures.published import refetch  # what downloads need is imported where something is fetched
 
-        print(f"repair: {book.folder.name}: fetching {len(names)} files again", file=sys.stderr, flush=True)
+        print(f"repair: {book.folder.name}: fetching {len(names)} file{'' if len(names) == 1 else 's'} again", file=sys.stderr, flush=True)
         try:
             failed, why = refetch(book.folder, names, jobs=max(threads, 1)), "could not be fetched"
         except (ValueError, OSError) as e:  # no manifest, as it was not downloaded by this package; no server
