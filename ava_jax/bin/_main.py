@@ -143,7 +143,7 @@ def _message(error: BaseException) -> str:
 
 def _written_to() -> str:
     """The folder that the command writes to, as its flags say."""
-    given = [flags.FLAGS[name].value for name in ("out", "workdir") if name in flags.FLAGS]
+    given = [flags.FLAGS[name].value for name in ("out", "workdir", "json") if name in flags.FLAGS]
     return next(filter(None, given), "writing")
 
 
