@@ -43,6 +43,7 @@ def test_mistakes_are_one_line(tmp_path):
         (("absent",), "no such folder; give a capture or a folder of captures"),
         ((tmp_path,), "no capture there"),
         ((tmp_path, "--images=few"), "--images"),
+        ((tmp_path, "--json=absent/report.json"), "--json=absent/report.json: there is no such folder"),
     ):
         done = verify(*words, cwd=tmp_path)
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -1,4 +1,4 @@
-"""What the user gets of a verification: text to act on, and the same as JSON (docs/reference/formats.md has its form)."""
+"""What the user gets of a verification: text to act on, and the same as JSON (docs/guide/verify.md has its form)."""
 
 import dataclasses
 import re
