@@ -1,4 +1,25 @@
-"""Whether Ctrl-C is behind an error. Imports nothing: it is asked while everything else is still being imported."""
+"""Ctrl-C: whether it is behind an error, and how it waits. Imports next to nothing: it is used while all else is still being imported."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Lets a Ctrl-C wait until the block is over: modules in C that are interrupted while they are imported abort, or raise ImportError."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def was_interrupted(error: BaseException) -> bool:

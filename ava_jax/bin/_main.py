@@ -17,7 +17,7 @@ from typing import Any
 from absl import app, flags
 
 from ava_jax.bin import _configs
-from ava_jax.bin._interrupt import was_interrupted
+from ava_jax.bin._interrupt import deferred, was_interrupted
 from ava_jax.core import memory
 from ava_jax.core.names import nearest
 from ava_jax.data import files
@@ -83,7 +83,8 @@ def _call(main: Callable[..., Any], fail: Callable[[str], int], *, command: list
             config = flags.FLAGS["config"].value
             with config.ignore_type():
                 override(config, lists)
-        _enable_compilation_cache()
+        with deferred():
+            _enable_compilation_cache()
         if inspect.signature(main).parameters:
             from ava_jax.bin._context import Context  # imports jax
 
@@ -142,7 +143,7 @@ def _message(error: BaseException) -> str:
 
 def _written_to() -> str:
     """The folder that the command writes to, as its flags say."""
-    given = [flags.FLAGS[name].value for name in ("out", "workdir") if name in flags.FLAGS]
+    given = [flags.FLAGS[name].value for name in ("out", "workdir", "json") if name in flags.FLAGS]
     return next(filter(None, given), "writing")
 
 
@@ -214,11 +215,11 @@ def _config_help(name: str | None) -> list[str]:
 def _enable_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another, or there is none."""
     warnings.showwarning = functools.partial(_warn, warnings.showwarning, told=[])
+    import jax
+
     folder = files.cache_folder()
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or folder is None:
         return
-    import jax
-
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a model's making is a hundred small programs
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from ava_jax import tasks
-from ava_jax.bin._interrupt import was_interrupted
+from ava_jax.bin._interrupt import deferred, was_interrupted
 from ava_jax.core.names import nearest
 from ava_jax.tasks.command import Command
 
@@ -111,9 +111,10 @@ def synth() -> None:
 
 def _start(command: Command, words: int) -> None:
     """Runs a command, which the process's first words name."""
-    from ava_jax.bin import _main
+    with deferred():
+        from ava_jax.bin import _main
 
-    module = importlib.import_module(command.module)
+        module = importlib.import_module(command.module)
     _main.run(module.main, doc=module.__doc__, words=words)
 
 

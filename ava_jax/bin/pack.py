@@ -46,6 +46,7 @@ def main() -> None:
     out = pathlib.Path(_OUT.value).expanduser()
     options = {"ids": _IDS.value, "shard_bytes": _SHARD_MB.value << 20}
     plan.read_set(out)  # refuses what is not a packed set, before the lock is put there
+    pack.find(_DATA.value, out, _IDS.value)  # a mistake leaves no folder
     out.mkdir(parents=True, exist_ok=True)
     with Lock(out, doing="packs", instead="--out") as lock:
         lock.take()

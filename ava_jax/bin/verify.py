@@ -40,7 +40,9 @@ def main() -> None:
     from ava_jax.data.workers import cores
 
     if not _DATA.value:
-        raise ValueError("verify: name a capture or a folder of captures, as in ava verify CAPTURES.")
+        raise ValueError("name a capture or a folder of captures, as in ava verify CAPTURES.")
+    if _JSON.value and not pathlib.Path(_JSON.value).expanduser().absolute().parent.is_dir():
+        raise ValueError(f"--json={_JSON.value}: there is no such folder; name a file in one that is there.")
     depth = Depth(_IMAGES.value, _SAMPLES.value, _CRC.value)
     how = {"topology": pathlib.Path(_TOPOLOGY.value).expanduser() if _TOPOLOGY.value else None, "threads": _JOBS.value or cores()}
     books = tree.verify(tree.find([pathlib.Path(path).expanduser() for path in _DATA.value]), depth, **how)

@@ -1,35 +1,27 @@
 """The layout of ava-256's captures: `<root>/<mcd>--<mct>--<sid>/decoder/...`, and the reader of their small files.
 
-mcd is the date, mct the time, sid the subject's id. Here are folders, calibration and frame lists; `reading` has images and meshes,
-`capture_set` what is parsed once for a run. The other modules use `Capture` alone: another layout needs a reader of its own that fills
-a `Capture`, or a subclass of it where the zips have other names.
+mcd is the date, mct the time, sid the subject's id. Here is what a capture is; `folders` finds them on disks and servers, `tables` reads
+lists, `calibration` cameras, `reading` images and meshes, and `capture_set` is what is parsed once for a run. The other modules use
+`Capture` alone: another layout needs a reader of its own that fills a `Capture`, or a subclass of it where the zips have other names.
 """
 
-import concurrent.futures
-import csv
 import dataclasses
-import fnmatch
-import io
 import pathlib
-import sys
-from collections.abc import Collection
 
 import numpy as np
 
 from ava_jax.captures import calibration
+from ava_jax.captures.folders import CALIBRATION as CALIBRATION
+from ava_jax.captures.folders import cameras_with_images
+from ava_jax.captures.folders import find as find
 from ava_jax.captures.packed import index
+from ava_jax.captures.tables import frame_list as frame_list
+from ava_jax.captures.tables import names_listed as names_listed
 from ava_jax.core import names
-from ava_jax.data import text_files
-from ava_jax.data.remote import location
-from ava_jax.data.remote.location import RemotePath
 
 SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to which name no other size
 NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
 TOPOLOGY = "face_topology.obj"  # beside the captures
-_SEPARATORS = ",;\t "  # of the columns of a CSV, the first that its header has
-_MOST_FRAME = 2**31 - 1
-_ASKED_AT_ONCE = 16  # files of a capture that are looked for on a server
-CALIBRATION = "camera_calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,76 +98,6 @@ class Capture:
         return self.decoder / "segmentation_parts" / f"cam{camera}.zip"
 
 
-def find(root: str | pathlib.Path | RemotePath, ids: str) -> list[pathlib.Path | RemotePath]:
-    """Folders of captures, sorted by name.
-
-    Args:
-      root: the folder that holds them; a path or a URL as text, or what `location.at` makes of one.
-      ids: CSV, a path or a URL, with the columns `mcd,sid,mct` of those to use; "" = all.
-
-    Raises:
-      ValueError: there are none, or one that `ids` lists is not there.
-    """
-    if not root:
-        raise ValueError("config.data.root must name the folder of captures; it is empty (--config.data.root=FOLDER).")
-    folder = location.at(root) if isinstance(root, str) else root
-    if not ids:
-        if isinstance(folder, RemotePath):
-            return _listed(folder)
-        found = sorted(path.parent for path in folder.glob("*--*--*/decoder"))
-        if missing := index.begun(folder) - {path.name for path in found}:
-            raise ValueError(f"{folder / min(missing)}: was not packed; run the same ava pack again, which goes on.")
-        if not found:
-            raise ValueError(f"{folder}: no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside); ava-synth makes some.")
-        return found
-    listed = sorted(set(names_listed(location.at(ids))))
-    for name in listed:
-        decoder = folder / name / "decoder"
-        if not ((decoder / CALIBRATION).is_file() if isinstance(folder, RemotePath) else decoder.is_dir()):
-            raise ValueError(f"{folder / name}: no capture there, but {ids} lists it.")
-    return [folder / name for name in listed]
-
-
-def names_listed(ids: pathlib.Path | RemotePath) -> list[str]:
-    """Names of the captures that a CSV with the columns `mcd,sid,mct` lists, in its order.
-
-    Raises:
-      ValueError: it cannot be read, or lacks a column.
-    """
-    mcd, mct, sid = _columns(ids, ("mcd", "mct", "sid"))
-    # A spreadsheet makes 900 of the time 0900.
-    return ["--".join((date, time.zfill(4), subject)) for date, time, subject in zip(mcd, mct, sid, strict=True)]
-
-
-def _listed(folder: RemotePath) -> list[RemotePath]:
-    """Folders of the captures that a server lists.
-
-    Raises:
-      ValueError: there are none, or it lists none.
-    """
-    names = folder.names()
-    found = sorted(name for name in names or () if fnmatch.fnmatchcase(name, "*--*--*"))
-    if not found:
-        fault = "the server does not list the folder" if names is None else "no capture is listed there, <mcd>--<mct>--<sid>"
-        raise ValueError(f"{folder}: {fault}; config.data.ids=FILE, a CSV with the columns mcd,sid,mct, names those to use.")
-    return [folder / name for name in found]
-
-
-def cameras_with_images(folder: pathlib.Path | RemotePath, calibrated: Collection[str]) -> set[str]:
-    """Ids of the cameras that a capture's folder has images of; {} where it has no photographs.
-
-    Args:
-      folder: the capture's.
-      calibrated: ids of the cameras that are looked for where a server would have to list the folder.
-    """
-    if not isinstance(folder, RemotePath):
-        return index.cameras_with_images(folder)
-    images = folder / "decoder" / "image"
-    with concurrent.futures.ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-        there = pool.map(lambda camera: (images / f"cam{camera}.zip").is_file(), calibrated)
-        return {camera for camera, found in zip(calibrated, there, strict=True) if found}
-
-
 def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = True) -> Capture:
     """Reads a capture's calibration and frame list.
 
@@ -221,58 +143,6 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     )
 
 
-def frame_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a `frame_list.csv`, with the columns `seg_id,frame_id`.
-
-    Returns:
-      Frame ids, int32 [N], in the order of the file, and the segment of each, an object array [N], in which equal names are one string.
-
-    Raises:
-      ValueError: it is missing or malformed; the message names it.
-    """
-    segments, frame_ids = _columns(path, ("seg_id", "frame_id"))
-    try:
-        frames = np.array([int(frame) for frame in frame_ids], np.int64)
-    except (ValueError, OverflowError) as e:
-        raise ValueError(f"{path}: every frame_id must be a whole number ({str(e)[:120]}).") from e
-    if not 0 <= frames.min() <= frames.max() <= _MOST_FRAME:
-        wrong = frames[(frames < 0) | (frames > _MOST_FRAME)][0]
-        raise ValueError(f"{path}: every frame_id must be from 0 to {_MOST_FRAME}; got {wrong}.")
-    return frames.astype(np.int32), np.array([sys.intern(segment) for segment in segments], object)
-
-
 def image_size(downsample: int, sensor: tuple[int, int] = SENSOR) -> tuple[int, int]:
     """(height, width) of images at `downsample` of a sensor's."""
     return sensor[0] // downsample, sensor[1] // downsample
-
-
-def _columns(path: pathlib.Path, names: tuple[str, ...]) -> list[list[str]]:
-    """Columns of a CSV by name, each [rows], without spaces around; blank lines, and lines of separators alone, are passed over.
-
-    A frame list has ten thousand rows, and csv's own dictionaries cost ten times as much.
-    """
-    text = text_files.read(path)
-    header_line = text.lstrip().partition("\n")[0].strip()
-    separator = next((mark for mark in _SEPARATORS if mark in header_line), ",")
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    indices: list[int] = []
-    columns: list[list[str]] = [[] for _ in names]
-    try:
-        for row in rows:
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            if not indices:
-                indices = [cells.index(name) for name in names]
-                continue
-            for column, index in zip(columns, indices, strict=True):
-                if not cells[index]:
-                    raise IndexError
-                column.append(cells[index])
-    except csv.Error as e:
-        raise ValueError(f"{path}, line {rows.line_num}: cannot be read ({e}).") from e
-    except (ValueError, IndexError):  # a name that is not in the header, a row that is short
-        columns = [[]]
-    if not columns[0]:
-        raise ValueError(f"{path}, line {rows.line_num}: must have the columns {','.join(names)} and a row or more, all filled in.")
-    return columns

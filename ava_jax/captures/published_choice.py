@@ -51,6 +51,8 @@ class Choice:
             raise ValueError("--frontal chooses a camera, and --cameras does; give one of them.")
         if self.members and self.of_frames:
             raise ValueError("--members names members of zips; --segments, --every and --frames choose them: give one or the other.")
+        if not self.base.startswith(("http://", "https://")):
+            raise ValueError(f"--base_url must be an address, as in https://host/folder/; got {self.base!r}.")
         if not self.base.endswith("/"):
             object.__setattr__(self, "base", f"{self.base}/")
 

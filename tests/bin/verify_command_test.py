@@ -39,10 +39,11 @@ def test_sound_captures_exit_0_and_a_broken_one_1(tiny_capture, tmp_path):
 
 def test_mistakes_are_one_line(tmp_path):
     for words, said in (
-        ((), "ava verify: verify: name a capture or a folder of captures"),
+        ((), "ava verify: name a capture or a folder of captures"),
         (("absent",), "no such folder; give a capture or a folder of captures"),
         ((tmp_path,), "no capture there"),
         ((tmp_path, "--images=few"), "--images"),
+        ((tmp_path, "--json=absent/report.json"), "--json=absent/report.json: there is no such folder"),
     ):
         done = verify(*words, cwd=tmp_path)
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -164,7 +164,7 @@ def test_folders_that_are_refused(own, tmp_path):
         with pytest.raises(ValueError, match=message):
             pack.pack(str(own), out, Settings())
     assert os.listdir(tmp_path / "other") == ["thesis.tex"]
-    with pytest.raises(ValueError, match=r"nothing: no capture there"):
+    with pytest.raises(ValueError, match=r"nothing: there is no such folder"):
         pack.pack(str(tmp_path / "nothing"), tmp_path / "set", Settings())
     assert not (tmp_path / "set").exists()
     pack.pack(str(own), tmp_path / "set", Settings())
@@ -305,3 +305,22 @@ def test_without_beam_it_is_one_line_and_nothing_else_needs_it(tiny_capture, tmp
         beam.pack(str(tiny_capture), tmp_path / "set", Settings(), runner="DirectRunner")
     assert not (tmp_path / "set").exists()
     pack.pack(str(tiny_capture), tmp_path / "set", Settings())
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("absent", "there is no such folder; give the folder that holds the captures"),
+        ("captures/ids.csv", "is a file; give the folder that holds the captures"),
+        (f"captures/{NAMES[0]}", "is a capture, or in one; give the folder that holds the captures"),
+        (f"captures/{NAMES[0]}/decoder/image", "is a capture, or in one; give the folder that holds the captures"),
+        (".", "no capture there, but in captures; give that folder"),
+        ("empty", "no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside)"),
+    ],
+)
+def test_another_folder_than_the_captures_is_named_and_nothing_is_written(own, tmp_path, monkeypatch, data, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError) as error:
+        pack.find(data, tmp_path / "out")
+    assert said in str(error.value) and not (tmp_path / "out").exists()

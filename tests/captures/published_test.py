@@ -228,3 +228,8 @@ def test_refetch(server, tmp_path):
     assert published.refetch(tmp_path, []) == []
     with pytest.raises(ValueError, match=r"no ava_download\.json there or above"):
         published.refetch(tmp_path.parent, ["x"])
+
+
+def test_an_address_without_its_scheme_is_refused_before_anything_is_asked_for():
+    with pytest.raises(ValueError, match=r"--base_url must be an address, as in https://host/folder/; got '127.0.0.1:8000'"):
+        Choice(("image",), base="127.0.0.1:8000")

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from ava_jax.captures import ava256, calibration
+from ava_jax.captures import calibration, tables
 from ava_jax.data import images, mesh_files, npy_files, obj_files, torch_files
 from ava_jax.data.archive import Archives
 from ava_jax.tasks.mesh_fit import reference_weights
@@ -36,7 +36,7 @@ READERS = {
     "picture": lambda path: images.decode(path.read_bytes(), (512, 333), whole=(4096, 4096)),
     "labels": lambda path: images.decode_labels(path.read_bytes(), (512, 333), whole=(4096, 4096)),
     "calibration": calibration.read,
-    "frames": lambda path: ava256._columns(path, ("seg_id", "frame_id")),
+    "frames": lambda path: tables.columns(path, ("seg_id", "frame_id")),
     "ply": lambda path: mesh_files.read_vertices(path.read_bytes()),
     "obj": obj_files.read,
     "topology": lambda path: mesh_files.read_topology(path, 3),

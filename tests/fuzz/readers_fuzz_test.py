@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from readers import JSON, mutated, named, npy, outcome, texts, written
 
-from ava_jax.captures import ava256, calibration, reading, statistics
+from ava_jax.captures import calibration, reading, statistics, tables
 from ava_jax.core.cameras import rotation_fault
 from ava_jax.data import archive, images, mesh_files, npy_files, obj_files, obj_lines
 from ava_jax.tasks.ava256.data import neutrals
@@ -65,7 +65,7 @@ def test_damaged_calibrations(folder, data):
 
 
 def _frames(path: pathlib.Path) -> tuple:
-    return ava256._columns(path, ("seg_id", "frame_id"))
+    return tables.columns(path, ("seg_id", "frame_id"))
 
 
 @given(texts(["seg_id,frame_id", "frame_id;seg_id", "EXP_a,1", "EXP_a", '"EXP', ""]))

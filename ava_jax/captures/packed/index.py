@@ -16,6 +16,7 @@ import functools
 import json
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 FILE, BITS, RECORDS, PACKING = "packed.json", "index.npz", "records", "packing"
 FORMAT = 1
 _ZIP = ".zip"
+_OF_ZIPS = (zipfile.BadZipFile, NotImplementedError, zlib.error)  # what NumPy passes on of an npz that is damaged
 
 
 def capture_of(path: pathlib.Path) -> pathlib.Path:
@@ -81,6 +83,10 @@ class CaptureIndex:
     def __contains__(self, stream: str) -> bool:
         return stream in self._at
 
+    def counts(self, kind: str) -> np.ndarray:
+        """How many streams of a kind have each frame, int32 [N]."""
+        return np.diff(self._starts[kind])
+
     def there(self, stream: str, numbers: np.ndarray) -> np.ndarray:
         """Which frames of `numbers`, int32 [M], a stream has: bool [M]."""
         kind, which = self._at[stream]
@@ -133,11 +139,30 @@ def _load(folder: pathlib.Path, changed: int) -> CaptureIndex:
             raise ValueError(f"of format {manifest.get('format')}; this version reads {FORMAT}")
         with np.load(folder / BITS, allow_pickle=False) as arrays:
             frames, bits = arrays["frames"], {kind: arrays[kind] for kind in manifest["streams"]}
-        if any(rows.shape != (len(frames), -(-len(manifest["streams"][kind]) // 8)) for kind, rows in bits.items()):
-            raise ValueError(f"{BITS} and {FILE} are not of one packing")
+        _require_sound(manifest, frames, bits)
         return CaptureIndex(folder, manifest, frames, bits)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as e:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, *_OF_ZIPS) as e:
         raise ValueError(f"{folder}: its packed index cannot be read ({' '.join(str(e).split())[:160]}); pack it again.") from e
+
+
+def _require_sound(manifest: Mapping[str, Any], frames: np.ndarray, bits: Mapping[str, np.ndarray]) -> None:
+    """Holds the two files against each other.
+
+    Raises:
+      ValueError: they are not of one packing, or damaged.
+    """
+    sound = frames.dtype == np.int32 and frames.ndim == 1 and bool((np.diff(frames.astype(np.int64)) > 0).all())
+    for kind, rows in bits.items():
+        names, firsts = manifest["streams"][kind], [int(shard["first"]) for shard in manifest["shards"][kind]]
+        sound &= rows.dtype == np.uint8 and rows.shape == (len(frames), -(-len(names) // 8))
+        sound &= all(isinstance(name, str) and name.count("/") == 1 for name in names)
+        # The bits beyond the last stream are none.
+        sound &= not len(names) % 8 or not (rows[:, -1] & (255 >> len(names) % 8)).any()
+        sound &= firsts[:1] == [0] and firsts == sorted(firsts) and firsts[-1] <= len(frames)
+        sound &= all(int(shard[what]) >= 0 for shard in manifest["shards"][kind] for what in ("bytes", "records"))
+    sensor = [int(side) for side in manifest["sensor"]]
+    if not sound or len(sensor) != 2 or min(sensor) < 1:
+        raise ValueError(f"{BITS} and {FILE} are not of one packing")
 
 
 def has_stream(path: pathlib.Path) -> bool:

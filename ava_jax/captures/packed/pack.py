@@ -108,12 +108,23 @@ def _sources(data: str, ids: str) -> tuple[pathlib.Path, ...]:
     return tuple(folder.absolute() for folder in ava256.find(data, ids))
 
 
+def find(data: str, out: pathlib.Path, ids: str = "") -> tuple[pathlib.Path, ...]:
+    """Folders of the captures to pack, absolute; writes nothing. Arguments as of `pack`.
+
+    Raises:
+      ValueError: there are none, or `out` would be among them.
+    """
+    sources = _sources(data, ids)
+    root = sources[0].parent.resolve()
+    if out.resolve() == root or out.resolve().is_relative_to(root) and out.resolve().parent != root:
+        raise ValueError(f"--out={out} is inside the captures of --data={data}; take a folder elsewhere.")
+    return sources
+
+
 def prepare(data: str, out: pathlib.Path, settings: Settings, *, ids: str = "", shard_bytes: int = SHARD_BYTES) -> Job:
     """Plans what is not planned yet. Arguments and errors as of `pack`."""
-    sources = _sources(data, ids)
+    sources = find(data, out, ids)
     root = sources[0].parent
-    if out.resolve() == root.resolve() or out.resolve().is_relative_to(root.resolve()) and out.resolve().parent != root.resolve():
-        raise ValueError(f"--out={out} is inside the captures of --data={data}; take a folder elsewhere.")
     known = plan.read_set(out)
     if known is not None and known["settings"] != dataclasses.asdict(settings):
         flags = [f"--{name}={value}" for name, value in known["settings"].items() if value != getattr(settings, name)]
@@ -236,7 +247,7 @@ def _pack_all(job: Job, each: Callable[..., Iterator[Any]]) -> None:
     total = sum(how.nominal(kind, i) for how in plans.values() for kind in plan.KINDS for i in range(len(how.shards[kind])))
     sizes = {item: plans[item[0]].nominal(item[1], item[2]) for item in todo}
     done = total - sum(sizes.values())
-    with tqdm.tqdm(total=total, initial=done, desc="ava pack", unit="B", unit_scale=True, dynamic_ncols=True) as bar:
+    with tqdm.tqdm(total=total, initial=done, desc="ava pack", unit="B", unit_scale=True, dynamic_ncols=True, disable=not todo) as bar:
         for folder in [folder for folder, count in left.items() if not count]:
             shards.finish(folder)
         for item, _ in each(shards.pack_shard, todo):

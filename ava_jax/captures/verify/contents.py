@@ -112,7 +112,7 @@ def _judge(jobs: Sequence[Job], outcomes: Sequence[_Outcome]) -> None:
             job.book.count(job.counted, sum(map(len, outcome.found.values())))
         if outcome.faults:
             faults = sorted(outcome.faults, key=lambda fault: str(fault[0]))
-            detail, frames = job.book.plain(faults[0][1]), [frame for frame, _ in faults]
+            detail, frames = job.book.plain(faults[0][1]).removeprefix(f"{job.file}: "), [frame for frame, _ in faults]
             job.book.add("fault", job.kind, "cannot be decoded", job.file, detail=detail, action=FETCH, frames=frames, refetch=True)
         most = next(iter(common.get((id(job.book), job.kind), Counter()).most_common(1)), (None, 0))[0]
         for what, frames in outcome.found.items():

@@ -1,5 +1,6 @@
 """The dome's part of an ava-256 capture, `decoder/`: its structure, its calibration, and what of its contents is to be decoded."""
 
+import dataclasses
 import functools
 import io
 import pathlib
@@ -9,13 +10,15 @@ import numpy as np
 
 from ava_jax.captures import appearance, ava256, calibration, projection, reading, statistics
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.packed import index
+from ava_jax.captures.packed.archives import RecordArchives
+from ava_jax.captures.verify import packed
 from ava_jax.captures.verify import zips as zip_checks
 from ava_jax.captures.verify.contents import Depth, Job
 from ava_jax.captures.verify.findings import FETCH, Book
 from ava_jax.captures.verify.zips import Zip
 from ava_jax.core.mesh import Topology
 from ava_jax.data import images, mesh_files
-from ava_jax.data.archive import Archives
 
 MapZips = Callable[[Sequence[tuple[str, pathlib.Path]]], list[Zip]]
 
@@ -35,7 +38,7 @@ class Decoder:
     """Checks of one capture's `decoder/`."""
 
     def __init__(self, folder: pathlib.Path, book: Book, topology: Topology | None, vertices: int | None) -> None:
-        """Reads nothing yet.
+        """Reads nothing yet but the index of a packed capture.
 
         Args:
           folder: the capture's.
@@ -47,11 +50,15 @@ class Decoder:
         self.decoder = folder / "decoder"
         self.capture: Capture | None = None
         self.zips: list[Zip] = []
-        self.archives = Archives()  # of listed frames alone, once they have been looked up
-        self.every_frame = Archives()
+        self.packed: index.CaptureIndex | None = packed.find(book)
+        self.book.packed |= self.packed is not None
+        self.archives = RecordArchives()  # of listed frames alone, once they have been looked up
+        self.every_frame = RecordArchives()
 
     def paths(self) -> list[tuple[str, pathlib.Path]]:
-        """All zips that are there, with their kinds."""
+        """All zips that are there, with their kinds; of a packed capture, those in whose stead it has streams."""
+        if self.packed is not None:
+            return packed.streams(self.packed)
         found = [(kind, path) for kind, path in self._surfaces().items() if path.is_file()]
         found += [("image", path) for path in sorted((self.decoder / "image").glob("cam*.zip"))]
         found += [("segmentation", path) for path in sorted((self.decoder / "segmentation_parts").glob("cam*.zip"))]
@@ -63,6 +70,10 @@ class Decoder:
         Args:
           look: reads the directories of zips, `zips.look` of each.
         """
+        if self.packed is not None:
+            packed.shards(self.book, self.packed)
+        elif self.book.packed:
+            return  # its index cannot be used
         self.zips = look(self.paths())
         self._tell_missing()
         zip_checks.tell_broken(self.book, self.zips)
@@ -81,7 +92,17 @@ class Decoder:
                 reading.neutral_frame(self.archives, self.capture)
             except ValueError as e:
                 action = f"training needs it: fetch the segment {self.capture.neutral_segment} too"
-                self.book.add("fault", "neutral face", "there is none", detail=str(e), action=action)
+                chosen = self.book.chosen
+                part = chosen and any(chosen.entries[file].selection for file in self._files("mesh", "texture") if chosen.fetched(file))
+                self.book.add("doubt" if part else "fault", "neutral face", "there is none", detail=str(e), action=action)
+
+    def _files(self, *kinds: str) -> list[str]:
+        """Paths in the capture's folder of the zips of some kinds."""
+        return [self.book.relative(one.path) for one in self.zips if one.kind in kinds]
+
+    def _left_out(self, path: pathlib.Path) -> bool:
+        """Whether a download's manifest knows of the capture, and fetched nothing of this file."""
+        return self.book.chosen is not None and not self.book.chosen.fetched(self.book.relative(path))
 
     def _surfaces(self) -> dict[str, pathlib.Path]:
         names = {"head pose": "head_pose/head_pose", "mesh": "kinematic_tracking/registration_vertices", "texture": "uv_image/color"}
@@ -89,14 +110,29 @@ class Decoder:
 
     def _tell_missing(self) -> None:
         needed = [*self._surfaces().values(), *(self.decoder / name for name in ("camera_calibration.json", "frame_list.csv", *_SMALL))]
+        have = {one.path for one in self.zips}
         for path in needed:
-            if not path.is_file():
+            if path in have or path.is_file():
+                continue
+            if self._left_out(path):
+                self.book.add("doubt", "file", "was not fetched, and training needs it", path, action="fetch it too, to train on it")
+            else:
                 self.book.add("fault", "file", "is missing, and training needs it", path, action="fetch it", refetch=True)
         if not any(one.kind == "image" for one in self.zips):
+            chosen = self.book.chosen
+            part = chosen is not None and not any(chosen.fetched(file) for file in chosen.entries if file.startswith("decoder/image/"))
             text = "there is no camera's zip; the capture can be predicted, and not trained on"
-            self.book.add("fault", "image", text, self.decoder / "image", action="fetch the images")
+            self.book.add("doubt" if part else "fault", "image", text, self.decoder / "image", action="fetch the images")
+        self._tell_gone(set(needed))
         for path in sorted(self.folder.rglob("*.part")):
             self.book.add("doubt", "file", "of a download that has not ended", path, action="run the same ava ava256 download again")
+
+    def _tell_gone(self, told: set[pathlib.Path]) -> None:
+        """Files that were fetched, and are not there any more; `told` have been looked at."""
+        for file in sorted(self.book.chosen.entries if self.book.chosen is not None else ()):
+            path = self.folder / file
+            if file.startswith("decoder/") and self.book.chosen.fetched(file) and path not in told and not path.is_file():
+                self.book.add("fault", "file", "was fetched, and is not there any more", path, action=FETCH, refetch=True)
 
     def _load(self) -> Capture | None:
         """The capture with the cameras that can be used; None where calibration or frame list cannot be read."""
@@ -138,6 +174,9 @@ class Decoder:
         if not have["image"]:
             return
         for name in sorted(calibrated - have["image"]):
+            if self._left_out(self.decoder / "image" / f"cam{name}.zip"):
+                self.book.add("note", "image", "calibrated cameras that were not fetched", self.decoder / "image" / f"cam{name}.zip")
+                continue
             text = "calibrated cameras without images, which are not used"
             self.book.add(
                 "doubt", "image", text, self.decoder / "image" / f"cam{name}.zip", action="fetch them, unless they were left out on purpose"
@@ -174,6 +213,9 @@ class Decoder:
         if len(absent := np.setdiff1d(listed, expected, assume_unique=True)):
             many = zip_checks.many(len(absent), len(listed))
             text = "listed frames of which no camera has an image"
+            asked = self.book.chosen.frames_of_any(self._files("image")) if self.book.chosen is not None else None
+            if asked is not None and not len(np.intersect1d(absent, asked, assume_unique=True)):
+                many, text = False, "listed frames that were not fetched"
             action = "fetch them, unless only some segments or every nth frame were asked for" if many else ""
             detail = f"{len(absent)} of {len(listed)}"
             self.book.add(
@@ -215,7 +257,7 @@ class Decoder:
     def forget(self) -> None:
         """Lets go of the zips' members."""
         self.zips = [one.without_members() for one in self.zips]
-        self.archives, self.every_frame = Archives(), Archives()
+        self.archives, self.every_frame = RecordArchives(), RecordArchives()
 
     def jobs(self, depth: Depth) -> Iterable[Job]:
         """What of the contents is to be decoded."""
@@ -239,7 +281,10 @@ class Decoder:
     @property
     def _known(self) -> Capture:
         """The capture; where its calibration or frame list cannot be used, what is known of one without them."""
-        return self.capture if self.capture is not None else _at(self.decoder)
+        if self.capture is not None:
+            return self.capture
+        known = _at(self.decoder)
+        return known if self.packed is None else dataclasses.replace(known, sensor=self.packed.sensor)
 
     def _can_be_seen(self) -> bool:
         return {"mesh", "head pose", "texture", "image"} <= {one.kind for one in self.zips if not one.fault}

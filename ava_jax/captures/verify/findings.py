@@ -5,10 +5,14 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal
 
+from ava_jax.captures.packed import index
+from ava_jax.captures.verify.chosen import Chosen
+
 Level = Literal["fault", "doubt", "note"]
 LEVELS: tuple[Level, ...] = ("fault", "doubt", "note")
 STATES = {"fault": "broken", "doubt": "doubtful", "note": "sound"}
 FETCH = "fetch the file again (--repair does, for what ava ava256 download fetched)"
+PACK = "remove this capture from the packed folder and run the same ava pack again"
 _FIRST = 5  # frames that a finding names
 
 
@@ -49,12 +53,16 @@ class Book:
       layout: "ava-256" or "multiface".
       findings: in the order in which they were made.
       counts: what there is: cameras, frames, files, and how many were decoded.
+      packed: whether files are records of packed captures, which are packed again, not fetched.
+      chosen: what a download fetched of it; None: nothing says so.
     """
 
     folder: pathlib.Path
     layout: str = "ava-256"
     findings: list[Finding] = dataclasses.field(default_factory=list)
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    packed: bool = False
+    chosen: Chosen | None = None
 
     def add(
         self,
@@ -69,6 +77,8 @@ class Book:
         refetch: bool = False,
     ) -> None:
         """Adds a finding; `file` is a path below the capture's folder, or one in it, and `frames` are all that it is about."""
+        if self.packed and refetch:
+            action, refetch = PACK, False
         names = tuple(str(frame) for frame in frames[:_FIRST])
         found = Finding(
             level, kind, what, self.relative(file) if file else "", self.plain(detail), action, names, max(len(frames), 1), refetch
@@ -76,8 +86,10 @@ class Book:
         self.findings.append(found)
 
     def relative(self, file: pathlib.Path | str) -> str:
-        """A path in the capture's folder, with "/" between its parts."""
+        """A path in the capture's folder, with "/" between its parts; of a packed one's zip, the stream in its stead."""
         path = pathlib.Path(file)
+        if self.packed and path.suffix == ".zip" and path.is_relative_to(self.folder / "decoder"):
+            return index.stream_of(path)
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(file)
 
     def plain(self, text: str) -> str:

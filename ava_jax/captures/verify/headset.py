@@ -37,8 +37,14 @@ class Headset:
         zip_checks.tell_broken(self.book, self.zips)
         for name in CAMERAS:
             if not (path := self.encoder / "image" / f"cam-{name}.zip").is_file():
-                self.book.add("fault", "headset image", "is missing", path, action="fetch it", refetch=True)
+                if self.book.chosen is not None and not self.book.chosen.fetched(self.book.relative(path)):
+                    self.book.add("note", "headset image", "was not fetched", path)
+                else:
+                    self.book.add("fault", "headset image", "is missing", path, action="fetch it", refetch=True)
         path = self.encoder / "frame_list.csv"
+        if not path.is_file() and self.book.chosen is not None and not self.book.chosen.fetched(self.book.relative(path)):
+            self.book.add("note", "frame list", "was not fetched", path)
+            return
         try:
             frames, _ = ava256.frame_list(path)
         except ValueError as e:

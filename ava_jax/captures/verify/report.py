@@ -1,6 +1,7 @@
-"""What the user gets of a verification: text to act on, and the same as JSON (docs/reference/formats.md has its form)."""
+"""What the user gets of a verification: text to act on, and the same as JSON (docs/guide/verify.md has its form)."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from ava_jax.captures.verify.findings import LEVELS, Book, Finding, grouped
 
 FORMAT = 1  # of the JSON; raised when a key changes its meaning
 _EXAMPLES = 3  # files that a line names
+_ENDING = re.compile(r"(?<=sh)es\b|s\b")  # of the plural, as in "meshes read"
 _WIDTH = 300  # characters of an example
 
 
@@ -28,6 +30,7 @@ def to_json(books: Sequence[Book], options: Mapping[str, Any]) -> dict[str, Any]
                 "name": book.folder.name,
                 "folder": str(book.folder),
                 "layout": book.layout,
+                "packed": book.packed,
                 "state": book.state,
                 "counts": dict(sorted(book.counts.items())),
                 "findings": [dataclasses.asdict(found) for group in grouped(book.findings) for found in group],
@@ -50,7 +53,7 @@ def totals(books: Sequence[Book]) -> dict[str, int]:
 
 def _block(book: Book) -> str:
     counts = ", ".join(_count(what, number) for what, number in book.counts.items() if number)
-    lines = [f"{book.folder.name}: {book.state} ({book.layout}; {counts or 'nothing to count'})"]
+    lines = [f"{book.folder.name}: {book.state} ({book.layout}{', packed' if book.packed else ''}; {counts or 'nothing to count'})"]
     for group in grouped(book.findings):
         lines += _lines(group)
     return "\n".join(lines)
@@ -74,7 +77,7 @@ def _lines(group: Sequence[Finding]) -> list[str]:
 
 def _count(what: str, number: int) -> str:
     if what != "bytes":
-        return f"{number} {what}"
+        return f"{number} {what if number != 1 else _ENDING.sub('', what, count=1)}"
     unit, size = ("GB", 1e9) if number >= 1e9 else ("MB", 1e6)
     return f"{number / size:.3g} {unit}"
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import tqdm
 
 from ava_jax.captures.ava256 import TOPOLOGY
-from ava_jax.captures.verify import contents, zips
+from ava_jax.captures.packed import index
+from ava_jax.captures.verify import chosen, contents, zips
 from ava_jax.captures.verify.contents import Depth
 from ava_jax.captures.verify.decoder import Decoder
 from ava_jax.captures.verify.findings import Book
@@ -32,15 +33,16 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     found: dict[pathlib.Path, pathlib.Path] = {}  # by where they really are
     for path in paths:
         if not path.is_dir():
-            raise ValueError(f"verify: {path}: no such folder; give a capture or a folder of captures.")
+            why = "is a file" if path.exists() else "there is no such folder"
+            raise ValueError(f"{path}: {why}; give a capture or a folder of captures.")
         # `decoder/` or `encoder/` itself is its capture's.
         here = [path.parent] if path.name in ("decoder", "encoder") else _below(path, _DEEP)
         if not here:
             raise ValueError(
-                f"verify: {path}: no capture there (a folder with decoder/ or encoder/ inside, or one of multiface with KRT and "
-                "tracked_mesh/)."
+                f"{path}: no capture there (a folder with decoder/ or encoder/ inside, or one of multiface with KRT and tracked_mesh/)."
             )
-        for capture in here:
+        begun = index.begun(path) if (path / index.FILE).is_file() and not is_ava256(path) else set()
+        for capture in [*here, *(path / name for name in sorted(begun - {one.name for one in here}))]:
             found.setdefault(capture.resolve(), capture)
     return list(found.values())
 
@@ -78,7 +80,7 @@ def verify(folders: Sequence[pathlib.Path], depth: Depth, *, topology: pathlib.P
     Raises:
       ValueError: `topology` is given and cannot be read.
     """
-    books = [Book(folder, "multiface" if is_multiface(folder) else "ava-256") for folder in folders]
+    books = [_book(folder) for folder in folders]
     known: dict[pathlib.Path, _Known] = {}
     parts: list[Part] = []
     for book in books:
@@ -89,6 +91,19 @@ def verify(folders: Sequence[pathlib.Path], depth: Depth, *, topology: pathlib.P
             contents.run(list(part.jobs(depth)), threads, bar.update)
             part.forget()
     return books
+
+
+def _book(folder: pathlib.Path) -> Book:
+    """An empty one, with what a download's manifest says of the capture."""
+    book = Book(folder, "multiface" if is_multiface(folder) else "ava-256")
+    try:
+        book.chosen = chosen.of(folder)
+    except (ValueError, OSError) as e:
+        book.add("doubt", "manifest", "of the download cannot be read; what was chosen is not known", detail=str(e))
+    if not folder.is_dir():
+        text = "is listed in packed.json, and was not packed"
+        book.add("fault", "packed", text, action="run the same ava pack again, which goes on")
+    return book
 
 
 class _Known(NamedTuple):
@@ -124,7 +139,7 @@ def _topology(path: pathlib.Path, *, required: bool) -> _Known:
         return _Known(mesh_files.read_topology(path, vertices), vertices)
     except (ValueError, OSError) as e:
         if required:
-            raise ValueError(f"verify: --topology: {e}") from e
+            raise ValueError(f"--topology: {e}") from e
         return _Known(None, None, str(e))
 
 
@@ -171,7 +186,7 @@ def repair(books: Sequence[Book], depth: Depth, *, topology: pathlib.Path | None
             continue
         from ava_jax.captures.published import refetch  # what downloads need is imported where something is fetched
 
-        print(f"repair: {book.folder.name}: fetching {len(names)} files again", file=sys.stderr, flush=True)
+        print(f"repair: {book.folder.name}: fetching {len(names)} file{'' if len(names) == 1 else 's'} again", file=sys.stderr, flush=True)
         try:
             failed, why = refetch(book.folder, names, jobs=max(threads, 1)), "could not be fetched"
         except (ValueError, OSError) as e:  # no manifest, as it was not downloaded by this package; no server

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ava_jax.captures.packed import index
 from ava_jax.captures.verify.findings import FETCH, Book
 from ava_jax.data import zip_directory
 
@@ -15,7 +16,10 @@ _LOCAL_HEADER = 30  # bytes before a member's name and content
 
 
 class Zip(NamedTuple):
-    """A zip's members by number, int32 [M], sorted; `fault` says why it cannot be read, "" where it can."""
+    """A zip's members by number, int32 [M], sorted; `fault` says why it cannot be read, "" where it can.
+
+    A packed capture's stream is one too, of the path that its zip had, and of size 0.
+    """
 
     path: pathlib.Path
     kind: str
@@ -29,9 +33,16 @@ class Zip(NamedTuple):
 
 
 def look(kind: str, path: pathlib.Path) -> Zip:
-    """Reads a zip's directory, and whether all members lie inside the file; their content is not read."""
+    """Reads a zip's directory, and whether all members lie inside the file; their content is not read.
+
+    Of a packed capture's stream, its frames.
+    """
     none = np.zeros(0, np.int32)
     try:
+        packed = index.find(index.capture_of(path)) if path.parents[1].name == "decoder" else None
+        if packed is not None and (stream := index.stream_of(path)) in packed:
+            frames = packed.frames[packed.there(stream, packed.frames)]
+            return Zip(path, kind, frames, 0, "" if len(frames) else "it has no records")
         size = path.stat().st_size
         directory = zip_directory.read(path)
     except (ValueError, OSError) as e:
@@ -44,7 +55,8 @@ def look(kind: str, path: pathlib.Path) -> Zip:
 
 def tell_broken(book: Book, zips: Sequence[Zip]) -> None:
     """Findings of the zips that cannot be read, and the counts of all."""
-    book.count("zips", len(zips))
+    if not book.packed:
+        book.count("zips", len(zips))
     book.count("bytes", sum(one.size for one in zips))
     for one in zips:
         if one.fault:
@@ -66,11 +78,20 @@ def tell_lacking(book: Book, zips: Sequence[Zip], listed: np.ndarray, expected: 
       strict: a zip that lacks `many` of them is a fault; False: a doubt.
     """
     for one in zips:
-        lacking = np.setdiff1d(expected, one.numbers, assume_unique=True).tolist()
-        if many(len(lacking), len(expected)):
-            detail = f"{len(lacking)} of {len(expected)}"
-            what, level = "lacks many frames that the capture's other zips have", "fault" if strict else "doubt"
-            book.add(level, one.kind, what, one.path, detail=detail, action=FETCH, frames=lacking, refetch=strict)
+        lacking, asked = np.setdiff1d(expected, one.numbers, assume_unique=True), expected
+        file, sure = book.relative(one.path), strict
+        if book.chosen is not None:
+            sure = strict and not book.chosen.by_name(file)
+            if (chosen := book.chosen.frames(file)) is not None:
+                if len(left := np.setdiff1d(lacking, chosen, assume_unique=True)):
+                    what = "frames that its download left out, and the capture's other zips have; they are passed over"
+                    book.add("note", one.kind, what, one.path, frames=left.tolist())
+                lacking, asked = (np.intersect1d(frames, chosen, assume_unique=True) for frames in (lacking, expected))
+        lacking = lacking.tolist()
+        if many(len(lacking), len(asked)):
+            detail = f"{len(lacking)} of {len(asked)}"
+            what, level = "lacks many frames that the capture's other zips have", "fault" if sure else "doubt"
+            book.add(level, one.kind, what, one.path, detail=detail, action=FETCH, frames=lacking, refetch=sure)
         elif lacking:
             what = "listed frames are missing; published captures lack some too, and they are passed over"
             book.add("note", one.kind, what, one.path, frames=lacking)

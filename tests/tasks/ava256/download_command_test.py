@@ -129,3 +129,11 @@ def test_verify_finds_rot_that_nothing_shows(server, tmp_path):
     assert (status, err) == (0, "") and "1 file; 1 fetched" in out
     assert path.read_bytes() == sound
     assert json.loads((folder / manifest.FILE).read_text())["format"] == "ava_jax download 1"
+
+
+def test_a_file_in_the_folders_stead_is_told(server, ids):
+    status, _, err = run(server, ids, f"--captures_file={ids}")
+    assert (
+        status == 1
+        and err == f"ava ava256 download: --out={ids}: is a file; it must be a folder, new or one that was downloaded into before.\n"
+    )

@@ -49,6 +49,8 @@ def main() -> None:
     if not _OUT.value:
         raise ValueError("--out=FOLDER must say where to write.")
     out = pathlib.Path(_OUT.value).expanduser()
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out={_OUT.value}: is a file; it must be a folder, new or one that was downloaded into before.")
     choice = published_choice.Choice(
         assets=published.assets(lists.read("--assets", _ASSETS.value), _SIZE.value),
         size=_SIZE.value,
