@@ -4,6 +4,7 @@ import os
 import pathlib
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,9 @@ import pytest
 
 # The bounds of tests are those of float32; a GPU's products would round to TF32 unasked.
 jax.config.update("jax_default_matmul_precision", "highest")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as nohup and a script's & leave it, to the commands that tests start as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
