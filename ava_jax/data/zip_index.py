@@ -75,7 +75,7 @@ def load_bits(file: pathlib.Path, key: bytes, count: int) -> np.ndarray | None:
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).astype(bool)
 
 
-def load_entry(opened: OpenFiles, file: pathlib.Path, count: int, index: int) -> tuple[int, int, int] | None:
+def load_entry(opened: OpenFiles, file: pathlib.Path | str, count: int, index: int) -> tuple[int, int, int] | None:
     """Offset, size and CRC of the member of the `index`-th of `count` numbers; None where `file` cannot be read.
 
     What it says is not checked.

@@ -24,7 +24,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from ava_jax.captures import camera_table, capture_set, reading, statistics
+from ava_jax.captures import camera_table, capture_set, kept_statistics, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.splits import PREDICT, SCORED, TRAIN, Selection
@@ -78,7 +78,7 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     rule, used = rules.held_out(config), rules.trained(captures, config)
     if not len(used):
         raise ValueError(f"config.data.split={config.data.split}: leaves none of the {len(captures)} people to train on.")
-    combined = statistics.combine(used.captures, config.model.texture_size)
+    combined = statistics.combine(used.captures, config.model.texture_size, folder=kept_statistics.default_folder())
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
     # A crop of the images is another image plane, which each camera's background is learned in: a run goes on with the one it began with.
     sensor = np.array(captures.captures[0].sensor, np.int32)
@@ -100,11 +100,12 @@ def check_names(captures: CaptureSet, config: ConfigDict) -> None:
       ValueError: one matches nothing in any capture; the message names the nearest that does.
     """
     data = config.data
-    naming.require("config.data.cameras", data.cameras, captures.every_camera, "capture")
+    every_camera = captures.every_camera  # lists each capture's folder
+    naming.require("config.data.cameras", data.cameras, every_camera, "capture")
     naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
     naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
     people = {*captures.people, *(capture.subject for capture in captures)}
-    rules.split_of(config).require(people, captures.segments, captures.every_camera)
+    rules.split_of(config).require(people, captures.segments, every_camera)
     if data.held_out.last_frames < 0:
         raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {data.held_out.last_frames}.")
     longest = max(len(c.frames) for c in captures)
@@ -397,4 +398,4 @@ class _Faults:
 def _indices(names: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> np.ndarray:
     """int32 [len(names)]: index of each in `known`; where it is not in it, -1 - its index in `others`, or -1."""
     index = {name: -1 - i for i, name in enumerate(others)} | {name: i for i, name in enumerate(known)}
-    return np.array([index.get(str(name), -1) for name in names], np.int32)
+    return np.array([index.get(name, -1) for name in (names.tolist() if isinstance(names, np.ndarray) else names)], np.int32)
