@@ -293,7 +293,7 @@ def _columns(path: pathlib.Path, names: tuple[str, ...]) -> list[list[str]]:
 
 
 def _plain_columns(text: str, names: tuple[str, ...]) -> list[list[str]] | None:
-    """What `_columns` finds in a CSV of these columns alone, without quotes, spaces or blank lines, as programs write it; None of any other.
+    """What `_columns` finds in a CSV of these columns alone, no quotes, spaces or blank lines, as programs write it; None of others.
 
     A fifth of its time: a full data set lists a million frames and more.
     """

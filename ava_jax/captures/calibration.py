@@ -125,7 +125,7 @@ def _plainly_sound(entries: Sequence[Mapping[str, Any]]) -> Cameras | None:
 
     A full data set has 20,000: 0.1 s instead of 2.
     """
-    if any(entry.get("distortion") is not None for entry in entries):
+    if not all(_without_distortion(entry.get("distortion")) for entry in entries):
         return None
     try:
         k, t = (np.array([entry[key] for entry in entries], np.float64) for key in ("K", "T"))
@@ -139,6 +139,11 @@ def _plainly_sound(entries: Sequence[Mapping[str, Any]]) -> Cameras | None:
     if zeros.any() or focal.min() <= 0 or off > _PLAINLY or np.linalg.det(rotation).min() < 0:
         return None
     return Cameras(focal, k[:, 2, :2].copy(), rotation, t[:, 3, :3].copy(), np.zeros(len(k), bool))
+
+
+def _without_distortion(value: Any) -> bool:
+    """Whether an entry plainly has none: no coefficients, or a list of zeros."""
+    return value is None or (isinstance(value, list) and all(type(number) in (int, float) and number == 0 for number in value))
 
 
 def _matrix(entry: Mapping[str, Any], key: str) -> np.ndarray:

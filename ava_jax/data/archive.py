@@ -1,5 +1,6 @@
 """Zip files whose members are named by number (`cam400029/001003.avif`), read at random from many threads."""
 
+import bisect
 import concurrent.futures
 import hashlib
 import pathlib
@@ -43,7 +44,7 @@ class _Index(NamedTuple):
 
     def find(self, number: int) -> int | None:
         """Its index; None where the zip lacks it."""
-        at = int(np.searchsorted(self.numbers, number))
+        at = bisect.bisect_left(self.numbers, number)  # np.searchsorted would copy them all as int64 first
         known = at < len(self.numbers) and self.numbers[at] == number
         return at if known and self.bits[at // 8] & (128 >> at % 8) else None
 
@@ -222,7 +223,7 @@ def write(path: pathlib.Path, members: Iterable[tuple[str, bytes]]) -> None:
 
 def _find(entries: Directory, number: int) -> tuple[int, int, int] | None:
     """Offset, size and CRC of a member."""
-    at = int(np.searchsorted(entries.number, number))
+    at = bisect.bisect_left(entries.number, number)
     if at == len(entries.number) or entries.number[at] != number or entries.offset[at] == ABSENT:
         return None
     return int(entries.offset[at]), int(entries.size[at]), int(entries.crc[at])

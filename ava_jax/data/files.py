@@ -61,7 +61,8 @@ class OpenFiles:
 
     def __init__(self, limit: int = 64) -> None:
         self.limit = limit
-        self._open: collections.OrderedDict[pathlib.Path | str, list[int]] = collections.OrderedDict()  # path -> [descriptor, readers, size]
+        # path -> [descriptor, readers, size]
+        self._open: collections.OrderedDict[pathlib.Path | str, list[int]] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

@@ -13,8 +13,10 @@ people whom training never saw stay who they are.
 Everything here takes the captures as `load_captures` parsed them, and parses no file of theirs again.
 """
 
+import bisect
 import copy
 import dataclasses
+import itertools
 import pathlib
 import threading
 from collections.abc import Sequence
@@ -243,8 +245,8 @@ class CaptureSource:
         people, segments = ((), ()) if at_hand is None else (at_hand.people, at_hand.segments)
         self._segment_index = [_indices(c.segments, assets.names["segments"], segments) for c in captures]
         self._identity_index = _indices([c.name for c in captures], assets.names["identities"], people)
-        self._starts = np.cumsum([0] + [s.count for s in selections])
-        count = int(self._starts[-1])
+        self._starts = [0, *itertools.accumulate(s.count for s in selections)]
+        count = self._starts[-1]
         self._thinned = thin(count, max_samples, jitter=True) if 0 < max_samples < count else None  # all of 10^8 need no table
         needs = {"segmentation": segmentation, "image": image, "threads": threads}
         chosen = zip(captures, selections, strict=True)
@@ -254,7 +256,7 @@ class CaptureSource:
         self._faults = _Faults(max_unreadable)
 
     def __len__(self) -> int:
-        return int(self._starts[-1]) if self._thinned is None else len(self._thinned)
+        return self._starts[-1] if self._thinned is None else len(self._thinned)
 
     def __repr__(self) -> str:
         return f"CaptureSource({len(self._captures)} captures, {len(self)} samples)"
@@ -332,20 +334,20 @@ class CaptureSource:
 
     def _locate(self, listed: int) -> tuple[int, int, int]:
         """Indices of a sample, given by its index before thinning: of the capture, in its frame list, in its cameras."""
-        which = int(np.searchsorted(self._starts, listed, side="right")) - 1
+        which = bisect.bisect_right(self._starts, listed) - 1
         selection = self._selections[which]
-        frame, camera = divmod(listed - int(self._starts[which]), len(selection.cameras))
+        frame, camera = divmod(listed - self._starts[which], len(selection.cameras))
         return which, int(selection.frames[frame]), int(selection.cameras[camera])
 
     def _is_available(self, listed: int) -> bool:
-        which = int(np.searchsorted(self._starts, listed, side="right")) - 1
-        byte, bit = divmod(listed - int(self._starts[which]), 8)
+        which = bisect.bisect_right(self._starts, listed) - 1
+        byte, bit = divmod(listed - self._starts[which], 8)
         return bool(self._availability_bits[which][byte] & (128 >> bit))
 
     def _count_missing(self) -> int:
         if self._thinned is not None:
             return sum(not self._is_available(int(listed)) for listed in self._thinned)
-        return int(self._starts[-1]) - self.available
+        return self._starts[-1] - self.available
 
 
 def _check_ids(captures: Sequence[Capture]) -> None:
