@@ -88,7 +88,9 @@ def main(argv: list[str]) -> None:
     if "flat" in _STAGES.value:
         report["flat"] = []
         for files, read in sizes():
-            report["flat"].append({"files": files, "read": read, **in_process(flat, _config(files, read))})
+            config = _config(files, read)
+            config.data.one = of_captures(_config(files, read), 1).data.ids
+            report["flat"].append({"files": files, "read": read, **in_process(flat, config)})
             print("flat  ", "  ".join(f"{key} {value:,.4g}" for key, value in report["flat"][-1].items()), flush=True)
     if _OUT.value:
         pathlib.Path(_OUT.value).write_text(json.dumps(report, indent=1) + "\n")
@@ -295,8 +297,9 @@ def batches(config) -> Callable[[], None]:
 
 def flat(config) -> dict[str, float]:
     """A sample of all captures beside one of a single capture."""
-    pictures, rounds = noted_pictures(), []
-    kinds = {"one": batches(of_captures(config.copy_and_resolve_references(), 1)), "all": batches(config)}
+    pictures, rounds, alone = noted_pictures(), [], config.copy_and_resolve_references()
+    alone.data.ids = config.data.one
+    kinds = {"one": batches(alone), "all": batches(config)}
     amounts = dict.fromkeys(kinds, (0, 0))
     for number in range(config.data.rounds):
         seconds = dict.fromkeys(kinds, 0.0)

@@ -91,7 +91,7 @@ class Capture:
     def _zip(self, kind: str, camera: str) -> pathlib.Path:
         path = self._zips.get((kind, camera))
         if path is None:
-            path = self._zips[kind, camera] = self.decoder / kind / f"cam{camera}.zip"
+            path = self._zips[kind, camera] = self.decoder / f"{kind}/cam{camera}.zip"
         return path
 
     @functools.cached_property
