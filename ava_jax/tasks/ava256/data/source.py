@@ -102,8 +102,7 @@ def check_names(captures: CaptureSet, config: ConfigDict) -> None:
       ValueError: one matches nothing in any capture; the message names the nearest that does.
     """
     data = config.data
-    every_camera = captures.every_camera  # lists each capture's folder
-    naming.require("config.data.cameras", data.cameras, every_camera, "capture")
+    naming.require("config.data.cameras", data.cameras, every_camera := captures.every_camera, "capture")
     naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
     naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
     people = {*captures.people, *(capture.subject for capture in captures)}
@@ -246,8 +245,7 @@ class CaptureSource:
         self._segment_index = [_indices(c.segments, assets.names["segments"], segments) for c in captures]
         self._identity_index = _indices([c.name for c in captures], assets.names["identities"], people)
         self._starts = [0, *itertools.accumulate(s.count for s in selections)]
-        count = self._starts[-1]
-        self._thinned = thin(count, max_samples, jitter=True) if 0 < max_samples < count else None  # all of 10^8 need no table
+        self._thinned = thin(count, max_samples, jitter=True) if 0 < max_samples < (count := self._starts[-1]) else None  # not all of 10^8
         needs = {"segmentation": segmentation, "image": image, "threads": threads}
         chosen = zip(captures, selections, strict=True)
         self._availability_bits = [_availability(archives, c, selection, **needs) for c, selection in chosen]
@@ -340,8 +338,7 @@ class CaptureSource:
         return which, int(selection.frames[frame]), int(selection.cameras[camera])
 
     def _is_available(self, listed: int) -> bool:
-        which = bisect.bisect_right(self._starts, listed) - 1
-        byte, bit = divmod(listed - self._starts[which], 8)
+        byte, bit = divmod(listed - self._starts[which := bisect.bisect_right(self._starts, listed) - 1], 8)
         return bool(self._availability_bits[which][byte] & (128 >> bit))
 
     def _count_missing(self) -> int:
