@@ -12,10 +12,13 @@ Measured, each in a process of its own:
 
   start   preparing (statistics, topology), the first start, which reads all zips' directories, a start after that, which reads the kept
           indexes, all that a run reads up to its first batch (names, statistics, the training split, the splits held out of it, neutral
-          faces), and the camera in front of a face
+          faces), the same once more, when statistics and all indexes are kept, and the camera in front of a face
   read    batches of the shuffled order of training, in CPU time, and decoding alone of the pictures that were read for them, image and
           texture, in turns: `ratio` is decoding alone over all. --sizes gives what files are of and what they are read at: 4:8 reads files
           of 1024 x 667 at 512 x 333. The best of --rounds counts, as other work on the machine only ever adds.
+  flat    batches from one capture and from all of them in turns, in one process: the median over --rounds of what a sample of all costs
+          over what one of a single capture costs, with the pictures and the bytes that were decoded per sample of either, which must be
+          the same for the two to be compared
 """
 
 import concurrent.futures
@@ -68,22 +71,27 @@ def main(argv: list[str]) -> None:
     for size in dict.fromkeys(files for files, _ in sizes()):
         write_captures(pathlib.Path(_CAPTURE.value), folder / f"captures_{size}", size)
     if "start" in _STAGES.value:
-        stages = {"prepare": prepare, "first start": start, "next start": start, "first batch": first_batch, "front camera": front_camera}
+        stages = {"prepare": prepare, "first start": start, "next start": start, "first batch": first_batch}
+        stages |= {"next first batch": first_batch, "front camera": front_camera}
         for name, stage in stages.items():
             report[name] = in_process(stage, _config(sizes()[0][0], sizes()[0][1]))
-            print(f"{name:12}", "  ".join(f"{key} {value:,.6g}" for key, value in report[name].items()), flush=True)
+            print(f"{name:16}", "  ".join(f"{key} {value:,.6g}" for key, value in report[name].items()), flush=True)
         files = [path for path in (folder / "cache").rglob("*") if path.is_file()]
         report["index"] = {"files": len(files), "bytes_per_sample": sum(path.stat().st_size for path in files) / samples}
-        print(f"{'index':12}", report["index"])
+        print(f"{'index':16}", report["index"])
     if "read" in _STAGES.value:
         report["read"] = []
         for (files, read), count in itertools.product(sizes(), map(int, _COUNTS.value)):
-            config = _config(files, read)
-            config.data.ids = str(folder / f"{count}.csv")
-            names = captures_names()[:count]
-            pathlib.Path(config.data.ids).write_text("mcd,mct,sid\n" + "".join(",".join(name.split("--")) + "\n" for name in names))
+            config = of_captures(_config(files, read), count)
             report["read"].append({"files": files, "read": read, "captures": count, **in_process(read_batches, config)})
             print("  ".join(f"{key} {value:,.4g}" for key, value in report["read"][-1].items()), flush=True)
+    if "flat" in _STAGES.value:
+        report["flat"] = []
+        for files, read in sizes():
+            config = _config(files, read)
+            config.data.one = of_captures(_config(files, read), 1).data.ids
+            report["flat"].append({"files": files, "read": read, **in_process(flat, config)})
+            print("flat  ", "  ".join(f"{key} {value:,.4g}" for key, value in report["flat"][-1].items()), flush=True)
     if _OUT.value:
         pathlib.Path(_OUT.value).write_text(json.dumps(report, indent=1) + "\n")
     shutil.rmtree(folder)
@@ -95,6 +103,15 @@ def sizes() -> list[tuple[int, int]]:
 
 def captures_names() -> list[str]:
     return [f"20260101--{i:04}--SIM{i:03}" for i in range(_CAPTURES.value)]
+
+
+def of_captures(config, count: int):
+    """The config, for the first so many captures."""
+    names = captures_names()[:count]
+    path = pathlib.Path(config.data.root).with_name(f"{count}.csv")
+    path.write_text("mcd,mct,sid\n" + "".join(",".join(name.split("--")) + "\n" for name in names))
+    config.data.ids = str(path)
+    return config
 
 
 def write_captures(model: pathlib.Path, root: pathlib.Path, downsample: int) -> None:
@@ -237,10 +254,8 @@ def front_camera(config) -> dict[str, float]:
     return {"seconds": time.perf_counter() - begin}
 
 
-def read_batches(config) -> dict[str, float]:
-    """Batches of the order that training has, and decoding alone of the same pictures, in turns."""
-    from ava_jax.core.sampling import Sampling
-    from ava_jax.data import pipeline, shared_rows
+def noted_pictures() -> list[bytes]:
+    """The bytes of each picture that this process reads from now on."""
     from ava_jax.data.archive import Archives
 
     pictures: list[bytes] = []
@@ -253,6 +268,14 @@ def read_batches(config) -> dict[str, float]:
         return content
 
     Archives.read = noting
+    return pictures
+
+
+def batches(config) -> Callable[[], None]:
+    """What reads a batch in the order that training has; all that only first batches cost was read before."""
+    from ava_jax.core.sampling import Sampling
+    from ava_jax.data import pipeline, shared_rows
+
     source, _ = _source(config)
     shuffle, samples = config.data.shuffle, source.part(1)  # as a process that reads for training has it
     sampling = Sampling(_BATCH, per_visit=shuffle.cameras_per_visit, window=shuffle.window)
@@ -266,9 +289,38 @@ def read_batches(config) -> dict[str, float]:
             shared_rows.write(rows, row, samples.read(index))
 
     for i in range(len(source._captures)):  # neutral faces
-        samples.read(next(index for index in itertools.count(int(source._starts[i])) if source.has(index)))
+        samples.read(next(index for index in itertools.count(source._starts[i]) if source.has(index)))
     for _ in range(shuffle.cameras_per_visit**2 * shuffle.window // _BATCH):  # the first visits have no second view yet
         batch()
+    return batch
+
+
+def flat(config) -> dict[str, float]:
+    """A sample of all captures beside one of a single capture."""
+    pictures, rounds, alone = noted_pictures(), [], config.copy_and_resolve_references()
+    alone.data.ids = config.data.one
+    kinds = {"one": batches(alone), "all": batches(config)}
+    amounts = dict.fromkeys(kinds, (0, 0))
+    for number in range(config.data.rounds):
+        seconds = dict.fromkeys(kinds, 0.0)
+        for turn in range(config.data.batches):
+            for kind in sorted(kinds, reverse=(number + turn) % 2 == 1):  # each goes first as often as the other
+                pictures.clear()
+                begin = time.process_time()
+                kinds[kind]()
+                seconds[kind] += time.process_time() - begin
+                amounts[kind] = (amounts[kind][0] + len(pictures), amounts[kind][1] + sum(map(len, pictures)))
+        rounds.append((seconds["all"] / seconds["one"], *(1e3 * seconds[kind] / (config.data.batches * _BATCH) for kind in kinds)))
+    ratios, one, every = np.array(rounds).T
+    count = config.data.rounds * config.data.batches * _BATCH
+    found = {f"{name}_{kind}": amounts[kind][i] / count for kind in kinds for i, name in enumerate(("pictures", "bytes"))}
+    low, middle, high = np.percentile(ratios, (25, 50, 75))
+    return {"all_over_one": middle, "quartile_1": low, "quartile_3": high, "ms_one": np.median(one), "ms_all": np.median(every), **found}
+
+
+def read_batches(config) -> dict[str, float]:
+    """Batches, and decoding alone of the same pictures, in turns."""
+    pictures, batch = noted_pictures(), batches(config)
     both = []
     for _ in range(config.data.rounds):
         pictures.clear()

@@ -6,6 +6,7 @@ lists, `calibration` cameras, `reading` images and meshes, and `capture_set` is 
 """
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -74,28 +75,39 @@ class Capture:
         """(height, width) of its images at `downsample`."""
         return image_size(downsample, self.sensor)
 
-    @property
+    @functools.cached_property
+    def _zips(self) -> dict[tuple[str, str], pathlib.Path]:
+        """Paths that were asked for, by kind and camera: a full data set asks for each of 40,000 some times, and twice per sample."""
+        return {}
+
+    def _zip(self, kind: str, camera: str) -> pathlib.Path:
+        path = self._zips.get((kind, camera))
+        if path is None:
+            path = self._zips[kind, camera] = self.decoder / f"{kind}/cam{camera}.zip"
+        return path
+
+    @functools.cached_property
     def head_pose(self) -> pathlib.Path:
         """Zip of head poses, one text file per frame."""
         return self.decoder / "head_pose" / "head_pose.zip"
 
-    @property
+    @functools.cached_property
     def vertices(self) -> pathlib.Path:
         """Zip of meshes, one PLY per frame."""
         return self.decoder / "kinematic_tracking" / "registration_vertices.zip"
 
-    @property
+    @functools.cached_property
     def texture(self) -> pathlib.Path:
         """Zip of textures, one AVIF per frame."""
         return self.decoder / "uv_image" / "color.zip"
 
     def image(self, camera: str) -> pathlib.Path:
         """Zip of a camera's images, one AVIF per frame."""
-        return self.decoder / "image" / f"cam{camera}.zip"
+        return self._zip("image", camera)
 
     def segmentation(self, camera: str) -> pathlib.Path:
         """Zip of a camera's label pictures, one PNG per frame."""
-        return self.decoder / "segmentation_parts" / f"cam{camera}.zip"
+        return self._zip("segmentation_parts", camera)
 
 
 def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = True) -> Capture:
@@ -113,6 +125,7 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
     decoder = folder / "decoder"
     path = decoder / CALIBRATION
     entries = calibration.read(path)
+    position = {camera: i for i, camera in enumerate(entries)}
     # Of a capture without photographs, which can be predicted all the same, every camera is used.
     with_images = cameras_with_images(folder, list(entries)) or set(entries)
     have = set(entries) & with_images
@@ -123,22 +136,21 @@ def load(folder: pathlib.Path, cameras: tuple[str, ...] = (), *, judge: bool = T
         near = ", ".join(names.near(cameras[0], have))
         raise ValueError(f"{folder}: no camera to use: it has none of config.data.cameras; of {len(have)}, the nearest are {near}.")
     frames, segments = frame_list(decoder / "frame_list.csv")
-    found = [calibration.camera(path, camera, entries[camera], judge=judge) for camera in used]
-    focal, principal, rotation, translation = (np.stack([camera[i] for camera in found]) for i in range(4))
+    found = calibration.cameras(path, used, entries, judge=judge)
     return Capture(
         name=folder.name,
         decoder=decoder,
         cameras=tuple(used),
-        focal=focal,
-        principal=principal,
-        rotation=rotation,
-        translation=translation,
+        focal=found.focal,
+        principal=found.principal,
+        rotation=found.rotation,
+        translation=found.translation,
         frames=frames,
         segments=segments,
         sensor=calibration.sensor(path, {name: entries[name] for name in used}, SENSOR) if packed is None else packed.sensor,
-        distorted=tuple(name for name, camera in zip(used, found, strict=True) if camera.distorted),
+        distorted=tuple(name for name, distorted in zip(used, found.distorted, strict=True) if distorted),
         cropped=packed is not None and packed.cropped,
-        positions=np.array([list(entries).index(camera) for camera in used], np.int32),
+        positions=np.array([position[camera] for camera in used], np.int32),
         calibrated=len(entries),
     )
 

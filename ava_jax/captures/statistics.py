@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ava_jax.captures import kept_statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.data import images, npy_files, text_files
 
@@ -29,7 +30,7 @@ class Statistics(NamedTuple):
     vertices_std: np.ndarray
 
 
-def combine(captures: Sequence[Capture], texture_size: int) -> Statistics:
+def combine(captures: Sequence[Capture], texture_size: int, *, folder: pathlib.Path | None = None) -> Statistics:
     """Combines the captures' own statistics (`color_mean.png`, `registration_vertices_{mean.npy,variance.txt}`).
 
     Means are means of means. The texture's variance is the mean square deviation of the captures' means from it, over texels and
@@ -38,30 +39,50 @@ def combine(captures: Sequence[Capture], texture_size: int) -> Statistics:
 
     The texture's variance is taken at the files' own resolution, whatever `texture_size`: it is one figure of the data.
 
+    Args:
+      captures: one or more.
+      texture_size: T.
+      folder: where the result is kept from run to run (`kept_statistics`); None: nowhere.
+
     Raises:
       ValueError: a file is missing or malformed, or captures differ in their number of vertices.
     """
-    small, texture_std = _combine_textures([c.texture.with_name("color_mean.png") for c in captures], texture_size)
-    means = np.stack(vertex_means([c.vertices.with_name("registration_vertices_mean.npy") for c in captures])).astype(np.float64)
-    variances = [_scalar(c.vertices.with_name("registration_vertices_variance.txt")) for c in captures]
+    textures = [c.texture.with_name("color_mean.png") for c in captures]
+    meshes = [c.vertices.with_name("registration_vertices_mean.npy") for c in captures]
+    deviations = [c.vertices.with_name("registration_vertices_variance.txt") for c in captures]
+    key = kept_statistics.key_of([*textures, *meshes, *deviations], texture_size) if folder else None
+    kept = kept_statistics.load(folder, key) if key else None
+    if kept is not None:
+        return Statistics(*kept)
+    small, texture_std = _combine_textures(textures, texture_size)
+    means = np.stack(vertex_means(meshes)).astype(np.float64)
     mean = means.mean(0)
-    return Statistics(
+    found = Statistics(
         texture_mean=small,
         texture_std=np.float32(texture_std),
         vertices_mean=mean.astype(np.float32),
-        vertices_std=np.float32(np.sqrt(np.square(means - mean).mean() + np.mean(variances))),
+        vertices_std=np.float32(np.sqrt(np.square(means - mean).mean() + np.mean([_scalar(path) for path in deviations]))),
     )
+    if key and key == kept_statistics.key_of([*textures, *meshes, *deviations], texture_size):  # none changed while it was read
+        kept_statistics.save(folder, key, found)
+    return found
 
 
 def _combine_textures(paths: Sequence[pathlib.Path], size: int) -> tuple[np.ndarray, float]:
     """The mean at `size`, and the deviation at the files' own. A few textures at a time: 256 of full size would be a gigabyte."""
-    total, small, squares = np.zeros((), np.int64), np.zeros((size, size, 3), np.int64), 0.0
+    total, small, squares = np.zeros((), np.uint32), np.zeros((size, size, 3), np.uint32), 0.0
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for i in range(0, len(paths), _AT_ONCE):
             for path, (texture, resized, square) in zip(paths[i:], pool.map(lambda p: _read_texture(p, size), paths[i : i + _AT_ONCE])):
                 if total.shape not in ((), texture.shape):
                     raise ValueError(f"{path}: must be {total.shape} as the other captures' mean textures; got {texture.shape}.")
-                total, small, squares = total + texture, small + resized, squares + square
+                if not total.shape:
+                    total = np.zeros(texture.shape, np.uint32)
+                total += texture
+                squares += square
+                if resized is not texture:
+                    small += resized
+    small = total if total.shape == small.shape else small
     mean = total / len(paths)
     if len(paths) == 1:
         variance = np.square(mean - mean.mean(-1, keepdims=True)).mean()
@@ -76,8 +97,8 @@ def _read_texture(path: pathlib.Path, size: int) -> tuple[np.ndarray, np.ndarray
         texture = images.decode(_bytes(path), whole=(1, 1))
     except ValueError as e:
         raise ValueError(f"{path}: {e}.") from e
-    counts = np.bincount(texture.ravel(), minlength=256)
-    return texture, images.resize(texture, (size, size)), float(counts @ np.arange(256) ** 2) / texture.size
+    resized = texture if texture.shape[:2] == (size, size) else images.resize(texture, (size, size))
+    return texture, resized, float(np.square(texture, dtype=np.uint16).sum(dtype=np.int64)) / texture.size
 
 
 def vertex_means(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """Zip files whose members are named by number (`cam400029/001003.avif`), read at random from many threads."""
 
+import bisect
 import concurrent.futures
 import hashlib
 import pathlib
@@ -27,11 +28,15 @@ _SLOW_START = 2.0  # seconds of reading directories after which a bar shows the 
 
 
 class _Index(NamedTuple):
-    """What was looked for in a zip: int32 [N] numbers, sorted; the key of its kept index; one bit per number, packed: it is there."""
+    """What was looked for in a zip: int32 [N] numbers, sorted; the key of its kept index; one bit per number, packed: it is there.
+
+    `kept` is where the index is, None where none is kept.
+    """
 
     numbers: np.ndarray
     key: bytes
     bits: np.ndarray
+    kept: str | None = None
 
     def unpacked(self) -> np.ndarray:
         """Bool [N]."""
@@ -39,7 +44,7 @@ class _Index(NamedTuple):
 
     def find(self, number: int) -> int | None:
         """Its index; None where the zip lacks it."""
-        at = int(np.searchsorted(self.numbers, number))
+        at = bisect.bisect_left(self.numbers, number)  # np.searchsorted would copy them all as int64 first
         known = at < len(self.numbers) and self.numbers[at] == number
         return at if known and self.bits[at // 8] & (128 >> at % 8) else None
 
@@ -62,6 +67,7 @@ class Archives:
         self._files = OpenFiles(open_files)
         self._directories = Cache(directory_bytes, lambda entries: entries.nbytes)
         self._indexed: dict[pathlib.Path, _Index] = {}
+        self._pools: dict[int, concurrent.futures.ThreadPoolExecutor] = {}  # by their number of threads
         self._warned = threading.Lock()  # taken by the first thread that cannot write to the folder, and kept
 
     def __getstate__(self) -> dict[str, Any]:
@@ -95,18 +101,31 @@ class Archives:
             held = self._indexed.get(path)
             if held is not None and held.key == key:
                 return held.unpacked()
-            known = zip_index.load_bits(zip_index.location(self._folder, path), key, len(numbers)) if self._folder else None
+            file = zip_index.location(self._folder, path) if self._folder else None
+            known = zip_index.load_bits(file, key, len(numbers)) if file else None
             if known is None:
                 known = self._build(path, numbers, key).offset != ABSENT
-            self._indexed[path] = _Index(numbers, key, np.packbits(known))
+            self._indexed[path] = _Index(numbers, key, np.packbits(known), str(file) if file else None)
             return known
 
         if any(isinstance(path, RemotePath) for path in paths):
             threads = max(threads, _REMOTE_THREADS)
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-            found = pool.map(bits, paths)
-            bar = tqdm.tqdm(found, total=len(paths), desc="directories", unit="zip", delay=_SLOW_START, leave=False)
-            return np.array(list(bar), bool).reshape(len(paths), len(numbers))
+        found = np.zeros((len(paths), len(numbers)), bool)
+        with tqdm.tqdm(total=len(paths), desc="directories", unit="zip", delay=_SLOW_START, leave=False) as bar:
+            # Each thread takes a part of the paths: handing over one at a time takes longer than reading its kept index.
+            def part(start: int) -> None:
+                for i in range(start, len(paths), threads):
+                    found[i] = bits(paths[i])
+                    bar.update()
+
+            list(self._threads(threads).map(part, range(min(threads, len(paths)))))
+        return found
+
+    def _threads(self, count: int) -> concurrent.futures.ThreadPoolExecutor:
+        """So many threads, which stay from call to call: a full data set has a thousand calls before its first batch."""
+        if count not in self._pools:
+            self._pools[count] = concurrent.futures.ThreadPoolExecutor(count)
+        return self._pools[count]
 
     def has(self, path: pathlib.Path, number: int) -> bool:
         """Whether the zip has a member of that number. Raises as `read`."""
@@ -136,12 +155,12 @@ class Archives:
     def _entry(self, path: pathlib.Path, number: int) -> tuple[int, int, int] | None:
         """Offset, size and CRC of a member."""
         indexed = self._indexed.get(path)
-        if indexed is None or not self._folder:
+        if indexed is None or indexed.kept is None:
             return _find(self._directory(path), number)
         at = indexed.find(number)
         if at is None:
             return None
-        kept = zip_index.load_entry(self._files, zip_index.location(self._folder, path), len(indexed.numbers), at)
+        kept = zip_index.load_entry(self._files, indexed.kept, len(indexed.numbers), at)
         if kept is None:
             return _find(self._directory(path), number)
         return kept if kept[0] != ABSENT else None
@@ -204,7 +223,7 @@ def write(path: pathlib.Path, members: Iterable[tuple[str, bytes]]) -> None:
 
 def _find(entries: Directory, number: int) -> tuple[int, int, int] | None:
     """Offset, size and CRC of a member."""
-    at = int(np.searchsorted(entries.number, number))
+    at = bisect.bisect_left(entries.number, number)
     if at == len(entries.number) or entries.number[at] != number or entries.offset[at] == ABSENT:
         return None
     return int(entries.offset[at]), int(entries.size[at]), int(entries.crc[at])

@@ -61,7 +61,8 @@ class OpenFiles:
 
     def __init__(self, limit: int = 64) -> None:
         self.limit = limit
-        self._open: collections.OrderedDict[pathlib.Path, list[int]] = collections.OrderedDict()  # path -> [descriptor, readers, size]
+        # path -> [descriptor, readers, size]
+        self._open: collections.OrderedDict[pathlib.Path | str, list[int]] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -71,7 +72,7 @@ class OpenFiles:
         for descriptor, *_ in self._open.values():
             close(descriptor)
 
-    def read(self, path: pathlib.Path, offset: int, count: int) -> bytes:
+    def read(self, path: pathlib.Path | str, offset: int, count: int) -> bytes:
         """`count` bytes from `offset`; fewer where the file ends.
 
         Raises:
@@ -88,7 +89,7 @@ class OpenFiles:
             with self._lock:
                 self._open[path][1] -= 1
 
-    def _acquire(self, path: pathlib.Path) -> list[int]:
+    def _acquire(self, path: pathlib.Path | str) -> list[int]:
         with self._lock:
             entry = self._open.get(path)
             if entry is None:

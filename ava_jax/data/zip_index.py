@@ -25,6 +25,7 @@ from ava_jax.data.zip_directory import ABSENT, Directory
 
 ENTRY = np.dtype([("offset", "<u8"), ("size", "<u4"), ("crc", "<u4")])  # as the columns of `Directory`
 
+_ENTRY = struct.Struct("<QII")  # the same, one of them
 _HEADER = struct.Struct("<8s16sII")
 _MAGIC = b"ava-idx3"  # of members of one name the last
 
@@ -75,7 +76,7 @@ def load_bits(file: pathlib.Path, key: bytes, count: int) -> np.ndarray | None:
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).astype(bool)
 
 
-def load_entry(opened: OpenFiles, file: pathlib.Path, count: int, index: int) -> tuple[int, int, int] | None:
+def load_entry(opened: OpenFiles, file: pathlib.Path | str, count: int, index: int) -> tuple[int, int, int] | None:
     """Offset, size and CRC of the member of the `index`-th of `count` numbers; None where `file` cannot be read.
 
     What it says is not checked.
@@ -84,7 +85,7 @@ def load_entry(opened: OpenFiles, file: pathlib.Path, count: int, index: int) ->
         data = opened.read(file, _entries_start(count) + index * ENTRY.itemsize, ENTRY.itemsize)
     except OSError:
         return None
-    return tuple(np.frombuffer(data, ENTRY)[0].tolist()) if len(data) == ENTRY.itemsize else None
+    return _ENTRY.unpack(data) if len(data) == ENTRY.itemsize else None
 
 
 def save(file: pathlib.Path, key: bytes, directory: Directory) -> None:

@@ -32,6 +32,7 @@ class RecordArchives(Archives):
         """
         super().__init__(*args, **kwargs)
         self._packed: dict[pathlib.Path, tuple[CaptureIndex, str] | None] = {}  # by the path of a zip
+        self._captures: dict[pathlib.Path, CaptureIndex | None] = {}  # by a zip's folder
         self._shards = _OpenShards(open_shards)
 
     def index(self, paths: Sequence[pathlib.Path], numbers: np.ndarray, *, threads: int = 8) -> np.ndarray:
@@ -85,12 +86,19 @@ class RecordArchives(Archives):
     def _stream(self, path: pathlib.Path) -> tuple[CaptureIndex, str] | None:
         """A packed capture and the stream of it that a path names; None of a zip."""
         if path not in self._packed:
-            found = index.find(index.capture_of(path)) if isinstance(path, pathlib.Path) and len(path.parts) > 3 else None
+            found = self._capture(path) if isinstance(path, pathlib.Path) else None
             stream = index.stream_of(path) if found is not None else ""
             if found is not None and stream not in found:
                 raise ValueError(f"{found.folder}: {stream} was not packed.")
             self._packed[path] = None if found is None else (found, stream)
         return self._packed[path]
+
+    def _capture(self, path: pathlib.Path) -> CaptureIndex | None:
+        """Of the capture that a zip is of, looked for once per folder of zips: there are 160 zips and more. Raises as `index.find`."""
+        folder = path.parent
+        if folder not in self._captures:
+            self._captures[folder] = index.find(index.capture_of(path)) if len(path.parts) > 3 else None
+        return self._captures[folder]
 
 
 class _OpenShards:

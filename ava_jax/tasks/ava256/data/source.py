@@ -13,29 +13,30 @@ people whom training never saw stay who they are.
 Everything here takes the captures as `load_captures` parsed them, and parses no file of theirs again.
 """
 
+import bisect
 import copy
 import dataclasses
+import itertools
 import pathlib
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
-from ava_jax.captures import camera_table, capture_set, chart, reading, statistics
+from ava_jax.captures import camera_table, capture_set, chart, kept_statistics, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.splits import PREDICT, SCORED, TRAIN, Selection
 from ava_jax.core import names as naming
-from ava_jax.core.sampling import UnreadableData, thin
+from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
 from ava_jax.data.archive import Archives
 from ava_jax.data.remote import location
 from ava_jax.data.remote.location import RemotePath
 from ava_jax.tasks.ava256.data import absent, rules
+from ava_jax.tasks.ava256.data.faults import Faults
 
 # The config's lists, with the kind of their elements.
 LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
@@ -78,7 +79,7 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     rule, used = rules.held_out(config), rules.trained(captures, config)
     if not len(used):
         raise ValueError(f"config.data.split={config.data.split}: leaves none of the {len(captures)} people to train on.")
-    combined = statistics.combine(used.captures, config.model.texture_size)
+    combined = statistics.combine(used.captures, config.model.texture_size, folder=kept_statistics.default_folder())
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
     chart.require(topology, f"topology {captures.topology}")
     # A crop of the images is another image plane, which each camera's background is learned in: a run goes on with the one it began with.
@@ -101,11 +102,11 @@ def check_names(captures: CaptureSet, config: ConfigDict) -> None:
       ValueError: one matches nothing in any capture; the message names the nearest that does.
     """
     data = config.data
-    naming.require("config.data.cameras", data.cameras, captures.every_camera, "capture")
+    naming.require("config.data.cameras", data.cameras, every_camera := captures.every_camera, "capture")
     naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
     naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
     people = {*captures.people, *(capture.subject for capture in captures)}
-    rules.split_of(config).require(people, captures.segments, captures.every_camera)
+    rules.split_of(config).require(people, captures.segments, every_camera)
     if data.held_out.last_frames < 0:
         raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {data.held_out.last_frames}.")
     longest = max(len(c.frames) for c in captures)
@@ -243,18 +244,17 @@ class CaptureSource:
         people, segments = ((), ()) if at_hand is None else (at_hand.people, at_hand.segments)
         self._segment_index = [_indices(c.segments, assets.names["segments"], segments) for c in captures]
         self._identity_index = _indices([c.name for c in captures], assets.names["identities"], people)
-        self._starts = np.cumsum([0] + [s.count for s in selections])
-        count = int(self._starts[-1])
-        self._thinned = thin(count, max_samples, jitter=True) if 0 < max_samples < count else None  # all of 10^8 need no table
+        self._starts = [0, *itertools.accumulate(s.count for s in selections)]
+        self._thinned = thin(count, max_samples, jitter=True) if 0 < max_samples < (count := self._starts[-1]) else None  # not all of 10^8
         needs = {"segmentation": segmentation, "image": image, "threads": threads}
         chosen = zip(captures, selections, strict=True)
         self._availability_bits = [_availability(archives, c, selection, **needs) for c, selection in chosen]
         self._neutral = [reading.neutral_frame(archives, c) for c in captures]
         self._missing = self._count_missing()
-        self._faults = _Faults(max_unreadable)
+        self._faults = Faults(max_unreadable)
 
     def __len__(self) -> int:
-        return int(self._starts[-1]) if self._thinned is None else len(self._thinned)
+        return self._starts[-1] if self._thinned is None else len(self._thinned)
 
     def __repr__(self) -> str:
         return f"CaptureSource({len(self._captures)} captures, {len(self)} samples)"
@@ -332,20 +332,19 @@ class CaptureSource:
 
     def _locate(self, listed: int) -> tuple[int, int, int]:
         """Indices of a sample, given by its index before thinning: of the capture, in its frame list, in its cameras."""
-        which = int(np.searchsorted(self._starts, listed, side="right")) - 1
+        which = bisect.bisect_right(self._starts, listed) - 1
         selection = self._selections[which]
-        frame, camera = divmod(listed - int(self._starts[which]), len(selection.cameras))
+        frame, camera = divmod(listed - self._starts[which], len(selection.cameras))
         return which, int(selection.frames[frame]), int(selection.cameras[camera])
 
     def _is_available(self, listed: int) -> bool:
-        which = int(np.searchsorted(self._starts, listed, side="right")) - 1
-        byte, bit = divmod(listed - int(self._starts[which]), 8)
+        byte, bit = divmod(listed - self._starts[which := bisect.bisect_right(self._starts, listed) - 1], 8)
         return bool(self._availability_bits[which][byte] & (128 >> bit))
 
     def _count_missing(self) -> int:
         if self._thinned is not None:
             return sum(not self._is_available(int(listed)) for listed in self._thinned)
-        return int(self._starts[-1]) - self.available
+        return self._starts[-1] - self.available
 
 
 def _check_ids(captures: Sequence[Capture]) -> None:
@@ -365,37 +364,7 @@ def _availability(
     return np.packbits(views[:, selection.frames].T)
 
 
-class _Faults:
-    """Counts what cannot be decoded, names each once, and gives up when it is too much."""
-
-    _ENOUGH = 200  # samples read before a fraction of them means anything
-
-    def __init__(self, most: float) -> None:
-        self.samples: set[int] = set()
-        self._most = most
-        self._read = self._failed = 0
-        self._first: list[str] = []
-        self._lock = threading.Lock()
-
-    def add(self, index: int, fault: str) -> None:
-        """Counts a sample that was read; `fault` is "" for one that could be decoded."""
-        with self._lock:
-            self._read += 1
-            if not fault:
-                return
-            self._failed += 1
-            if index not in self.samples:  # once, not every epoch
-                self.samples.add(index)
-                self._first = (self._first + [fault])[:3]
-                logging.warning("Passed over: %s", fault)
-            if self._read >= self._ENOUGH and self._failed > self._most * self._read:
-                raise UnreadableData(
-                    f"data: {self._failed} of the {self._read} samples read cannot be decoded, more than the share of {self._most:g} that "
-                    f"config.data.max_unreadable allows; the first: {'; '.join(self._first)}."
-                )
-
-
 def _indices(names: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> np.ndarray:
     """int32 [len(names)]: index of each in `known`; where it is not in it, -1 - its index in `others`, or -1."""
     index = {name: -1 - i for i, name in enumerate(others)} | {name: i for i, name in enumerate(known)}
-    return np.array([index.get(str(name), -1) for name in names], np.int32)
+    return np.array([index.get(name, -1) for name in (names.tolist() if isinstance(names, np.ndarray) else names)], np.int32)

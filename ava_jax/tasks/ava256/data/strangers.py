@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures import camera_table, statistics
+from ava_jax.captures import camera_table, kept_statistics, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core import binding
@@ -64,7 +64,8 @@ def _check_topology(captures: CaptureSet, assets: Assets) -> None:
 def _check_statistics(captures: CaptureSet, config: ConfigDict, assets: Assets) -> None:
     if not all(path.is_file() for capture in captures for path in _means(capture)):
         return
-    here = Assets(statistics.combine(captures.captures, config.model.texture_size)._asdict(), {})
+    combined = statistics.combine(captures.captures, config.model.texture_size, folder=kept_statistics.default_folder())
+    here = Assets(combined._asdict(), {})
     if other := binding.arrays_that_differ(assets, here):
         raise ValueError(
             f"{captures.root}: has captures by the names of the run's people with other statistics ({', '.join(other)}): they are other "
