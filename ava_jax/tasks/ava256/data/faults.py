@@ -13,6 +13,7 @@ class Faults:
     _ENOUGH = 200  # samples read before a fraction of them means anything
 
     def __init__(self, most: float) -> None:
+        """`most`: fraction of the samples read that may fail; `samples` are the indices of those that did."""
         self.samples: set[int] = set()
         self._most = most
         self._read = self._failed = 0
