@@ -6,6 +6,7 @@ import itertools
 import os
 import pathlib
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -45,6 +46,40 @@ def replace(path: pathlib.Path, content: str | bytes) -> None:
     """
     with writing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def new_folder(folder: pathlib.Path, record_name: str, record: str, *, exist_ok: bool = False) -> Iterator[pathlib.Path | None]:
+    """A folder that comes to `folder` whole or not at all: the block fills another one beside it, which gets the record and is renamed.
+
+    What the block raises is raised, and nothing is left.
+
+    Args:
+      folder: must not exist, or be empty.
+      record_name: of a text file in it, which says what it was made from.
+      record: that file's content.
+      exist_ok: whether a folder with the same record may be there already; it is left as it is, and the block is given None.
+
+    Raises:
+      ValueError: the folder holds something else.
+      OSError: the disk is full, or the folder cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        there = folder / record_name
+        if not (exist_ok and there.is_file() and there.read_text() == record):
+            raise ValueError(f"{folder}: not empty, and not to be overwritten; choose another --out, or remove it first.")
+        yield None
+        return
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        (partial / record_name).write_text(record)
+        if folder.exists():
+            folder.rmdir()  # empty
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already when all went well
 
 
 def cache_folder() -> pathlib.Path | None:

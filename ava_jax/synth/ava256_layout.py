@@ -5,9 +5,7 @@ The same request gives the same bytes, whatever the number of processes.
 
 import itertools
 import json
-import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from ava_jax.captures import writing
 from ava_jax.captures.ava256 import NEUTRAL, TOPOLOGY
-from ava_jax.data import images, mesh_files
+from ava_jax.data import files, images, mesh_files
 from ava_jax.data.workers import Workers
 from ava_jax.synth.ava256_request import Request
 from ava_jax.synth.heads import geometry, layouts, render, skin
@@ -71,23 +69,10 @@ def write(folder: pathlib.Path, request: Request, *, jobs: int, exist_ok: bool =
     Raises:
       ValueError: the folder holds something else.
     """
-    record = json.dumps(request.record, indent=1)
-    if folder.exists() and any(folder.iterdir()):
-        there = folder / REQUEST
-        if exist_ok and there.is_file() and there.read_text() == record:
-            return False
-        raise ValueError(f"{folder}: not empty, and not to be overwritten; choose another --out, or remove it first.")
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        _write_all(partial, request, jobs)
-        (partial / REQUEST).write_text(record)
-        if folder.exists():
-            folder.rmdir()  # empty
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already when all went well
-    return True
+    with files.new_folder(folder, REQUEST, json.dumps(request.record, indent=1), exist_ok=exist_ok) as partial:
+        if partial is not None:
+            _write_all(partial, request, jobs)
+    return partial is not None
 
 
 def cameras_of(request: Request, person: int) -> list[render.Camera]:

@@ -10,16 +10,14 @@ The lens's formula is written out here, apart from the one that converts.
 """
 
 import json
-import os
 import pathlib
-import shutil
 from typing import NamedTuple
 
 import numpy as np
 import tqdm
 from scipy.spatial.transform import Rotation
 
-from ava_jax.data import images, mesh_files, obj_files
+from ava_jax.data import files, images, mesh_files, obj_files
 from ava_jax.data.workers import Workers
 from ava_jax.synth import ava256_layout
 from ava_jax.synth.ava256_request import Request
@@ -79,23 +77,10 @@ def write(folder: pathlib.Path, request: Request, *, jobs: int = 1, exist_ok: bo
     """
     if request.identities != 1:
         raise ValueError(f"a rig records one person: --identities must be 1; got {request.identities}.")
-    record = json.dumps(request.record, indent=1)
-    if folder.exists() and any(folder.iterdir()):
-        there = folder / REQUEST
-        if exist_ok and there.is_file() and there.read_text() == record:
-            return False
-        raise ValueError(f"{folder}: not empty, and not to be overwritten; choose another --out, or remove it first.")
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        _write_all(partial, request, jobs)
-        (partial / REQUEST).write_text(record)
-        if folder.exists():
-            folder.rmdir()  # empty
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already when all went well
-    return True
+    with files.new_folder(folder, REQUEST, json.dumps(request.record, indent=1), exist_ok=exist_ok) as partial:
+        if partial is not None:
+            _write_all(partial, request, jobs)
+    return partial is not None
 
 
 def lens(camera: render.Camera, at: int, height: int) -> Lens:

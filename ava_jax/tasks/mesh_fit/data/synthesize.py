@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from ava_jax.data import obj_files
+from ava_jax.data import files, obj_files
 from ava_jax.data.workers import Workers
 from ava_jax.tasks.mesh_fit.synth import skin, tissue
 from ava_jax.tasks.mesh_fit.synth.motions import MOTIONS
@@ -79,28 +79,19 @@ def write(folder: pathlib.Path, request: Request, *, jobs: int, exist_ok: bool =
       OSError: the disk is full, or the folder cannot be written.
     """
     record = json.dumps(dataclasses.asdict(request), indent=1)
-    if folder.exists() and any(folder.iterdir()):
-        there = folder / REQUEST
-        if exist_ok and there.is_file() and there.read_text() == record:
-            return False
-        raise ValueError(f"{folder}: not empty, and not to be overwritten; choose another --out, or remove it first.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
+    with files.new_folder(folder, REQUEST, record, exist_ok=exist_ok) as partial:
+        if partial is not None:
+            _require_space(partial, folder, request)
+            _write_all(partial, request, jobs)
+    return partial is not None
+
+
+def _require_space(partial: pathlib.Path, folder: pathlib.Path, request: Request) -> None:
+    free = shutil.disk_usage(partial).free
     if request.size > free:
         raise ValueError(
             f"{folder}: {request.size / 1e9:.1f} GB are needed, and {free / 1e9:.1f} are free; ask for fewer frames or vertices."
         )
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir()
-        _write_all(partial, request, jobs)
-        (partial / REQUEST).write_text(record)
-        if folder.exists():
-            folder.rmdir()  # empty
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already when all went well
-    return True
 
 
 def write_default(folder: pathlib.Path, *, small: bool = False) -> dict[str, Any]:
