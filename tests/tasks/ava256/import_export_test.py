@@ -24,6 +24,7 @@ from ava_jax.train import checkpoint
 
 PEOPLE = ("20260101--0000--ABC000", "20260102--0901--SYN002", "20260101--0900--SYN001")  # the second and third are there
 FIXED = ("uv_tidx", "uv_bary", "warpidentity", "coords", "_ident")
+UV = ("uv_tidx", "uv_bary")
 CAMERAS = 6  # rows, of which the captures' calibrations have fewer
 
 
@@ -45,7 +46,8 @@ def trained(tiny_capture):
     rng = np.random.default_rng(0)
     found = {k: x + 0.05 * rng.standard_normal(x.shape).astype(np.float32) for k, x in fresh.items() if not k.endswith(FIXED)}
     # Lookups are the trainer's own: theirs are not quite those that this package makes of the topology.
-    index, bary = fresh["id_encoder.uv_tidx"][:, ::-1].astype(np.int64), fresh["id_encoder.uv_bary"][:, ::-1]
+    index, bary = (np.roll(fresh[f"id_encoder.{name}"], 1, axis=1) for name in ("uv_tidx", "uv_bary"))
+    index = index.astype(np.int64)
     found |= {f"{owner}.uv_tidx": index for owner in ("id_encoder", "expr_encoder")}
     found |= {f"{owner}.uv_bary": bary for owner in ("id_encoder", "expr_encoder")}
     found["decoder_assembler.geodec.coords"] = np.nextafter(fresh["decoder_assembler.geodec.coords"], np.float32(0))
@@ -192,6 +194,17 @@ def test_what_the_file_lacks_must_be_given(trained, file, ids, tiny_capture, tmp
     refused("not finite, at 1 keys: colorcal.wcam", config_of(tiny_capture), ids=ids, path=tmp_path / "nan.pt")
     (tmp_path / "x.safetensors").write_bytes(b"12345678" * 3)
     refused("x.safetensors: no safetensors file", config_of(), ids=ids, path=tmp_path / "x.safetensors")
+
+
+def test_weights_of_another_topology_are_refused(trained, ids, tiny_capture, tmp_path):
+    upside_down = {f"{owner}.{name}": trained[f"{owner}.{name}"][:, ::-1] for owner in ("id_encoder", "expr_encoder") for name in UV}
+    write_state_dict(tmp_path / "turned.pt", trained | upside_down)
+    with pytest.raises(ValueError, match=r"turned.pt: \d\d% of its UV map show points .* trained with another topology"):
+        imported.read(tmp_path / "turned.pt", config_of(tiny_capture), ids=ids)
+    larger = {f"{owner}.uv_tidx": trained[f"{owner}.uv_tidx"] + 5000 for owner in ("id_encoder", "expr_encoder")}
+    write_state_dict(tmp_path / "larger.pt", trained | larger)
+    with pytest.raises(ValueError, match="larger.pt: its UV map names vertex 12.*; the topology that was given has 7921"):
+        imported.read(tmp_path / "larger.pt", config_of(tiny_capture), ids=ids)
 
 
 def test_a_model_with_more_than_the_published_parts_is_not_exported(tiny_capture):
