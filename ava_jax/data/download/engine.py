@@ -139,8 +139,8 @@ class Download:
         if needed and needed + _SPARE > free:
             largest = max(tasks, key=lambda task: task.bytes)
             raise ValueError(
-                f"{self.folder}: {needed / 1e9:.1f} GB are to come, and {free / 1e9:.1f} GB are free (the largest file is "
-                f"{largest.item.path}, {largest.bytes / 1e9:.1f} GB); ask for less, or take another folder."
+                f"{self.folder}: {needed / 1e9:.3g} GB are to come, and {free / 1e9:.3g} GB are free (the largest file is "
+                f"{largest.item.path}, {largest.bytes / 1e9:.3g} GB); ask for less, or take another folder."
             )
 
     def run(self, tasks: Sequence[Task]) -> list[Problem]:

@@ -90,7 +90,7 @@ def _require_space(partial: pathlib.Path, folder: pathlib.Path, request: Request
     free = shutil.disk_usage(partial).free
     if request.size > free:
         raise ValueError(
-            f"{folder}: {request.size / 1e9:.1f} GB are needed, and {free / 1e9:.1f} are free; ask for fewer frames or vertices."
+            f"{folder}: {request.size / 1e9:.3g} GB are needed, and {free / 1e9:.3g} are free; ask for fewer frames or vertices."
         )
 
 
