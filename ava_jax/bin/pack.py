@@ -12,6 +12,7 @@ import pathlib
 from absl import flags
 
 from ava_jax.bin import _main
+from ava_jax.core import amounts
 
 _DATA = flags.DEFINE_string("data", None, "Folder of the captures.")
 _OUT = flags.DEFINE_string("out", None, "Folder to write: new, or one that the same command was at before.")
@@ -55,7 +56,7 @@ def main() -> None:
         else:
             found = pack.pack(_DATA.value, out, settings, jobs=_JOBS.value, **options)
     height, width = found.sensor
-    print(f"{out}: {found.captures} captures, {found.records} records, {found.bytes / 1e6:.1f} MB; sensor {height} x {width}")
+    print(f"{out}: {found.captures} captures, {found.records} records, {amounts.size(found.bytes)}; sensor {height} x {width}")
     if found.left_out:
         print(f"left out, as they would not fit cropped images: {', '.join(found.left_out)}")
     if found.unreadable:

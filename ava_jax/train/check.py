@@ -10,6 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from ava_jax.core import amounts
 from ava_jax.tasks.base import load_task
 from ava_jax.train import calls, plan
 from ava_jax.train.checkpoint import Checkpoints
@@ -65,7 +66,7 @@ def _two_steps(run: Run, start: Start, feed: Feed) -> tuple[TrainState, object]:
     fed = feed.take()
     if fed is None:
         raise ValueError(f"the data end before the first batch of {run.sampling.batch_size} samples.")
-    used = plan.size(sum(array.nbytes for array in jax.tree.leaves(run.batch(fed.read[0]))))
+    used = amounts.size(sum(array.nbytes for array in jax.tree.leaves(run.batch(fed.read[0]))))
     _say("batch", f"{time.perf_counter() - began:.1f} s to the first, {used}")
     began = time.perf_counter()
     if run.validation is not None:
@@ -85,8 +86,8 @@ def _two_steps(run: Run, start: Start, feed: Feed) -> tuple[TrainState, object]:
             raise ValueError(f"the first step's loss cannot be learned from: {terms}.")
     _say("step", f"{seconds:.3g} s, loss {float(metrics['loss']):.4g}; {clock(seconds * run.steps)} for all, without the rest")
     used = [stats["peak_bytes_in_use"] for d in jax.local_devices() if (stats := d.memory_stats()) and "peak_bytes_in_use" in stats]
-    host = plan.size(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    _say("memory", f"{host} of the host at most" + (f", {plan.size(max(used))} of a device" if used else ""))
+    host = amounts.size(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    _say("memory", f"{host} of the host at most" + (f", {amounts.size(max(used))} of a device" if used else ""))
     return state, position
 
 
@@ -104,7 +105,7 @@ def _save_and_restore(run: Run, state: TrainState, position: object, folder: pat
         restored, back = checkpoints.restore_training(step, state)
         restoring = time.perf_counter() - began
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    _say("save", f"{plan.size(size)} in {saving:.2f} s, of which training waits {blocked:.2f} s")
+    _say("save", f"{amounts.size(size)} in {saving:.2f} s, of which training waits {blocked:.2f} s")
     _say("restore", f"{restoring:.2f} s, of which {verifying:.2f} s to verify")
     if back != position or not _same(state, restored):
         raise ValueError(f"what was restored from {folder} differs from what was saved: disk or memory is not to be trusted.")
@@ -124,6 +125,8 @@ def _check_disk(config: ml_collections.ConfigDict, disk: pathlib.Path, size: int
     """
     count = config.train.keep_checkpoints + config.train.keep_best + 1
     free, need = shutil.disk_usage(disk).free, count * size
-    _say("disk", f"{plan.size(need)} for {count} checkpoints, {plan.size(free)} free at {disk}")
+    _say("disk", f"{amounts.size(need)} for {count} checkpoints, {amounts.size(free)} free at {disk}")
     if free < need:
-        raise ValueError(f"{disk}: {count} checkpoints need {plan.size(need)}, and {plan.size(free)} are free. Free space, or keep fewer.")
+        raise ValueError(
+            f"{disk}: {count} checkpoints need {amounts.size(need)}, and {amounts.size(free)} are free. Free space, or keep fewer."
+        )

@@ -258,12 +258,6 @@ class Meter:
         return min(self._waiting / self.seconds, 1.0)
 
 
-def size(count: float) -> str:
-    """'562 MB', of bytes."""
-    unit, by = next((u, n) for u, n in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1)) if count >= n or n == 1)
-    return f"{count / by:.3g} {unit}"
-
-
 def clock(seconds: float) -> str:
     """'1:02:03', '4:05'."""
     minutes, seconds = divmod(round(seconds), 60)

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from ava_jax.core import binding
+from ava_jax.core.amounts import size
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import pipeline
@@ -24,7 +25,6 @@ from ava_jax.train import step as steps
 from ava_jax.train.calls import Cuts
 from ava_jax.train.checkpoint import Checkpoints, restore_model
 from ava_jax.train.feed import DeviceBatch, Feed, ResumableIterator
-from ava_jax.train.logging import size
 from ava_jax.train.optimization import Parameters
 from ava_jax.train.resident import Resident
 from ava_jax.train.state import Split, TrainState

@@ -19,12 +19,12 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ava_jax.core.amounts import size
 from ava_jax.core.parallel import BATCH_AXIS
 from ava_jax.core.sampling import Source
 from ava_jax.core.types import Batch
 from ava_jax.data.pipeline import read_sample
 from ava_jax.train import step as steps
-from ava_jax.train.logging import size
 
 _OF_HOST_MEMORY = 0.8  # of what is available, as much may be used
 _INSTEAD = "config.data.on_device = False reads batches as they are needed"

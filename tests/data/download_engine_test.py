@@ -186,7 +186,7 @@ def test_a_full_disk_is_found_before_a_byte_is_fetched(server, tmp_path, monkeyp
     one = Download(tmp_path / "not/there/yet", Client(), shown=False)
     plan = one.plan([Item("a/one.zip", server.url + "a/one.zip")])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: collections.namedtuple("Usage", "free")(free=1000))
-    with pytest.raises(ValueError, match=r"0\.0 GB are to come, and 0\.0 GB are free \(the largest file is a/one\.zip"):
+    with pytest.raises(ValueError, match=r"81\.9 kB are to come, and 1 kB are free \(the largest file is a/one\.zip"):
         one.require_space(plan.tasks)
     assert server.requests(method="GET") == []
 

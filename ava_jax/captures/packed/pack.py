@@ -20,6 +20,7 @@ from ava_jax.captures import ava256, reading
 from ava_jax.captures.packed import crop, index, plan, shards
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.captures.packed.plan import Plan, Settings
+from ava_jax.core import amounts
 from ava_jax.data import files
 from ava_jax.data.workers import Workers
 
@@ -215,7 +216,7 @@ def require_space(job: Job) -> None:
     free = shutil.disk_usage(job.out).free
     if needed > free:
         raise ValueError(
-            f"{job.out}: about {needed / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free. --downsample and --crop make it less."
+            f"{job.out}: about {amounts.size(needed)} are needed, {amounts.size(free)} are free. --downsample and --crop make it less."
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ava_jax.captures.verify.findings import LEVELS, Book, Finding, grouped
+from ava_jax.core import amounts
 
 FORMAT = 1  # of the JSON; raised when a key changes its meaning
 _EXAMPLES = 3  # files that a line names
@@ -78,8 +79,7 @@ def _lines(group: Sequence[Finding]) -> list[str]:
 def _count(what: str, number: int) -> str:
     if what != "bytes":
         return f"{number} {what if number != 1 else _ENDING.sub('', what, count=1)}"
-    unit, size = ("GB", 1e9) if number >= 1e9 else ("MB", 1e6)
-    return f"{number / size:.3g} {unit}"
+    return amounts.size(number)
 
 
 def _number(count: int, what: str) -> str:

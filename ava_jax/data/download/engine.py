@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ava_jax.core import amounts
 from ava_jax.data import text_files
 from ava_jax.data.download import parallel, paths
 from ava_jax.data.download.client import Client, Damaged, Facts, Missing, Stopped, Unreachable, Untrusted
@@ -139,8 +140,8 @@ class Download:
         if needed and needed + _SPARE > free:
             largest = max(tasks, key=lambda task: task.bytes)
             raise ValueError(
-                f"{self.folder}: {needed / 1e9:.3g} GB are to come, and {free / 1e9:.3g} GB are free (the largest file is "
-                f"{largest.item.path}, {largest.bytes / 1e9:.3g} GB); ask for less, or take another folder."
+                f"{self.folder}: {amounts.size(needed)} are to come, and {amounts.size(free)} are free (the largest file is "
+                f"{largest.item.path}, {amounts.size(largest.bytes)}); ask for less, or take another folder."
             )
 
     def run(self, tasks: Sequence[Task]) -> list[Problem]:

@@ -15,7 +15,7 @@ import time
 from absl import flags
 
 from ava_jax.captures import published, published_choice
-from ava_jax.core import lists
+from ava_jax.core import amounts, lists
 from ava_jax.data.download import manifest
 from ava_jax.data.download.client import Client
 from ava_jax.data.download.engine import Download, Item, Plan, Problem
@@ -105,7 +105,7 @@ def _summarise(download: Download, plan: Plan, count: int, problems: list[Proble
     failed = {problem.path for problem in problems}
     fetched = {task.item.path for task in plan.tasks if task.item.path not in failed} | download.early
     size = sum(download.manifest.files[path].size or 0 for path in fetched)
-    speed = f", {_bytes(size)} in {seconds:.0f} s" if fetched else ""
+    speed = f", {amounts.size(size)} in {seconds:.0f} s" if fetched else ""
     there = sum(item.path not in download.early for item, _ in plan.kept)
     files = f"{count} file" + ("" if count == 1 else "s")
     print(f"{download.folder}: {files}; {len(fetched)} fetched{speed}, {there} were there, {len(problems)} missing")
@@ -130,15 +130,10 @@ def _table(plan: Plan) -> str:
     for group in [*groups, None]:
         tasks = [task for task in plan.tasks if group in (None, task.item.group)]
         kept = [size for item, size in plan.kept if group in (None, item.group)]
-        rows.append((group or "in all", len(tasks), _bytes(sum(task.bytes for task in tasks)), len(kept), _bytes(sum(kept))))
+        rows.append((group or "in all", len(tasks), amounts.size(sum(task.bytes for task in tasks)), len(kept), amounts.size(sum(kept))))
     head = ("asset", "to fetch", "bytes", "there", "bytes")
     lines = [f"{a:20}{b:>9}{c:>11}{d:>8}{e:>11}" for a, b, c, d, e in [head, *rows]]
     unsized = sum(task.facts.size is None for task in plan.tasks)
     notes = [f"{unsized} files are of unknown size."] if unsized else []
     notes += [] if plan.exact else ["Bytes of chosen frames are estimated from their number."]
     return "\n".join(lines + notes)
-
-
-def _bytes(count: int) -> str:
-    unit, by = next((u, n) for u, n in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1)) if count >= n or n == 1)
-    return f"{count / by:.3g} {unit}" if by > 1 else f"{count} {unit}"

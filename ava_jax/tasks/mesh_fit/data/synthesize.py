@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from ava_jax.core import amounts
 from ava_jax.data import files, obj_files
 from ava_jax.data.workers import Workers
 from ava_jax.tasks.mesh_fit.synth import skin, tissue
@@ -90,7 +91,7 @@ def _require_space(partial: pathlib.Path, folder: pathlib.Path, request: Request
     free = shutil.disk_usage(partial).free
     if request.size > free:
         raise ValueError(
-            f"{folder}: {request.size / 1e9:.3g} GB are needed, and {free / 1e9:.3g} are free; ask for fewer frames or vertices."
+            f"{folder}: {amounts.size(request.size)} are needed, and {amounts.size(free)} are free; ask for fewer frames or vertices."
         )
 
 
