@@ -35,6 +35,7 @@ _FORMATS = ("AVIF", "PNG", "JPEG", "WEBP", "TIFF", "BMP")
 _MOST_ROUNDED = 1.5  # pixels by which a picture's width may miss its aspect: both sides were rounded, perhaps twice
 _TO_8_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
+_ROWS_AT_ONCE = 256
 
 
 def decode(data: bytes, size: tuple[int, int] | None = None, *, whole: tuple[int, int] | None = None) -> np.ndarray:
@@ -166,7 +167,9 @@ def _as_colours(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:  # Pillow copies even where there is nothing to convert: 6 ms at 1024 x 667
         return image
     if image.mode in _DEEP:
-        return Image.fromarray(_TO_8_BITS[np.asarray(image)]).convert("RGB")
+        deep = np.asarray(image)
+        image.close()  # its memory serves the picture that follows
+        return Image.fromarray(_to_8_bits(deep)).convert("RGB")
     if image.has_transparency_data:
         alpha = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
         if alpha.getchannel("A").getextrema()[0] < 255:
@@ -174,6 +177,15 @@ def _as_colours(image: Image.Image) -> Image.Image:
     elif image.mode not in ("RGB", "L", "P", "1", "RGBX"):
         raise ValueError(f"its colours are of mode {image.mode}; convert it to RGB of 8 bits, or 16 as PNG")
     return image.convert("RGB")
+
+
+def _to_8_bits(deep: np.ndarray) -> np.ndarray:
+    """uint8 [H, W] of whole numbers [H, W], some rows at a time: NumPy makes indices of 8 bytes of what it looks up."""
+    found = np.empty(deep.shape, np.uint8)
+    for start in range(0, len(deep), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        found[rows] = _TO_8_BITS[deep[rows]]
+    return found
 
 
 def _require_aspect(size: tuple[int, int], whole: tuple[int, int] | None) -> None:
