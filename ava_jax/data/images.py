@@ -62,7 +62,11 @@ def decode(data: bytes, size: tuple[int, int] | None = None, *, whole: tuple[int
         return resize(pixels, size)
     image = _as_colours(_loaded(image, len(data)))
     _require_aspect(image.size, whole or size)
-    return np.asarray(image) if size is None or image.size == size[::-1] else resize(np.asarray(image), size)
+    pixels = np.asarray(image)
+    if size is None or image.size == size[::-1]:
+        return pixels
+    image.close()  # its memory serves what follows
+    return resize(pixels, size)
 
 
 def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

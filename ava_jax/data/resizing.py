@@ -2,12 +2,13 @@
 
 import ctypes
 import functools
+import importlib.util
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-_LIBRARY = pathlib.Path(__file__).resolve().parents[1] / "_resize.so"  # ffi/images/resize.cc
+_LIBRARY = "_resize.so"  # ffi/images/resize.cc
 _BITS, _LOW = 22, 11  # of a weight's fraction; of its low part
 _SUPPORT = 2.0  # of the bicubic filter, in pixels of the smaller picture
 _SHARPNESS = -0.5  # of that filter: its slope where it first crosses 0
@@ -55,12 +56,25 @@ def bicubic(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
     return None if failed else out
 
 
+def is_built() -> bool:
+    """Whether the compiled part is there, whatever the processor."""
+    return _path() is not None
+
+
+def _path() -> pathlib.Path | None:
+    """Where it lies: beside the package's compiled module, which an editable installation keeps apart from the sources."""
+    module = importlib.util.find_spec("ava_jax._ffi")
+    folders = [pathlib.Path(module.origin).parent] if module is not None and module.origin else []
+    found = (folder / _LIBRARY for folder in (*folders, pathlib.Path(__file__).resolve().parents[1]))
+    return next(filter(pathlib.Path.is_file, found), None)
+
+
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    try:
-        library = ctypes.CDLL(str(_LIBRARY))
-    except OSError:  # not built: a pure install
+    path = _path()
+    if path is None:  # a pure install
         return None
+    library = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_int
     library.ava_resize.argtypes = [pointer, number, number, pointer, number, number, number, pointer, pointer, number, pointer, pointer]
     return library if library.ava_resize_supported() else None
