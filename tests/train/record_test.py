@@ -1,5 +1,6 @@
 """What a run's folder says of how it was made."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -56,7 +57,7 @@ def test_the_commit_is_that_of_the_sources_alone(tmp_path):
     assert record.commit(tmp_path / "inside") is None, "a package installed inside another project's checkout is not of its commit"
 
 
-def test_neutral_faces_are_kept_once_whole_or_not_at_all(small_run, tiny_capture, tmp_path):
+def test_neutral_faces_are_kept_once_whole_or_not_at_all(small_run, tiny_capture, tmp_path, capsys):
     config = record.configs.from_json(json.loads((small_run / "config.json").read_text()))
     config.data.root = str(tiny_capture)  # the run's own are gone
     people = sorted(folder.name for folder in tiny_capture.glob("*--*"))
@@ -69,8 +70,15 @@ def test_neutral_faces_are_kept_once_whole_or_not_at_all(small_run, tiny_capture
     neutrals.write(gone, assets, tmp_path)  # a resumption where the captures are gone
     assert (tmp_path / neutrals.FILE).stat().st_mtime_ns == written.st_mtime_ns
     (tmp_path / neutrals.FILE).write_bytes(b"half")
-    with pytest.raises(ValueError, match="has no capture d--t--NOBODY, whose neutral face belongs to the run"):
-        neutrals.write(captures, Assets({}, {"identities": [*people, "d--t--NOBODY"]}), tmp_path)
+    neutrals.write(captures, Assets({}, {"identities": [*people, "d--t--NOBODY"]}), tmp_path)  # imported weights know more people
+    assert "has the neutral faces of 2 of 3 people; captures of the others are not at hand" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="has no neutral face of d--t--NOBODY"):
+        neutrals.read(tmp_path, "d--t--NOBODY", 64)
+    without = dataclasses.replace(captures.captures[0], decoder=tmp_path / "empty")
+    (tmp_path / neutrals.FILE).unlink()
+    with pytest.raises(ValueError, match="empty"):
+        neutrals.write(dataclasses.replace(captures, captures=(without, *captures.captures[1:])), assets, tmp_path)
+    assert not list(tmp_path.iterdir())
     neutrals.write(captures, assets, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [neutrals.FILE]
     assert neutrals.read(tmp_path, people[1], 64).texture.shape == (1, 64, 64, 3)
