@@ -29,32 +29,7 @@ def _full() -> ConfigDict:
     config.task = "ava_jax.tasks.ava256.task:Ava256"
     config.seed = 0
 
-    config.data = data = ConfigDict()
-    data.root = ""  # folder of captures, <mcd>--<mct>--<sid>/decoder/...; or a URL: https://HOST/..., s3://BUCKET/..., file:///...
-    data.remote_cache_gib = 20.0  # GiB of a URL's files on the local disk, those used last; 0: fetched each time
-    data.remote_retry_s = 600.0  # seconds for which a server that fails is asked again; after that the sample counts as unreadable
-    data.ids = ""  # CSV `mcd,sid,mct` of the captures to use; "" = every capture under root
-    data.topology = ""  # OBJ; "" = <root>/face_topology.obj
-    data.cameras = _list()  # only these; () = all
-    data.camera_table = (
-        "id"  # a row of calibration and background for each id; "position": in each capture's own file, as published weights
-    )
-    data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
-    data.undistorted = (
-        True  # images are, as published ones, even where calibrations give a distortion, which is told; False: that is refused
-    )
-    data.read_processes = 12  # per GPU, that read for training, as many as there are cores at most; 0: threads of the one process do ...
-    data.read_threads = 8  # ... so many; they read for everything else
-    data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps
-    data.max_unreadable = 0.01  # fraction of the samples read that may fail to decode before the run stops; missing images do not count
-    data.shuffle = ConfigDict()
-    data.shuffle.cameras_per_visit = 4  # views for which a frame's texture and mesh are decoded once; 1 = for every sample
-    data.shuffle.window = 16  # frames begun between two views of one; texture memory is their product, 3 MB each at 1024
-    data.split = ""  # who and what is held out besides `held_out`: an installed name ("ava256": 240 people / 16) or a .json or .csv file
-    data.held_out = ConfigDict()
-    data.held_out.segments = _list("EXP_free_face")  # the segment that single-subject work validates on
-    data.held_out.last_frames = 0  # this many frames at the end of each capture's list
-    data.held_out.cameras = _list()
+    config.data = _data()
 
     config.model = model = ConfigDict()
     model.primitives_per_side = 128  # n: n x n primitives on the UV map
@@ -98,6 +73,36 @@ def _full() -> ConfigDict:
     evaluation.max_samples = 0  # per split, evenly spaced; 0 = all
     evaluation.unseen_camera_frames = _list()  # positions in each capture's frame list to score unseen cameras on; () = all
     return config
+
+
+def _data() -> ConfigDict:
+    data = ConfigDict()
+    data.root = ""  # folder of captures, <mcd>--<mct>--<sid>/decoder/...; or a URL: https://HOST/..., s3://BUCKET/..., file:///...
+    data.remote_cache_gib = 20.0  # GiB of a URL's files on the local disk, those used last; 0: fetched each time
+    data.remote_retry_s = 600.0  # seconds for which a server that fails is asked again; after that the sample counts as unreadable
+    data.ids = ""  # CSV `mcd,sid,mct` of the captures to use; "" = every capture under root
+    data.topology = ""  # OBJ; "" = <root>/face_topology.obj
+    data.cameras = _list()  # only these; () = all
+    data.camera_table = (
+        "id"  # a row of calibration and background for each id; "position": in each capture's own file, as published weights
+    )
+    data.downsample = 8  # image side = full sensor (4096 x 2668) // downsample
+    data.undistorted = (
+        True  # images are, as published ones, even where calibrations give a distortion, which is told; False: that is refused
+    )
+    data.read_processes = 12  # per GPU, that read for training, as many as there are cores at most; 0: threads of the one process do ...
+    data.read_threads = 8  # ... so many; they read for everything else
+    data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps
+    data.max_unreadable = 0.01  # fraction of the samples read that may fail to decode before the run stops; missing images do not count
+    data.shuffle = ConfigDict()
+    data.shuffle.cameras_per_visit = 4  # views for which a frame's texture and mesh are decoded once; 1 = for every sample
+    data.shuffle.window = 16  # frames begun between two views of one; texture memory is their product, 3 MB each at 1024
+    data.split = ""  # who and what is held out besides `held_out`: an installed name ("ava256": 240 people / 16) or a .json or .csv file
+    data.held_out = ConfigDict()
+    data.held_out.segments = _list("EXP_free_face")  # the segment that single-subject work validates on
+    data.held_out.last_frames = 0  # this many frames at the end of each capture's list
+    data.held_out.cameras = _list()
+    return data
 
 
 def _list(*elements: str) -> FieldReference:

@@ -1,6 +1,6 @@
 """Draws the pictures of docs/guide/your_data.md: of a synthetic rig, of the same with K of smaller images, and of a neck that is grown.
 
-ava synth --rig --out=/tmp/rig && scripts/draw_own_rig.py /tmp/rig
+ava synth --rig --out=rig && scripts/draw_own_rig.py rig
 """
 
 import dataclasses

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from parity_raymarch import Row
+from parity_row import Row
 from PIL import Image
 
 from ava_jax.captures import camera_table

@@ -7,12 +7,12 @@ for `scripts/parity.py`. Bounds are the errors of float32 that the vectors' own 
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from parity_row import Row
 
 from ava_jax.core.types import Cameras
 from ava_jax.ops import mesh
@@ -23,14 +23,6 @@ HEAD_PIXELS = 1  # that may see another triangle, where the vectors say that it 
 HEAD_DEPTH, HEAD_WEIGHT, HEAD_UV, HEAD_IMAGE = 3e-6, 7e-4, 8e-6, 1.2e-5
 HEAD_VERTEX_L2, HEAD_VERTEX, HEAD_TEXTURE_L2, HEAD_TEXTURE = 3.7e-3, 9e-3, 6e-5, 8e-4
 OUTLINE_BOUND = 0.05  # of the gradient's norm, smooth cotangent
-
-
-class Row(NamedTuple):
-    name: str
-    max_error: float
-    scale: float  # what `bound` is relative to
-    bound: float
-    ok: bool
 
 
 def rows(golden: pathlib.Path | str, assets: pathlib.Path | str | None = None, implementation: str | None = None) -> Iterator[Row]:

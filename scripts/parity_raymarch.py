@@ -7,12 +7,12 @@ the same for `scripts/parity.py`.
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from parity_row import Row
 from PIL import Image
 
 from ava_jax.core.types import Cameras, Primitives, Rays
@@ -22,14 +22,6 @@ SCENES = ("grid64", "warp27", "inside100")
 HEAD_SEED = "alpha_seed"
 COLOUR_BOUND, ALPHA_BOUND = 0.05, 1e-3  # of 255, of 1
 SMALL_BOUND, HEAD_BOUND, HEAD_L2_BOUND = 2e-4, 2e-2, 2e-3  # of the array's largest value; of its norm
-
-
-class Row(NamedTuple):
-    name: str
-    max_error: float
-    scale: float  # what `bound` is relative to
-    bound: float
-    ok: bool
 
 
 def rows(golden: pathlib.Path | str, assets: pathlib.Path | str | None = None, implementation: str | None = None) -> Iterator[Row]:

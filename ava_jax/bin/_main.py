@@ -17,8 +17,8 @@ from typing import Any
 from absl import app, flags
 
 from ava_jax.bin import _configs
-from ava_jax.bin._interrupt import deferred, was_interrupted
 from ava_jax.core import memory
+from ava_jax.core.interrupts import deferred, was_interrupted
 from ava_jax.core.names import nearest
 from ava_jax.data import files
 from ava_jax.train.config import flatten, override

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from ava_jax import tasks
-from ava_jax.bin._interrupt import deferred, was_interrupted
+from ava_jax.core.interrupts import deferred, was_interrupted
 from ava_jax.core.names import nearest
 from ava_jax.tasks.command import Command
 

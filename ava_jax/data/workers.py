@@ -1,13 +1,13 @@
 """Processes that work together, and end with the command: Ctrl-C is the command's to answer, not theirs."""
 
 import concurrent.futures
-import contextlib
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
+
+from ava_jax.core.interrupts import deferred
 
 
 def cores() -> int:
@@ -35,7 +35,7 @@ class Workers(concurrent.futures.ProcessPoolExecutor):
         """As of any executor; a process that it starts inherits the mask, and never sees SIGINT."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _interrupt_later():
+            with deferred():
                 return super().submit(*args, **kwargs)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -46,19 +46,3 @@ class Workers(concurrent.futures.ProcessPoolExecutor):
             for process in set(multiprocessing.active_children()) - self._others:
                 process.terminate()
         self.shutdown(wait=True, cancel_futures=kind is not None)
-
-
-@contextlib.contextmanager
-def _interrupt_later() -> Iterator[None]:
-    """Holds SIGINT back: an executor that is left in the middle of starting a process waits for ever. Another thread may receive it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            signal.raise_signal(signal.SIGINT)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ava_jax.bin._interrupt import deferred
+from ava_jax.core.interrupts import deferred
 
 _STUB = """
 import os, signal, time

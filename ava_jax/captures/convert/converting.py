@@ -1,4 +1,4 @@
-"""A rig's recording to a capture: planned, looked at, worked off in pieces that a killed run leaves behind, put together, renamed."""
+"""A rig's recording to a capture: planned, reviewed, converted in pieces that survive a kill, put together, renamed."""
 
 import contextlib
 import json

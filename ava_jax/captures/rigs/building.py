@@ -260,5 +260,5 @@ _HOW: Mapping[str, str] = {
     "folder": "the folder is the camera and the last number the frame",
     "folder of a frame": "the folder is the frame and the rest the camera",
     "camera first": "the last number is the frame and what stands before it the camera",
-    "frame first": "the first number is the frame and what stands behind it the camera",
+    "frame first": "the first number is the frame and what follows it the camera",
 }

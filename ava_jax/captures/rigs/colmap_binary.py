@@ -119,4 +119,4 @@ def _name(file: BinaryIO) -> str:
 
 def _require_end(path: pathlib.Path, file: BinaryIO, count: int) -> None:
     if file.read(1):
-        raise ValueError(f"{path}: has bytes behind its {count} entries; it is of another version or damaged.")
+        raise ValueError(f"{path}: has bytes after its {count} entries; it is of another version or damaged.")

@@ -61,7 +61,7 @@ def intrinsics(model: int | str, width: object, height: object, parameters: Sequ
 
 
 def distortion_of(model: str, rest: Sequence[float]) -> Distortion:
-    """The distortion of a model of COLMAP, by name, with the parameters behind those of K."""
+    """The distortion of a model of COLMAP, by name, with the parameters after those of K."""
     if model in ("SIMPLE_PINHOLE", "PINHOLE"):
         return Distortion()
     if model == "OPENCV_FISHEYE":

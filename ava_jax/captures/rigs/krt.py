@@ -12,7 +12,7 @@ from ava_jax.captures.rigs.types import Distortion, Rig, RigCamera
 from ava_jax.data import text_files
 
 _NAMES = ("KRT", "KRT.txt", "krt.txt")
-_ROWS = (3, 3, 3, 5, 4, 4, 4)  # numbers in each line behind the name
+_ROWS = (3, 3, 3, 5, 4, 4, 4)  # numbers in each line after the name
 
 
 def looks_like(path: pathlib.Path) -> bool:
@@ -72,7 +72,7 @@ def _row(text: str, count: int) -> np.ndarray:
 
 
 def _camera(file: pathlib.Path, name: str, block: list[tuple[int, str]]) -> RigCamera:
-    """The camera of the lines behind its name, each with its number."""
+    """The camera of the lines after its name, each with its number."""
     rows, line = [], block[0][0]
     try:
         for (number, text), count in zip(block, _ROWS, strict=True):

@@ -116,14 +116,14 @@ def opencv_distortion(terms: np.ndarray, *, fisheye: bool = False) -> Distortion
     """The distortion of OpenCV's coefficients f64 [N]: k1 k2 p1 p2 k3 k4 k5 k6, or k1 k2 k3 k4 of `fisheye`.
 
     Raises:
-      ValueError: there are terms behind k6 (thin prism, tilt), which are not modelled, or not 4 of a fisheye.
+      ValueError: there are terms after k6 (thin prism, tilt), which are not modelled, or not 4 of a fisheye.
     """
     if fisheye:
         if len(terms) != 4:
             raise ValueError(f"a fisheye's distortion must be 4 numbers; got {len(terms)}")
         return Distortion("fisheye", tuple(terms.tolist()))
     if terms[8:].any():
-        raise ValueError(f"coefficients behind k6 (thin prism, tilt) must be 0; got {terms[8:].tolist()}: undistort the images")
+        raise ValueError(f"coefficients after k6 (thin prism, tilt) must be 0; got {terms[8:].tolist()}: undistort the images")
     padded = np.zeros(8)
     padded[: min(len(terms), 8)] = terms[:8]
     return Distortion("opencv", tuple(padded.tolist())) if padded.any() else Distortion()

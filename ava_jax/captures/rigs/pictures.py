@@ -62,7 +62,7 @@ def around(folder: pathlib.Path, levels: int = 3) -> list[pathlib.Path]:
 def mask(images: pathlib.Path, picture: pathlib.Path) -> pathlib.Path | None:
     """The mask of a picture below `images`: same name in a folder `masks`, `mask` or `fg_masks` beside it; None where there is none.
 
-    COLMAP's form, the picture's whole name with .png behind it, is taken too.
+    COLMAP's form, the picture's whole name with .png after it, is taken too.
     """
     try:
         below = picture.relative_to(images)

@@ -50,8 +50,8 @@ class BlockCache:
     def __setstate__(self, state) -> None:
         self.__init__(**state)
 
-    def get(self, name: str, group: int, wanted: Sequence[int]) -> dict[int, bytes]:
-        """Those of the `wanted` blocks of a group that are there."""
+    def get(self, name: str, group: int, indices: Sequence[int]) -> dict[int, bytes]:
+        """Those of the `indices` blocks of a group that are there."""
         found: dict[int, bytes] = {}
         try:
             with open(self._file(name, group), "rb", buffering=0) as file:
@@ -59,7 +59,7 @@ class BlockCache:
                     with contextlib.suppress(OSError):  # a folder that can only be read serves all the same
                         os.utime(file.fileno())
                 table = file.read(PER_GROUP * _ENTRY.size)
-                for i in wanted:
+                for i in indices:
                     length, crc = _ENTRY.unpack_from(table, i * _ENTRY.size)
                     data = os.pread(file.fileno(), length, _TABLE + i * BLOCK) if 0 < length <= BLOCK else b""
                     if data and len(data) == length and zlib.crc32(data) == crc:

@@ -118,9 +118,9 @@ def gradient(
 
         def add(d_pixel, c):
             p, o, f = (jnp.clip(x, 0, index.size - 1) for x in (c.pixel, c.outside, c.further))
-            aside = ~_shows_triangle(view, c.inside, c) & _shows_triangle(view, c.beside, c)
-            i = jnp.clip(jnp.where(aside, c.beside, c.inside), 0, index.size - 1)
-            beyond = ~aside & (c.inside != c.pixel) & (c.further >= 0) & ~_cut(marks, i, f, view.width)
+            shifted = ~_shows_triangle(view, c.inside, c) & _shows_triangle(view, c.beside, c)
+            i = jnp.clip(jnp.where(shifted, c.beside, c.inside), 0, index.size - 1)
+            beyond = ~shifted & (c.inside != c.pixel) & (c.further >= 0) & ~_cut(marks, i, f, view.width)
             beyond &= (view.index[f] >= 0) & (view.index[i] >= 0)
             within = colour[i] + 0.5 * jnp.where(beyond[:, None], colour[i] - colour[f], 0.0)
             along = jnp.where(c.seen, jnp.sum(weight[p] * (within - colour[o]), -1), 0.0)

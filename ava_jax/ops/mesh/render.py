@@ -1,5 +1,6 @@
 """Pictures of a mesh in one call: colour, mask, depth and normals, with the gradient of outlines."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,9 +76,6 @@ def render_mesh(
       near: least depth that is seen, in the unit of the points.
       implementation: as in `rasterize`.
 
-    Returns:
-      A `Rendering`.
-
     Raises:
       ValueError: an argument does not fit; the message names it.
     """
@@ -86,28 +84,29 @@ def render_mesh(
     vertices = project(points, cameras)
     chosen = {"implementation": implementation}
     fragments = rasterize(vertices, faces, height, width, near=near, **chosen)
-    seen, held, marks = fragments.index >= 0, fragments, None
-    if edges is not None:
-        marks = find_outlines(vertices, faces, edges, fragments, near=near, **chosen)
-        held = hold_outlines(fragments, marks)
-    layers = {}
+    marks = None if edges is None else find_outlines(vertices, faces, edges, fragments, near=near, **chosen)
+    held = fragments if marks is None else hold_outlines(fragments, marks)
+    seen, layers = fragments.index >= 0, {}
     if "colour" in outputs:
-        if colours is not None:
-            shaded = interpolate(colours, faces, held, **chosen)
-        else:
-            shaded = _textured(vertices, faces, held, texture, uvs, faces if uv_faces is None else uv_faces, filtering, wrap, chosen)
+        chart = (uvs, faces if uv_faces is None else uv_faces)
+        flat = None if colours is None else interpolate(colours, faces, held, **chosen)
+        shaded = _textured(vertices, faces, held, texture, *chart, filtering, wrap, chosen) if flat is None else flat
         layers["colour"] = jnp.where(seen[..., None], shaded, jnp.asarray(background, shaded.dtype))
     if "mask" in outputs:
         layers["mask"] = seen[..., None].astype(vertices.dtype)
     if "normals" in outputs:
         layers["normals"] = _unit(interpolate(vertex_normals(points, faces), faces, held, **chosen))
     if edges is not None and layers:
-        image = with_outlines(jnp.concatenate(list(layers.values()), -1), vertices, faces, edges, fragments, marks, near=near, **chosen)
-        ends = np.cumsum([x.shape[-1] for x in layers.values()])[:-1]
-        layers = dict(zip(layers, jnp.split(image, ends, -1)))
+        moved = functools.partial(with_outlines, near=near, **chosen)
+        layers = _split(layers, moved(jnp.concatenate(list(layers.values()), -1), vertices, faces, edges, fragments, marks))
     mask = layers["mask"][..., 0] if "mask" in layers else None
-    depth = fragments.depth if "depth" in outputs else None
-    return Rendering(layers.get("colour"), mask, depth, layers.get("normals"), fragments)
+    return Rendering(layers.get("colour"), mask, fragments.depth if "depth" in outputs else None, layers.get("normals"), fragments)
+
+
+def _split(layers: dict[str, jax.Array], image: jax.Array) -> dict[str, jax.Array]:
+    """The layers of an image that has theirs side by side, [..., C]."""
+    ends = np.cumsum([layer.shape[-1] for layer in layers.values()])[:-1]
+    return dict(zip(layers, jnp.split(image, ends, -1)))
 
 
 def vertex_normals(points: Array, faces: Array) -> jax.Array:

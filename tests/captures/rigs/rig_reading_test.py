@@ -267,7 +267,7 @@ def test_binary_models_cut_anywhere_are_refused(tmp_path):
             file.write_bytes(data[:length])
             assert name in refusal(lambda: reading.read(tmp_path))
         file.write_bytes(data + b"\0")
-        assert f"{name}: has bytes behind its" in refusal(lambda: reading.read(tmp_path))
+        assert f"{name}: has bytes after its" in refusal(lambda: reading.read(tmp_path))
         for count in (2**63, 2**64 - 1, 10):
             file.write_bytes(struct.pack("<Q", count) + data[8:])
             assert f"{name}: promises {count} entries" in refusal(lambda: reading.read(tmp_path)) or count == 10

@@ -1,4 +1,4 @@
-"""Ctrl-C: whether it is behind an error, and how it waits. Imports next to nothing: it is used while all else is still being imported."""
+"""Ctrl-C: whether it led to an error, and how it waits. Imports next to nothing: it is used while all else is still being imported."""
 
 import contextlib
 import signal
@@ -8,8 +8,12 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Lets a Ctrl-C wait until the block is over: modules in C that are interrupted while they are imported abort, or raise ImportError."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    """Lets a Ctrl-C wait until the block is over. In another thread than the main one nothing changes: Python gives it none.
+
+    Modules in C that are interrupted while they are imported abort, or raise ImportError; an executor that is interrupted while it starts
+    a process waits for ever.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:  # None: set by C, and not ours
         yield
         return
     came: list[int] = []
@@ -18,8 +22,8 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def was_interrupted(error: BaseException) -> bool:
