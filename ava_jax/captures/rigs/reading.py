@@ -125,7 +125,7 @@ def read(path: pathlib.Path, format: str = "", images: pathlib.Path | None = Non
       ValueError: nothing there is recognised, several formats are, or the files are wrong; one line.
     """
     if not path.exists():
-        raise ValueError(f"{path}: is not there.")
+        raise ValueError(f"{path}: there is no such file or folder; give the rig's calibration, or the folder that holds it.")
     if format and format not in FORMATS:
         raise ValueError(f"{path}: a rig's format must be one of {', '.join(FORMATS)}; got {format!r}.")
     found = [(name, place) for name, place in find(path) if format in ("", name)]

@@ -36,7 +36,9 @@ def test_unknown_folders_are_told_what_would_be_recognised(tmp_path):
         text = refusal(lambda: reading.read(path))
         assert text.startswith(f"{path}: holds no calibration that is recognised.")
         assert all(f"{name}: " in text for name in reading.FORMATS)
-    assert refusal(lambda: reading.read(tmp_path / "none")) == f"{tmp_path / 'none'}: is not there."
+    assert refusal(lambda: reading.read(tmp_path / "none")) == (
+        f"{tmp_path / 'none'}: there is no such file or folder; give the rig's calibration, or the folder that holds it."
+    )
     assert "must be one of colmap, transforms" in refusal(lambda: reading.read(tmp_path, "nerf"))
     for form in reading.FORMATS:
         assert str(tmp_path) in refusal(lambda: reading.read(tmp_path, form))

@@ -158,7 +158,7 @@ class Shell:
             lambda path: write_state_dict(path, {"encoder.weight": np.zeros(3)}),
             "lacks colorcal.wcam, which has a row for each of its cameras",
         ),
-        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.unlink(), "there is no such file; --file names a state dict"),
     ],
     ids=["cut short", "a hostile pickle", "another model", "not there"],
 )

@@ -42,11 +42,11 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
       FileNotFoundError: there is no such file.
       ValueError: it is no such file, or a damaged one; one line that names it.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; --file names a state dict, .pt or .safetensors.")
     if format_of(path) == "torch":
         file = TorchFile(path, most_bytes=_MOST_BYTES)
         return {name: file.array(name) for name in file.tensors}
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file.")
     try:
         return load_file(path)
     except safetensors.SafetensorError as e:
