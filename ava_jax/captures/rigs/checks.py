@@ -18,7 +18,6 @@ MOST_MOVED = 0.005  # likewise of centres, of the rig's extent
 EYES_MM = (80.0, 105.0)  # between the outer corners of the eyes
 HEAD_MM = (200.0, 280.0)  # of a head's height
 DISTANCE_MM = (300.0, 3000.0)  # of cameras from the head
-PUPILS_MM = 63.0  # between adults' pupils, to 5%
 _FACTORS = (1000.0, 100.0, 10.0, 25.4, 304.8, 0.1, 0.01, 0.001)  # metres, cm, dm, inches, feet; what was multiplied once too often
 
 

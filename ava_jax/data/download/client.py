@@ -28,7 +28,7 @@ _LONGEST_RETRY_AFTER = 120.0  # seconds
 _ENOUGH = 1 << 16  # bytes that make an attempt a success, after which failures are counted anew
 _SLOWEST, _WINDOW = 1024, 30.0  # bytes per second below which a connection is given up, over so many seconds
 _MOST_SKIPPED = 1 << 20  # bytes thrown away where a server ignores ranges
-_KEY = "x-amz-server-side-encryption"
+_ENCRYPTION = "x-amz-server-side-encryption"
 _MD5_SERVERS = ("AmazonS3",)  # whose ETags are MD5 sums, but for uploads in parts ("-N") and those under a key
 
 
@@ -354,9 +354,7 @@ def _facts_of(response: http.client.HTTPResponse, size: int | None) -> Facts:
     headers = response.headers
     etag = headers.get("ETag", "").strip()
     plain = re.fullmatch(r'"([0-9a-fA-F]{32})"', etag)
-    encrypted = (
-        headers.get("x-amz-server-side-encryption", "AES256") != "AES256" or "x-amz-server-side-encryption-customer-algorithm" in headers
-    )
+    encrypted = headers.get(_ENCRYPTION, "AES256") != "AES256" or f"{_ENCRYPTION}-customer-algorithm" in headers
     is_md5 = plain and headers.get("Server", "") in _MD5_SERVERS and not encrypted
     return Facts(size, etag, headers.get("Last-Modified", "").strip(), plain[1].lower() if is_md5 else "")
 
