@@ -22,6 +22,7 @@ from ava_jax.data.zip_directory import ABSENT, Directory
 
 _LOCAL_HEADER = 30  # bytes, before the member's name
 _AHEAD = 256  # bytes read beyond a member's size: its name and local extra fields are rarely longer
+_FETCHES = 3  # of a member from afar whose checksum is wrong, after the first
 _MOST_BYTES = 1 << 27  # of a member; a picture of a whole sensor, 16 bits and not compressed, has 66 MB
 _REMOTE_THREADS = 32  # that read directories from afar: they wait for answers
 _SLOW_START = 2.0  # seconds of reading directories after which a bar shows the progress
@@ -140,8 +141,10 @@ class Archives:
         """
         entry = self._entry(path, number)
         content = self._content(path, number, entry) if entry else None
-        if entry and content is None and isinstance(path, RemotePath):  # on the way perhaps; what is kept of it would stay damaged
-            path.forget(entry[0], _LOCAL_HEADER + entry[1] + _AHEAD)
+        for _ in range(_FETCHES if entry and isinstance(path, RemotePath) else 0):
+            if content is not None:
+                break
+            path.forget(entry[0], _LOCAL_HEADER + entry[1] + _AHEAD)  # damaged on its way perhaps; what is kept of it would stay damaged
             content = self._content(path, number, entry)
         if content is None and path in self._indexed and (fresh := _find(self._directory(path), number)) != entry:
             # It was the index that is damaged, and it has been made anew.

@@ -54,6 +54,14 @@ def test_small_files_are_read_as_files_are(served, tmp_path):
         text_files.read(root / "none.csv")
 
 
+def test_a_proxy_is_used(served, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", served.url)
+    monkeypatch.setenv("no_proxy", "")
+    root = location.RemotePath(Store("http://data.example", cache=tmp_path / "cache", cache_bytes=1 << 24, retry_seconds=1.0))
+    assert text_files.read(root / "list.csv") == "a,b\n1,2\n"
+    assert all(path.startswith("http://data.example/") for path, _ in served.asked)
+
+
 def test_paths_behave_as_paths(served, tmp_path):
     root = at(served, tmp_path)
     path = root / "a b" / "cam7.zip"
@@ -142,7 +150,7 @@ def test_what_was_damaged_on_its_way_is_fetched_again(served, tmp_path):
     path = at(served, tmp_path) / "a b" / "cam7.zip"
     archives = archive.Archives()
     archives.index([path], NUMBERS)
-    faults = [range_server.CORRUPT]
+    faults = 3 * [range_server.CORRUPT]
     served.fault = lambda method, _: faults.pop() if faults and method == "GET" else None
     number = 110  # the middle of the stretch of bytes that comes with it
     assert archives.read(path, number) == archive.Archives().read(served.folder / "a b" / "cam7.zip", number) and not faults

@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ava_jax.data.download.connections import Connections
+from ava_jax.data.connections import Connections
 
 _CHUNK = 1 << 18
 _MOST_REDIRECTS = 5

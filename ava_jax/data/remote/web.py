@@ -5,11 +5,11 @@ import http.client
 import os
 import re
 import ssl
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
+from ava_jax.data.connections import Connections
 from ava_jax.data.remote.server import Info, Refused
 
 AUTHORIZATION = "AVA_HTTP_AUTHORIZATION"  # environment: value of the header Authorization, sent to the URL's own host alone
@@ -17,7 +17,6 @@ AUTHORIZATION = "AVA_HTTP_AUTHORIZATION"  # environment: value of the header Aut
 _TIMEOUT = 30.0  # seconds without a byte
 _MOST_REDIRECTS = 5
 _MOST_LISTING = 1 << 23  # bytes of a page that lists a folder
-_CONNECTIONS = 4  # to different hosts that a thread holds
 _REDIRECTS, _ABSENT, _FORBIDDEN, _LATER = (301, 302, 303, 307, 308), (404, 410), (401, 403, 407), (408, 425, 429)
 _LINK = re.compile(rb"""href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 
@@ -38,14 +37,14 @@ class WebServer:
         if not parts.hostname:
             raise ValueError(f"{url}: must name a host, as in https://HOST/FOLDER.")
         self._parts = parts
-        self._held = threading.local()
+        self._connections = Connections(_TIMEOUT)
         self._answers = False  # whether it has given anything: it then lets us in, and 403 is how stores of objects say 404
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_held"}
+        return {name: value for name, value in vars(self).items() if name != "_connections"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _held=threading.local())
+        vars(self).update(state, _connections=Connections(_TIMEOUT))
 
     def info(self, key: str) -> Info:
         """Size and state of a file; raises as `server.Server`."""
@@ -106,10 +105,10 @@ class WebServer:
         """An answer of status 200 or 206, or one to HEAD that says nothing, whose body is what the block reads of it."""
         url = urllib.parse.urlunsplit((self._parts.scheme, self._parts.netloc, self._target(key), "", ""))
         for _ in range(_MOST_REDIRECTS):
-            connection, response = self._send(method, url, headers or {})
+            response = self._send(method, url, headers or {})
             if response.status not in _REDIRECTS:
                 break
-            self._drop(url, connection)
+            self._connections.drop(url)
             url = urllib.parse.urljoin(url, response.getheader("Location") or "")
             if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
                 raise Refused("the server redirects to something else than the web")
@@ -122,7 +121,7 @@ class WebServer:
             if method == "HEAD":
                 response.read()  # of nothing, which says so
             if not response.isclosed():  # bytes are left that nobody wants: quicker by a new connection
-                self._drop(url, connection)
+                self._connections.drop(url)
 
     def _judge(self, method: str, status: int) -> None:
         if status in (200, 206):
@@ -137,37 +136,21 @@ class WebServer:
         elif method != "HEAD":
             raise Refused(f"the server answers {status} {http.client.responses.get(status, '')}")
 
-    def _send(self, method: str, url: str, headers: dict[str, str]) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _send(self, method: str, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         parts = urllib.parse.urlsplit(url)
         headers = {"User-Agent": "ava-jax", "Accept-Encoding": "identity", **headers}
         if (parts.scheme, parts.netloc) == (self._parts.scheme, self._parts.netloc) and os.environ.get(AUTHORIZATION):
             headers["Authorization"] = os.environ[AUTHORIZATION]
-        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
         while True:
-            connection, used = self._connection(parts)
+            connection, target, used = self._connections.take(url)
             try:
                 connection.request(method, target, headers=headers)
-                return connection, connection.getresponse()
+                return connection.getresponse()
             except ssl.SSLCertVerificationError as e:
+                self._connections.drop(url)
                 raise Refused(f"its certificate cannot be verified ({e.verify_message})") from e
             except (http.client.HTTPException, OSError) as e:
-                self._drop(url, connection)
+                self._connections.drop(url)
                 if used:  # a server closes what was idle for long: no fault yet
                     continue
                 raise e if isinstance(e, OSError) else OSError(f"{type(e).__name__}: {e}") from e
-
-    def _connection(self, parts: urllib.parse.SplitResult) -> tuple[http.client.HTTPConnection, bool]:
-        """This thread's connection to a host, and whether it was used before."""
-        held = vars(self._held).setdefault("by_host", {})
-        if (parts.scheme, parts.netloc) in held:
-            return held[parts.scheme, parts.netloc], True
-        while len(held) >= _CONNECTIONS:
-            held.pop(next(iter(held))).close()
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        held[parts.scheme, parts.netloc] = connection = kind(parts.hostname, parts.port, timeout=_TIMEOUT)
-        return connection, False
-
-    def _drop(self, url: str, connection: http.client.HTTPConnection) -> None:
-        parts = urllib.parse.urlsplit(url)
-        vars(self._held).get("by_host", {}).pop((parts.scheme, parts.netloc), None)
-        connection.close()

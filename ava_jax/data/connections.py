@@ -6,6 +6,7 @@ import ssl
 import threading
 import urllib.parse
 import urllib.request
+import weakref
 
 Key = tuple[str, str, int]  # scheme, host, port
 
@@ -40,7 +41,7 @@ class Connections:
         """
         self._timeout = timeout
         self._local = threading.local()
-        self._all: set[http.client.HTTPConnection] = set()
+        self._all: weakref.WeakSet[http.client.HTTPConnection] = weakref.WeakSet()  # those of threads that have ended go
         self._lock = threading.Lock()
         self._proxies = urllib.request.getproxies()
         self._context: ssl.SSLContext | None = None
@@ -69,7 +70,7 @@ class Connections:
     def close_all(self) -> None:
         """Ends all connections, of all threads: reads that wait fail at once."""
         with self._lock:
-            connections, self._all = list(self._all), set()
+            connections, self._all = list(self._all), weakref.WeakSet()
         for connection in connections:
             if (sock := connection.sock) is not None:
                 try:
