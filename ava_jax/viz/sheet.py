@@ -69,13 +69,20 @@ def save(sheet: Image.Image, path: pathlib.Path) -> None:
     Raises:
       ValueError: it fits at no quality.
     """
+    found = jpeg(sheet, SHEET_BYTES)
+    if found is None:
+        raise ValueError(f"{path}: a sheet of {sheet.width} x {sheet.height} does not fit into {SHEET_BYTES} bytes; show fewer pictures.")
+    path.write_bytes(found)
+
+
+def jpeg(picture: Image.Image, most: int) -> bytes | None:
+    """A JPEG of `most` bytes at most, at the best quality that fits; None where none does."""
     for quality in (95, 90, 85, 75, 60, 40):
         buffer = io.BytesIO()
-        sheet.save(buffer, "JPEG", quality=quality, subsampling=0 if quality > 80 else 2)
-        if buffer.tell() <= SHEET_BYTES:
-            path.write_bytes(buffer.getvalue())
-            return
-    raise ValueError(f"{path}: a sheet of {sheet.width} x {sheet.height} does not fit into {SHEET_BYTES} bytes; show fewer pictures.")
+        picture.save(buffer, "JPEG", quality=quality, subsampling=0 if quality > 80 else 2)
+        if buffer.tell() <= most:
+            return buffer.getvalue()
+    return None
 
 
 def _width(picture: np.ndarray, height: int) -> int:
