@@ -1,0 +1,145 @@
+"""Cameras and heads of a capture in space, in axes of the viewer's: y up, z where the face looks, the head's middle at the origin; mm."""
+
+import dataclasses
+
+import numpy as np
+
+from ava_jax.captures import shading
+from ava_jax.captures.inspect import choice
+from ava_jax.captures.inspect.coverage import THERE, UNREADABLE
+from ava_jax.captures.inspect.subject import Frame, Subject
+
+KINDS = ("shown", "other", "none", "unreadable")  # of cameras: overlays show it; others; without images; whose images cannot be read
+_DEPTH = 0.13  # of a camera's pyramid, over the cameras' median distance from the head
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A frame's mesh.
+
+    Attributes:
+      frame: id.
+      segment: its name.
+      vertices: f64 [V, 3]; faces: int [M, 3]; colours: f64 [V, 3], 0-255.
+      keypoints: f64 [K, 3].
+    """
+
+    frame: int
+    segment: str
+    vertices: np.ndarray
+    faces: np.ndarray
+    colours: np.ndarray
+    keypoints: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What stands in the space.
+
+    Attributes:
+      names: ids of the cameras; kinds: one of KINDS each.
+      positions: f64 [C, 3]; corners: f64 [C, 4, 3], of their pictures, on the pyramids.
+      heads: of the frames that are shown, those that have a mesh or keypoints.
+      path: f64 [P, 3], where the head's origin is over the frames.
+      origin: f64 [3], the first frame's head origin; axes: f64 [3, 3], its axes as rows. NaN without a head pose.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    positions: np.ndarray
+    corners: np.ndarray
+    heads: tuple[Head, ...]
+    path: np.ndarray
+    origin: np.ndarray
+    axes: np.ndarray
+
+
+def build(subject: Subject, frames: list[Frame], shown: list[int]) -> Scene:
+    """The scene of some frames.
+
+    Args:
+      subject: the capture.
+      frames: one or more; the first one's head is in the middle.
+      shown: indices of the cameras whose pictures are shown.
+    """
+    capture, first = subject.capture, frames[0]
+    middle, turn = choice.centre(subject, first), _axes(subject, first)
+
+    def moved(points: np.ndarray) -> np.ndarray:
+        return (points - middle) @ turn.T
+
+    positions = choice.positions(subject)
+    reach = float(np.median(np.linalg.norm(positions - middle, axis=1))) * _DEPTH
+    heads = [head for frame in frames if (head := _head(subject, frame, moved)) is not None]
+    none = np.full((3, 3), np.nan)
+    return Scene(
+        capture.cameras,
+        tuple(_kind(subject, i, shown) for i in range(len(capture.cameras))),
+        moved(positions),
+        moved(positions[:, None] + _corners(subject, reach)),
+        tuple(heads),
+        moved(subject.head_path()),
+        none[0] if first.pose is None else moved(first.pose[:, 3]),
+        none if first.pose is None else first.pose[:, :3].T @ turn.T,
+    )
+
+
+def decimated(head: Head, most: int) -> Head:
+    """The head with `most` triangles or fewer: vertices that share a cell of a grid become one, of the finest grid that does it."""
+    if len(head.faces) <= most:
+        return head
+    cell = np.ptp(head.vertices, axis=0).max() / 256
+    while True:
+        _, index = np.unique(np.floor(head.vertices / cell).astype(np.int64), axis=0, return_inverse=True)
+        index = index.reshape(-1)
+        faces = index[head.faces]
+        whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])
+        faces = np.unique(np.stack([np.roll(face, -int(face.argmin())) for face in faces[whole]]).reshape(-1, 3), axis=0)
+        if len(faces) <= most:
+            break
+        cell *= 1.15
+    count = np.bincount(index)[:, None]
+    mean = [np.stack([np.bincount(index, values[:, i]) for i in range(3)], -1) / count for values in (head.vertices, head.colours)]
+    return dataclasses.replace(head, vertices=mean[0], colours=mean[1], faces=faces)
+
+
+def _axes(subject: Subject, frame: Frame) -> np.ndarray:
+    """World to the viewer's axes, f64 [3, 3]: y is the cameras' upward direction, z the face's forward one, levelled."""
+    up = choice.up(subject.capture.rotation)
+    forward = choice.forward(subject, frame)
+    level = forward - (forward @ up) * up
+    if np.linalg.norm(level) < 0.1:  # the face looks up: any level direction will do
+        level = np.cross(up, np.eye(3)[np.argmin(np.abs(up))])
+    level /= np.linalg.norm(level)
+    return np.stack([np.cross(up, level), up, level])
+
+
+def _kind(subject: Subject, camera: int, shown: list[int]) -> str:
+    states = subject.coverage.of("image", subject.capture.cameras[camera])
+    if not (states == THERE).any():
+        return "unreadable" if (states == UNREADABLE).any() else "none"
+    return "shown" if camera in shown else "other"
+
+
+def _corners(subject: Subject, depth: float) -> np.ndarray:
+    """Of the pictures, `depth` mm in front of the cameras, from their positions: f64 [C, 4, 3], world."""
+    capture = subject.capture
+    height, width = capture.sensor
+    at = np.array([(-0.5, -0.5), (width - 0.5, -0.5), (width - 0.5, height - 0.5), (-0.5, height - 0.5)])
+    plane = (at - capture.principal[:, None]) / capture.focal[:, None]
+    local = np.concatenate([plane, np.ones((*plane.shape[:2], 1))], axis=-1) * depth
+    return np.einsum("cij,ckj->cki", np.linalg.pinv(capture.rotation), local)
+
+
+def _head(subject: Subject, frame: Frame, moved) -> Head | None:
+    """A frame's, in the viewer's axes; None where it has neither mesh nor keypoints."""
+    keypoints = np.zeros((0, 3)) if frame.keypoints is None else moved(frame.keypoints[:, 1:4])
+    topology = None if frame.vertices is None else subject.topology(len(frame.vertices))
+    if topology is None:
+        empty = np.zeros((0, 3))
+        return Head(frame.number, frame.segment, empty, np.zeros((0, 3), int), empty, keypoints) if len(keypoints) else None
+    count = len(frame.vertices)
+    colours = np.tile(shading.SKIN, (count, 1))
+    if frame.texture is not None:
+        colours = shading.vertex_colours(topology, frame.texture, count)
+    return Head(frame.number, frame.segment, moved(frame.vertices), topology.faces, colours, keypoints)
