@@ -8,12 +8,12 @@ from ava_jax.core import zbuffer
 MARGIN = 0.12  # of the picture's height, on each side: what falls outside is seen there
 _FINER = 3  # lines are drawn at so many times the size, and reduced
 _WIRE, _OUTSIDE, _PAPER = (90, 225, 255), (255, 150, 60), (30, 31, 36)
-_STRENGTH = 0.5  # of a line at most, where many fall together too: the photograph stays visible
+STRENGTH = 0.5  # of a line
 _DOT = 0.0055  # a dot's radius over the picture's height
 _ARROW = 0.05  # length of its head over the picture's height
 
 
-def overlay(picture: np.ndarray, vertices: np.ndarray, faces: np.ndarray, height: int) -> np.ndarray:
+def overlay(picture: np.ndarray, vertices: np.ndarray, faces: np.ndarray, height: int, strength: float = STRENGTH) -> np.ndarray:
     """A mesh's visible edges over a photograph with a margin around it; an arrow points to a mesh that lies outside.
 
     Args:
@@ -21,6 +21,7 @@ def overlay(picture: np.ndarray, vertices: np.ndarray, faces: np.ndarray, height
       vertices: [V, 3]: column and row in the picture's pixels, depth; as `zbuffer.project` gives them.
       faces: int [M, 3].
       height: pixels that the photograph is brought to.
+      strength: of lines at most, 0 to 1, where many fall together too: the photograph stays visible.
 
     Returns:
       u8 [H', W', 3], with the margin.
@@ -32,7 +33,7 @@ def overlay(picture: np.ndarray, vertices: np.ndarray, faces: np.ndarray, height
     draw = ImageDraw.Draw(mask)
     for a, b in ((points[edges, :2] + 0.5) * _FINER).tolist():
         draw.line((*a, *b), fill=255, width=2)
-    mask = mask.resize(canvas.size, Image.Resampling.BOX).point(lambda value: min(value, round(255 * _STRENGTH)))
+    mask = mask.resize(canvas.size, Image.Resampling.BOX).point(lambda value: min(value, round(255 * strength)))
     canvas.paste(Image.new("RGB", canvas.size, _WIRE), mask=mask)
     _outline(canvas, height)
     if not len(edges):

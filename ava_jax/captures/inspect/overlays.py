@@ -32,6 +32,7 @@ _UNKNOWN = (255, 0, 255)  # of class numbers that no part has
 _TINT = 0.55  # how much of a colour shows over the photograph
 LOW, HIGH = (255, 90, 60), (120, 255, 120)  # keypoints of confidence 0 and 1
 _BEHIND = 15.0  # mm behind the mesh, from which a keypoint is hidden: landmarks lie in the flesh by a few
+_WIRE = 0.33  # strength of the mesh: whole faces are under dense ones
 _TWO_COLUMNS = 1  # strips of so many pictures stand side by side
 
 
@@ -71,7 +72,7 @@ def overlay(subject: Subject, frame: Frame, cameras: Sequence[int], height: int)
             pixels = photographs.project(frame.vertices, subject.capture, camera, len(shown))
             depth = _depth(pixels, faces, shown.shape[:2])
             figures["inside"] = float(inside[camera])
-            panels.append((f"mesh: {percent(inside[camera])} inside", wire.overlay(shown, pixels, faces, height)))
+            panels.append((f"mesh: {percent(inside[camera])} inside", wire.overlay(shown, pixels, faces, height, _WIRE)))
         if frame.keypoints is not None:
             panels.append(_keypoints(subject, frame, camera, shown, depth, height))
         if labelled:

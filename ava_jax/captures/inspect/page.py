@@ -18,6 +18,7 @@ MOST_BYTES = 5_000_000  # of a page
 _PICTURES = 3_200_000  # of all pictures in it, before they become text
 _LEGENDS = 300_000  # of these, for each drawing of lines
 _TRIANGLES = 2400  # of a head
+_NOTES = 4  # of a capture, on the page of several
 _LACKING = 40  # files that the table names
 
 
@@ -60,7 +61,8 @@ def overview(summaries: Sequence[Mapping[str, Any]], thumbnails: Mapping[str, Im
         words = f"{len(one['cameras'])} cameras, {one['frames']} frames, {len(one['segments'])} segments; images: {_counted(images)}"
         picture = pages.inlined(thumbnails[name], 40_000) if name in thumbnails else ""
         link = html.escape(f"{name}/index.html")
-        notes = f"<br>{len(one['notes'])} notes" if one["notes"] else ""
+        notes = "".join(f"<br>{html.escape(line)}" for line in one["notes"][:_NOTES])
+        notes += f"<br>and {len(one['notes']) - _NOTES} notes more" if len(one["notes"]) > _NOTES else ""
         parts.append(f"<h2><a style='color:inherit' href='{link}'>{html.escape(name)}</a></h2><p>{words}{notes}</p>{picture}")
     parts += [f"<h2>{html.escape(name)}</h2><p>Not drawn: {html.escape(why)}</p>" for name, why in failed.items()]
     return pages.document(f"{len(summaries) + len(failed)} captures", parts)
@@ -111,7 +113,8 @@ def _space(scene: Scene) -> list[str]:
 def _data(scene: Scene) -> dict[str, Any]:
     """What the page's script draws: mm, rounded."""
     heads = [scenes.decimated(head, _TRIANGLES) for head in scene.heads]
-    reach = [np.linalg.norm(points, axis=-1).max() for points in (scene.positions, *(head.vertices for head in heads)) if len(points)]
+    everything = [scene.positions, *(points for head in heads for points in (head.vertices, head.keypoints))]
+    reach = [np.linalg.norm(points, axis=-1).max() for points in everything if len(points)]
     known = bool(np.isfinite(scene.axes).all())
     return {
         "cameras": [

@@ -29,14 +29,31 @@ def find(words: Sequence[str]) -> list[Folder]:
     """
     found: list[Folder] = []
     for word in words:
-        at = location.at(word)
-        if not isinstance(at, RemotePath):
-            found += tree.find([at])
-        elif (at / "decoder" / folders.CALIBRATION).is_file():
-            found.append(at)
+        if not location.is_url(word):
+            found += tree.find([location.at(word)])
+            continue
+        # A capture's name and the topology beside it are known by the folder that it is in.
+        parent, _, name = word.rstrip("/").rpartition("/")
+        capture = location.at(parent) / name if location.is_url(parent) and name else None
+        if capture is not None and (capture / "decoder" / folders.CALIBRATION).is_file():
+            found.append(capture)
         else:
-            found += folders.find(at, "")
+            found += _listed(word)
     return list(dict.fromkeys(found))
+
+
+def _listed(url: str) -> list[RemotePath]:
+    """Folders of the captures below a URL.
+
+    Raises:
+      ValueError: the server lists none.
+    """
+    try:
+        return folders.find(location.at(url), "")
+    except ValueError as e:
+        raise ValueError(
+            f"{url}: no capture, and no folder that the server lists captures of; name one, as in {url.rstrip('/')}/20230324--0820--AEY864."
+        ) from e
 
 
 def run(

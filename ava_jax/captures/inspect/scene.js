@@ -11,7 +11,7 @@
     const cy = Math.cos(view.yaw), sy = Math.sin(view.yaw), cp = Math.cos(view.pitch), sp = Math.sin(view.pitch);
     const x = cy * p[0] - sy * p[2], z = sy * p[0] + cy * p[2];
     const y = cp * p[1] - sp * z, away = 3.2 * scene.radius - (sp * p[1] + cp * z);
-    const scale = (1.35 * view.zoom * Math.min(canvas.width, canvas.height)) / Math.max(away, 0.2 * scene.radius);
+    const scale = (1.8 * view.zoom * Math.min(canvas.width, canvas.height)) / Math.max(away, 0.2 * scene.radius);
     return [canvas.width / 2 + view.x + scale * x, canvas.height / 2 + view.y - scale * y, away];
   }
 

@@ -21,6 +21,7 @@ from ava_jax.data.archive import Archives
 from ava_jax.data.remote.location import RemotePath
 
 _TEXELS = 512  # of the texture that heads are painted with
+_NAMED = 5  # cameras in a line
 _MOST_POSES = 300  # that the path of the head is drawn through
 
 
@@ -90,10 +91,9 @@ class Subject:
             if not cameras or len(cameras) == len(self.capture.cameras):
                 self.note(f"{kind}: there is none")
             else:
+                more = ", ..." if len(cameras) > _NAMED else ""
                 plural = "s" if len(cameras) > 1 else ""
-                self.note(
-                    f"{kind}: none of {len(cameras)} calibrated camera{plural} ({', '.join(cameras[:5])}{', ...' * (len(cameras) > 5)})"
-                )
+                self.note(f"{kind}: no file of {len(cameras)} calibrated camera{plural} ({', '.join(cameras[:_NAMED])}{more})")
         for kind in ("keypoints", "segmentation"):
             if not any(row.kind == kind for row in rows):
                 self.note(f"{kind}: there is none")

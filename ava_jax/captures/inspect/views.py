@@ -72,8 +72,8 @@ def _draw(scene: Scene, way: np.ndarray, up: tuple[float, float, float], side: i
 
 def _view(scene: Scene, way: np.ndarray, up: tuple[float, float, float], side: int) -> _View:
     """One that shows all, whatever the sizes."""
-    points = [scene.positions, scene.corners.reshape(-1, 3), *(head.vertices for head in scene.heads[:1])]
-    every = np.concatenate(points)
+    heads = [points for head in scene.heads[:1] for points in (head.vertices, head.keypoints)]
+    every = np.concatenate([scene.positions, scene.corners.reshape(-1, 3), *heads, np.zeros((1, 3)), scene.origin[None]])
     every = every[np.isfinite(every).all(1)]
     radius = max(float(np.linalg.norm(every, axis=1).max()), 1.0)
     position = way / np.linalg.norm(way) * _AWAY * radius
@@ -126,11 +126,11 @@ def _names(canvas: Image.Image, scene: Scene, at: np.ndarray) -> None:
     taken: list[tuple[float, float, float, float]] = []
     middle = np.array(canvas.size) / 2
     for i in sorted(range(len(scene.names)), key=lambda i: scene.kinds[i] != "shown"):
-        way = at[i] - middle
-        x, y = at[i] + 9 * way / max(np.linalg.norm(way), 1e-9)
-        box = draw.textbbox((x, y), scene.names[i], font=font, anchor="lm" if way[0] >= 0 else "rm")
-        outside = box[0] < 0 or box[1] < 0 or box[2] > canvas.width or box[3] > canvas.height
-        if outside or any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
-            continue
-        taken.append(box)
-        draw.text((x, y), scene.names[i], fill=COLOURS[scene.kinds[i]], font=font, anchor="lm" if way[0] >= 0 else "rm")
+        for side in (1, -1) if at[i, 0] >= middle[0] else (-1, 1):  # away from the middle; towards it where the picture ends
+            place, anchor = (at[i, 0] + 9 * side, at[i, 1] + 9 * np.sign(at[i, 1] - middle[1])), "lm" if side > 0 else "rm"
+            box = draw.textbbox(place, scene.names[i], font=font, anchor=anchor)
+            outside = box[0] < 0 or box[1] < 0 or box[2] > canvas.width or box[3] > canvas.height
+            if not outside and not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+                taken.append(box)
+                draw.text(place, scene.names[i], fill=COLOURS[scene.kinds[i]], font=font, anchor=anchor)
+                break
