@@ -29,12 +29,14 @@ def shaded(
     """
     vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces)
     triangle, weights = zbuffer.rasterize(zbuffer.project(vertices, camera), faces, height, width)
-    corners = faces[triangle]
-    normals = (texture.vertex_normals(vertices, faces)[corners] * weights[..., None]).sum(-2)
-    bright = np.clip(normals @ np.asarray(light, np.float64), _DARKEST, 1)[..., None]
-    surface = np.array(SKIN) if colours is None else (np.asarray(colours, np.float64)[corners] * weights[..., None]).sum(-2)
     covered = triangle >= 0
-    return np.where(covered[..., None], bright * surface, 0).astype(np.uint8), covered
+    corners, weights = faces[triangle[covered]], weights[covered][..., None]
+    normals = (texture.vertex_normals(vertices, faces)[corners] * weights).sum(-2)
+    bright = np.clip(normals @ np.asarray(light, np.float64), _DARKEST, 1)[..., None]
+    surface = np.array(SKIN) if colours is None else (np.asarray(colours, np.float64)[corners] * weights).sum(-2)
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[covered] = bright * surface
+    return picture, covered
 
 
 def vertex_colours(topology: Topology, picture: np.ndarray, vertices: int) -> np.ndarray:

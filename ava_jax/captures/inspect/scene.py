@@ -85,19 +85,24 @@ def build(subject: Subject, frames: list[Frame], shown: list[int]) -> Scene:
 
 
 def decimated(head: Head, most: int) -> Head:
-    """The head with `most` triangles or fewer: vertices that share a cell of a grid become one, of the finest grid that does it."""
+    """The head with `most` triangles or fewer: vertices that share a cell of a grid become one. Which side of a triangle is out is lost."""
     if len(head.faces) <= most:
         return head
-    cell = np.ptp(head.vertices, axis=0).max() / 256
+    a, b = head.vertices[head.faces[:, 0]], head.vertices[head.faces[:, 1]]
+    cell = float(np.linalg.norm(a - b, axis=1).mean())
+    low = head.vertices.min(0)
     while True:
-        _, index = np.unique(np.floor(head.vertices / cell).astype(np.int64), axis=0, return_inverse=True)
-        index = index.reshape(-1)
-        faces = index[head.faces]
-        whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])
-        faces = np.unique(np.stack([np.roll(face, -int(face.argmin())) for face in faces[whole]]).reshape(-1, 3), axis=0)
-        if len(faces) <= most:
+        at = np.floor((head.vertices - low) / cell).astype(np.int64)
+        size = int(at.max()) + 1
+        _, index = np.unique((at[:, 0] * size + at[:, 1]) * size + at[:, 2], return_inverse=True)
+        corners = np.sort(index[head.faces], axis=1)
+        corners = corners[(corners[:, 0] != corners[:, 1]) & (corners[:, 1] != corners[:, 2])]
+        count = int(index.max()) + 1
+        _, first = np.unique((corners[:, 0] * count + corners[:, 1]) * count + corners[:, 2], return_index=True)
+        if len(first) <= most:
             break
-        cell *= 1.15
+        cell *= 1.2
+    faces = corners[first]
     count = np.bincount(index)[:, None]
     mean = [np.stack([np.bincount(index, values[:, i]) for i in range(3)], -1) / count for values in (head.vertices, head.colours)]
     return dataclasses.replace(head, vertices=mean[0], colours=mean[1], faces=faces)
