@@ -1,5 +1,6 @@
 """`ava inspect`: what it finds of a capture, where it draws it, and what it says of captures that are broken or lack a part."""
 
+import io
 import json
 import pathlib
 import re
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 from range_server import RangeServer
 
-from ava_jax.captures import calibration, photographs
+from ava_jax.captures import calibration, photographs, writing
 from ava_jax.captures.inspect import chart, choice, coverage, inspecting, overlays, page, run, scene
 from ava_jax.captures.inspect.choice import Asked
 from ava_jax.captures.inspect.inspecting import Request
@@ -69,6 +70,7 @@ def test_each_capture_has_its_pictures_and_a_page_that_needs_nothing_else(tiny_c
         assert len(found["overlays"]) == 2 and found["overlays"][0]["segment"] == "EXP_neutral_peak"
         for one in found["overlays"]:
             assert all(view["inside"] > 0.9 and view["on_person"] > 0.9 for view in one["cameras"].values()), "as sound captures have it"
+            assert one["keypoints"] == 100 and one["keypoints_to_mesh_mm"] < 0.01, "vertices, in procedural heads"
         text = (drawn / capture.name / "index.html").read_text()
         assert len(text) < page.MOST_BYTES and text.count("data:image/") == len(pictures) - 1, "cameras.png is the scene, which turns"
         assert not re.search(r"(src|href)='(?!data:)|https?://", text)
@@ -147,14 +149,19 @@ def test_what_a_capture_lacks_is_named_and_left_out(own, drawn):
     assert {"image: there is none", "head pose: there is none"} <= set(less.summary["notes"])
 
 
-def test_a_wrong_calibration_is_drawn_and_told(own):
+def test_cameras_and_keypoints_in_metres_are_drawn_and_told(own):
     path = own / "decoder" / "camera_calibration.json"
     tree = json.loads(path.read_text())
     for entry in tree["KRT"]:
         entry["T"][3][:3] = [value / 1000 for value in entry["T"][3][:3]]
     path.write_text(json.dumps(tree))
+    keypoints = own / "decoder" / "keypoints_3d" / "keypoints_3d.zip"
+    with zipfile.ZipFile(keypoints) as zipped:
+        rows = {name: np.load(io.BytesIO(zipped.read(name))) for name in zipped.namelist()}
+    writing.keypoints(own / "decoder", ((int(name[:6]), row * [1, 1e-3, 1e-3, 1e-3, 1, 1]) for name, row in rows.items()))
     found = inspecting.draw(Subject(own, topology=None, threads=2), REQUEST).summary
     assert any("falls inside its images" in line and "metres to mm" in line for line in found["notes"]), found["notes"]
+    assert any(line.startswith("keypoints, frame") and "must be in the world, in mm" in line for line in found["notes"]), found["notes"]
 
 
 def test_cameras_in_space_see_what_they_see_in_pictures(tiny_capture):
@@ -269,6 +276,7 @@ def test_drawing_again_replaces_and_resuming_leaves(own, tmp_path, monkeypatch):
     assert inspect([own], out) == {}
     frames = [one["file"] for one in summary(out / own.name)["overlays"]]
     (out / own.name / "mine.txt").write_text("mine")
+    assert sorted(path.name for path in out.iterdir()) == [own.name], "nothing is left beside it"
     once = Request(Asked(frames=(int(frames[0][8:14]),)), 96)
     assert inspect([own], out, once) == {}
     assert (out / own.name / frames[0]).is_file() and not (out / own.name / frames[1]).exists()
@@ -359,4 +367,3 @@ def test_the_command(tiny_capture, tmp_path):
     )
     done = ava("absent")
     assert done.returncode == 1 and done.stderr.startswith("ava inspect: absent: there is no such folder") and done.stderr.count("\n") == 1
-    assert "name a capture or a folder of captures" in ava().stderr

@@ -65,7 +65,7 @@ def draw(subject: Subject, request: Request) -> Drawn:
         name = f"overlay_{frame.number:06d}.png"
         found = overlays.overlay(subject, frame, cameras, request.size)
         pictures[name] = found.sheet
-        drawn.append({"file": name, "frame": frame.number, "segment": frame.segment, "cameras": found.cameras} | _figures(frame))
+        drawn.append({"file": name, "frame": frame.number, "segment": frame.segment, "cameras": found.cameras} | _figures(subject, frame))
     space = scene.build(subject, frames, cameras)
     pictures["cameras.png"] = views.draw(space, _VIEW)
     if request.decode:
@@ -88,10 +88,20 @@ def write(drawn: Drawn, folder: pathlib.Path) -> pathlib.Path:
       ValueError: the folder holds something else.
       OSError: the disk is full, or the folder cannot be written.
     """
-    before = require_ours(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    before, text = require_ours(folder), json.dumps(drawn.summary, indent=1, allow_nan=False) + "\n"
+    if not before:
+        with files.new_folder(folder, SUMMARY, text) as partial:
+            _write_into(drawn, partial)
+        return folder / INDEX
     for name in set(before) - set(drawn.summary["written"]):
         (folder / pathlib.PurePath(name).name).unlink(missing_ok=True)
+    _write_into(drawn, folder)
+    files.replace(folder / SUMMARY, text)
+    return folder / INDEX
+
+
+def _write_into(drawn: Drawn, folder: pathlib.Path) -> None:
+    """Writes all but the summary, each file whole or not at all."""
     for name, picture in drawn.pictures.items():
         with files.writing(folder / name, durable=False) as file:
             picture.save(file, "PNG")
@@ -99,8 +109,6 @@ def write(drawn: Drawn, folder: pathlib.Path) -> pathlib.Path:
         with files.writing(folder / THUMBNAIL, durable=False) as file:
             drawn.thumbnail.save(file, "JPEG", quality=90)
     files.replace(folder / INDEX, drawn.page)
-    files.replace(folder / SUMMARY, json.dumps(drawn.summary, indent=1, allow_nan=False) + "\n")
-    return folder / INDEX
 
 
 def require_ours(folder: pathlib.Path) -> list[str]:
@@ -165,12 +173,14 @@ def _files(subject: Subject) -> list[dict[str, Any]]:
     return found
 
 
-def _figures(frame: Frame) -> dict[str, Any]:
-    """What a frame's keypoints are like."""
-    rows = frame.keypoints
-    if rows is None or not len(rows):
-        return {"keypoints": 0 if rows is not None else None}
-    return {"keypoints": len(rows), "keypoint_inliers": float(np.median(rows[:, 5]))}
+def _figures(subject: Subject, frame: Frame) -> dict[str, Any]:
+    """A frame's keypoints: how many, medians of their inliers and of their distances from the mesh; None of what there is not."""
+    rows, off = frame.keypoints, subject.keypoints_off(frame)
+    return {
+        "keypoints": None if rows is None else len(rows),
+        "keypoint_inliers": None if rows is None or not len(rows) else float(np.median(rows[:, 5])),
+        "keypoints_to_mesh_mm": None if off is None else round(off, 2),
+    }
 
 
 def _thumbnail(subject: Subject, frame: Frame, cameras: list[int]) -> Image.Image | None:

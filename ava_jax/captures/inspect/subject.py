@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
+from scipy import spatial
 
 from ava_jax.captures import ava256, calibration, photographs, projection, reading
 from ava_jax.captures.ava256 import Capture
@@ -21,6 +22,7 @@ from ava_jax.data.archive import Archives
 from ava_jax.data.remote.location import RemotePath
 
 _TEXELS = 512  # of the texture that heads are painted with
+_OFF = 30.0  # mm between keypoints and mesh that are doubted
 _NAMED = 5  # cameras in a line
 _MOST_POSES = 300  # that the path of the head is drawn through
 
@@ -196,6 +198,16 @@ class Subject:
         if frame.vertices is None:
             return np.full(len(self.capture.cameras), np.nan)
         return projection.inside(frame.vertices, self.capture, self.capture.rotation, self.capture.translation)[0]
+
+    def keypoints_off(self, frame: Frame) -> float | None:
+        """Median distance of a frame's keypoints from the mesh's vertices, mm, noted where it is large; None without both."""
+        if frame.vertices is None or frame.keypoints is None or not len(frame.keypoints):
+            return None
+        off = float(np.median(spatial.cKDTree(frame.vertices).query(frame.keypoints[:, 1:4])[0]))
+        if off > _OFF:
+            where = f"frame {frame.number}: they lie {off:.3g} mm from the mesh (median)"
+            self.note(f"keypoints, {where}; they must be in the world, in mm, as the cameras are")
+        return off
 
     def doubt_calibration(self, frame: Frame) -> None:
         """Notes what is doubtful of the calibration, as a frame's mesh tells."""

@@ -24,7 +24,7 @@ _SIDES = {
 }
 _AWAY = 3.5  # distance of the view's camera over the scene's radius: some perspective
 _FINER = 2  # lines are drawn at so many times the size
-_LIGHT = 0.8
+_LIGHT = 1.1
 
 
 class _View(NamedTuple):
