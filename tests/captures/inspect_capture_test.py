@@ -164,6 +164,28 @@ def test_cameras_and_keypoints_in_metres_are_drawn_and_told(own):
     assert any(line.startswith("keypoints, frame") and "must be in the world, in mm" in line for line in found["notes"]), found["notes"]
 
 
+def test_a_camera_without_a_place_in_space_is_left_out_there(own):
+    path = own / "decoder" / "camera_calibration.json"
+    tree = json.loads(path.read_text())
+    tree["KRT"][0]["K"][0][0] = 0.0
+    path.write_text(json.dumps(tree))
+    subject = Subject(own, topology=None, threads=2)
+    built = scene.build(subject, [subject.frame(int(subject.capture.frames[0]))], [])
+    assert len(built.names) == 2 and tree["KRT"][0]["cameraId"] not in built.names
+    assert any(line.endswith(f"not drawn there: {tree['KRT'][0]['cameraId']}") for line in subject.notes)
+
+
+@pytest.mark.data
+def test_the_near_real_capture(test_data, tmp_path):
+    (found,) = run.find([str(test_data / "capture" / "20260102--0901--RLF002")])
+    assert inspect([found], tmp_path) == {}
+    told = summary(tmp_path / found.name)
+    assert told["notes"] == ["image: 1 of 280 absent, in 1 of 14 cameras"], "what its README says"
+    for one in told["overlays"]:
+        assert one["keypoints"] == 271 and one["keypoints_to_mesh_mm"] < 1, "they are vertices"
+        assert min(view["on_person"] for view in one["cameras"].values()) > 0.97
+
+
 def test_cameras_in_space_see_what_they_see_in_pictures(tiny_capture):
     """Corners of a pyramid fall onto the picture's corners; the face looks along z, its left is x, and cameras' pictures stand upright."""
     subject = Subject(folders(tiny_capture)[1], topology=None, threads=2)

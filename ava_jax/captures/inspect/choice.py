@@ -155,9 +155,8 @@ def _completeness(subject: Subject) -> np.ndarray:
     coverage = subject.coverage
     surface = (coverage.of("mesh") == THERE) & (coverage.of("head pose") == THERE)
     kinds = coverage.kinds()
-    rest = [(kinds[kind] == THERE).mean(0) for kind in ("image", "segmentation", "keypoints", "texture") if kind in kinds]
-    weights = (1.0, 0.1, 0.01, 0.01)
-    return 2.0 * surface + sum(weight * part for weight, part in zip(weights, rest, strict=False))
+    weights = {"image": 1.0, "segmentation": 0.1, "keypoints": 0.01, "texture": 0.01}
+    return 2.0 * surface + sum(weight * (kinds[kind] == THERE).mean(0) for kind, weight in weights.items() if kind in kinds)
 
 
 def named(asked: Sequence[str]) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Captures drawn one after the other, each into a folder of its own; one that cannot be drawn is told of, and the others go on."""
 
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def find(words: Sequence[str]) -> list[Folder]:
     found: list[Folder] = []
     for word in words:
         if not location.is_url(word):
-            found += tree.find([location.at(word)])
+            found += [pathlib.Path(os.path.abspath(folder)) for folder in tree.find([location.at(word)])]  # "." has a name too
             continue
         # A capture's name and the topology beside it are known by the folder that it is in.
         parent, _, name = word.rstrip("/").rpartition("/")
@@ -80,7 +81,7 @@ def run(
     failed: dict[str, str] = {}
     with tqdm.tqdm(captures, desc="captures", unit="capture", dynamic_ncols=True, leave=False, disable=len(captures) < 2) as bar:
         for folder in bar:
-            name = _name(folder)
+            name = folder.name
             try:
                 summary = _before(folder, out / name, request) if resume else None
                 if summary is None:
@@ -130,11 +131,7 @@ def _require_apart(captures: Sequence[Folder], out: pathlib.Path) -> None:
     """Refuses an `out` in a capture, and captures that would be written to one folder."""
     seen: dict[str, Folder] = {}
     for folder in captures:
-        if (other := seen.setdefault(_name(folder), folder)) is not folder:
+        if (other := seen.setdefault(folder.name, folder)) is not folder:
             raise ValueError(f"{other} and {folder} are of one name, and would be written to one folder; inspect them one after the other.")
         if not isinstance(folder, RemotePath) and out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"--out={out} lies in the capture {folder}, in which nothing is written; choose another, as in --out=inspect.")
-
-
-def _name(folder: Folder) -> str:
-    return folder.name if isinstance(folder, RemotePath) else folder.resolve().name

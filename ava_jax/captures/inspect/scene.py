@@ -70,13 +70,18 @@ def build(subject: Subject, frames: list[Frame], shown: list[int]) -> Scene:
 
     positions = choice.positions(subject)
     reach = float(np.median(np.linalg.norm(positions - middle, axis=1))) * _DEPTH
+    corners = positions[:, None] + _corners(subject, reach)
+    placed = np.flatnonzero(np.isfinite(corners).all((1, 2)))
+    if len(placed) < len(positions):
+        nowhere = [name for i, name in enumerate(capture.cameras) if i not in placed]
+        subject.note(f"calibration: cameras whose pictures have no place in space, and are not drawn there: {', '.join(nowhere)}")
     heads = [head for frame in frames if (head := _head(subject, frame, moved)) is not None]
     none = np.full((3, 3), np.nan)
     return Scene(
-        capture.cameras,
-        tuple(_kind(subject, i, shown) for i in range(len(capture.cameras))),
-        moved(positions),
-        moved(positions[:, None] + _corners(subject, reach)),
+        tuple(capture.cameras[i] for i in placed),
+        tuple(_kind(subject, i, shown) for i in placed),
+        moved(positions[placed]),
+        moved(corners[placed]),
         tuple(heads),
         moved(subject.head_path()),
         none[0] if first.pose is None else moved(first.pose[:, 3]),
@@ -127,11 +132,12 @@ def _kind(subject: Subject, camera: int, shown: list[int]) -> str:
 
 
 def _corners(subject: Subject, depth: float) -> np.ndarray:
-    """Of the pictures, `depth` mm in front of the cameras, from their positions: f64 [C, 4, 3], world."""
+    """Of the pictures, `depth` mm in front of the cameras, from their positions: f64 [C, 4, 3], world; not finite where there is none."""
     capture = subject.capture
     height, width = capture.sensor
     at = np.array([(-0.5, -0.5), (width - 0.5, -0.5), (width - 0.5, height - 0.5), (-0.5, height - 0.5)])
-    plane = (at - capture.principal[:, None]) / capture.focal[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a focal length of 0, as a wrong calibration may have
+        plane = (at - capture.principal[:, None]) / capture.focal[:, None]
     local = np.concatenate([plane, np.ones((*plane.shape[:2], 1))], axis=-1) * depth
     return np.einsum("cij,ckj->cki", np.linalg.pinv(capture.rotation), local)
 

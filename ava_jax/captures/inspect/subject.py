@@ -24,7 +24,7 @@ from ava_jax.data.remote.location import RemotePath
 _TEXELS = 512  # of the texture that heads are painted with
 _OFF = 30.0  # mm between keypoints and mesh that are doubted
 _NAMED = 5  # cameras in a line
-_MOST_POSES = 300  # that the path of the head is drawn through
+_MOST_POSES, _MOST_ASKED = 300, 40  # that the path of the head is drawn through; of a server
 
 
 class Frame(NamedTuple):
@@ -189,9 +189,14 @@ class Subject:
     def head_path(self) -> np.ndarray:
         """Where the head's origin is over the frames, f64 [P, 3], world, mm: evenly chosen ones, those that can be read."""
         there = np.unique(self.capture.frames[self.coverage.of("head pose") == THERE])
-        chosen = there[np.unique(np.linspace(0, len(there) - 1, _MOST_POSES).round().astype(int))] if len(there) else there
-        read = [self._try("head pose", "", int(n), lambda n=int(n): reading.head_pose(self.archives, self.capture, n)) for n in chosen]
-        return np.array([pose[:, 3] for pose in read if pose is not None]).reshape(-1, 3)
+        most = _MOST_ASKED if isinstance(self.folder, RemotePath) else _MOST_POSES
+        chosen = there[np.unique(np.linspace(0, len(there) - 1, most).round().astype(int))] if len(there) else there
+
+        def pose(number: int) -> np.ndarray | None:
+            return self._try("head pose", "", number, lambda: reading.head_pose(self.archives, self.capture, number))
+
+        with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
+            return np.array([found[:, 3] for found in pool.map(pose, chosen.tolist()) if found is not None]).reshape(-1, 3)
 
     def inside(self, frame: Frame) -> np.ndarray:
         """How much of a frame's mesh falls into each camera's image, f64 [C]; NaN without a mesh."""
