@@ -285,6 +285,8 @@ def test_what_is_named_is_shown(tiny_capture, tmp_path):
 def test_nothing_is_written_into_captures_or_over_what_is_not_its_own(own, tmp_path):
     with pytest.raises(ValueError, match="lies in the capture"):
         inspect([own], own / "look")
+    with pytest.raises(ValueError, match="is a file; name a folder"):
+        inspect([own], own.parent / "face_topology.obj")
     other = tmp_path / "other" / own.name
     other.mkdir(parents=True)
     (other / "mine.txt").write_text("mine")

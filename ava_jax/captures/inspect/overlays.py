@@ -64,8 +64,9 @@ def overlay(subject: Subject, frame: Frame, cameras: Sequence[int], height: int)
     for camera in cameras:
         name = subject.capture.cameras[camera]
         picture = subject.photograph(camera, frame.number, height)
-        shown = picture if picture is not None else blank(subject, height, _why_none(subject, "image", name, frame.number))
-        panels = [("image", np.asarray(wire.framed(shown, height)))]
+        why = "" if picture is not None else _why_none(subject, "image", name, frame.number)
+        panels = [("image", np.asarray(wire.framed(blank(subject, height, why) if picture is None else picture, height)))]
+        shown = blank(subject, height, "") if picture is None else picture
         figures: dict[str, float] = {}
         depth = None
         if faces is not None:
@@ -123,7 +124,7 @@ def blank(subject: Subject, height: int, words: str) -> np.ndarray:
     """A dark picture of a photograph's size that says why there is none, u8 [H, W, 3]."""
     of = photographs.size(subject.capture, height)
     picture = Image.new("RGB", of[::-1], (40, 34, 36))
-    font = ImageFont.load_default(size=max(of[0] // 18, 6))
+    font = ImageFont.load_default(size=max(of[0] // 13, 9))
     ImageDraw.Draw(picture).text((of[1] / 2, of[0] / 2), words, fill=(230, 140, 120), font=font, anchor="mm", align="center")
     return np.asarray(picture)
 

@@ -128,7 +128,9 @@ def _before(folder: Folder, out: pathlib.Path, request: Request) -> dict[str, An
 
 
 def _require_apart(captures: Sequence[Folder], out: pathlib.Path) -> None:
-    """Refuses an `out` in a capture, and captures that would be written to one folder."""
+    """Refuses an `out` that is a file or in a capture, and captures that would be written to one folder."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out={out}: is a file; name a folder.")
     seen: dict[str, Folder] = {}
     for folder in captures:
         if (other := seen.setdefault(folder.name, folder)) is not folder:
