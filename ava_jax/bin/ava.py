@@ -18,6 +18,7 @@ GENERAL = (
     Command("eval", "Scores a trained model on what was held out of its training.", "ava_jax.bin.eval"),
     Command("predict", "Writes a trained model's predictions, of data that need no targets.", "ava_jax.bin.predict"),
     Command("verify", "Says whether captures are whole, and what is wrong with those that are not.", "ava_jax.bin.verify"),
+    Command("inspect", "Draws captures: meshes over images, cameras in space, what is there; PNGs and a page.", "ava_jax.bin.inspection"),
     Command("pack", "Packs captures into shards that are read as the zips are: fewer files, smaller images.", "ava_jax.bin.pack"),
     Command("convert", "Writes a capture from your own rig: cameras, images, tracked meshes.", "ava_jax.bin.convert"),
 )

@@ -101,6 +101,11 @@ class Capture:
         """Zip of textures, one AVIF per frame."""
         return self.decoder / "uv_image" / "color.zip"
 
+    @functools.cached_property
+    def keypoints(self) -> pathlib.Path:
+        """Zip of keypoints, one NPY per frame; not every capture has it."""
+        return self.decoder / "keypoints_3d" / "keypoints_3d.zip"
+
     def image(self, camera: str) -> pathlib.Path:
         """Zip of a camera's images, one AVIF per frame."""
         return self._zip("image", camera)

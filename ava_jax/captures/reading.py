@@ -5,6 +5,7 @@ What all views of a frame share (texture, mesh, pose) is decoded once for as man
 """
 
 import copy
+import io
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -90,6 +91,33 @@ def head_pose(archives: Archives, capture: Capture, frame: int) -> np.ndarray:
       Unreadable: the file is missing or cannot be decoded; the message names it.
     """
     return decoded(archives, capture.head_pose, frame, _parse_pose)
+
+
+def keypoints(archives: Archives, capture: Capture, frame: int) -> np.ndarray:
+    """Keypoints of a frame, f64 [K, 6]: index, x, y, z (world, mm), sum of confidences, inliers.
+
+    Args:
+      frame: id.
+
+    Raises:
+      Unreadable: the file is missing or cannot be decoded; the message names it.
+    """
+    return decoded(archives, capture.keypoints, frame, parse_keypoints)
+
+
+def parse_keypoints(data: bytes) -> np.ndarray:
+    """Keypoints f64 [K, 6] of an NPY file's bytes.
+
+    Raises:
+      ValueError: they are no such array.
+    """
+    try:
+        rows = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as e:  # NumPy raises many kinds on nonsense
+        raise ValueError(f"no array that NumPy saved ({' '.join(str(e).split())[:100]})") from e
+    if rows.ndim != 2 or rows.shape[1] != 6 or not np.isfinite(rows).all():
+        raise ValueError(f"must be rows of 6 finite numbers (index, x, y, z, confidences, inliers); got {rows.shape}")
+    return rows.astype(np.float64)
 
 
 class Reader:

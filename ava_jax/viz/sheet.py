@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 PANEL_HEIGHT = 256  # pixels, of each picture on a sheet
 SHEET_BYTES = 500_000  # a README's picture has to load at once
 _MARGIN, _GAP, _LINE, _FONT_SIZE = 16, 4, 20, 13
-_PAPER, _INK, _FAINT = (16, 17, 20), (235, 235, 235), (150, 152, 158)
+PAPER, INK, FAINT = (16, 17, 20), (235, 235, 235), (150, 152, 158)
 
 
 class Strip(NamedTuple):
@@ -40,14 +40,14 @@ def compose(strips: Sequence[Strip], columns: int, height: int = PANEL_HEIGHT) -
     cell = (most * (width + _GAP) - _GAP + _MARGIN, 2 * _LINE + height + _MARGIN)
     rows = -(-len(strips) // columns)
     used = min(columns, len(strips))
-    sheet = Image.new("RGB", (used * cell[0] + _MARGIN, rows * cell[1] + _MARGIN), _PAPER)
+    sheet = Image.new("RGB", (used * cell[0] + _MARGIN, rows * cell[1] + _MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, strip in enumerate(strips):
         left, top = _MARGIN + (i % columns) * cell[0], _MARGIN + (i // columns) * cell[1]
-        draw.text((left, top), shortened(strip.title, cell[0] - _MARGIN, font), fill=_INK, font=font)
+        draw.text((left, top), shortened(strip.title, cell[0] - _MARGIN, font), fill=INK, font=font)
         for j, (caption, picture) in enumerate(strip.panels):
             x = left + j * (width + _GAP)
-            draw.text((x, top + _LINE), shortened(caption, width, font), fill=_FAINT, font=font)
+            draw.text((x, top + _LINE), shortened(caption, width, font), fill=FAINT, font=font)
             size = (_width(picture, height), height)
             sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (x, top + 2 * _LINE))
     return sheet
@@ -69,13 +69,20 @@ def save(sheet: Image.Image, path: pathlib.Path) -> None:
     Raises:
       ValueError: it fits at no quality.
     """
+    found = jpeg(sheet, SHEET_BYTES)
+    if found is None:
+        raise ValueError(f"{path}: a sheet of {sheet.width} x {sheet.height} does not fit into {SHEET_BYTES} bytes; show fewer pictures.")
+    path.write_bytes(found)
+
+
+def jpeg(picture: Image.Image, most: int) -> bytes | None:
+    """A JPEG of `most` bytes at most, at the best quality that fits; None where none does."""
     for quality in (95, 90, 85, 75, 60, 40):
         buffer = io.BytesIO()
-        sheet.save(buffer, "JPEG", quality=quality, subsampling=0 if quality > 80 else 2)
-        if buffer.tell() <= SHEET_BYTES:
-            path.write_bytes(buffer.getvalue())
-            return
-    raise ValueError(f"{path}: a sheet of {sheet.width} x {sheet.height} does not fit into {SHEET_BYTES} bytes; show fewer pictures.")
+        picture.save(buffer, "JPEG", quality=quality, subsampling=0 if quality > 80 else 2)
+        if buffer.tell() <= most:
+            return buffer.getvalue()
+    return None
 
 
 def _width(picture: np.ndarray, height: int) -> int:

@@ -1,4 +1,4 @@
-"""Meshes drawn as wire over photographs, to see whether a camera's calibration is right."""
+"""Meshes drawn as wire, and points, over photographs, to see whether a camera's calibration is right."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -8,11 +8,12 @@ from ava_jax.core import zbuffer
 MARGIN = 0.12  # of the picture's height, on each side: what falls outside is seen there
 _FINER = 3  # lines are drawn at so many times the size, and reduced
 _WIRE, _OUTSIDE, _PAPER = (90, 225, 255), (255, 150, 60), (30, 31, 36)
-_STRENGTH = 0.5  # of a line at most, where many fall together too: the photograph stays visible
+STRENGTH = 0.5  # of a line
+_DOT = 0.0055  # a dot's radius over the picture's height
 _ARROW = 0.05  # length of its head over the picture's height
 
 
-def overlay(picture: np.ndarray, vertices: np.ndarray, faces: np.ndarray, height: int) -> np.ndarray:
+def overlay(picture: np.ndarray, vertices: np.ndarray, faces: np.ndarray, height: int, strength: float = STRENGTH) -> np.ndarray:
     """A mesh's visible edges over a photograph with a margin around it; an arrow points to a mesh that lies outside.
 
     Args:
@@ -20,28 +21,82 @@ def overlay(picture: np.ndarray, vertices: np.ndarray, faces: np.ndarray, height
       vertices: [V, 3]: column and row in the picture's pixels, depth; as `zbuffer.project` gives them.
       faces: int [M, 3].
       height: pixels that the photograph is brought to.
+      strength: of lines at most, 0 to 1, where many fall together too: the photograph stays visible.
 
     Returns:
       u8 [H', W', 3], with the margin.
     """
-    scale = height / picture.shape[0]
-    width = round(picture.shape[1] * scale)
-    margin = round(MARGIN * height)
-    canvas = Image.new("RGB", (width + 2 * margin, height + 2 * margin), _PAPER)
-    canvas.paste(Image.fromarray(picture).resize((width, height)), (margin, margin))
-    points = np.array(vertices, np.float64)
-    points[:, :2] = (points[:, :2] + 0.5) * scale - 0.5 + margin
+    canvas = framed(picture, height)
+    points = placed(vertices, picture.shape[0], height)
     mask = Image.new("L", (canvas.width * _FINER, canvas.height * _FINER))
     edges = _visible_edges(points, faces, canvas.height, canvas.width)
     draw = ImageDraw.Draw(mask)
     for a, b in ((points[edges, :2] + 0.5) * _FINER).tolist():
         draw.line((*a, *b), fill=255, width=2)
-    mask = mask.resize(canvas.size, Image.Resampling.BOX).point(lambda value: min(value, round(255 * _STRENGTH)))
+    mask = mask.resize(canvas.size, Image.Resampling.BOX).point(lambda value: min(value, round(255 * strength)))
     canvas.paste(Image.new("RGB", canvas.size, _WIRE), mask=mask)
-    ImageDraw.Draw(canvas).rectangle((margin - 1, margin - 1, margin + width, margin + height), outline=(110, 112, 120))
+    _outline(canvas, height)
     if not len(edges):
         _point_to(canvas, points)
     return np.asarray(canvas)
+
+
+def dots(picture: np.ndarray, points: np.ndarray, colours: np.ndarray, hidden: np.ndarray, height: int) -> np.ndarray:
+    """Points over a photograph with a margin around it, as `overlay` draws meshes; hidden ones as rings.
+
+    Args:
+      picture: u8 [H, W, 3].
+      points: [P, 3]: column and row in the picture's pixels, depth; those behind the camera are left out.
+      colours: u8 [P, 3].
+      hidden: bool [P].
+      height: pixels that the photograph is brought to.
+
+    Returns:
+      u8 [H', W', 3], with the margin.
+    """
+    canvas = framed(picture, height)
+    at = placed(points, picture.shape[0], height)
+    finer = canvas.resize((canvas.width * _FINER, canvas.height * _FINER))
+    draw = ImageDraw.Draw(finer)
+    radius = max(_DOT * height, 1.2) * _FINER
+    shown = (at[:, 2] > 0) & (np.abs(at[:, :2]) < 10 * max(canvas.size)).all(1)
+    for i in np.flatnonzero(shown):
+        x, y = (at[i, :2] + 0.5) * _FINER
+        box, colour = (x - radius, y - radius, x + radius, y + radius), tuple(int(value) for value in colours[i])
+        if hidden[i]:
+            draw.ellipse(box, outline=colour, width=2)
+        else:
+            draw.ellipse(box, fill=colour)
+    canvas = finer.resize(canvas.size, Image.Resampling.BOX)
+    _outline(canvas, height)
+    return np.asarray(canvas)
+
+
+def framed(picture: np.ndarray, height: int) -> Image.Image:
+    """A photograph, u8 [H, W, 3], brought to `height` pixels, on a canvas that is MARGIN of that wider on each side."""
+    width = round(picture.shape[1] * height / picture.shape[0])
+    margin = _margin(height)
+    canvas = Image.new("RGB", (width + 2 * margin, height + 2 * margin), _PAPER)
+    canvas.paste(Image.fromarray(picture).resize((width, height)), (margin, margin))
+    return canvas
+
+
+def placed(points: np.ndarray, picture_height: int, height: int) -> np.ndarray:
+    """Points, [P, 3], column and row in pixels of a picture `picture_height` high, in pixels of what `framed` makes of it: f64 [P, 3]."""
+    points = np.array(points, np.float64)
+    points[:, :2] = (points[:, :2] + 0.5) * (height / picture_height) - 0.5 + _margin(height)
+    return points
+
+
+def _margin(height: int) -> int:
+    return round(MARGIN * height)
+
+
+def _outline(canvas: Image.Image, height: int) -> None:
+    """Where the photograph ends."""
+    margin = _margin(height)
+    box = (margin - 1, margin - 1, canvas.width - margin, canvas.height - margin)
+    ImageDraw.Draw(canvas).rectangle(box, outline=(110, 112, 120))
 
 
 def _visible_edges(points: np.ndarray, faces: np.ndarray, height: int, width: int) -> np.ndarray:

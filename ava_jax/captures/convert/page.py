@@ -8,13 +8,14 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from ava_jax.captures.convert import texture
+from ava_jax.captures import shading
 from ava_jax.captures.convert.plan import Plan
 from ava_jax.captures.convert.review import Review, Seen
 from ava_jax.core import zbuffer
 from ava_jax.core.cameras import look_at
 from ava_jax.core.types import Cameras
 from ava_jax.data import files
+from ava_jax.viz import html as page
 from ava_jax.viz import sheet, wire
 
 INDEX = "index.html"
@@ -22,7 +23,6 @@ _CAMERAS = 4  # whose pictures are shown
 _HEIGHT = 400  # pixels of a picture
 _RIM = (255, 60, 200)  # of the mask
 _FAR = 1000.0  # mm, of the views along the head's axes
-_STYLE = "body{background:#101114;color:#ebebeb;font:15px/1.5 sans-serif;margin:2em;max-width:75em}img{max-width:100%}pre{color:#9698a0}"
 
 
 def write(folder: pathlib.Path, plan: Plan, reviews: Sequence[Review], lines: Sequence[str]) -> pathlib.Path:
@@ -45,8 +45,7 @@ def write(folder: pathlib.Path, plan: Plan, reviews: Sequence[Review], lines: Se
             sheet.save(picture, folder / file)
             parts.append(f"<h2>Frame {review.frame}: {html.escape(words)}</h2>\n<img src='{file}'>")
     report = html.escape("\n".join(lines))
-    text = f"<!doctype html><meta charset='utf-8'><title>{plan.request.name}</title><style>{_STYLE}</style>\n<h1>{plan.request.name}</h1>"
-    files.replace(folder / INDEX, "\n".join([text, f"<pre>{report}</pre>", *parts]) + "\n")
+    files.replace(folder / INDEX, page.document(plan.request.name, [f"<pre>{report}</pre>", *parts]))
     return folder / INDEX
 
 
@@ -100,9 +99,7 @@ def _along(plan: Plan, review: Review, way: tuple[float, float, float]) -> np.nd
     position = np.array(way, float) * _FAR * 10
     focal = np.full(2, _HEIGHT * 10 * _FAR / size)
     camera = Cameras(look_at(position, np.zeros(3), (0, 1, 0)), position, focal, np.full(2, (_HEIGHT - 1) / 2))
-    triangle, weights = zbuffer.rasterize(zbuffer.project(vertices, camera), faces, _HEIGHT, _HEIGHT)
-    normals = (texture.vertex_normals(vertices, faces)[faces[triangle]] * weights[..., None]).sum(-2)
-    light = np.clip(normals @ (np.array(way, float) + (0.2, 0.6, 0.2)) / 1.3, 0.05, 1)
-    shade = np.where((triangle >= 0)[..., None], light[..., None] * (225, 215, 205), (30, 31, 36)).astype(np.uint8)
+    picture, covered = shading.shaded(vertices, faces, camera, _HEIGHT, _HEIGHT, (np.array(way, float) + (0.2, 0.6, 0.2)) / 1.3)
+    shade = np.where(covered[..., None], picture, np.array((30, 31, 36), np.uint8))
     shade[_HEIGHT // 2, :] = shade[:, _HEIGHT // 2] = (90, 92, 100)  # the axes through the origin
     return shade

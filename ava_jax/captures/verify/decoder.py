@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import io
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
@@ -28,7 +27,6 @@ _SMALL = (
     "kinematic_tracking/registration_vertices_variance.txt",
     "uv_image/color_mean.png",
 )
-_KEYPOINTS = "keypoints_3d/keypoints_3d.zip"
 _MOST_LABEL = 10
 _TIMES = {"mesh": 20, "head pose": 1 << 31}  # the samples of a camera's pictures, by kind: of head poses all
 _TEXELS = 64  # of the mean texture that statistics are tried with
@@ -62,7 +60,7 @@ class Decoder:
         found = [(kind, path) for kind, path in self._surfaces().items() if path.is_file()]
         found += [("image", path) for path in sorted((self.decoder / "image").glob("cam*.zip"))]
         found += [("segmentation", path) for path in sorted((self.decoder / "segmentation_parts").glob("cam*.zip"))]
-        return found + [("keypoints", path) for path in [self.decoder / _KEYPOINTS] if path.is_file()]
+        return found + [("keypoints", path) for path in [_at(self.decoder).keypoints] if path.is_file()]
 
     def structure(self, look: MapZips) -> None:
         """Which files are there; zips whole; calibration, frame list, statistics; the members of the zips; the neutral face.
@@ -361,12 +359,7 @@ def check_mesh(vertices: np.ndarray, count: int | None) -> None:
 
 
 def _keypoints(data: bytes) -> None:
-    try:
-        rows = np.load(io.BytesIO(data), allow_pickle=False)
-    except Exception as e:  # NumPy raises many kinds on nonsense
-        raise ValueError(f"no array that NumPy saved ({' '.join(str(e).split())[:100]})") from e
-    if rows.ndim != 2 or rows.shape[1] != 6 or not np.isfinite(rows).all():
-        raise ValueError(f"must be rows of 6 finite numbers (index, x, y, z, confidences, inliers); got {rows.shape}")
+    reading.parse_keypoints(data)
 
 
 def _factor(one: Zip) -> int:

@@ -7,12 +7,9 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures import ava256, chart, projection, reading, statistics
+from ava_jax.captures import ava256, chart, photographs, projection, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.packed.archives import RecordArchives
-from ava_jax.captures.projection import Reference
-from ava_jax.core import zbuffer
-from ava_jax.core.types import Cameras
 from ava_jax.data import images, mesh_files
 from ava_jax.data.archive import Archives
 from ava_jax.data.remote import location
@@ -66,8 +63,8 @@ def strip(archives: Archives, capture: Capture, topology: pathlib.Path) -> sheet
     for camera in sorted(chosen.tolist()):
         picture = _photograph(archives, capture, camera, found.frame)
         what = "" if picture.any() else ", no image"
-        scale = picture.shape[0] / capture.sensor[0]
-        drawn = wire.overlay(picture, _project(found, capture, camera, scale), faces, _HEIGHT)
+        pixels = photographs.project(found.points, capture, camera, picture.shape[0])
+        drawn = wire.overlay(picture, pixels, faces, _HEIGHT)
         panels.append((f"camera {capture.cameras[camera]}: {seen[camera]:.0%} inside{what}", drawn))
     least, most = f"{seen.min():.0%}", f"{seen.max():.0%}"
     much = least if least == most else f"{least} to {most}"
@@ -99,19 +96,9 @@ def chart_strip(capture: Capture, topology: pathlib.Path, model: ConfigDict) -> 
     return sheet.Strip(title, (("UV chart: the face bright, the rest dark, red where there is no surface", drawn.astype(np.uint8)),))
 
 
-def _project(found: Reference, capture: Capture, camera: int, scale: float) -> np.ndarray:
-    """Column and row in pixels at `scale` of the sensor, and depth, [V, 3]."""
-    rotation, translation = capture.rotation[camera], capture.translation[camera]
-    # The position of a matrix that is no rotation is not -R^T t: what lands on the same pixels is.
-    position = -np.linalg.pinv(rotation) @ translation
-    return zbuffer.project(found.points, Cameras(rotation, position, capture.focal[camera] * scale, capture.principal[camera] * scale))
-
-
 def _photograph(archives: Archives, capture: Capture, camera: int, frame: int) -> np.ndarray:
     """A camera's image of a frame, u8 [H, W, 3]; black where there is none that can be read."""
-    size = capture.image_size(max(1, capture.sensor[0] // _HEIGHT))
-    path = capture.image(capture.cameras[camera])
     try:
-        return reading.decoded(archives, path, frame, lambda data: images.decode(data, size, whole=capture.sensor))
+        return photographs.photograph(archives, capture, camera, frame, _HEIGHT)
     except reading.Unreadable:
-        return np.zeros((*size, 3), np.uint8)
+        return np.zeros((*photographs.size(capture, _HEIGHT), 3), np.uint8)
