@@ -30,6 +30,10 @@ def copies(*states):
     return [jax.tree.map(jnp.asarray, state) for state in states]
 
 
+def statistics(model):
+    return [[norm.mean[...], norm.variance[...]] for norm in (model.norm1, model.norm2, model.norm3)]
+
+
 def test_conditional_normalisation_in_training(golden):
     norm = ConditionalNorm(32, 32, rngs=nnx.Rngs(0))
     for layer, name in ((norm.beta, "beta"), (norm.gamma, "gamma")):
@@ -59,14 +63,16 @@ def test_conditional_normalisation_in_training(golden):
 def test_the_decoder_in_training(golden, test_data):
     model = Decoder(32, rngs=nnx.Rngs(0))
     model.load(occnet_files.read(test_data / "golden" / "ldif" / "extracted.occnet"))
-    norms = (model.norm1, model.norm2, model.norm3)
-    np.testing.assert_allclose([[n.mean[...], n.variance[...]] for n in norms], golden["decoder.running_before"], rtol=1e-6)
+    np.testing.assert_allclose(statistics(model), golden["decoder.running_before"], rtol=1e-6)
     graph, state = nnx.split(model)
 
     def total(z):
         module = nnx.merge(graph, *copies(state))
         out = module(z, golden["decoder.x"], train=True)
-        return jnp.sum(out * golden["decoder.cotangent"]), (out, [[n.mean[...], n.variance[...]] for n in (module.norm1, module.norm2, module.norm3)])
+        return jnp.sum(out * golden["decoder.cotangent"]), (
+            out,
+            statistics(module),
+        )
 
     by_z, (out, running) = jax.grad(total, has_aux=True)(golden["decoder.z"])
     close(out, golden["decoder.out_train"], 1e-5)
@@ -77,7 +83,8 @@ def test_the_decoder_in_training(golden, test_data):
 
 def draw(golden, name):
     """Samples [2, 600, 4] of those that are drawn in a step."""
-    return np.stack([part[index] for part, index in zip(golden[f"loss.{name[:3] if name == 'uniform' else name}"], golden[f"loss.{name[:3] if name == 'uniform' else name}_idx"])])
+    key = {"uniform": "uni", "near": "near"}[name]
+    return np.stack([part[index] for part, index in zip(golden[f"loss.{key}"], golden[f"loss.{key}_idx"])])
 
 
 @pytest.mark.parametrize("kind", ["sif++", "sif"])
@@ -108,7 +115,9 @@ def test_losses(golden, kind):
         close(by_raw[name], golden[f"loss.{kind}.grad_{name}"], 5e-5, name)
     if rotated:
         centers = implicit.from_network(raw).center
-        np.testing.assert_allclose(losses.grid_values(golden["loss.grid"], golden["loss.w2g"], centers), golden["loss.sif++.grid_values"], atol=1e-6)
+        np.testing.assert_allclose(
+            losses.grid_values(golden["loss.grid"], golden["loss.w2g"], centers), golden["loss.sif++.grid_values"], atol=1e-6
+        )
     else:
         boxes = np.stack([low, high], axis=1)
         np.testing.assert_allclose(boxes, [golden["loss.sif.bounds0"], golden["loss.sif.bounds1"]], rtol=1e-6)

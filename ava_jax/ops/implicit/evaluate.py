@@ -64,17 +64,18 @@ def occupancy(values: Array) -> jax.Array:
 
 def _every(elements: Elements, points: Array, symmetric: int) -> tuple[Elements, jax.Array]:
     """Elements with the reflected ones behind, [..., E, ...], and the points that each sees, [..., E, P, 3]."""
+    elements = Elements(*(jnp.asarray(part, jnp.float32) for part in elements))
     count = elements.constant.shape[-1]
     if not 0 <= symmetric <= count:
         raise ValueError(f"evaluate: symmetric must be within 0..{count}, the number of elements; got {symmetric}.")
-    points = jnp.asarray(points)[..., None, :, :]
+    points = jnp.asarray(points, jnp.float32)[..., None, :, :]
     if not symmetric:
-        return Elements(*map(jnp.asarray, elements)), points
+        return elements, points
     which = np.r_[:count, :symmetric]
     flip = np.ones((len(which), 1, 3), np.float32)
     flip[count:, :, 2] = -1
     axes = (-1, -2, -2, -2, -2)
-    return Elements(*(jnp.take(array, which, axis=axis) for array, axis in zip(map(jnp.asarray, elements), axes))), points * flip
+    return Elements(*(jnp.take(array, which, axis=axis) for array, axis in zip(elements, axes))), points * flip
 
 
 def _gaussians(elements: Elements, points: jax.Array, rotated: bool) -> jax.Array:

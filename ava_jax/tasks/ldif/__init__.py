@@ -2,6 +2,4 @@
 
 from ava_jax.tasks.command import Command
 
-COMMANDS = (
-    Command("extract", "Writes meshes of shapes that are stored as implicit functions.", "ava_jax.tasks.ldif.commands.extract"),
-)
+COMMANDS = (Command("extract", "Writes meshes of shapes that are stored as implicit functions.", "ava_jax.tasks.ldif.commands.extract"),)

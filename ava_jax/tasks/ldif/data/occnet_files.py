@@ -1,6 +1,7 @@
 """Weights of a decoder, `.occnet`, as the published tools read and write them: int32 1 (residual blocks) and the width, then float32.
 
-Dense layers: weights [in, out] row by row, then the bias. Normalisations: the dense layer of the offsets, that of the scales, mean, variance.
+Dense layers: weights [in, out] row by row, then the bias. Normalisations: the dense layer of the offsets, that of the scales, the mean,
+the variance.
 Order: first, norm1, dense1, norm2, dense2, norm3, last.
 """
 
