@@ -124,6 +124,11 @@ def test_blocks_that_are_passed_over_have_no_surface(seed):
     whole, sparse = shape.sample(made, places), shape.sample(made, places, near=SURFACE)
     np.testing.assert_array_equal(whole < SURFACE, sparse < SURFACE)
     assert (np.abs(whole - sparse) > 1e-5).any(), "something was passed over"
+    crossing = [np.diff((whole < SURFACE).astype(int), axis=axis) != 0 for axis in range(3)]
+    for axis, edges in enumerate(crossing):  # both ends of an edge that the surface crosses are the function's own
+        for end in (slice(None, -1), slice(1, None)):
+            at = tuple(end if i == axis else slice(None) for i in range(3))
+            np.testing.assert_allclose(sparse[at][edges], whole[at][edges], atol=4e-6)
     a, b = surface.mesh_of(whole, places), surface.mesh_of(sparse, places)
     np.testing.assert_allclose(a.vertices, b.vertices, atol=1e-6)
     np.testing.assert_array_equal(a.faces, b.faces)

@@ -139,10 +139,14 @@ class _Blocks:
         return tuple(slice(start, min(start + _BLOCK, len(self.places))) for start in self.starts[at])
 
     def _bounds(self) -> None:
-        """Least and greatest Gaussian of each element over each block, f64 [blocks, E]."""
-        ends = np.array(
-            [[(self.places[s.start], self.places[s.stop - 1]) for s in self.slices(at)] for at in range(len(self.starts))], np.float64
-        )
+        """Least and greatest Gaussian of each element over each block and the places next to it, f64 [blocks, E].
+
+        With these, a surface between a block and its neighbour is reached by both, and lies where both ends are evaluated.
+        """
+        last = len(self.places) - 1
+        blocks = [self.slices(at) for at in range(len(self.starts))]
+        around = [[(max(part.start - 1, 0), min(part.stop, last)) for part in block] for block in blocks]
+        ends = self.places[np.array(around)].astype(np.float64)
         middle, half = ends.mean(-1)[:, ::-1], (ends[..., 1] - ends[..., 0])[:, ::-1] / 2  # x, y, z
         e = self.elements
         seen = np.where(np.arange(3) == 2, self.sign[:, None], 1.0)  # [E, 3]

@@ -1,8 +1,8 @@
 """Elements as text, `.txt`, as the published tools read and write them.
 
 SIF; then three whole numbers, as in 32 0 32: elements, 0, features of each; then a row per element,
-c x y z r1 r2 r3 roll pitch yaw s z1 ...: constant, centre, radii (not squared), angles in radians, whether it is symmetric (0 or 1; symmetric
-ones come first), features. Written with %.9g, which keeps a float32.
+c x y z r1 r2 r3 roll pitch yaw s z1 ...: constant, centre, radii (not squared), angles in radians, whether it is symmetric (0 or 1;
+symmetric ones come first), features. Written with %.9g, which keeps a float32.
 """
 
 import pathlib
