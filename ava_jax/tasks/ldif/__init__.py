@@ -1,0 +1,5 @@
+"""Shapes as local deep implicit functions: LDIF, SIF++, SIF. Its commands are listed here; nothing else is imported."""
+
+from ava_jax.tasks.command import Command
+
+COMMANDS = (Command("extract", "Writes meshes of shapes that are stored as implicit functions.", "ava_jax.tasks.ldif.commands.extract"),)

@@ -1,0 +1,29 @@
+"""Meshes of shapes as files, through trimesh."""
+
+import importlib.util
+import pathlib
+
+from ava_jax.data import files
+from ava_jax.tasks.ldif.apps.surface import Surface
+
+
+def require() -> None:
+    """Raises ValueError where the packages are not installed that meshes are made and written with."""
+    if missing := [name for name in ("skimage", "trimesh") if importlib.util.find_spec(name) is None]:
+        raise ValueError(f"extracting meshes needs {' and '.join(missing)}: pip install 'ava-jax[ldif]'.")
+
+
+def write(path: pathlib.Path, surface: Surface) -> None:
+    """Writes PLY, OBJ or GLB, by the name's end, whole or not at all; folders are made.
+
+    Raises:
+      ValueError: the name has another end.
+      OSError: it cannot be written.
+    """
+    import trimesh
+
+    kind = path.suffix[1:]
+    if kind not in ("ply", "obj", "glb"):
+        raise ValueError(f"{path}: meshes are written as .ply, .obj or .glb.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(path, trimesh.Trimesh(surface.vertices, surface.faces, process=False).export(file_type=kind))
