@@ -111,7 +111,7 @@ def read(path: str | pathlib.Path) -> Codes:
 
 
 def kind(path: str | pathlib.Path) -> str:
-    """ ".npz" or ".csv".
+    """The end of its name, .npz or .csv.
 
     Raises:
       ValueError: the name has another end.
