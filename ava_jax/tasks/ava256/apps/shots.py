@@ -17,12 +17,11 @@ from ava_jax.core.types import Assets
 from ava_jax.data import images
 from ava_jax.tasks.ava256.apps import encoding, expressions, selection, sequences, views
 from ava_jax.tasks.ava256.apps.avatar import Avatar
+from ava_jax.tasks.ava256.apps.choices import BETWEEN, KEEP, LEARNED, STILL, Smoothing
 from ava_jax.tasks.ava256.apps.people import People
 from ava_jax.tasks.ava256.data import codes_file
 from ava_jax.tasks.ava256.data.codes_file import Codes
 
-BETWEEN = ("people", "expressions")
-KEEP, STILL = "keep", "still"
 _LENGTH = 72  # pictures of a video that loops
 _MOST_NAMED = 3  # people or segments in a file's name
 _MOST = 64  # frames of a capture that are shown, unless more are asked for
@@ -35,7 +34,7 @@ class Ask:
     Attributes:
       people, segments, cameras: names.
       driver: a capture's or subject's name, or a file of codes.
-      path: one of `camera_paths.PATHS`, or a file of keyframes; "" leaves the camera where it is.
+      path: one of `choices.PATHS`, or a file of keyframes; "" leaves the camera where it is.
       frames: pictures of the video, 0: every expression once; None: as many as the path wants.
       most: expressions at most; 0: all.
       degrees: how far a path goes to either side.
@@ -58,7 +57,7 @@ class Ask:
     degrees: float = 60.0
     head_pose: str | None = None
     between: str = ""
-    smooth: expressions.Smoothing | None = None
+    smooth: Smoothing | None = None
     exaggerate: float = 1.0
     truth: bool | None = None
     background: str | np.ndarray | Callable[[int, int], np.ndarray] | None = ""
@@ -79,7 +78,7 @@ class Ask:
             "a camera that moves (--path)": bool(self.path),
             "--between, several segments or --frames": self.loops or bool(self.between),
             "--head_pose=still": self.head_pose == STILL,
-            "a background that is not learned": not (isinstance(self.background, str) and self.background in ("", sequences.LEARNED)),
+            "a background that is not learned": not (isinstance(self.background, str) and self.background in ("", LEARNED)),
         }
         return [reason for reason, holds in reasons.items() if holds]
 
@@ -234,12 +233,12 @@ class _Plan:
         background, asked = self.ask.background, self.ask.background
         stands = self.view.camera is not None and not self.ask.path
         if isinstance(asked, str):
-            if asked == sequences.LEARNED and not (stands and self.avatar.has_background):
+            if asked == LEARNED and not (stands and self.avatar.has_background):
                 why = (
                     "is learned for the capture's cameras where they stand" if self.avatar.has_background else "was not learned by this run"
                 )
                 raise ValueError(f"--background=learned: a background {why}: give a colour, a picture or none.")
-            background = sequences.LEARNED if stands else np.zeros(3, np.float32)
+            background = LEARNED if stands else np.zeros(3, np.float32)
         elif callable(asked):
             background = asked(height, width)
         return sequences.Look(height, width, self.view.row if stands else None, background)

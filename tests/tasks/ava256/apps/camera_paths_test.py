@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from ava_jax.core import cameras as geometry
 from ava_jax.core.types import Cameras
 from ava_jax.core.zbuffer import project
-from ava_jax.tasks.ava256.apps import camera_paths, keyframes
+from ava_jax.tasks.ava256.apps import camera_paths, choices, keyframes
 
 CENTER = np.array([5.0, -20.0, 10.0])
 HEIGHT, WIDTH = 128, 83
@@ -46,7 +46,7 @@ def assert_rotations(cameras: Cameras) -> None:
     np.testing.assert_allclose(np.linalg.det(rotation), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", camera_paths.AROUND)
+@pytest.mark.parametrize("name", choices.AROUND)
 def test_a_path_around_keeps_the_head_in_the_middle_at_one_distance_and_loops(name):
     path = camera_paths.around(name, tilted_camera(), CENTER, 72, SIZE, 60.0)
     assert path.position.shape == (72, 3) and path.rotation.dtype == np.float32

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from ava_jax.tasks.ava256.apps import expressions
+from ava_jax.tasks.ava256.apps import choices, expressions
 from ava_jax.tasks.ava256.data import codes_file
 
 RNG = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def test_smoothing_quiets_noise_and_keeps_segments_apart(text):
     quiet = codes(60, segments=["a"] * 30 + ["b"] * 30, turn=0.0)
     step = np.repeat([0.0, 10.0], 30).reshape(-1, 1, 1, 1)
     noisy = quiet._replace(codes=(0.3 * quiet.codes + step).astype(np.float32))
-    found = expressions.smoothed(noisy, expressions.parse_smoothing(text), fps=30.0)
+    found = expressions.smoothed(noisy, choices.parse_smoothing(text), fps=30.0)
     for part, level in ((slice(5, 30), 0), (slice(35, 60), 10)):
         assert found.codes[part].std() < 0.7 * noisy.codes[part].std()
         assert abs(found.codes[part].mean() - level) < 0.05
@@ -84,8 +84,8 @@ def test_a_one_euro_filter_is_a_low_pass_at_its_least_cutoff_that_opens_with_spe
 @pytest.mark.parametrize("text", ["-1", "soft", "nan", "one_euro:0", "one_euro:1:-1", "one_euro:1:2:3", "2:3"])
 def test_smoothing_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match=f"--smooth={text}: must be --smooth=2"):
-        expressions.parse_smoothing(text)
+        choices.parse_smoothing(text)
 
 
 def test_no_smoothing():
-    assert expressions.parse_smoothing("") is None and expressions.parse_smoothing("0") is None
+    assert choices.parse_smoothing("") is None and choices.parse_smoothing("0") is None

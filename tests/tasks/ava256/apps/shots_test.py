@@ -1,6 +1,5 @@
 """What a user asks for, rendered by the smallest avatar: who, whose expressions, from where, before what."""
 
-
 import jax
 import numpy as np
 import pytest
