@@ -1,5 +1,8 @@
 """Videos read back."""
 
+import base64
+import os
+import shutil
 import subprocess
 
 import imageio.v2 as imageio
@@ -103,8 +106,41 @@ def test_a_video_that_fails_leaves_the_one_before(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
+def test_an_encoder_that_fails_is_told_in_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "_PRORES", ["-profile:v", "nonsense"])
+    with pytest.raises(OSError, match="clip.mov: the video cannot be written: ") as e:
+        video.write(list(frames(40, 256, 256)), tmp_path, "clip", fps=8, total=40, kinds=("mov",))
+    assert len(str(e.value).splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
 def test_no_frame_and_no_such_kind_are_told(tmp_path):
     with pytest.raises(ValueError, match="a video needs a frame"):
         video.write([], tmp_path, "clip", fps=8, total=0)
     with pytest.raises(ValueError, match="the kinds are mp4, webm, mov, png; got 'gif'"):
         video.write([], tmp_path, "clip", fps=8, total=0, kinds=("gif",))
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_alpha_of_a_webm_as_straight(tmp_path):
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not chromium:
+        pytest.skip("no Chromium here: none is named by CHROMIUM, and chromium is not on the PATH")
+    browsers = pytest.importorskip("playwright.sync_api")
+    picture = np.zeros((64, 64, 4), np.uint8)
+    picture[8:56, 8:56] = (200, 120, 60, 128)
+    (film,) = video.write([picture] * 6, tmp_path, "clip", fps=12, total=6, kinds=("webm",))
+    data = base64.b64encode(film.read_bytes()).decode()
+    with browsers.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_content(
+            f'<body style="margin:0;background:#fff"><video id="film" muted src="data:video/webm;base64,{data}"></video></body>'
+        )
+        page.wait_for_function("document.getElementById('film').readyState >= 2", timeout=60_000)
+        page.wait_for_timeout(500)
+        page.screenshot(path=tmp_path / "page.png")
+        browser.close()
+    seen = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).astype(int)
+    share = 128 / 255
+    np.testing.assert_allclose(seen[32, 32], np.array([200, 120, 60]) * share + 255 * (1 - share), atol=4)
+    assert (seen[2, 2] == 255).all()
