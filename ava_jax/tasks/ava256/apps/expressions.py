@@ -61,12 +61,12 @@ def _mixed_poses(poses: np.ndarray, mix: Mix) -> np.ndarray:
 
 
 def exaggerated(codes: Codes, neutral: np.ndarray, factor: float) -> Codes:
-    """Codes whose difference to the neutral one is scaled: 1 leaves them, 0 is neutral, 2 is twice as much, -1 the opposite."""
+    """Codes whose difference to the neutral one, [1, 4, 4, 16], is scaled: 0 is neutral, 2 twice as much, -1 the opposite."""
     return codes._replace(codes=(neutral + factor * (codes.codes - neutral)).astype(np.float32))
 
 
 def strongest(codes: Codes, neutral: np.ndarray) -> int:
-    """Index of the code farthest from the neutral one."""
+    """Index of the code farthest from the neutral one, [1, 4, 4, 16]."""
     return int(np.square(codes.codes - neutral).sum((1, 2, 3)).argmax())
 
 
