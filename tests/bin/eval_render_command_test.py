@@ -143,7 +143,7 @@ def test_codes_are_written_and_played_on_everybody_before_a_picture(run, tiny_ca
     assert np.abs(pictures[0][0, 0].astype(int) - [255, 0, 0]).max() < 8 and pictures[0].std() > 5
 
 
-@pytest.mark.parametrize("name", ["eval", "render", "predict", "encode"])
+@pytest.mark.parametrize("name", ["eval", "render", "predict"])
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -280,6 +280,8 @@ class _Plan:
         yield f"{', '.join(self.names)} with the expressions of {whose}, {count} frames, {self.view.about}"
         if self.file is not None and not self.ask.loops and not kept and self.ask.head_pose is None:
             yield f"{self.ask.driver}: has no head poses: the heads are still"
+        if self.file is not None and self.file.model is not None and not encoding.same_model(self.file.model, encoding.probe(self.avatar)):
+            yield f"{self.ask.driver}: codes of another model or step: expressions may be others than they were"
         new = [name for name in self._shown() if name not in self.avatar.identities]
         new += [f"camera {self.view.camera}"] if self.view.camera is not None and not self.ask.path and self.view.row is None else []
         if new:
