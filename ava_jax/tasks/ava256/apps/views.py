@@ -57,6 +57,8 @@ class View:
             pick("--path", path, PATHS)
         if len(cameras) > 1 and path not in THROUGH:
             raise ValueError(f"--camera={','.join(cameras)}: several are for --path={' or '.join(THROUGH)}; name one.")
+        if PORTRAIT in cameras and path in THROUGH:
+            raise ValueError(f"--camera={PORTRAIT}: is none of the cameras that --path={path} goes through; name the capture's.")
         named = [name for name in cameras if name != PORTRAIT]
         self._capture = capture
         if capture is None and captures is not None and (named or path in THROUGH):

@@ -98,7 +98,7 @@ def test_beside_the_truth_are_the_models_own_pictures(scene, capture):
     cameras = planned.view.cameras(track, shot.count, 0.0, 8.0, loops=False, keep=True)
     for name, picture in zip((B, A), expected, strict=True):
         cell = sequences.Cell(sequences.alone(planned.people(name), shot.count), track.codes, cameras)
-        drawn = next(sequences.grid(scene.avatar, [[cell]], shot.count, planned._look()))
+        drawn = next(sequences.grid(scene.avatar, [[cell]], shot.count, planned.look))
         assert np.abs(drawn.astype(float) - picture).max() <= 1, name
     caption, photograph = planned._photograph(int(track.frame[0]))
     assert caption == "truth" and (photograph == samples[0]["image"]).all()
@@ -156,7 +156,7 @@ def test_between_expressions_meets_the_strongest_of_each(scene, capture, codes):
     segments = sorted(set(capture.segments.tolist()))[:2]
     ask = Ask(driver=B, segments=tuple(segments), between="expressions", frames=6, exaggerate=2.0)
     plan = shots._Plan(ask, scene.avatar, scene.captures, scene.config, scene.assets)
-    (track,) = plan._in_time(plan._tracks(), 6, 24.0)
+    (track,) = plan._in_time(plan._tracks(), 6)
     neutral = np.asarray(scene.avatar.neutral_expression())
     for moment, segment in zip((0, 3), segments, strict=True):
         mine = codes.at(codes.segment == segment)
@@ -209,6 +209,8 @@ def test_a_path_goes_through_the_captures_cameras(scene, capture, codes, path):
             "--background=learned: a background is learned for the capture's cameras where they stand",
         ),
         ({"cameras": ("400022", "400029"), "path": "swing"}, "several are for --path=interpolate or raw"),
+        ({"cameras": ("portrait",), "path": "raw"}, "--camera=portrait: is none of the cameras that --path=raw goes through"),
+        ({"exaggerate": float("nan")}, "--exaggerate=nan: must be a number"),
         ({"people": ("SYN01",)}, "--people=SYN01: there is none of that name; of 2, the nearest are SYN001"),
         ({"driver": "SYN01"}, "--driver=SYN01: there is none of that name"),
         ({"segments": ("EXP_fre_face",)}, "--segment=EXP_fre_face: there is none of that name.*EXP_free_face"),
