@@ -92,13 +92,23 @@ class _Video:
 
     def add(self, frame: np.ndarray) -> None:
         frame = frame if self._alpha else _opaque(frame)
-        with _quiet_fork():
-            self._writer.append_data(_even(_filled(frame) if self._fill else frame))
+        try:
+            with _quiet_fork():
+                self._writer.append_data(_even(_filled(frame) if self._fill else frame))
+        except OSError as e:
+            raise self._fault(e) from e
 
     def finish(self) -> pathlib.Path:
         self._writer.close()
+        if not self._partial.is_file() or not self._partial.stat().st_size:
+            raise self._fault("the encoder wrote nothing")
         self._partial.replace(self._path)
         return self._path
+
+    def _fault(self, why: OSError | str) -> OSError:
+        """In a line: the encoder's own message has a page."""
+        lines = [line.strip() for line in str(why).splitlines() if line.strip()]
+        return OSError(f"{self._path}: the video cannot be written: {lines[-1][:200]} (is the disk full?)")
 
     def close(self) -> None:
         self._writer.close()

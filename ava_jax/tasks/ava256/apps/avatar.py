@@ -14,6 +14,7 @@ from ava_jax.core import cameras as geometry
 from ava_jax.core import names as naming
 from ava_jax.core.mesh import Topology
 from ava_jax.core.types import Array, Assets, Cameras
+from ava_jax.tasks.ava256.apps import choices
 from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.tasks.ava256.data.neutrals import Neutral
 from ava_jax.tasks.ava256.model.background import composite
@@ -22,7 +23,7 @@ from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE
 from ava_jax.tasks.base import Compile
 
-RIG = "rig"  # the background that training learned
+RIG = choices.LEARNED
 _RIGS = 64  # pictures of it that an avatar keeps, 8 MB each at 1024 x 667: it is the same in all frames of a camera
 _PORTRAIT_MARGIN = 1.4  # picture's height over the mean mesh's: hair stands out of the mesh
 _CODE = (CODE_SIDE, CODE_SIDE, CODE_CHANNELS)

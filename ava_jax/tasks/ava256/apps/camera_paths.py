@@ -11,10 +11,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from ava_jax.core import cameras as geometry
 from ava_jax.core.types import Array, Cameras
+from ava_jax.tasks.ava256.apps.choices import AROUND
 
-AROUND = ("swing", "circle", "orbit", "still", "ellipse", "spiral")  # start from one camera; orbit is circle
-THROUGH = ("interpolate", "raw")  # the capture's cameras
-PATHS = (*AROUND, *THROUGH)
 _FLAT = 1 / 3  # an ellipse's and a spiral's height over their width
 _TURNS = 3  # of a spiral
 _STEEPEST = 89.0  # degrees; straight above the head a picture has no upright
@@ -34,7 +32,12 @@ def around(name: str, camera: Cameras, middle: Array, count: int, size: tuple[in
 
     Returns:
       Cameras with a leading axis A, f32.
+
+    Raises:
+      ValueError: there is no such path.
     """
+    if name not in AROUND:
+        raise ValueError(f"camera path: must be one of {', '.join(AROUND)}; got {name!r}.")
     phase = 2 * np.pi * np.arange(count) / count
     reach, none = np.deg2rad(degrees), 0 * phase
     radius = np.sin(phase / 2)

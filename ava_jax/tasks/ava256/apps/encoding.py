@@ -15,7 +15,7 @@ from ava_jax.captures import reading
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.splits import Selection
-from ava_jax.core.types import Assets, Batch
+from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import files, pipeline
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import codes_file, source
@@ -110,9 +110,9 @@ def _codes(capture: Capture, encoded: Any, rows: np.ndarray, poses: np.ndarray) 
 
 
 def joined(parts: Sequence[Codes]) -> Codes:
-    """Sequences one after the other; head poses where all have them."""
-    *fields, poses = zip(*parts, strict=True)
-    return Codes(*map(np.concatenate, fields), None if any(pose is None for pose in poses) else np.concatenate(poses))
+    """Sequences of one model, one after the other; head poses where all have them."""
+    *fields, poses, models = zip(*parts, strict=True)
+    return Codes(*map(np.concatenate, fields), None if any(pose is None for pose in poses) else np.concatenate(poses), models[0])
 
 
 def encode(
@@ -167,12 +167,11 @@ class Folder:
         """
         self._path, self._avatar = folder / RECORD, avatar
         folder.mkdir(parents=True, exist_ok=True)
-        probe = _probe(avatar)
-        self._about: dict[str, Any] = {"step": avatar.step, "probe": probe, "files": {}}
+        self._model = probe(avatar)
+        self._about: dict[str, Any] = {"step": avatar.step, "model": self._model.astype(float).tolist(), "files": {}}
         if self._path.is_file():
             there = json.loads(self._path.read_text())
-            # Another device computes a little differently; another model, altogether.
-            if there["step"] != avatar.step or not np.allclose(there["probe"], probe, rtol=1e-2, atol=1e-2 * np.abs(probe).max()):
+            if there["step"] != avatar.step or not same_model(there["model"], self._model):
                 raise ValueError(f"{folder}: holds codes of another model (step {there['step']}): take another --out, or remove it.")
             self._about = there
 
@@ -201,7 +200,7 @@ class Folder:
             return path, len(codes_file.read(path).codes)
         partial = path.with_name(f".{capture.name}.{asked}.partial.npz")
         codes = encode(self._avatar, captures, config, assets, capture, frames, partial)
-        codes_file.write(path, codes)
+        codes_file.write(path, codes._replace(model=self._model))
         self._about["files"][path.name] = asked
         files.replace(self._path, json.dumps(self._about, indent=1) + "\n")
         partial.unlink(missing_ok=True)
@@ -214,10 +213,16 @@ def _digest(capture: Capture, frames: np.ndarray) -> str:
     return hashlib.sha256(rows.encode()).hexdigest()[:12]
 
 
-def _probe(avatar: Avatar) -> list[float]:
-    """What a model makes of noise: others make something else of it."""
+def probe(avatar: Avatar) -> np.ndarray:
+    """f32 [16]: what a model makes of noise; others make something else of it."""
     rng, side, shape = np.random.default_rng(0), avatar.texture_size, avatar.mean_vertices.shape
     textures = rng.integers(0, 256, (2, 1, side, side, 3), np.uint8)
     vertices = avatar.mean_vertices + 5 * rng.standard_normal((2, 1, *shape), np.float32)
     code = avatar.encode(textures[0], vertices[0], textures[1], vertices[1])
-    return np.asarray(code).mean((0, 1, 2)).astype(float).tolist()
+    return np.asarray(code, np.float32).mean((0, 1, 2))
+
+
+def same_model(one: Array, other: Array) -> bool:
+    """Whether two of `probe`'s, [16], are of one model: another device computes a little differently; another model, altogether."""
+    one, other = np.asarray(one), np.asarray(other)
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-2, atol=1e-2 * np.abs(other).max()))

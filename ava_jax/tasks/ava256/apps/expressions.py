@@ -7,10 +7,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation, Slerp
 
 from ava_jax.core.types import Array
+from ava_jax.tasks.ava256.apps.choices import GAUSSIAN, Smoothing
 from ava_jax.tasks.ava256.data.codes_file import Codes
 
-GAUSSIAN, ONE_EURO = "gaussian", "one_euro"
-_SMOOTH = "--smooth=2 (a Gaussian of 2 frames) or --smooth=one_euro, one_euro:MIN_CUTOFF or one_euro:MIN_CUTOFF:BETA (Hz, Hz per unit)"
 _SPEED_CUTOFF = 1.0  # Hz, of the speed that a one-euro filter goes by: its authors' value
 
 
@@ -62,46 +61,13 @@ def _mixed_poses(poses: np.ndarray, mix: Mix) -> np.ndarray:
 
 
 def exaggerated(codes: Codes, neutral: np.ndarray, factor: float) -> Codes:
-    """Codes whose difference to the neutral one is scaled: 1 leaves them, 0 is neutral, 2 is twice as much, -1 the opposite."""
+    """Codes whose difference to the neutral one, [1, 4, 4, 16], is scaled: 0 is neutral, 2 twice as much, -1 the opposite."""
     return codes._replace(codes=(neutral + factor * (codes.codes - neutral)).astype(np.float32))
 
 
 def strongest(codes: Codes, neutral: np.ndarray) -> int:
-    """Index of the code farthest from the neutral one."""
+    """Index of the code farthest from the neutral one, [1, 4, 4, 16]."""
     return int(np.square(codes.codes - neutral).sum((1, 2, 3)).argmax())
-
-
-class Smoothing(NamedTuple):
-    """How a sequence is smoothed.
-
-    Attributes:
-      kind: GAUSSIAN, which looks ahead and lags behind nothing, or ONE_EURO, which knows the past alone, as live input would have it.
-      values: of a Gaussian, its deviation in frames; of a one-euro filter, its least cut-off in Hz and how much that grows with speed.
-    """
-
-    kind: str
-    values: tuple[float, ...]
-
-
-def parse_smoothing(text: str) -> Smoothing | None:
-    """What `--smooth` says; None where nothing is to be smoothed.
-
-    Raises:
-      ValueError: it says nothing that is known.
-    """
-    name, *numbers = text.split(":")
-    try:
-        if name == ONE_EURO and len(numbers) <= 2:
-            values = (*map(float, numbers), *(1.0, 0.3)[len(numbers) :])
-            if values[0] > 0 and values[1] >= 0 and np.isfinite(values).all():
-                return Smoothing(ONE_EURO, values)
-        elif not numbers:
-            deviation = float(name or 0)
-            if 0 <= deviation < np.inf:
-                return Smoothing(GAUSSIAN, (deviation,)) if deviation else None
-    except ValueError:
-        pass
-    raise ValueError(f"--smooth={text}: must be {_SMOOTH}.")
 
 
 def smoothed(codes: Codes, how: Smoothing, fps: float) -> Codes:

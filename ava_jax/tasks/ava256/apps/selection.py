@@ -28,7 +28,7 @@ def camera(captures: CaptureSet, assets: Assets, capture: Capture, name: str = "
 
 
 def frames(config: ConfigDict, capture: Capture, segment: str = "") -> np.ndarray:
-    """Indices in a capture's frame list: of a segment; "" is those held out from training, else all.
+    """Indices in a capture's frame list, int64 [F]: of a segment; "" is those held out from training, else all.
 
     Raises:
       ValueError: there is no such segment, with those nearest to it.
@@ -41,7 +41,7 @@ def frames(config: ConfigDict, capture: Capture, segment: str = "") -> np.ndarra
 
 
 def photographed(captures: CaptureSet, capture: Capture, camera: str, frames: np.ndarray) -> np.ndarray:
-    """Those of some frames of a capture, indices in its frame list, that a camera has an image of.
+    """Those of some frames of a capture, indices int64 [F] in its frame list, that a camera has an image of.
 
     Raises:
       ValueError: none is.

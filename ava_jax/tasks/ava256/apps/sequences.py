@@ -10,13 +10,12 @@ import numpy as np
 from ava_jax.core.pixels import to_uint8
 from ava_jax.core.types import Cameras
 from ava_jax.tasks.ava256.apps import camera_paths
-from ava_jax.tasks.ava256.apps.avatar import RIG, Avatar
+from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.apps.expressions import Mix
 from ava_jax.tasks.ava256.apps.people import Person
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.viz import sheet
 
-LEARNED = RIG
 T, R = TypeVar("T"), TypeVar("R")
 _BLACK = np.zeros(3, np.float32)
 

@@ -17,12 +17,11 @@ from ava_jax.core.types import Assets
 from ava_jax.data import images
 from ava_jax.tasks.ava256.apps import encoding, expressions, selection, sequences, views
 from ava_jax.tasks.ava256.apps.avatar import Avatar
+from ava_jax.tasks.ava256.apps.choices import BETWEEN, KEEP, LEARNED, STILL, Smoothing
 from ava_jax.tasks.ava256.apps.people import People
 from ava_jax.tasks.ava256.data import codes_file
 from ava_jax.tasks.ava256.data.codes_file import Codes
 
-BETWEEN = ("people", "expressions")
-KEEP, STILL = "keep", "still"
 _LENGTH = 72  # pictures of a video that loops
 _MOST_NAMED = 3  # people or segments in a file's name
 _MOST = 64  # frames of a capture that are shown, unless more are asked for
@@ -35,7 +34,7 @@ class Ask:
     Attributes:
       people, segments, cameras: names.
       driver: a capture's or subject's name, or a file of codes.
-      path: one of `camera_paths.PATHS`, or a file of keyframes; "" leaves the camera where it is.
+      path: one of `choices.PATHS`, or a file of keyframes; "" leaves the camera where it is.
       frames: pictures of the video, 0: every expression once; None: as many as the path wants.
       most: expressions at most; 0: all.
       degrees: how far a path goes to either side.
@@ -58,7 +57,7 @@ class Ask:
     degrees: float = 60.0
     head_pose: str | None = None
     between: str = ""
-    smooth: expressions.Smoothing | None = None
+    smooth: Smoothing | None = None
     exaggerate: float = 1.0
     truth: bool | None = None
     background: str | np.ndarray | Callable[[int, int], np.ndarray] | None = ""
@@ -79,7 +78,7 @@ class Ask:
             "a camera that moves (--path)": bool(self.path),
             "--between, several segments or --frames": self.loops or bool(self.between),
             "--head_pose=still": self.head_pose == STILL,
-            "a background that is not learned": not (isinstance(self.background, str) and self.background in ("", sequences.LEARNED)),
+            "a background that is not learned": not (isinstance(self.background, str) and self.background in ("", LEARNED)),
         }
         return [reason for reason, holds in reasons.items() if holds]
 
@@ -127,25 +126,35 @@ class _Plan:
         self.names = self.people.named(ask.people) or list(self.people.names[:1])
         self.file = codes_file.read(ask.driver) if ask.from_file else None
         self.capture = self._capture()
-        self.driver = pathlib.Path(ask.driver).stem if self.capture is None else self.capture.name
+        self.driver = pathlib.Path(ask.driver).stem if ask.from_file else self.capture.name
         self.view = views.View(avatar, captures, config, assets, self.capture, ask.cameras, ask.path)
-        self.truth = self._truth()
+        self.truth, self.look = self._truth(), self._look()
+        self.fps = ask.fps or (24.0 if ask.loops else 30.0 if ask.from_file else 8.0)
+        self._check()
+
+    def _check(self) -> None:
+        """What can be told before anything is encoded."""
+        ask = self.ask
+        if ask.between == BETWEEN[0] and len(self.names) < 2:
+            raise ValueError("--between=people needs two people or more, as in --people=A,B.")
+        if ask.between == BETWEEN[1] and len(ask.segments) < 2 and (ask.segments or self.file is None):
+            raise ValueError("--between=expressions needs two segments or more, as in --segment=EXP_a,EXP_b, or a file of codes.")
+        if not np.isfinite(ask.exaggerate):
+            raise ValueError(f"--exaggerate={ask.exaggerate}: must be a number.")
 
     def shot(self) -> Shot:
         ask, view = self.ask, self.view
-        tracks = self._tracks()
-        fps = ask.fps or (24.0 if ask.loops else 30.0 if ask.from_file else 8.0)
-        count = self._count(tracks, fps)
-        tracks, poses = self._in_time(tracks, count, fps), self._keeps(tracks)
-        columns = [(track.codes, view.cameras(track, count, ask.degrees, fps, loops=ask.loops, keep=poses)) for track in tracks]
-        look = self._look()
-        rows = self._subjects(count)
-        cells = [[sequences.Cell(subject, *column) for column in columns] for subject in rows]
+        found = self._tracks()
+        count = (ask.frames or view.length(self.fps) or _LENGTH) if ask.loops else len(found[0].codes)
+        keep, tracks = self._keeps(found), self._in_time(found, count)
+        columns = [(track.codes, view.cameras(track, count, ask.degrees, self.fps, loops=ask.loops, keep=keep)) for track in tracks]
+        cells = [[sequences.Cell(subject, *column) for column in columns] for subject in self._subjects(count)]
         if self.truth:
-            pictures = self._beside_truth(cells, tracks[0], look)
+            pictures = self._beside_truth(cells, tracks[0])
         else:
-            pictures = sequences.grid(self.avatar, sequences.near_square(sum(cells, [])) if len(columns) == 1 else cells, count, look)
-        return Shot(pictures, count, self._name(), fps, tuple(self._about(tracks, count, poses)))
+            rows = sequences.near_square(sum(cells, [])) if len(columns) == 1 else cells
+            pictures = sequences.grid(self.avatar, rows, count, self.look)
+        return Shot(pictures, count, self._name(), self.fps, tuple(self._about(count, keep)))
 
     def _capture(self) -> Capture | None:
         """Whose frames, poses and cameras are taken; None: nobody's who is at hand."""
@@ -170,23 +179,21 @@ class _Plan:
         return not against if self.ask.truth is None else self.ask.truth
 
     def _tracks(self) -> list[Codes]:
-        """A sequence of codes for each column, scaled."""
+        """A sequence of codes for each column, smoothed and scaled."""
         ask, neutral = self.ask, np.asarray(self.avatar.neutral_expression())
         tracks = [self._track(segment) for segment in ask.segments or [""]]
-        if ask.between == BETWEEN[1]:
-            if len(tracks) > 1:
-                tracks = [encoding.joined([one.at([expressions.strongest(one, neutral)]) for one in tracks])]
-            elif self.file is None:
-                raise ValueError("--between=expressions needs two segments or more, as in --segment=EXP_a,EXP_b, or a file of codes.")
+        if ask.smooth is not None:
+            tracks = [expressions.smoothed(track, ask.smooth, self.fps) for track in tracks]
+        if ask.between == BETWEEN[1] and len(tracks) > 1:
+            tracks = [encoding.joined([one.at([expressions.strongest(one, neutral)]) for one in tracks])]
         return [expressions.exaggerated(track, neutral, ask.exaggerate) for track in tracks]
 
     def _track(self, segment: str) -> Codes:
         if self.file is not None:
-            known = sorted(set(self.file.segment.tolist()))
+            known = sorted(filter(None, set(self.file.segment.tolist())))
             if segment and segment not in known:
-                raise ValueError(
-                    f"--segment={segment}: {self.ask.driver} has none of that name; the nearest are {', '.join(near(segment, known))}."
-                )
+                nearest = ", ".join(near(segment, known)) or "none"
+                raise ValueError(f"--segment={segment}: {self.ask.driver} has none of that name; the nearest are {nearest}.")
             codes = self.file.at(self.file.segment == segment) if segment else self.file
             return codes.at(thin(len(codes.codes), self.ask.most or 0))
         frames = selection.frames(self.config, self.capture, segment)
@@ -195,19 +202,11 @@ class _Plan:
         frames = frames[thin(len(frames), _MOST if self.ask.most is None else self.ask.most)]
         return encoding.encode(self.avatar, self.captures, self.config, self.assets, self.capture, frames)
 
-    def _count(self, tracks: Sequence[Codes], fps: float) -> int:
+    def _in_time(self, tracks: Sequence[Codes], count: int) -> list[Codes]:
+        """Sequences of `count` codes."""
         if not self.ask.loops:
-            return len(tracks[0].codes)
-        return self.ask.frames or self.view.length(fps) or _LENGTH
-
-    def _in_time(self, tracks: Sequence[Codes], count: int, fps: float) -> list[Codes]:
-        """Sequences of `count` codes, smoothed before they are stretched."""
-        ask = self.ask
-        if ask.smooth is not None and ask.between != BETWEEN[1]:
-            tracks = [expressions.smoothed(track, ask.smooth, fps) for track in tracks]
-        if not ask.loops:
             return list(tracks)
-        way = expressions.in_turn if ask.between == BETWEEN[1] else expressions.there_and_back
+        way = expressions.in_turn if self.ask.between == BETWEEN[1] else expressions.there_and_back
         return [expressions.mixed(track, way(len(track.codes), count)) for track in tracks]
 
     def _keeps(self, tracks: Sequence[Codes]) -> bool:
@@ -221,8 +220,6 @@ class _Plan:
         people = [self.people(name) for name in self._shown()]
         if self.ask.between != BETWEEN[0]:
             return [sequences.alone(person, count) for person in people]
-        if len(people) < 2:
-            raise ValueError("--between=people needs two people or more, as in --people=A,B.")
         return [sequences.Mixed(people, expressions.in_turn(len(people), count))]
 
     def _shown(self) -> list[str]:
@@ -234,22 +231,22 @@ class _Plan:
         background, asked = self.ask.background, self.ask.background
         stands = self.view.camera is not None and not self.ask.path
         if isinstance(asked, str):
-            if asked == sequences.LEARNED and not (stands and self.avatar.has_background):
+            if asked == LEARNED and not (stands and self.avatar.has_background):
                 why = (
                     "is learned for the capture's cameras where they stand" if self.avatar.has_background else "was not learned by this run"
                 )
                 raise ValueError(f"--background=learned: a background {why}: give a colour, a picture or none.")
-            background = sequences.LEARNED if stands else np.zeros(3, np.float32)
+            background = LEARNED if stands else np.zeros(3, np.float32)
         elif callable(asked):
             background = asked(height, width)
         return sequences.Look(height, width, self.view.row if stands else None, background)
 
-    def _beside_truth(self, cells: Sequence[Sequence[sequences.Cell]], track: Codes, look: sequences.Look) -> Iterator[np.ndarray]:
+    def _beside_truth(self, cells: Sequence[Sequence[sequences.Cell]], track: Codes) -> Iterator[np.ndarray]:
         subjects = [name.rpartition("--")[2] for name in self._shown()]
         captions = ["self", *(f"{subject}, driven" for subject in subjects[1:])]
         row = [(caption, cell) for caption, (cell,) in zip(captions, cells, strict=True)]
         titles = [f"{self.driver}, frame {frame}, camera {self.view.camera}" for frame in track.frame]
-        return sequences.beside_truth(self.avatar, row, lambda moment: self._photograph(int(track.frame[moment])), titles, look)
+        return sequences.beside_truth(self.avatar, row, lambda moment: self._photograph(int(track.frame[moment])), titles, self.look)
 
     def _photograph(self, frame: int) -> tuple[str, np.ndarray]:
         """(caption, picture) of a frame."""
@@ -275,12 +272,14 @@ class _Plan:
         between = f"between_{ask.between}" if ask.between else ""
         return "_".join(filter(None, [*parts, between, *ask.segments[:_MOST_NAMED]])).replace("/", "_")
 
-    def _about(self, tracks: Sequence[Codes], count: int, kept: bool) -> Iterator[str]:
+    def _about(self, count: int, kept: bool) -> Iterator[str]:
         """Lines on what is shown, and on who and what of it was not seen in training."""
         whose = self.ask.driver if self.file is not None else self.driver
         yield f"{', '.join(self.names)} with the expressions of {whose}, {count} frames, {self.view.about}"
         if self.file is not None and not self.ask.loops and not kept and self.ask.head_pose is None:
             yield f"{self.ask.driver}: has no head poses: the heads are still"
+        if self.file is not None and self.file.model is not None and not encoding.same_model(self.file.model, encoding.probe(self.avatar)):
+            yield f"{self.ask.driver}: codes of another model or step: expressions may be others than they were"
         new = [name for name in self._shown() if name not in self.avatar.identities]
         new += [f"camera {self.view.camera}"] if self.view.camera is not None and not self.ask.path and self.view.row is None else []
         if new:

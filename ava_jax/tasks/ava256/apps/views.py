@@ -14,6 +14,7 @@ from ava_jax.core.names import pick
 from ava_jax.core.types import Assets, Cameras
 from ava_jax.tasks.ava256.apps import camera_paths, keyframes, selection
 from ava_jax.tasks.ava256.apps.avatar import Avatar
+from ava_jax.tasks.ava256.apps.choices import AROUND, PATHS, THROUGH
 from ava_jax.tasks.ava256.data.codes_file import Codes
 
 PORTRAIT = "portrait"  # the camera in front of the head that needs no capture
@@ -45,7 +46,7 @@ class View:
         Args:
           capture: whose cameras and poses; None: the first at hand, where cameras are named.
           cameras: ids, the first of which is looked through; (): the one most in front.
-          path: one of `camera_paths.PATHS`, a file of keyframes, or "".
+          path: one of `choices.PATHS`, a file of keyframes, or "".
 
         Raises:
           ValueError: a camera or a path is not there, with those nearest to it.
@@ -53,14 +54,16 @@ class View:
         self._avatar, self._captures, self._path = avatar, captures, path
         self._downsample = config.data.downsample
         if path and pathlib.Path(path).suffix.lower() != ".json":
-            pick("--path", path, camera_paths.PATHS)
-        if len(cameras) > 1 and path not in camera_paths.THROUGH:
-            raise ValueError(f"--camera={','.join(cameras)}: several are for --path={' or '.join(camera_paths.THROUGH)}; name one.")
+            pick("--path", path, PATHS)
+        if len(cameras) > 1 and path not in THROUGH:
+            raise ValueError(f"--camera={','.join(cameras)}: several are for --path={' or '.join(THROUGH)}; name one.")
+        if PORTRAIT in cameras and path in THROUGH:
+            raise ValueError(f"--camera={PORTRAIT}: is none of the cameras that --path={path} goes through; name the capture's.")
         named = [name for name in cameras if name != PORTRAIT]
         self._capture = capture
-        if capture is None and captures is not None and (named or path in camera_paths.THROUGH):
+        if capture is None and captures is not None and (named or path in THROUGH):
             self._capture = captures.captures[0]
-        if self._capture is None and (named or path in camera_paths.THROUGH):
+        if self._capture is None and (named or path in THROUGH):
             what = f"--camera={','.join(named)}" if named else f"--path={path}"
             raise ValueError(f"{what}: cameras are captures': none is at hand; give --data=FOLDER.")
         portrait = PORTRAIT in cameras or self._capture is None
@@ -83,13 +86,13 @@ class View:
     def about(self) -> str:
         """In words."""
         camera = "a camera in front" if self.camera is None else f"camera {self.camera}"
-        return f"path {self._path} from {camera}" if self._path in camera_paths.PATHS else f"path {self._path}" if self._path else camera
+        return f"path {self._path} from {camera}" if self._path in PATHS else f"path {self._path}" if self._path else camera
 
     def length(self, fps: float) -> int:
         """Pictures that the path wants; 0: any number."""
         if self._path == "raw":
             return len(self._ids)
-        return 0 if self._path in ("", *camera_paths.PATHS) else round(self._keyframes(None).seconds * fps) + 1
+        return 0 if self._path in ("", *PATHS) else round(self._keyframes(None).seconds * fps) + 1
 
     def cameras(self, track: Codes, count: int, degrees: float, fps: float, *, loops: bool, keep: bool) -> Cameras:
         """Cameras of `count` moments, head space.
@@ -105,10 +108,10 @@ class View:
         """
         pose = self._reference(track)
         path = self._path
-        if path in camera_paths.THROUGH:
+        if path in THROUGH:
             every = self._of_rig(self._ids, pose)
             found = camera_paths.one_by_one(every, count) if path == "raw" else camera_paths.through(every, self._avatar.middle, count)
-        elif path in camera_paths.AROUND:
+        elif path in AROUND:
             found = camera_paths.around(path, self._start(pose), self._avatar.middle, count, self.size, degrees)
         elif path:
             keys = self._keyframes(pose)
@@ -124,7 +127,7 @@ class View:
         if named:
             return [selection.camera(captures, assets, capture, name) for name in named]
         first = selection.camera(captures, assets, capture)
-        if self._path not in camera_paths.THROUGH:
+        if self._path not in THROUGH:
             return [first]
         seen = camera_table.known(capture, assets.names["cameras"]) or list(capture.cameras)
         every = self._of_rig(seen, self._pose_of_capture())

@@ -12,16 +12,17 @@ Results: RUN/render/<step>/. All options by what they are for: docs/guide/drive.
 import difflib
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from absl import flags
 from PIL import Image, ImageColor, ImageOps
 
+from ava_jax.core.names import pick
+from ava_jax.tasks.ava256.apps import choices
 from ava_jax.tasks.command import Context, define_data, define_step, define_workdir
 
 if TYPE_CHECKING:  # these import jax
-    import numpy as np
-
     from ava_jax.captures.capture_set import CaptureSet
     from ava_jax.tasks.ava256.apps.shots import Ask
     from ava_jax.tasks.ava256.task import Ava256
@@ -59,18 +60,18 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp")
 
 def main(context: Context) -> None:
     """Renders and writes, as the flags say."""
-    from ava_jax.tasks.ava256.apps import shots  # jax is imported here, so that --help stays quick
-    from ava_jax.viz import video
-
-    ask = _ask()
-    kinds = _VIDEO.value or video.DEFAULT
-    if unknown := [kind for kind in kinds if kind not in video.KINDS]:
-        raise ValueError(f"--video={unknown[0]}: must be of {', '.join(video.KINDS)}.")
+    path = _PATH.value or ("swing" if _TURNTABLE.value else "")
+    if path and not path.lower().endswith(".json"):
+        pick("--path", path, choices.PATHS)
+    background, smooth, kinds = _background(_BACKGROUND.value), choices.parse_smoothing(_SMOOTH.value), _kinds()
     overrides = {"data.root": _DATA.value, "data.downsample": _DOWNSAMPLE.value}
     config, assets, task, model, step = context.restore(_WORKDIR.value, _STEP.value, overrides=overrides)
+    from ava_jax.tasks.ava256.apps import shots  # jax is imported here, so that --help stays quick, and mistakes are told at once
     from ava_jax.tasks.ava256.apps.avatar import Avatar
     from ava_jax.tasks.ava256.data import strangers
+    from ava_jax.viz import video
 
+    ask = _ask(path, background, smooth)
     if _DOWNSAMPLE.value is None and (ask.against_truth or ask.truth is False):
         config.data.downsample = min(config.data.downsample, 16)  # no photographs beside it: it may be finer than they were
     captures = _captures(task, ask)
@@ -83,18 +84,10 @@ def main(context: Context) -> None:
     print("\n".join([*shot.about, *(f"wrote {path}" for path in written)]))
 
 
-def _ask() -> "Ask":
-    """What the flags say.
+def _ask(path: str, background: Any, smooth: choices.Smoothing | None) -> "Ask":
+    """What the flags say."""
+    from ava_jax.tasks.ava256.apps import shots
 
-    Raises:
-      ValueError: one says nothing that is known.
-    """
-    from ava_jax.core.names import pick
-    from ava_jax.tasks.ava256.apps import camera_paths, expressions, shots
-
-    path = _PATH.value or ("swing" if _TURNTABLE.value else "")
-    if path and not path.lower().endswith(".json"):
-        pick("--path", path, camera_paths.PATHS)
     return shots.Ask(
         people=tuple(_PEOPLE.value),
         driver=_DRIVER.value,
@@ -106,12 +99,25 @@ def _ask() -> "Ask":
         degrees=_DEGREES.value,
         head_pose=_HEAD_POSE.value,
         between=_BETWEEN.value or "",
-        smooth=expressions.parse_smoothing(_SMOOTH.value),
+        smooth=smooth,
         exaggerate=_EXAGGERATE.value,
         truth=_TRUTH.value,
-        background=_background(_BACKGROUND.value),
+        background=background,
         fps=_FPS.value,
     )
+
+
+def _kinds() -> list[str]:
+    """Of files.
+
+    Raises:
+      ValueError: there is no such kind.
+    """
+    from ava_jax.viz import video
+
+    if unknown := [kind for kind in _VIDEO.value or () if kind not in video.KINDS]:
+        raise ValueError(f"--video={unknown[0]}: must be of {', '.join(video.KINDS)}.")
+    return _VIDEO.value or list(video.DEFAULT)
 
 
 def _captures(task: "Ava256", ask: "Ask") -> "CaptureSet | None":
@@ -127,12 +133,8 @@ def _captures(task: "Ava256", ask: "Ask") -> "CaptureSet | None":
 
 def _background(name: str) -> "str | np.ndarray | Callable[[int, int], np.ndarray] | None":
     """As `Ask.background`: "" and learned as they are, none as None, a colour f32 [3], a picture as what is made of it at a size."""
-    import numpy as np
-
-    from ava_jax.tasks.ava256.apps.sequences import LEARNED
-
     if name in ("", "none", "learned"):
-        return {"": "", "none": None, "learned": LEARNED}[name]
+        return {"": "", "none": None, "learned": choices.LEARNED}[name]
     if pathlib.Path(name).suffix.lower() in _PICTURES:
         with _opened(name) as picture:
             colours = picture.convert("RGB")

@@ -1,7 +1,8 @@
 """Expression codes of a sequence of frames as a file: npz, or CSV for other programs. `ava ava256 encode` writes them.
 
   codes f32 [F, 4, 4, 16]; capture str [F], the capture's folder; segment str [F]; frame int64 [F], the frame's number on disk;
-  head_pose f32 [F, 3, 4], head to world, mm, of files that have it.
+  head_pose f32 [F, 3, 4], head to world, mm, of files that have it; model f32 [16], by which the model that made them is known again,
+  of npz files that have it.
 
 A CSV has the columns capture, segment, frame, then code_0 ... code_255 (row, column, channel, the channel fastest), then, of files that
 have it, head_0 ... head_11 (the pose's rows one after the other). All but the codes may be missing in files that other programs wrote:
@@ -37,6 +38,7 @@ class Codes(NamedTuple):
       segment: str [F].
       frame: int64 [F], its number on disk.
       head_pose: f32 [F, 3, 4], head to world, mm; None where it is not known.
+      model: f32 [16], what the model that made the codes makes of noise (`apps.encoding.probe`); None where it is not known.
     """
 
     codes: np.ndarray
@@ -44,13 +46,14 @@ class Codes(NamedTuple):
     segment: np.ndarray
     frame: np.ndarray
     head_pose: np.ndarray | None = None
+    model: np.ndarray | None = None
 
     def at(self, frames: Any) -> "Codes":
         """Some of the frames: indices, a slice or a mask."""
-        return Codes(*(None if part is None else part[frames] for part in self))
+        return Codes(*(None if part is None else part[frames] for part in self[:-1]), self.model)
 
 
-def of(codes: Any, capture: Any = None, segment: Any = None, frame: Any = None, head_pose: Any = None) -> Codes:
+def of(codes: Any, capture: Any = None, segment: Any = None, frame: Any = None, head_pose: Any = None, model: Any = None) -> Codes:
     """Codes of arrays in the file's types, checked; what is None is "", or counts from 0.
 
     Raises:
@@ -71,7 +74,10 @@ def of(codes: Any, capture: Any = None, segment: Any = None, frame: Any = None, 
         if array is not None and not np.isfinite(array).all():
             bad = int(np.flatnonzero(~np.isfinite(array).reshape(count, -1).all(1))[0])
             raise ValueError(f"{name}: not all numbers of row {bad} (from 0) are finite.")
-    return Codes(codes, *words, frame, pose)
+    model = None if model is None else np.asarray(model, np.float32)
+    if model is not None and model.shape != (CODE_CHANNELS,):
+        raise ValueError(f"model must be [{CODE_CHANNELS}]; got {list(model.shape)}.")
+    return Codes(codes, *words, frame, pose, model)
 
 
 def write(path: str | pathlib.Path, codes: Codes) -> pathlib.Path:

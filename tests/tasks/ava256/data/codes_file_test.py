@@ -33,6 +33,12 @@ def test_read_back_exactly(suffix, pose, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_the_model_is_kept_in_npz(tmp_path):
+    codes = _codes()._replace(model=np.arange(16))
+    assert codes_file.read(codes_file.write(tmp_path / "a.npz", codes)).at([1]).model.tolist() == list(range(16))
+    assert codes_file.read(codes_file.write(tmp_path / "a.csv", codes)).model is None
+
+
 def test_some_frames():
     codes = _codes()
     assert codes.at([2, 0]).frame.tolist() == [2**40 + 2, 2**40]
@@ -59,6 +65,7 @@ def test_what_is_none_is_named(tmp_path):
         ({"code": np.zeros(3)}, "no array `codes` but code"),
         ({"codes": np.zeros((2, 4, 4, 8))}, r"codes must be \[F, 4, 4, 16\].*got \[2, 4, 4, 8\]"),
         ({"codes": np.zeros((2, 4, 4, 16)), "frame": [1]}, "frame must be"),
+        ({"codes": np.zeros((2, 4, 4, 16)), "model": [1]}, r"model must be \[16\]"),
         ({"codes": np.full((2, 4, 4, 16), np.nan)}, r"codes: not all numbers of row 0"),
         ({"codes": np.array([{}], object)}, "allow_pickle"),
     ):
