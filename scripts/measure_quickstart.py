@@ -209,14 +209,10 @@ def drive(m: Measurement, picture: pathlib.Path | None) -> dict[str, float]:
     config = m.config.copy_and_resolve_references()
     with config.unlocked():
         config.data.downsample = max(1, config.data.downsample // 2)
-    segments = {capture.name: np.asarray(capture.segments) for capture in m.captures}
     people = []
     for capture in sorted(m.captures, key=lambda c: c.name):
-        shot = [
-            selection.find(m.captures, config, m.assets, identity=capture.name, segment=segment)
-            for segment in sorted(set(segments[capture.name]))
-        ]
-        samples = sorted((s for one in shot for s in one.samples), key=lambda s: int(s["frame"]))
+        camera = selection.camera(m.captures, m.assets, capture)
+        samples = selection.read(m.captures, config, m.assets, capture, [camera], np.argsort(capture.frames, kind="stable"))
         batch = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
         person = {name: value[:1] for name, value in batch.items()}
         held = batch["segment"] == m.assets.names["segments"].index("EXP_free_face")

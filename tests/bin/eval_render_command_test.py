@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ava_jax.tasks.ava256.data import codes_file
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 COMMANDS = {
     "eval": ("-m", "ava_jax.bin.eval"),
     "render": ("-c", "from ava_jax.bin.ava import render; render()"),
     "predict": ("-m", "ava_jax.bin.ava", "predict"),
+    "encode": ("-m", "ava_jax.bin.ava", "ava256", "encode"),
 }
 
 
@@ -118,6 +121,28 @@ def test_a_driver_lends_an_identity_his_expressions(run, tiny_capture):
     assert np.asarray(Image.open(picture)).shape[1] > 3 * 20, "truth, self and driven beside each other"
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # of the reader below
+def test_codes_are_written_and_played_on_everybody_before_a_picture(run, tiny_capture, tmp_path):
+    done = command(
+        "encode", f"--workdir={run}", f"--data={tiny_capture}", "--people=SYN002", "--segment=EXP_free_face", "--format=csv", cwd=run
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = (run / "codes" / "0").glob("*.csv")
+    codes = codes_file.read(path)
+    assert f"wrote {path}: {len(codes.codes)} frames" in done.stdout and set(codes.segment) == {"EXP_free_face"}
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "wall.png")
+    args = [f"--driver={path}", "--people=all", f"--background={tmp_path / 'wall.png'}", "--video=mov", f"--out={tmp_path / 'out'}"]
+    done = command("render", f"--workdir={run}", *args, "--downsample=64", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "without captures: " in done.stdout, "those of the run are gone, and none are needed"
+    (film,) = (tmp_path / "out").iterdir()
+    with imageio.get_reader(film) as reader:
+        pictures = [np.asarray(frame) for frame in reader]
+        assert reader.get_meta_data()["fps"] == 30
+    assert len(pictures) == len(codes.codes) and pictures[0].shape == (64, 2 * 41, 3)
+    assert np.abs(pictures[0][0, 0].astype(int) - [255, 0, 0]).max() < 8 and pictures[0].std() > 5
+
+
 @pytest.mark.parametrize("name", ["eval", "render", "predict"])
 @pytest.mark.parametrize(
     ("args", "message"),
@@ -138,8 +163,11 @@ def test_a_mistake_is_one_plain_line(tmp_path, name, args, message):
     ("args", "message"),
     [
         (["--turntable", "--background=whit"], "--background=whit: not a colour; the nearest names are white"),
-        (["--background=white"], "--path and --background are of turntables: add --turntable"),
-        (["--turntable", "--path=sideways"], "should be one of <swing|circle|still>"),
+        (["--background=nowhere.png"], "--background=nowhere.png: there is no such picture"),
+        (["--path=sideways"], "--path=sideways: there is none of that name; of 8, the nearest are s"),
+        (["--smooth=much"], "--smooth=much: must be --smooth=2"),
+        (["--video=mp5"], "--video=mp5: must be of mp4, webm, mov, png"),
+        (["--head_pose=kept"], "should be one of <keep|still>"),
     ],
 )
 def test_a_picture_that_cannot_be_is_refused_before_anything_is_read(tmp_path, args, message):
@@ -151,12 +179,12 @@ def test_a_picture_that_cannot_be_is_refused_before_anything_is_read(tmp_path, a
 def test_a_wrong_name_is_one_line_with_the_nearest(run, tiny_capture, tmp_path):
     out = tmp_path / "out"
     done = command("render", f"--workdir={run}", f"--captures={tiny_capture}", "--identity=SYN01", f"--out={out}", cwd=run)
-    assert done.returncode == 1 and "--identity=SYN01: there is none of that name" in done.stderr and "SYN001" in done.stderr
+    assert done.returncode == 1 and "--people=SYN01: there is none of that name" in done.stderr and "SYN001" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not out.exists(), "nothing was written"
 
 
-@pytest.mark.parametrize(("name", "flags"), [("eval", ("--splits", "--out")), ("render", ("--turntable", "--identity", "--driver"))])
+@pytest.mark.parametrize(("name", "flags"), [("eval", ("--splits", "--out")), ("render", ("--turntable", "--people", "--driver"))])
 def test_help_names_the_flags(tmp_path, name, flags):
     done = command(name, "--help", cwd=tmp_path)
-    assert done.returncode == 0 and f"ava-{name} --workdir=RUN" in done.stdout
+    assert done.returncode == 0 and f"ava{'-' if name == 'eval' else ' '}{name} --workdir=RUN" in done.stdout
     assert all(flag in done.stdout for flag in flags)

@@ -216,7 +216,7 @@ def test_a_device_that_is_not_there_is_one_line(tiny_capture, tmp_path):
 def test_two_captures_of_one_subject_keep_their_renders(small_run, own, tmp_path):
     shutil.copytree(next(own.glob("*--SYN001")), own / "20270101--0000--SYN001")
     args = ["render", f"--workdir={small_run}", f"--captures={own}", f"--out={tmp_path / 'out'}", "--max_frames=1"]
-    refused(ava(*args, "--identity=SYN001", cwd=tmp_path), "2 captures are of that subject", "--identity=20260101--0900--SYN001")
+    refused(ava(*args, "--identity=SYN001", cwd=tmp_path), "2 captures are of that subject", "--people=20260101--0900--SYN001")
     for name in ("20260101--0900--SYN001", "20270101--0000--SYN001"):
         done = ava(*args, f"--identity={name}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr

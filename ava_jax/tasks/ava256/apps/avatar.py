@@ -14,6 +14,7 @@ from ava_jax.core import cameras as geometry
 from ava_jax.core import names as naming
 from ava_jax.core.mesh import Topology
 from ava_jax.core.types import Array, Assets, Cameras
+from ava_jax.tasks.ava256.apps import choices
 from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.tasks.ava256.data.neutrals import Neutral
 from ava_jax.tasks.ava256.model.background import composite
@@ -22,8 +23,8 @@ from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE
 from ava_jax.tasks.base import Compile
 
-RIG = "rig"  # the background that training learned
-_RIGS = 8  # pictures of it that an avatar keeps, 8 MB each at 1024 x 667: it is the same in all frames of a camera
+RIG = choices.LEARNED
+_RIGS = 64  # pictures of it that an avatar keeps, 8 MB each at 1024 x 667: it is the same in all frames of a camera
 _PORTRAIT_MARGIN = 1.4  # picture's height over the mean mesh's: hair stands out of the mesh
 _CODE = (CODE_SIDE, CODE_SIDE, CODE_CHANNELS)
 
@@ -40,8 +41,10 @@ class Avatar:
       cameras: names of the rig's cameras that were trained on.
       texture_size: T, texels.
       topology: of the meshes that `decode` gives.
+      mean_vertices: f32 [V, 3], mm, head space: the mean mesh.
       middle: f32 [3], mm, head space: of the mean mesh's box.
       step: of the checkpoint.
+      has_background: whether training learned what stands behind people.
     """
 
     def __init__(self, compile_model: Compile, config: ConfigDict, assets: Assets, folder: pathlib.Path, step: int):
@@ -59,9 +62,10 @@ class Avatar:
         self.texture_size = int(config.model.texture_size)
         self.topology = Topology(arrays["faces"], arrays["face_uvs"], arrays["uvs"])
         self.step = step
-        self._mesh = arrays["vertices_mean"]
-        self.middle = (self._mesh.min(0) + self._mesh.max(0)) / 2  # the mean would lie in the face, where most vertices are
-        self._folder, self._compile, self._background = folder, compile_model, bool(config.model.background)
+        self.mean_vertices = arrays["vertices_mean"]
+        self.middle = (self.mean_vertices.min(0) + self.mean_vertices.max(0)) / 2  # the mean would lie in the face, where most vertices are
+        self.has_background = bool(config.model.background)
+        self._folder, self._compile = folder, compile_model
         self._encode_identity = compile_model(lambda model, *args: model.encode_identity(*args))
         self._encode = compile_model(lambda model, *args: model.encode_expression(*args)[0])
         self._decode = compile_model(lambda model, *args: model.decode(*args))
@@ -123,6 +127,12 @@ class Avatar:
         face |= self._face("encode", neutral_texture=neutral_texture, neutral_vertices=neutral_vertices)
         return self._encode(*_together("encode", face))
 
+    def neutral_expression(self) -> jax.Array:
+        """The code of a neutral face, f32 [1, 4, 4, 16]: everybody's, as what is encoded are differences to the own neutral face."""
+        side = self.texture_size
+        face = np.zeros((1, side, side, 3), np.uint8), np.zeros((1, *self.mean_vertices.shape), np.float32)
+        return self.encode(*face, *face)
+
     def decode(self, identity: IdentityCode, expression: Array, camera_position: Array) -> Decoded:
         """Codes to volumetric primitives and a mesh.
 
@@ -179,8 +189,8 @@ class Avatar:
         for name, array, trailing in zip(Cameras._fields, cameras, ((3, 3), (3,), (2,), (2,)), strict=True):
             _check("render", f"cameras.{name}", array, ("B", *trailing))
         rig = isinstance(background, str)
-        if rig and (background != RIG or not self._background or identity is None or camera is None):
-            have = "was trained" if self._background else "was not trained (config.model.background)"
+        if rig and (background != RIG or not self.has_background or identity is None or camera is None):
+            have = "was trained" if self.has_background else "was not trained (config.model.background)"
             raise ValueError(
                 f'Avatar.render: background must be None, an array or "rig", which needs an identity and a camera and {have}; '
                 f"got {background!r} with identity={identity!r}, camera={camera!r}."
@@ -221,7 +231,7 @@ class Avatar:
             raise ValueError(f"Avatar.portrait: azimuth and elevation must be numbers or [B] alike ({e}).") from e
         if azimuth.ndim != 1 or not (np.abs(elevation) < np.pi / 2).all():
             raise ValueError("Avatar.portrait: azimuth and elevation must be numbers or [B], elevation between -90 and 90 degrees.")
-        box = self._mesh.max(0) - self._mesh.min(0)
+        box = self.mean_vertices.max(0) - self.mean_vertices.min(0)
         level = np.cos(elevation)
         away = np.stack([level * np.sin(azimuth), np.sin(elevation), level * np.cos(azimuth)], axis=-1)
         position = self.middle + distance * away
@@ -267,7 +277,7 @@ class Avatar:
         (texture_name, texture), (vertices_name, vertices) = arrays.items()
         side = self.texture_size
         _check(who, texture_name, texture, ("B", side, side, 3), " Resize it with Pillow's default filter, as training did.")
-        _check(who, vertices_name, vertices, ("B", *self._mesh.shape))
+        _check(who, vertices_name, vertices, ("B", *self.mean_vertices.shape))
         return {texture_name: jnp.asarray(texture), vertices_name: jnp.asarray(vertices, jnp.float32)}
 
     def _places(self, what: str, known: Sequence[str], names: str | Sequence[str] | None) -> np.ndarray:

@@ -1,89 +1,59 @@
 """Which frames, seen by which camera, of which capture: what a user names on the command line, found in the captures."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures import camera_table
+from ava_jax.captures import camera_table, reading
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.front import front_camera
 from ava_jax.captures.splits import UNSEEN_FRAMES, Selection
 from ava_jax.core.names import pick
-from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.tasks.ava256.data import rules, source
 
 
-class RenderSelection(NamedTuple):
-    """What to render.
-
-    Attributes:
-      samples: of the driver, in the order of its frame list.
-      person: a sample of the person shown.
-      identity, driver: names of the captures.
-      camera: the driver's.
-      people: the two as files are named by: subjects of the run, whole names where a subject does not tell who it is.
-    """
-
-    samples: list[Batch]
-    person: Batch
-    identity: str
-    driver: str
-    camera: str
-    people: str
-
-    @property
-    def name(self) -> str:
-        """Of files that show it: people, as in "A_by_B" where B drives A, and camera."""
-        return f"{self.people}_cam{self.camera}"
-
-
-def find(
-    captures: CaptureSet,
-    config: ConfigDict,
-    assets: Assets,
-    identity: str = "",
-    driver: str = "",
-    segment: str = "",
-    camera: str = "",
-    *,
-    most: int = 0,
-) -> RenderSelection:
-    """Reads what the names say; each may be left empty.
-
-    Args:
-      identity: who is shown, a capture's folder or a subject's id; "" = the first capture.
-      driver: whose expressions; "" = the same person's.
-      segment: which of the driver's frames; "" = those held out from training, else all.
-      camera: which of the driver's; "" = of those seen in training, the one most in front of the face.
-      most: frames at most, evenly spaced; 0 = all.
+def camera(captures: CaptureSet, assets: Assets, capture: Capture, name: str = "") -> str:
+    """Id of one of a capture's cameras; "" is, of those seen in training, the one most in front of the face.
 
     Raises:
-      ValueError: a name is not there, with those nearest to it; or no frame can be read.
+      ValueError: there is none of that name, with those nearest to it.
     """
-    shown = captures.find("--identity", identity) if identity else captures.captures[0]
-    capture = captures.find("--driver", driver) if driver else shown
-    frames = _frames(config, capture, segment)
-    if camera:
-        chosen = pick("--camera", camera, capture.cameras)
-    else:
-        seen = camera_table.known(capture, assets.names["cameras"])
-        chosen = front_camera(captures.archives, capture, seen or capture.cameras)
-    frames = frames[thin(len(frames), most)]
-    samples = read(captures, config, assets, capture, [chosen], frames)
-    if not samples:
-        raise ValueError(f"{capture.decoder}: none of the {len(frames)} frames asked for can be read for camera {chosen}.")
-    person = samples[0] if shown is capture else any_sample(captures, config, assets, shown)
-    known = assets.names["identities"]
-    people = "_by_".join(_file_name(name, known, captures.people) for name in dict.fromkeys((shown.name, capture.name)))
-    return RenderSelection(samples, person, shown.name, capture.name, chosen, people)
+    if name:
+        return pick("--camera", name, capture.cameras)
+    seen = camera_table.known(capture, assets.names["cameras"])
+    return front_camera(captures.archives, capture, seen or capture.cameras)
 
 
-def _file_name(name: str, known: Sequence[str], at_hand: Sequence[str]) -> str:
-    """The subject of one of the run's people; the whole name of a stranger, or where the subject has several captures."""
+def frames(config: ConfigDict, capture: Capture, segment: str = "") -> np.ndarray:
+    """Indices in a capture's frame list, int64 [F]: of a segment; "" is those held out from training, else all.
+
+    Raises:
+      ValueError: there is no such segment, with those nearest to it.
+    """
+    if segment:
+        names = sorted({str(s) for s in capture.segments})
+        return np.flatnonzero(capture.segments == pick("--segment", segment, names))
+    held_out = rules.held_out(config).select(capture, UNSEEN_FRAMES).frames
+    return held_out if len(held_out) else np.arange(len(capture.frames))
+
+
+def photographed(captures: CaptureSet, capture: Capture, camera: str, frames: np.ndarray) -> np.ndarray:
+    """Those of some frames of a capture, indices int64 [F] in its frame list, that a camera has an image of.
+
+    Raises:
+      ValueError: none is.
+    """
+    there = reading.availability(captures.archives, capture, [capture.cameras.index(camera)], segmentation=False, threads=2)[0]
+    if not there[frames].any():
+        raise ValueError(f"{capture.decoder}: camera {camera} has an image of none of the {len(frames)} frames asked for.")
+    return frames[there[frames]]
+
+
+def file_name(name: str, known: Sequence[str], at_hand: Sequence[str]) -> str:
+    """A person in a file's name: the subject of one of the run's people; of a stranger, or one with several captures, all."""
     subjects = [one.rpartition("--")[2] for one in {*known, *at_hand}]
     subject = name.rpartition("--")[2]
     return subject if name in known and subjects.count(subject) == 1 else name
@@ -100,28 +70,6 @@ def read(
     """
     selection = Selection(np.array([capture.cameras.index(camera) for camera in cameras]), np.asarray(frames))
     return [sample for sample in _samples(captures, config, assets, capture, selection) if sample is not None]
-
-
-def any_sample(captures: CaptureSet, config: ConfigDict, assets: Assets, capture: Capture) -> Batch:
-    """The first sample of one of the captures that can be read.
-
-    Raises:
-      ValueError: none can.
-    """
-    selection = Selection(np.arange(len(capture.cameras)), np.arange(len(capture.frames)))
-    for sample in _samples(captures, config, assets, capture, selection):
-        if sample is not None:
-            return sample
-    raise ValueError(f"{capture.decoder}: no sample there can be read.")
-
-
-def _frames(config: ConfigDict, capture: Capture, segment: str) -> np.ndarray:
-    """Indices in the capture's frame list."""
-    if segment:
-        names = sorted({str(s) for s in capture.segments})
-        return np.flatnonzero(capture.segments == pick("--segment", segment, names))
-    held_out = rules.held_out(config).select(capture, UNSEEN_FRAMES).frames
-    return held_out if len(held_out) else np.arange(len(capture.frames))
 
 
 def _samples(captures: CaptureSet, config: ConfigDict, assets: Assets, capture: Capture, selection: Selection) -> Iterator[Batch | None]:

@@ -1,96 +1,157 @@
-"""Sequences for videos: a segment beside the truth, and a turntable."""
+"""Pictures in order: people in expressions, seen by cameras that may move, one by one, in a grid, or beside the truth."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from ava_jax.core.pixels import to_uint8
-from ava_jax.core.types import Batch, Cameras
-from ava_jax.tasks.ava256.apps import driving
+from ava_jax.core.types import Cameras
+from ava_jax.tasks.ava256.apps import camera_paths
 from ava_jax.tasks.ava256.apps.avatar import Avatar
-from ava_jax.tasks.ava256.apps.selection import RenderSelection
-from ava_jax.tasks.ava256.model.codec import cameras_of
-from ava_jax.tasks.base import Compile
+from ava_jax.tasks.ava256.apps.expressions import Mix
+from ava_jax.tasks.ava256.apps.people import Person
+from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.viz import sheet
 
-PATHS = ("swing", "circle", "still")
+T, R = TypeVar("T"), TypeVar("R")
+_BLACK = np.zeros(3, np.float32)
 
 
-def beside_truth(compile_model: Compile, shot: RenderSelection) -> Iterator[np.ndarray]:
-    """The driver as he was, as his avatar shows him and, where another identity is shown, that one's avatar with his expressions.
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How pictures are drawn.
 
-    Returns:
-      An iterator: a picture u8 [H', W', 3] for each of the shot's samples.
+    Attributes:
+      height, width: of a picture, pixels.
+      camera: name of the row of the rig's cameras whose colour calibration is taken, None: the mean of all.
+      background: LEARNED, which is black where the person or the camera was not seen in training; None is transparent; else a colour [3]
+        or a picture [height, width, 3], 0-255.
     """
-    encode, drive, background = compile_model(driving.encode_identity), compile_model(driving.drive), compile_model(driving.background)
-    people = [shot.samples[0]] if shot.identity == shot.driver else [shot.samples[0], shot.person]
-    first = _batch_of_one(shot.samples[0])  # all are of one camera
-    known = [(encode(person), person["identity"], background(person["identity"], first)) for person in map(_batch_of_one, people)]
-    captions = ["truth", "self", f"{shot.identity.rpartition('--')[2]}, driven"]
-    for sample in shot.samples:
-        batch = _batch_of_one(sample)
-        row = [sample["image"], *(_to_picture(drive(code, identity, batch, behind)) for code, identity, behind in known)]
-        strip = sheet.Strip(f"{shot.driver}, frame {sample['frame']}, camera {shot.camera}", tuple(zip(captions, row, strict=False)))
-        yield np.asarray(sheet.compose([strip], columns=1, height=max(sheet.PANEL_HEIGHT, len(sample["image"]))))
+
+    height: int
+    width: int
+    camera: str | None
+    background: str | np.ndarray | None
 
 
-def camera_path(name: str, count: int, degrees: float) -> np.ndarray:
-    """Angles of a camera on its way around the head; each path loops without a jump.
+class Mixed(NamedTuple):
+    """People blended into each other from moment to moment: `mix` of `people`, in order."""
+
+    people: Sequence[Person]
+    mix: Mix
+
+    def at(self, moment: int) -> tuple[IdentityCode, list[tuple[Person, float]]]:
+        """The code, and whose colour calibration and background to take, with weights that sum to 1."""
+        first, second, weight = (part[moment] for part in self.mix)
+        one, other = self.people[first], self.people[second]
+        if weight == 0 or first == second:
+            return one.code, [(one, 1.0)]
+        code = jax.tree.map(lambda a, b: (1 - weight) * a + weight * b, one.code, other.code)
+        return code, [(one, 1 - float(weight)), (other, float(weight))]
+
+
+def alone(person: Person, count: int) -> Mixed:
+    """The same person all the time."""
+    return Mixed([person], Mix(np.zeros(count, int), np.zeros(count, int), np.zeros(count)))
+
+
+class Cell(NamedTuple):
+    """A picture's place in a grid: who, codes [A, 4, 4, 16] and cameras [A]."""
+
+    subject: Mixed
+    codes: np.ndarray
+    cameras: Cameras
+
+
+def _drawn(avatar: Avatar, cell: Cell, moment: int, look: Look) -> jax.Array:
+    """One picture, f32 [1, H, W, 4], as `Avatar.render` gives it."""
+    identity, shares = cell.subject.at(moment)
+    camera = camera_paths.at(cell.cameras, moment)
+    decoded = avatar.decode(identity, cell.codes[moment : moment + 1], camera.position)
+    total = None
+    for person, share in shares:  # calibration is linear: a blend of pictures is the blend's picture
+        background = look.background
+        if isinstance(background, str) and (person.known is None or look.camera is None or not avatar.has_background):
+            background = _BLACK
+        drawn = avatar.render(decoded, camera, look.height, look.width, identity=person.known, camera=look.camera, background=background)
+        total = share * drawn if total is None else total + share * drawn
+    return total
+
+
+def grid(avatar: Avatar, cells: Sequence[Sequence[Cell | None]], count: int, look: Look) -> Iterator[np.ndarray]:
+    """Rows of cells, moment by moment.
 
     Args:
-      name: one of PATHS: "swing" goes to either side and back, "circle" once around, "still" stays.
-      count: of pictures.
-      degrees: how far a swing goes to either side.
+      cells: rows of one length; None leaves a place empty.
+      count: of moments.
+      look: of every picture.
 
     Returns:
-      f64 [count], radians, as `driving.orbit` takes them.
+      An iterator over `count` pictures u8, [H', W', 3], or [H', W', 4], straight alpha, where it is transparent.
     """
-    phase = 2 * np.pi * np.arange(count) / count
-    return {"swing": np.deg2rad(degrees) * np.sin(phase), "circle": phase, "still": 0 * phase}[name]
+
+    def draw(moment: int) -> list[list[jax.Array | None]]:
+        return [[None if cell is None else _drawn(avatar, cell, moment, look) for cell in row] for row in cells]
+
+    for rows in ahead(draw, range(count)):
+        yield np.concatenate(
+            [np.concatenate([_empty(look) if one is None else _as_bytes(one, look) for one in row], axis=1) for row in rows]
+        )
 
 
-def turntable(
-    avatar: Avatar, shot: RenderSelection, angles: np.ndarray, *, background: tuple[int, int, int] | None
+def beside_truth(
+    avatar: Avatar, row: Sequence[tuple[str, Cell]], truth: Callable[[int], tuple[str, np.ndarray]], titles: Sequence[str], look: Look
 ) -> Iterator[np.ndarray]:
-    """The identity's avatar, running through the driver's expressions while the camera moves around it; loops without a jump.
+    """The driver as he was, and beside it avatars with his expressions, with captions.
 
     Args:
-      angles: [A], from `camera_path`; 0 is where the shot's camera stands.
-      background: 0-255; None leaves it transparent. What training learned behind is of the capture's cameras alone.
+      row: (caption, cell) of each avatar.
+      truth: (caption, photograph u8 [H, W, 3]) of a moment.
+      titles: of each moment.
 
     Returns:
-      An iterator over A pictures u8, [H, W, 3], or [H, W, 4] where it is transparent.
+      An iterator over pictures u8 [H', W', 3].
     """
-    height, width = shot.samples[0]["image"].shape[:2]
-    cameras = driving.orbit(cameras_of(shot.samples[0]), avatar.middle, angles, height, width)
-    person = _batch_of_one(shot.person)
-    code = avatar.encode_identity(person["neutral_texture"], person["neutral_vertices"])
-    parts = ("texture", "vertices", "neutral_texture", "neutral_vertices")
-    codes = np.concatenate([np.asarray(avatar.encode(*(sample[part][None] for part in parts))) for sample in shot.samples])
-    codes = blend(codes, len(angles))
-    behind = None if background is None else np.array(background, np.float32)
-    known = shot.identity if shot.identity in avatar.identities else None
-    for i in range(len(angles)):
-        camera = Cameras(*(value[i : i + 1] for value in cameras))
-        decoded = avatar.decode(code, codes[i : i + 1], camera.position)
-        picture = to_uint8(avatar.render(decoded, camera, height, width, identity=known, background=behind))[0]
-        yield picture if background is None else picture[..., :3]
+
+    def draw(moment: int) -> list[jax.Array]:
+        return [_drawn(avatar, cell, moment, look) for _, cell in row]
+
+    for moment, drawn in enumerate(ahead(draw, range(len(titles)))):
+        panels = [truth(moment), *((caption, _as_bytes(one, look)) for (caption, _), one in zip(row, drawn, strict=True))]
+        strip = sheet.Strip(titles[moment], tuple(panels))
+        yield np.asarray(sheet.compose([strip], columns=1, height=max(sheet.PANEL_HEIGHT, look.height)))
 
 
-def blend(codes: np.ndarray, count: int) -> np.ndarray:
-    """`count` codes on the closed path through E codes there and back, linear between neighbours: [E, ...] -> [count, ...]."""
-    place = (len(codes) - 1) * (1 - np.abs(1 - 2 * np.arange(count) / count))
-    first = np.minimum(place.astype(int), max(len(codes) - 2, 0))
-    weight = (place - first).reshape(-1, *[1] * (codes.ndim - 1))
-    second = np.minimum(first + 1, len(codes) - 1)
-    return ((1 - weight) * codes[first] + weight * codes[second]).astype(codes.dtype)
+def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`work` of each item, begun for the next one before one is handed out: the device works while the host writes."""
+    waiting: list[R] = []
+    for item in items:
+        waiting.append(work(item))
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
 
 
-def _batch_of_one(sample: Batch) -> Batch:
-    return {name: np.asarray(value)[None] for name, value in sample.items()}
+def near_square(items: Sequence[T]) -> list[list[T | None]]:
+    """Rows of equal length, about as many as columns; the last row is filled up with None."""
+    columns = int(np.ceil(np.sqrt(len(items))))
+    rows = -(-len(items) // columns)
+    filled = [*items, *[None] * (rows * columns - len(items))]
+    return [filled[row * columns : (row + 1) * columns] for row in range(rows)]
 
 
-def _to_picture(rendered: jax.Array) -> np.ndarray:
-    """The only picture of [1, H, W, 3], rounded to u8."""
-    return np.clip(np.rint(np.asarray(rendered[0])), 0, 255).astype(np.uint8)
+def _empty(look: Look) -> np.ndarray:
+    """A place where nobody is."""
+    if look.background is None:
+        return np.zeros((look.height, look.width, 4), np.uint8)
+    behind = _BLACK if isinstance(look.background, str) else look.background
+    return np.broadcast_to(np.rint(behind).astype(np.uint8), (look.height, look.width, 3))
+
+
+def _as_bytes(drawn: jax.Array, look: Look) -> np.ndarray:
+    """u8 [H, W, 4], [H, W, 3] where there is a background."""
+    rgba = to_uint8(drawn)[0]
+    return rgba if look.background is None else rgba[..., :3]

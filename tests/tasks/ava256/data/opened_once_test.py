@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ava_jax.data import pipeline, zip_directory, zip_index
-from ava_jax.tasks.ava256.apps import selection
+from ava_jax.tasks.ava256.apps import encoding, selection
 from ava_jax.tasks.ava256.evaluation import pictures
 from ava_jax.tasks.ava256.task import Ava256
 
@@ -55,8 +55,10 @@ def run_until_the_first_batch(task, folder) -> None:
     batch = next(pipeline.iterator(samples, task.sampling("train"), seed=0, threads=2))
     assert batch["image"].shape[0] == 2 and all(source[0] is not None for source in held_out)
     assert pictures._sheet_samples(task.captures, task.config, assets, splits[0])
-    shot = selection.find(task.captures, task.config, assets, identity="SYN001", driver="SYN002")
-    assert shot.samples and shot.person["identity"] == 0
+    driver = task.captures.find("--driver", "SYN002")
+    camera = selection.camera(task.captures, assets, driver)
+    assert selection.read(task.captures, task.config, assets, driver, [camera], selection.frames(task.config, driver)[:1])
+    assert len(encoding.neutral_face(task.captures, task.config, assets, task.captures.captures[0])[0]) == 1
 
 
 def test_each_frame_list_and_calibration_is_opened_once(config, opened, tmp_path):
