@@ -18,7 +18,7 @@ from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
-from ava_jax.tasks.ava256.data import neutrals, source, strangers
+from ava_jax.tasks.ava256.data import neutrals, rules, source, strangers
 from ava_jax.tasks.ava256.evaluation import baseline, check, files, pictures, scores
 from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
@@ -34,6 +34,7 @@ class Ava256(Task):
     group_by = ("identity", "camera", "segment")
     cluster_by = ("identity", "segment", "frame")  # images of one frame show one expression
     sample_name = "image"
+    eval_options = (*rules.RULE, rules.HELD_OUT_BY)
     lists = source.LISTS
     paths = ("data.root", "data.ids", "data.topology")
     per_name = {
