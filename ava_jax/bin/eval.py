@@ -63,7 +63,8 @@ def main(context: Context) -> None:
     written = report.write(folder, step, task, assets, reports, names=at_hand.names)
     written += report.write_pictures(folder, task, assets, compile_model, reports)
     written += [export_to / split for split in splits] if export_to else []
-    print(f"\nstep {step}\n\n{report.tables(task, reports)}\n")
+    print("\n".join(["", f"step {step}", *report.protocol_of(task, assets, reports).lines]))
+    print(f"\n{report.tables(task, reports)}\n")
     print("\n".join(f"wrote {path}" for path in written))
 
 

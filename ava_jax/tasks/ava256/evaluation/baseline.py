@@ -42,7 +42,7 @@ class MeanHeads:
     uvs: np.ndarray
 
     def scores(self, batch: Batch) -> dict[str, np.ndarray]:
-        """`face_psnr`, `face_ssim` and `face_l1` [B] of the heads in a batch. NaN for an identity that is not among them.
+        """`face_psnr`, `face_ssim`, `face_l1` and `vertex_error` [B] of the heads in a batch. NaN for an identity that is not among them.
 
         Of each score the better one over PIXEL_CENTERS counts.
         """
@@ -57,8 +57,11 @@ class MeanHeads:
             for i in np.flatnonzero(known):
                 rendered[i] = self.render(int(identities[i]), Cameras(*(value[i] for value in cameras)), *rendered.shape[1:3])
             tries.append(metrics.scores(rendered, batch["image"], face))
+        meshes = zip(identities.tolist(), np.asarray(batch["vertices"]), strict=True)
         best = {"psnr": np.maximum, "ssim": np.maximum, "l1": np.minimum}
-        return {f"face_{name}": best[name](*(np.asarray(found[name]) for found in tries)) for name in best}
+        found = {f"face_{name}": best[name](*(np.asarray(found[name]) for found in tries)) for name in best}
+        off = [np.linalg.norm(self.vertices[i] - mesh, axis=-1) if i in self.vertices else np.full(len(mesh), np.nan) for i, mesh in meshes]
+        return found | {"vertex_error": scores.vertex_error(np.stack(off), self.faces)}
 
     def render(self, identity: int, camera: Cameras, height: int, width: int) -> np.ndarray:
         """A mean head seen by one camera.
