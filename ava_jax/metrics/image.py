@@ -14,7 +14,8 @@ from ava_jax.core.types import Array
 
 WINDOW = 11  # side of SSIM's Gaussian window, pixels (Wang et al., Image Quality Assessment, 2004)
 PSNR_LIMIT = 100.0  # dB, given to images that agree: an infinite one would swallow every mean
-_LEAST_SLOPE = 1e-8  # of a colour correction
+# Of a colour correction, of values in 0..1: below these there is nothing but rounding to fit.
+_LEAST_VARIANCE, _LEAST_SLOPE = 1e-8, 1e-4
 
 
 def psnr(image: Array, truth: Array, mask: Array | None = None) -> jax.Array:
@@ -77,7 +78,7 @@ def colour_corrected(image: Array, truth: Array, mask: Array | None = None) -> j
     Arguments and errors as for `psnr`.
 
     Returns:
-      f32 [B, H, W, 3], clipped to 0-255. A channel whose fit has a slope of 0 is only moved to the mean.
+      f32 [B, H, W, 3], clipped to 0-255. A channel that is flat in either, or whose fit has a slope near 0, is only moved to the mean.
     """
     image, truth = _unit_range("colour_corrected", image, truth, mask)
     axes = (1, 2)
@@ -89,7 +90,7 @@ def colour_corrected(image: Array, truth: Array, mask: Array | None = None) -> j
 
     middle, level = mean(truth), mean(image)
     variance, shared = mean((truth - middle) ** 2), mean((truth - middle) * (image - level))
-    slope = jnp.where(variance > 0, shared / jnp.where(variance > 0, variance, 1.0), 0.0)
+    slope = shared / jnp.maximum(variance, _LEAST_VARIANCE)
     slope = jnp.where(jnp.abs(slope) < _LEAST_SLOPE, 1.0, slope)
     return 255.0 * jnp.clip((image - level) / slope + middle, 0.0, 1.0)
 

@@ -94,15 +94,12 @@ def lpips(weights: Weights, network: str, image: Array, truth: Array) -> jax.Arr
     """
     layers = _layers(network)
     if image.ndim != 4 or image.shape[1:] != truth.shape[1:] or len(image) % len(truth):
-        raise ValueError(
-            f"lpips: image and truth must be [N, H, W, 3] alike, N a multiple of the truth's; got {image.shape} and {truth.shape}."
-        )
-    if min(truth.shape[1:3]) < LEAST_SIDE[network]:
-        raise ValueError(
-            f"lpips: images must be at least {LEAST_SIDE[network]} pixels for {network}; got {truth.shape[1]} x {truth.shape[2]}."
-        )
+        raise ValueError(f"lpips: image must be [K B, H, W, 3] of a truth [B, H, W, 3]; got {image.shape} and {truth.shape}.")
+    least, (height, width) = LEAST_SIDE[network], truth.shape[1:3]
+    if min(height, width) < least:
+        raise ValueError(f"lpips: images must be at least {least} pixels on a side for {network}; got {height} x {width}.")
     count, times = len(truth), len(image) // len(truth)
-    x = jnp.concatenate([_normalised(jnp.clip(jnp.asarray(image, jnp.float32), 0.0, 255.0)), _normalised(jnp.asarray(truth, jnp.float32))])
+    x = _normalised(jnp.concatenate([jnp.clip(jnp.asarray(image, jnp.float32), 0.0, 255.0), jnp.asarray(truth, jnp.float32)]))
     distance, tap = jnp.zeros(len(image)), 0
     for layer in layers:
         if isinstance(layer, Pool):

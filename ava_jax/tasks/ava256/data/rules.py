@@ -85,7 +85,7 @@ def scored(config: ConfigDict) -> HeldOut | Rule:
         return Rule(*(given[kind] for kind in ("people", "segments", "cameras")), every=given["every"])
     if not file:
         return held_out(config)
-    split = split_files.load(file)
+    split = split_files.load(file, f"--{HELD_OUT_BY}")
     listed = split.validation
     frames = tuple(config.eval.unseen_camera_frames)
     return HeldOut(listed.segments, cameras=listed.cameras, camera_frames=frames, people=listed.people, test=split.test)
@@ -107,7 +107,7 @@ def require_scored(captures: CaptureSet, config: ConfigDict) -> None:
         rule.require(captures)
     elif file:
         people = {*captures.people, *(capture.subject for capture in captures)}
-        split_files.load(file).require(people, captures.segments, captures.every_camera)
+        split_files.load(file, f"--{HELD_OUT_BY}").require(people, captures.segments, captures.every_camera)
 
 
 def held_out(config: ConfigDict) -> HeldOut:
