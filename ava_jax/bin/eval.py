@@ -52,7 +52,8 @@ def main(context: Context) -> None:
     name = f"{step}-selected" if set(options) & {*_RULE} else str(step)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / name).expanduser()
     at_hand = task.check_data(assets)
-    report.check_folder(folder, at_hand.names)
+    selection = " ".join(f"--{name}={_text(value)}" for name, value in options.items() if name in _RULE)
+    report.check_folder(folder, at_hand.names, selection)
     print("".join(f"{note}\n" for note in at_hand.notes), end="", flush=True)
     compile_model = context.compile(model)
     splits = _SPLITS.value or task.eval_splits(assets)
@@ -60,7 +61,7 @@ def main(context: Context) -> None:
     how = {"threads": config.data.read_threads, "export_to": export_to, "with_baselines": _BASELINES.value}
     reports = evaluation.evaluate(task, assets, compile_model, splits, **how)
     folder.mkdir(parents=True, exist_ok=True)
-    written = report.write(folder, step, task, assets, reports, names=at_hand.names)
+    written = report.write(folder, step, task, assets, reports, names=at_hand.names, selection=selection)
     written += report.write_pictures(folder, task, assets, compile_model, reports)
     written += [export_to / split for split in splits] if export_to else []
     print("\n".join(["", f"step {step}", *report.protocol_of(task, assets, reports).lines]))
@@ -80,6 +81,10 @@ def _options() -> dict[str, Any]:
     if _SPLITS.value and rule:
         raise ValueError(f"--{rule[0]} is instead of what the run held out, which --splits names parts of: give one of the two.")
     return given
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def run() -> None:

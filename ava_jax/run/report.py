@@ -22,22 +22,26 @@ from ava_jax.tasks.base import Compile, Protocol, Task
 _SCORES = "scores.json"
 
 
-def check_folder(folder: pathlib.Path, names: Sequence[str]) -> None:
+def check_folder(folder: pathlib.Path, names: Sequence[str], selection: str = "") -> None:
     """Refuses to write over the scores of other data.
 
     Args:
       folder: where scores are to go; it may hold some.
       names: of the data that are evaluated now.
+      selection: of them, as `write` takes it.
 
     Raises:
-      ValueError: what is there is of other data.
+      ValueError: what is there is of other data, or of another selection of them.
     """
     try:
-        there = json.loads((folder / _SCORES).read_text())["data"]
+        saved = json.loads((folder / _SCORES).read_text())
+        there = saved["data"]
     except (OSError, ValueError, KeyError, TypeError):  # none, or of a version that did not say
         return
     if set(there) != set(names):
         raise ValueError(f"{folder}: holds the scores of other data ({binding.listed(there)}): take another --out, or remove it.")
+    if (before := saved.get("selection", "")) != selection:
+        raise ValueError(f"{folder}: holds the scores of {before or 'what was held out'}: take another --out, or remove it.")
 
 
 def protocol_of(task: Task, assets: Assets, reports: Mapping[str, SplitReport]) -> Protocol:
@@ -46,16 +50,24 @@ def protocol_of(task: Task, assets: Assets, reports: Mapping[str, SplitReport]) 
 
 
 def write(
-    folder: pathlib.Path, step: int, task: Task, assets: Assets, reports: Mapping[str, SplitReport], *, names: Sequence[str] = ()
+    folder: pathlib.Path,
+    step: int,
+    task: Task,
+    assets: Assets,
+    reports: Mapping[str, SplitReport],
+    *,
+    names: Sequence[str] = (),
+    selection: str = "",
 ) -> list[pathlib.Path]:
     """Writes `scores.json`, `scores.csv`, `scores.tex` and the task's own summary into a folder that exists, and names the files.
 
-    `names` are those of the data, as `Task.check_data` gives them.
+    `names` are those of the data, as `Task.check_data` gives them; `selection` says what of them is scored, "" what was held out.
     """
     protocol = protocol_of(task, assets, reports)
     result = {
         "step": step,
         "data": list(names),
+        "selection": selection,
         "protocol": dict(protocol.details),
         "confidence": table.CONFIDENCE,
         "sample_name": task.sample_name,

@@ -85,6 +85,8 @@ def test_eval_scores_what_its_flags_select(run, tiny_capture, tmp_path):
     assert all(f"% {line}\n" in (tmp_path / "out" / "scores.tex").read_text() for line in protocol["lines"])
     scores = saved["splits"]["selected"]["scores"]
     assert scores["vertex_error"]["images"] == 4 and scores["cc_psnr"]["images"] < 4 and scores["body_psnr"]["median"] > 0
+    again = command("eval", f"--workdir={run}", f"--captures={captures}", "--every=3", f"--out={tmp_path / 'out'}", cwd=run)
+    assert again.returncode == 1 and "holds the scores of --segments=EXP_neutral_peak,EXP_brows --every=2: take another" in again.stderr
     assert "gain" not in scores and (tmp_path / "out" / "best_and_worst_selected.jpg").is_file()
 
 

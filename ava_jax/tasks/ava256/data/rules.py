@@ -14,7 +14,8 @@ from ava_jax.captures.split_files import Split
 from ava_jax.captures.splits import SCORED, SELECTED, HeldOut, Selection
 from ava_jax.core import names as naming
 
-# What `ava eval` may be told to score instead of what the run held out: flag and key of `config.eval` -> the value of saying nothing.
+# What `ava eval` may be told to score instead of what the run held out: flag and key of `config.eval` -> what one
+# that is not given stands for, where another is.
 RULE: Mapping[str, Any] = {"all": False, "people": (), "segments": (), "cameras": (), "every": 1}
 HELD_OUT_BY = "held_out_by"  # the flag and key of a file of splits that names it
 
@@ -76,7 +77,7 @@ def scored(config: ConfigDict) -> HeldOut | Rule:
     """
     given = {name: config.eval.get(name, default) for name, default in RULE.items()}
     given = {name: tuple(value) if isinstance(value, list | tuple) else value for name, value in given.items()}
-    has_rule, file = given != RULE, config.eval.get(HELD_OUT_BY, "")
+    has_rule, file = any(name in config.eval for name in RULE), config.eval.get(HELD_OUT_BY, "")
     if has_rule and file:
         raise ValueError(f"--{HELD_OUT_BY} names what is scored, and so do --{', --'.join(RULE)}: give it or some of these.")
     if given["every"] < 1:

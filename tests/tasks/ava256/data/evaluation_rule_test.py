@@ -25,7 +25,7 @@ def test_a_run_that_held_nothing_out_is_scored_on_all(tiny_capture):
     assert eval_splits(config) == ()
     trained = set(views(read_split(config, splits.TRAIN, assets)))
     config, _ = ruled(tiny_capture, all=True)
-    assert eval_splits(config) == (splits.SELECTED,)
+    assert eval_splits(config) == (splits.SELECTED,) == eval_splits(ruled(tiny_capture, every=1)[0])
     found = read_split(config, splits.SELECTED, assets)
     assert set(views(found)) == trained and len(found) == 2 * 3 * 6
     assert "segmentation" in found[0]
