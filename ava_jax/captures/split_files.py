@@ -56,6 +56,7 @@ class Split:
       train: of which only people count; none = all whom no other part lists.
       validation, test: what is held out.
       may_lack: whether names may be of no capture at hand.
+      key: what names the file, for messages: a key of the config or a flag.
     """
 
     source: str = ""
@@ -63,6 +64,7 @@ class Split:
     validation: Part = Part()
     test: Part = Part()
     may_lack: bool = False
+    key: str = "config.data.split"
 
     def require(self, people: Collection[str], segments: Collection[str], cameras: Collection[str]) -> None:
         """Checks the names against what there is.
@@ -79,7 +81,7 @@ class Split:
         for part in _PARTS:
             listed = getattr(self, part)
             for kind, known in (("people", people), ("segments", segments), ("cameras", cameras)):
-                naming.require(f"config.data.split={self.source}, {part}.{kind}", getattr(listed, kind), known, "capture")
+                naming.require(f"{self.key}={self.source}, {part}.{kind}", getattr(listed, kind), known, "capture")
 
 
 def installed() -> dict[str, pathlib.Path]:
@@ -94,11 +96,12 @@ def is_file(value: str) -> bool:
     return pathlib.PurePath(value).suffix.lower() in SUFFIXES
 
 
-def load(value: str) -> Split:
+def load(value: str, key: str = Split.key) -> Split:
     """Reads a split.
 
     Args:
       value: an installed name, or a path that ends in .json or .csv; "" holds nothing out.
+      key: that names it, for messages.
 
     Raises:
       ValueError: there is none of that name, or the file cannot be read, is malformed or contradicts itself.
@@ -111,10 +114,10 @@ def load(value: str) -> Split:
         known = installed()
         if value not in known:
             near = naming.nearest(value, known)
-            raise ValueError(f"config.data.split={value}: must be an installed split ({', '.join(known)}) or a .json or .csv file.{near}")
+            raise ValueError(f"{key}={value}: must be an installed split ({', '.join(known)}) or a .json or .csv file.{near}")
         path = known[value]
     tree = _from_csv(path) if path.suffix.lower() == ".csv" else text_files.read_json(path)
-    return _checked(value, path, _parsed(path, tree))
+    return _checked(value, path, {**_parsed(path, tree), "key": key})
 
 
 def _from_csv(path: pathlib.Path) -> dict[str, Any]:

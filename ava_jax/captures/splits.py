@@ -11,6 +11,7 @@ from ava_jax.captures.split_files import Part
 TRAIN, UNSEEN_FRAMES, UNSEEN_CAMERAS, UNSEEN_PEOPLE = "train", "unseen_frames", "unseen_cameras", "unseen_people"
 TEST_FRAMES, TEST_CAMERAS, TEST_PEOPLE = "test_frames", "test_cameras", "test_people"  # never validated on while training
 PREDICT = "predict"  # everything, with photographs or without
+SELECTED = "selected"  # what a rule of an evaluation selects, trained on or not
 SCORED = (UNSEEN_FRAMES, UNSEEN_CAMERAS, UNSEEN_PEOPLE, TEST_FRAMES, TEST_CAMERAS, TEST_PEOPLE)
 _OF_PEOPLE = {UNSEEN_PEOPLE: "validation", TEST_PEOPLE: "test"}  # whose people a split is of; the others are of those trained on
 

@@ -198,7 +198,16 @@ def _call(function: Any, args: tuple) -> Any:
             return _tensor(*args[:4])
         if function.name in ("_rebuild_parameter", "_rebuild_parameter_with_state") and args and isinstance(args[0], Tensor):
             return args[0]
-    return Node(function, args)
+    made = Node(function, args)
+    if function == Global("collections", "OrderedDict") and len(args) == 1 and isinstance(args[0], Node):
+        made.pairs += _listed_pairs(args[0])
+    return made
+
+
+def _listed_pairs(listed: Node) -> list[tuple[Any, Any]]:
+    """Keys and values of a dict that Python 2 pickled: it was made of a list of lists of two, which is how older published weights are."""
+    found = [entry.elements if isinstance(entry, Node) else entry for entry in listed.elements]
+    return [(entry[0], entry[1]) for entry in found if isinstance(entry, list | tuple) and len(entry) == 2]
 
 
 def _tensor(storage: Any = None, offset: Any = None, shape: Any = None, strides: Any = None) -> Tensor:

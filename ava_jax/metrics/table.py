@@ -28,6 +28,8 @@ class Mean:
       samples: how many those are.
       clusters: of how many clusters they come.
       ignored: for how many samples it is not defined (NaN).
+      deviation: standard deviation of the samples' scores (n - 1); NaN where fewer than two have it.
+      median: of the samples' scores; NaN where none has it.
     """
 
     value: float
@@ -35,15 +37,20 @@ class Mean:
     samples: int
     clusters: int
     ignored: int
+    deviation: float = math.nan
+    median: float = math.nan
 
     def to_json(self, samples: str = "samples") -> dict[str, Any]:
         """What it is, by name; `samples` is what samples are called.
 
-        JSON knows no NaN and no infinity: `mean` is null where no sample has the score, `interval` where there is none.
+        JSON knows no NaN and no infinity: `mean` and `median` are null where no sample has the score, `sd` and `interval` where there is
+        none.
         """
         interval = [self.value - self.half_width, self.value + self.half_width]
         return {
             "mean": self.value if math.isfinite(self.value) else None,
+            "sd": self.deviation if math.isfinite(self.deviation) else None,
+            "median": self.median if math.isfinite(self.median) else None,
             "interval": interval if math.isfinite(self.half_width) else None,
             samples: self.samples,
             "clusters": self.clusters,
@@ -73,11 +80,12 @@ def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None) ->
     member = np.array([number[label] for label, ok in zip(labels, defined, strict=True) if ok])
     kept = values[defined]
     value, count = float(kept.mean()), len(number)
+    spread = float(kept.std(ddof=1)) if len(kept) > 1 and math.isfinite(value) else math.nan, float(np.median(kept))
     if count < 2 or not math.isfinite(value):
-        return Mean(value, math.nan, len(kept), count, ignored)
+        return Mean(value, math.nan, len(kept), count, ignored, *spread)
     deviations = np.bincount(member, kept - value)
     error = math.sqrt(count / (count - 1) * float(np.square(deviations).sum())) / len(kept)
-    return Mean(value, float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error, len(kept), count, ignored)
+    return Mean(value, float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error, len(kept), count, ignored, *spread)
 
 
 def means(rows: Sequence[Mapping[str, Any]], scores: Sequence[str], cluster_by: Sequence[str] = ()) -> dict[str, Mean]:

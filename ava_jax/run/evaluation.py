@@ -47,6 +47,7 @@ def evaluate(
     *,
     threads: int,
     export_to: pathlib.Path | None = None,
+    with_baselines: bool = True,
 ) -> dict[str, SplitReport]:
     """Predicts and scores every readable sample of the splits, with a progress bar each.
 
@@ -57,6 +58,7 @@ def evaluate(
       splits: names of `task.eval_splits`.
       threads: that read samples.
       export_to: the predictions are written too, into a folder per split in this one.
+      with_baselines: whether the task's baselines are scored too.
 
     Raises:
       ValueError: there is no split, one is not the task's, or one has no sample that can be read; the task's scores are not as declared;
@@ -65,13 +67,15 @@ def evaluate(
     """
     have = task.eval_splits(assets)
     if not splits:
-        raise ValueError("evaluate: this run held nothing out of training, so there is nothing to score.")
+        rule = "; --all scores all the same" if "all" in task.eval_options else ""
+        raise ValueError(f"evaluate: this run held nothing out of training, so there is nothing to score{rule}.")
     if unknown := [split for split in splits if split not in have]:
         known = ", ".join(have) or "none, as it held nothing out of training"
         raise ValueError(f"evaluate: there is no split {unknown[0]!r} to score; this run has {known}.")
     if not task.scores:
         raise ValueError(f"evaluate: {type(task).__name__} declares no scores; its predictions can be written all the same.")
-    evaluator = _Evaluator(task, assets, compile_model(task.predict), task.baselines(assets), threads)
+    baselines = task.baselines(assets) if with_baselines else {}
+    evaluator = _Evaluator(task, assets, task.predictor(compile_model), baselines, threads)
     sources = {split: task.source(split, assets) for split in splits}
     with contextlib.ExitStack() as locks:
         exporters = {split: None if export_to is None else _exporter(task, assets, export_to / split, locks) for split in splits}

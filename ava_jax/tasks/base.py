@@ -46,6 +46,9 @@ class Score:
       digits: after the point.
       scientific: shown as 6.19e-05.
       ratio: what a baseline is beaten by is told as "times", not as a difference.
+      main: it stands in the tables that a terminal shows; one that is not is in the files, and in the table of its `row`.
+      row, column: where it stands in a split's second table, as in ("face", "psnr"); "": it does not.
+      what: its definition in a line, for the protocol.
     """
 
     name: str
@@ -54,6 +57,10 @@ class Score:
     digits: int = 2
     scientific: bool = False
     ratio: bool = False
+    main: bool = True
+    row: str = ""
+    column: str = ""
+    what: str = ""
 
     def format(self, value: float, *, signed: bool = False) -> str:
         """The value as tables show it, without its unit; a dash for NaN."""
@@ -121,6 +128,18 @@ class AtHand(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Protocol(NamedTuple):
+    """What an evaluation scored, and how.
+
+    Attributes:
+      lines: short ones that head tables and files.
+      details: the same and more, for JSON.
+    """
+
+    lines: tuple[str, ...] = ()
+    details: Mapping[str, Any] = {}
+
+
 class RestoredRun(NamedTuple):
     """A trained model of another run. `step` is the checkpoint's."""
 
@@ -146,6 +165,8 @@ class Task(abc.ABC):
       paths: dotted names of the config's paths. A run stores them absolute.
       per_name: kind of the assets' names -> regular expressions, held against the start of a path, of the variables that have a row for
         each name along their first axis: a run with other names of that kind takes the rows of those that both have.
+      eval_options: flags of `ava eval` that the task understands beside those that all do. What they say it finds in `config.eval`, by
+        their names; one that was not given is missing there.
       bound_arrays: names of the assets' arrays that weights are bound to; starting from a run of others is told.
     """
 
@@ -158,6 +179,7 @@ class Task(abc.ABC):
     lists: ClassVar[Mapping[str, type]] = {}
     paths: ClassVar[tuple[str, ...]] = ("data.root",)
     per_name: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    eval_options: ClassVar[tuple[str, ...]] = ()
     bound_arrays: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ml_collections.ConfigDict, *, restore: Callable[..., RestoredRun] | None = None):
@@ -218,6 +240,15 @@ class Task(abc.ABC):
         """
         del assets
         return ()
+
+    def predictor(self, compile_model: Compile) -> Callable[[Batch], Prediction]:
+        """What an evaluation calls for each batch: `predict`, compiled. May compute on the device what else `score` needs."""
+        return compile_model(self.predict)
+
+    def protocol(self, rows: Mapping[str, Sequence[Row]], assets: Assets) -> "Protocol":
+        """What was evaluated and how, so that the numbers can be repeated, of the rows of each split."""
+        del rows, assets
+        return Protocol()
 
     def check_data(self, assets: Assets) -> AtHand:
         """Holds the data that the config names against those that the model was trained with, before they are evaluated or predicted.

@@ -69,6 +69,30 @@ def test_eval_needs_only_a_checkpoint_and_captures(run, tiny_capture):
     assert [len(list((folder / "predictions" / split).rglob("*.png"))) for split in splits] == [3, 3]
 
 
+def test_eval_scores_what_its_flags_select(run, tiny_capture, tmp_path):
+    """On captures elsewhere, of which the run knows one person: the other is a stranger."""
+    captures = pathlib.Path(shutil.copytree(tiny_capture, tmp_path / "captures"))
+    (stranger,) = captures.glob("*SYN002")
+    stranger.rename(stranger.with_name("20260909--0901--NEW009"))
+    flags = ["--segments=EXP_neutral_peak,EXP_brows", "--every=2", "--max_samples=4", "--nobaselines"]
+    done = command("eval", f"--workdir={run}", f"--captures={captures}", *flags, f"--out={tmp_path / 'out'}", cwd=run)
+    assert done.returncode == 0, done.stderr
+    saved = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert set(saved["splits"]) == {"selected"} and saved["splits"]["selected"]["images"] == 4
+    protocol = saved["protocol"]
+    people = protocol["splits"]["selected"]["people"]
+    assert set(people) == {"20260101--0900--SYN001", "20260909--0901--NEW009"} and protocol["image_size"] == [32, 20]
+    assert 0 < protocol["splits"]["selected"]["trained_on"] < 4, "the stranger's images are not the run's"
+    assert "segments EXP_neutral_peak, EXP_brows" in protocol["rule"]
+    assert all(line in done.stdout for line in protocol["lines"]) and "LPIPS left out without --lpips_alex and --lpips_vgg" in done.stdout
+    assert all(f"% {line}\n" in (tmp_path / "out" / "scores.tex").read_text() for line in protocol["lines"])
+    scores = saved["splits"]["selected"]["scores"]
+    assert scores["vertex_error"]["images"] == 4 and scores["cc_psnr"]["images"] < 4 and scores["body_psnr"]["median"] > 0
+    again = command("eval", f"--workdir={run}", f"--captures={captures}", "--every=3", f"--out={tmp_path / 'out'}", cwd=run)
+    assert again.returncode == 1 and "holds the scores of --segments=EXP_neutral_peak,EXP_brows --every=2: take another" in again.stderr
+    assert "gain" not in scores and (tmp_path / "out" / "best_and_worst_selected.jpg").is_file()
+
+
 def test_predictions_need_no_photographs(run, tiny_capture, tmp_path):
     captures = pathlib.Path(shutil.copytree(tiny_capture, tmp_path / "captures"))
     for decoder in captures.glob("*/decoder"):
@@ -156,6 +180,20 @@ def test_codes_are_written_and_played_on_everybody_before_a_picture(run, tiny_ca
 def test_a_mistake_is_one_plain_line(tmp_path, name, args, message):
     done = command(name, *args, cwd=tmp_path)
     assert done.returncode == 1 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--all", "--splits=unseen_frames"], "--all is instead of what the run held out, which --splits names parts of"),
+        (["--every=0"], "--every=0"),
+        (["--segment=EXP_brows"], "Did you mean: segments"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_before_anything_is_read(tmp_path, args, message):
+    done = command("eval", "--workdir=nowhere", *args, cwd=tmp_path)
+    assert done.returncode == 1 and message in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -44,3 +46,21 @@ def test_a_type_that_torch_lacks_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(ValueError, match="name has values of <U1"):
         write_state_dict(tmp_path / "model.pt", {"name": np.array("x")})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dict_that_python_2_pickled_is_read(tmp_path):
+    """As published weights of before 2018 are: an OrderedDict made of a list of lists, in the container before PyTorch 1.6."""
+
+    def text(value: str) -> bytes:
+        return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("7") + text("cuda:0") + b"K\x06NtQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00(K\x02K\x03t(K\x03K\x01t\x89NtR"
+    root = b"\x80\x02ccollections\nOrderedDict\n](](" + text("lin0.weight") + tensor + b"ee\x85R."
+    header = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    values = np.arange(6, dtype=np.float32)
+    content = [*header, root, pickle.dumps(["7"], 2), (6).to_bytes(8, "little"), values.tobytes()]
+    (tmp_path / "old.pth").write_bytes(b"".join(content))
+    found = TorchFile(tmp_path / "old.pth")
+    assert list(found.tensors) == ["lin0.weight"]
+    np.testing.assert_array_equal(found.array("lin0.weight"), values.reshape(2, 3))

@@ -115,3 +115,39 @@ def test_errors_name_the_argument(pair):
         metrics.l1(image, truth, mask[..., 0])
     with pytest.raises(ValueError, match=r"ssim: images must be at least 11 x 11, the window; got 10 x 14"):
         metrics.ssim(image[:, :10], truth[:, :10])
+
+
+def test_a_gain_and_an_offset_per_channel_are_undone(pair):
+    _, truth, mask = pair
+    faded = truth * np.float32([0.5, 0.8, 0.7]) + np.float32([20, 10, 5])
+    np.testing.assert_allclose(metrics.colour_corrected(faded, truth), truth, atol=1e-2)
+    outside = np.where(mask[..., None], faded, 255.0)
+    corrected = np.asarray(metrics.colour_corrected(outside, truth, mask))
+    np.testing.assert_allclose(corrected[mask], truth[mask], atol=2e-2, err_msg="of the pixels that count alone")
+
+
+def test_the_correction_is_a_line_fitted_to_the_image_and_turned_around(pair):
+    image, truth, mask = pair
+    corrected = np.asarray(metrics.colour_corrected(image, truth, mask))
+    clipped = np.clip(image, 0, 255).astype(np.float64)
+    for i, c in np.ndindex(2, 3):
+        slope, offset = np.polyfit(truth[i, ..., c][mask[i]].astype(np.float64), clipped[i, ..., c][mask[i]], 1)
+        np.testing.assert_allclose(corrected[i, ..., c], np.clip((clipped[i, ..., c] - offset) / slope, 0, 255), atol=0.05)
+
+
+def test_a_flat_image_is_only_moved():
+    truth = np.zeros((1, 16, 16, 3), np.uint8)
+    truth[:, 8:] = 200
+    np.testing.assert_allclose(metrics.colour_corrected(np.full(truth.shape, 50.0), truth), 100.0, rtol=1e-5)
+    np.testing.assert_allclose(metrics.colour_corrected(truth * 1.0, np.full(truth.shape, 100)), truth, atol=1e-3)
+
+
+def test_labels_are_scored_apart(pair):
+    image, truth, mask = pair
+    labels = np.where(mask, 7, 2).astype(np.uint8)
+    labels[1] = 2
+    found = metrics.by_label(image, truth, labels, (7, 2, 5))
+    for i, label in enumerate((7, 2)):
+        for name, score in (("psnr", metrics.psnr), ("l1", metrics.l1)):
+            np.testing.assert_allclose(found[name][:, i], score(image, truth, labels == label), rtol=1e-5, err_msg=f"{name} of {label}")
+    assert np.isnan(found["psnr"][1, 0]) and np.isnan(found["l1"][:, 2]).all(), "an image without the label"

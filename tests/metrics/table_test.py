@@ -63,11 +63,18 @@ def test_group_names_what_a_row_lacks():
 
 def test_json_has_no_nan():
     text = json.dumps(table.mean([math.nan]).to_json("images"), allow_nan=False)
-    assert json.loads(text) == {"mean": None, "interval": None, "images": 0, "clusters": 0, "ignored": 1}
+    assert json.loads(text) == {"mean": None, "sd": None, "median": None, "interval": None, "images": 0, "clusters": 0, "ignored": 1}
 
 
 def test_an_infinite_score_is_null_in_json():
-    assert table.mean([math.inf, 1.0]).to_json()["mean"] is None
+    found = table.mean([math.inf, 1.0]).to_json()
+    assert found["mean"] is None and found["sd"] is None
+
+
+def test_spread_and_median_are_of_the_samples_that_have_the_score():
+    found = table.mean([1.0, math.nan, 2.0, 6.0])
+    assert found.median == 2.0 and found.deviation == pytest.approx(math.sqrt(7.0))
+    assert table.mean([3.0]).to_json()["sd"] is None and table.mean([3.0]).median == 3.0
 
 
 def test_in_the_mean_of_means_small_groups_count_as_much_as_large_ones():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny_task import ASSETS, Offset, Tiny, Writing
 
-from ava_jax.run import evaluation, inference, report
-from ava_jax.tasks.base import Score
+from ava_jax.run import evaluation, inference, latex, report
+from ava_jax.tasks.base import Protocol, Score
 
 
 class WithBaseline(Tiny):
@@ -93,13 +93,58 @@ def test_the_baseline_and_the_gain_image_by_image_stand_beside_the_scores():
 
 def test_files_hold_every_mean_and_every_image(tmp_path):
     reports = evaluate(Tiny(), ("late", "far"))
-    summaries, rows = report.write(tmp_path, 12, Tiny(), ASSETS, reports)
+    summaries, rows, paper = report.write(tmp_path, 12, Tiny(), ASSETS, reports)
     saved = json.loads(summaries.read_text())
     assert saved["step"] == 12 and saved["confidence"] == 0.95 and saved["splits"]["far"]["images"] == 2
     with open(rows, newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["split"] for row in table] == ["late"] * 6 + ["far"] * 2
     assert float(table[5]["psnr"]) == 16.0 and table[4]["ssim"] == "" and table[4]["identity"] == "anna"
+
+
+class Regions(Tiny):
+    """Scores of which one is of a part, and stands in the second table alone."""
+
+    scores = (
+        Score("psnr", True, "dB", row="image", column="psnr", what="over 50% of it"),
+        Score("l1", False, "of_255", row="image", column="l1"),
+        Score("hair_psnr", True, "dB", main=False, row="hair", column="psnr"),
+        Score("tongue_psnr", True, "dB", main=False, row="tongue", column="psnr"),
+    )
+    group_by = ()
+
+    def score(self, prediction, batch, assets):
+        value = np.asarray(prediction["answer"])
+        nothing = np.full(value.shape, np.nan)
+        return {"psnr": value, "l1": value / 2, "hair_psnr": np.where(value == 10, np.nan, value + 1), "tongue_psnr": nothing}
+
+    def protocol(self, rows, assets):
+        lines = tuple(f"{split}: {len(found)} images" for split, found in rows.items())
+        return Protocol(lines, {"lines": list(lines), "frames": sorted({row["frame"] for row in rows["late"]})})
+
+
+def test_scores_of_parts_stand_in_a_second_table():
+    lines = report.tables(Regions(), evaluate(Regions())).splitlines()
+    assert lines[0].split() == ["split", "images", "psnr", "l1"], "the main scores alone"
+    at = next(i for i, line in enumerate(lines) if line.startswith("late, by region"))
+    assert lines[at].split()[3:] == ["images", "psnr", "l1"] and lines[at + 1].split() == ["dB", "of_255"]
+    assert [line.split() for line in lines[at + 3 :]] == [["image", "6", "12.67", "6.33"], ["hair", "5", "14.20", "-"]], "no tongue is seen"
+
+
+def test_the_protocol_heads_json_and_latex(tmp_path):
+    task = Regions()
+    summaries, _, paper = report.write(tmp_path, 3, task, ASSETS, evaluate(task))
+    assert json.loads(summaries.read_text())["protocol"] == {"lines": ["late: 6 images"], "frames": [0, 1, 2]}
+    text = paper.read_text()
+    comments, _, tabular = text.partition("\n\n")
+    assert "% late: 6 images" in comments.splitlines() and "% psnr: over 50% of it" in comments.splitlines()
+    assert all(line.startswith("%") for line in comments.splitlines())
+    assert r"split & images & psnr (dB) $\uparrow$ & l1 (of 255) $\downarrow$ \\" in tabular and r"late & 6 & 12.67 & 6.33 \\" in tabular
+    assert r"hair & 5 & 14.20 & -- \\" in tabular and tabular.count(r"\begin{tabular}{lrrr}") == 2
+
+
+def test_latex_shows_text_as_it_is():
+    assert latex.escaped(r"a_b & 50% {x} \ ~^#$") == r"a\_b \& 50\% \{x\} \textbackslash{} \textasciitilde{}\textasciicircum{}\#\$"
 
 
 class Named(Tiny):
@@ -188,7 +233,7 @@ def test_json_says_what_scores_mean_and_the_tasks_own_files_are_listed(tmp_path)
     task = Summing()
     reports = evaluate(task, ("late", "far"))
     written = report.write(tmp_path, 3, task, ASSETS, reports)
-    assert [path.name for path in written] == ["scores.json", "scores.csv", "worst.tex"] and written[2].read_text() == "448"
+    assert [path.name for path in written] == ["scores.json", "scores.csv", "scores.tex", "worst.tex"] and written[3].read_text() == "448"
     saved = json.loads(written[0].read_text())
     assert saved["scores"]["mse"] == {"unit": "mm", "higher_is_better": False} and saved["sample_name"] == "mesh"
     pictures = report.write_pictures(tmp_path, task, ASSETS, None, reports)
@@ -262,8 +307,10 @@ def test_columns_of_one_name_are_refused():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="no split 'near' to score; this run has late, far"):
         evaluate(Tiny(), ("near",))
-    with pytest.raises(ValueError, match="held nothing out"):
+    with pytest.raises(ValueError, match=r"held nothing out of training, so there is nothing to score\."):
         evaluate(Tiny(), ())
+    with pytest.raises(ValueError, match="nothing to score; --all scores all the same"):
+        evaluate(type("Ruled", (Tiny,), {"eval_options": ("all",)})(), ())
     with pytest.raises(ValueError, match="none of the 2 samples of the split 'far' can be read"):
         evaluate(Tiny(missing=(0, 1)), ("far",))
     with pytest.raises(ValueError, match="Scoreless declares no scores"):

@@ -18,11 +18,11 @@ from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
-from ava_jax.tasks.ava256.data import neutrals, source, strangers
-from ava_jax.tasks.ava256.evaluation import baseline, check, files, pictures, scores
+from ava_jax.tasks.ava256.data import neutrals, rules, source, strangers
+from ava_jax.tasks.ava256.evaluation import baseline, check, files, networks, pictures, protocol, scores
 from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
-from ava_jax.tasks.base import AtHand, Compile, Example, LossTerm, Optimizer, Row, Task
+from ava_jax.tasks.base import AtHand, Compile, Example, LossTerm, Optimizer, Protocol, Row, Score, Task
 from ava_jax.viz import sheet
 
 
@@ -30,10 +30,10 @@ class Ava256(Task):
     """The batch is described in `data.source`, the assets in CONVENTIONS and `source.prepare`, a prediction in `evaluation.scores`."""
 
     loss_terms = LOSS_TERMS
-    scores = scores.DECLARED
     group_by = ("identity", "camera", "segment")
     cluster_by = ("identity", "segment", "frame")  # images of one frame show one expression
     sample_name = "image"
+    eval_options = (*rules.RULE, rules.HELD_OUT_BY, *networks.OPTIONS)
     lists = source.LISTS
     paths = ("data.root", "data.ids", "data.topology")
     per_name = {
@@ -42,6 +42,16 @@ class Ava256(Task):
     }
     bound_arrays = ("faces", "face_uvs", "uvs")
     _calibrations_held = False  # against the meshes: once per task
+
+    @functools.cached_property
+    def lpips(self) -> networks.Lpips:
+        """LPIPS, with the networks whose files the config names."""
+        return networks.Lpips.of(self.config)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """What `score` gives."""
+        return (*scores.DECLARED, *self.lpips.scores)
 
     @functools.cached_property
     def captures(self) -> CaptureSet:
@@ -116,6 +126,23 @@ class Ava256(Task):
             return scores.predict(model, batch, batch["image"].shape[1:3])
         return scores.predict(model, batch, self.captures.image_size(self.config.data.downsample))
 
+    def protocol(self, rows: Mapping[str, Sequence[Row]], assets: Assets) -> Protocol:
+        """Sizes, cameras and frames, and what of them was trained on."""
+        return protocol.describe(self.captures, self.config, assets, self.scores, rows, self.lpips.line())
+
+    def predictor(self, compile_model: Compile) -> Callable[[Batch], dict[str, Any]]:
+        """`predict`, with LPIPS where its networks' weights are given: one compiled call per batch."""
+        if not self.lpips.files:
+            return compile_model(self.predict)
+        networks.require_size(self.lpips.files, self.captures.image_size(self.config.data.downsample))
+        weights = self.lpips.load()
+        compiled = compile_model(self._predict_with_lpips)
+        return lambda batch: compiled(batch, weights)
+
+    def _predict_with_lpips(self, model: AvatarCodec, batch: Batch, weights: Any) -> dict[str, Any]:
+        found = self.predict(model, batch)
+        return found | {"scores": found["scores"] | networks.scores(weights, found["image"], batch)}
+
     def check_data(self, assets: Assets) -> AtHand:
         """People and cameras that are strangers; topology and statistics."""
         return strangers.check(self.captures, self.config, assets)
@@ -126,7 +153,7 @@ class Ava256(Task):
 
     def score(self, prediction: dict[str, Any], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
         """What `predict` computed, [B] each."""
-        return scores.on_host(prediction)
+        return scores.on_host(prediction, assets)
 
     def baselines(self, assets: Assets) -> Mapping[str, Callable[[Batch], dict[str, np.ndarray]]]:
         """The mean heads; their scores are [B] each."""

@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 from ava_jax.captures import camera_table, capture_set, chart, kept_statistics, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
-from ava_jax.captures.splits import PREDICT, SCORED, TRAIN, Selection
+from ava_jax.captures.splits import PREDICT, TRAIN, Selection
 from ava_jax.core import names as naming
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
@@ -123,8 +123,9 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
       ValueError: `split` is not one; a capture's zip is missing or damaged, or does not match its frame list; or of the split's samples
         none is there.
     """
-    if split not in (TRAIN, *SCORED, PREDICT):
-        raise ValueError(f"ava256: split must be {', '.join((TRAIN, *SCORED))} or {PREDICT}; got {split!r}.")
+    rule = rules.held_out(config) if split in (TRAIN, PREDICT) else rules.scored(config)
+    if split not in (known := (TRAIN, *rules.splits_of(rule))) and split != PREDICT:
+        raise ValueError(f"ava256: split must be {', '.join(known)} or {PREDICT}; got {split!r}.")
     threads = max(config.data.read_threads, 1)  # may be as many samples apart
     options: dict[str, Any] = {"segmentation": True, "max_samples": config.eval.max_samples, "frames_kept": threads}
     if split == TRAIN:
@@ -133,7 +134,6 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
         options = {"segmentation": False, "frames_kept": kept, "max_unreadable": config.data.max_unreadable}
     elif split == PREDICT:
         options = {"segmentation": False, "image": False, "frames_kept": threads}
-    rule = rules.held_out(config)
     used = dataclasses.replace(captures, captures=tuple(c for c in captures if rule.has(c, split)))
     selections = [rule.select(c, split) for c in used]
     if options["segmentation"]:
@@ -156,9 +156,9 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
 
 
 def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
-    """The splits beside "train" in which the config leaves any sample."""
-    rule = rules.held_out(config)
-    return tuple(split for split in SCORED if any(rule.select(c, split).count for c in captures))
+    """The splits beside "train" in which the config leaves any sample; SELECTED alone where `config.eval` has a rule of its own."""
+    rule = rules.scored(config)
+    return tuple(split for split in rules.splits_of(rule) if any(rule.select(c, split).count for c in captures))
 
 
 def describe(batch: Batch, assets: Assets, at_hand: CaptureSet | None = None) -> list[dict[str, Any]]:

@@ -25,9 +25,10 @@ def check(captures: CaptureSet, config: ConfigDict, assets: Assets) -> AtHand:
 
     Raises:
       ValueError: the topology is another; or the captures are the run's by name, but have other statistics; or a stranger's mean face is
-        none in millimetres with the run's order of vertices.
+        none in millimetres with the run's order of vertices; or what is to be scored is of nothing in them.
     """
     _check_topology(captures, assets)
+    rules.require_scored(captures, config)
     people = captures.people
     trained = rules.trained(captures, config)
     if set(trained.people) == set(assets.names["identities"]):

@@ -159,7 +159,7 @@ def write(captures: CaptureSet, compile_model: Compile, config: ConfigDict, asse
 
 def _sheet_samples(captures: CaptureSet, config: ConfigDict, assets: Assets, split: str) -> list[Batch]:
     """One sample per person."""
-    samples, rule = [], rules.held_out(config)
+    samples, rule = [], rules.scored(config)
     people = [capture for capture in captures if rule.has(capture, split)]
     for capture in people[:: max(1, len(people) // MOST_IDENTITIES)][:MOST_IDENTITIES]:
         chosen = rule.select(capture, split)

@@ -270,12 +270,16 @@ class AvatarCodec(nnx.Module):
 
         `size` is (H, W); None: that of the photographs.
         """
+        return self.reconstruct_with_mesh(batch, size)[0]
+
+    def reconstruct_with_mesh(self, batch: Batch, size: tuple[int, int] | None = None) -> tuple[jax.Array, jax.Array]:
+        """As `reconstruct`, and the decoded mesh [B, V, 3], mm, head space."""
         identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
         mean, _ = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
         decoded = self.decode(identity, mean, batch["camera_position"])
         height, width = size or batch["image"].shape[1:3]
         rgba = self.render(decoded.primitives, cameras_of(batch), height, width)
-        return self.calibrate_and_composite(rgba, batch["camera"], batch["identity"])
+        return self.calibrate_and_composite(rgba, batch["camera"], batch["identity"]), decoded.vertices
 
     @jax.named_scope("inputs")
     def identity_images(self, neutral_texture: Array, neutral_vertices: Array) -> tuple[jax.Array, jax.Array]:

@@ -39,6 +39,7 @@ def batch(plate) -> dict[str, np.ndarray]:
     covered[6:26, 6:26] = 2
     batch = {"image": np.stack([picture, np.maximum(picture, 10.0) - 10.0, picture]), "segmentation": np.stack([covered] * 3)}
     cameras = zip(("camera_rotation", "camera_position", "focal", "principal"), camera(), strict=True)
+    batch["vertices"] = np.stack([plate.vertices[1] + np.float32([0, 3, 4])] * 3)
     return batch | {"identity": np.array([1, 1, -1])} | {name: np.stack([value.astype(np.float32)] * 3) for name, value in cameras}
 
 
@@ -59,7 +60,8 @@ def test_what_the_mesh_does_not_cover_takes_the_mean_of_what_is_seen(plate):
 
 def test_scores_are_of_the_face_and_nan_without_a_mean(plate, batch):
     scores = plate.scores(batch)
-    assert set(scores) == {"face_psnr", "face_ssim", "face_l1"}
+    assert list(scores) == ["face_psnr", "face_ssim", "face_l1", "vertex_error"], "the first is what the gain is taken in"
+    np.testing.assert_allclose(scores["vertex_error"][:2], 5.0)
     np.testing.assert_allclose(scores["face_psnr"][0], 100.0)
     error = np.minimum(batch["image"][0], 10.0)[6:26, 6:26]
     np.testing.assert_allclose(scores["face_psnr"][1], -10 * np.log10(np.square(error).mean() / 255**2), rtol=1e-4)

@@ -38,6 +38,9 @@ class Painter:
     def reconstruct(self, batch, size=None):
         return batch["image"] + np.float32(10.0)
 
+    def reconstruct_with_mesh(self, batch, size=None):
+        return self.reconstruct(batch), batch["vertices"] + np.float32([0.0, 3.0, 4.0])
+
 
 def batch() -> dict[str, np.ndarray]:
     one = np.ones((B, 4, 4, 3), np.uint8)
@@ -114,12 +117,24 @@ def test_best_and_worst_stand_beside_each_other(monkeypatch):
 def test_a_camera_never_seen_is_scored_on_the_face_alone():
     samples = batch()
     samples["segmentation"][2] = 3  # nobody but a chair
-    found = scores.on_host(scores.predict(Painter(), samples, (H, W)))
-    assert set(found) == {"psnr", "ssim", "l1", "face_psnr", "face_ssim", "face_l1"}
+    samples["segmentation"][0, :5] = 6
+    assets = Assets({"faces": np.array([[0, 1, 2], [0, 2, 4]])}, {})
+    found = scores.on_host(scores.predict(Painter(), samples, (H, W)), assets)
+    assert set(found) == {score.name for score in scores.DECLARED}
+    np.testing.assert_allclose(found["vertex_error"], 5.0)
+    np.testing.assert_allclose(found["upper_lip_l1"], [10, np.nan, np.nan], rtol=1e-5)
+    np.testing.assert_allclose(found["body_psnr"], [20 * np.log10(255 / 10)] * 2 + [np.nan], rtol=1e-5)
+    np.testing.assert_allclose(found["face_cc_l1"], [0, 0, np.nan], atol=1e-3)
+    np.testing.assert_allclose(found["cc_psnr"], [100, np.nan, 100])
     np.testing.assert_allclose(found["l1"], [10, np.nan, 10], rtol=1e-5)
     np.testing.assert_allclose(found["face_l1"], [10, 10, np.nan], rtol=1e-5)
     np.testing.assert_allclose(found["face_psnr"][:2], 20 * np.log10(255 / 10), rtol=1e-5)
     assert np.isnan(found["ssim"][1]) and np.isnan(found["face_ssim"][2])
+
+
+def test_a_vertex_that_no_face_uses_does_not_count():
+    distances = np.array([[1.0, 2.0, 3.0, 100.0, 6.0]], np.float32)
+    np.testing.assert_allclose(scores.vertex_error(distances, np.array([[0, 1, 2], [0, 2, 4]])), [3.0])
 
 
 def test_the_face_is_neither_background_nor_chair():
