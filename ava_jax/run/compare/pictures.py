@@ -131,6 +131,6 @@ def _title(comparison: Comparison, shown: Shown) -> str:
     name, _, _ = comparison.largest(shown.split, 0)
     score, (ours, theirs) = comparison.first.score(name), (row[name] for row in shown.rows)
     unit = f" {score.unit}" if score.unit else ""
-    what = " ".join(f"{shown.rows[0][column]}" for column in comparison.by)
+    what = ", ".join(f"{column} {shown.rows[0][column]}" for column in comparison.by)
     apart = score.format(abs(theirs - ours))
     return f"{shown.better} better by {apart}{unit} {name.replace('_', ' ')} ({score.format(ours)}, {score.format(theirs)}): {what}"

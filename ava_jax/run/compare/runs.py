@@ -125,9 +125,10 @@ def differences(first: Run, second: Run) -> list[str]:
         found += [f"split {split}: {label} was not scored on it" for label in lacking]
         if not lacking:
             found += _unlike_baselines(first, second, split)
-    for run in pair:
-        if missing := sum(run.scored.unreadable.values()):
-            found.append(f"{run.label}: {missing} {table.plural(run.scored.sample_name)} listed could not be read")
+    unreadable = {run.label: sum(run.scored.unreadable.values()) for run in pair}
+    if len(set(unreadable.values())) > 1:
+        counts = ", ".join(f"{label} {count}" for label, count in unreadable.items())
+        found.append(f"{table.plural(first.scored.sample_name)} listed that could not be read: {counts}")
     if first.not_seen != second.not_seen:
         counts = ", ".join(f"{run.label} {run.not_seen}" for run in pair)
         found.append(f"{table.plural(first.scored.sample_name)}{NOT_SEEN}: {counts}")

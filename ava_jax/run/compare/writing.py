@@ -61,8 +61,10 @@ def _told(comparison: Comparison) -> str:
     a, b, many = comparison.first.label, comparison.second.label, table.plural(comparison.first.scored.sample_name)
     found = [f"not the same in both: {note}" for note in comparison.notes]
     for split, matched in comparison.splits.items():
-        alone = [f"{count} that {label} alone has" for count, label in ((matched.only_first, a), (matched.only_second, b)) if count]
-        found.append(f"{split}: {len(matched.pairs)} {many} in both{f'; left out: {chr(44).join(alone)}' if alone else ''}")
+        alone = ", ".join(
+            f"{count} that {label} alone has" for count, label in ((matched.only_first, a), (matched.only_second, b)) if count
+        )
+        found.append(f"{split}: {len(matched.pairs)} {many} in both{f'; left out: {alone}' if alone else ''}")
     clusters = f"; {many} of one {' and '.join(comparison.clusters)} count as one observation" if comparison.clusters else ""
     found.append(f"± half the {table.CONFIDENCE:.0%} confidence interval of the mean paired difference{clusters}.")
     return "\n".join(found)
