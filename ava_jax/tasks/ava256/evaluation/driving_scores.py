@@ -7,13 +7,13 @@ Every person drives every other one, and himself, by the codes of a segment's fr
                driver's codes from their mean. 0: the same; 1: as far as a frame is from the mean.
   code_found   part of the frames whose own code is the nearest of all the driver's frames' to the code that came back.
   drift        mm: mean distance, over the face, of the decoded mesh from the neutral mesh of the person shown, driven by the code of the
-               driver's neutral face.
+               driver's neutral face. Encoders see differences from the neutral face, so that this code is the same for all drivers.
   mouth_r, mouth_slope   correlation, and slope of the least-squares line, of the opening of the mouth in the decoded mesh against that in
                the driver's tracked mesh, over frames.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,24 +81,38 @@ class Pair(NamedTuple):
         return self.driver == self.shown
 
 
-def encode(compile_model: Compile, name: str, samples: Sequence[Batch], batch_size: int) -> Person:
-    """Encodes a person's frames, all of one camera."""
-    frames = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
-    expression = compile_model(driving.encode_expression)
-    first = {key: value[:1] for key, value in frames.items()}
-    at_rest = {**first, "texture": first["neutral_texture"], "vertices": first["neutral_vertices"]}
-    codes = [np.asarray(expression(part))[:count] for part, count in _parts(frames, batch_size)]
-    identity = compile_model(driving.encode_identity)(first)
-    return Person(name, frames, identity, np.concatenate(codes), np.asarray(expression(at_rest)))
+def encode(compile_model: Compile, samples: Mapping[str, Sequence[Batch]], batch_size: int) -> list[Person]:
+    """Encodes people's frames.
+
+    Args:
+      compile_model: of the trained model.
+      samples: name of a person -> samples, one or more, all of one camera.
+      batch_size: frames at a time.
+    """
+    expression, identity = compile_model(driving.encode_expression), compile_model(driving.encode_identity)
+    people = []
+    for name, of in tqdm.tqdm(samples.items(), desc="encoding", unit="person"):
+        frames = {key: np.stack([sample[key] for sample in of]) for key in of[0]}
+        at_rest = {**frames, "texture": frames["neutral_texture"], "vertices": frames["neutral_vertices"]}
+        codes = [np.asarray(expression(part))[:count] for part, count in parts(frames, batch_size)]
+        first, _ = next(parts(at_rest, batch_size))  # of the shape that is compiled already
+        neutral = np.asarray(expression(first))[:1]
+        people.append(Person(name, frames, identity({key: value[:1] for key, value in frames.items()}), np.concatenate(codes), neutral))
+    return people
 
 
-def _parts(frames: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
+def parts(frames: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
     """A tree of arrays [F, ...] in batches of one size, the last filled up with its last, and how many of each count."""
     count = len(jax.tree.leaves(frames)[0])
     size = min(batch_size, count)
     for start in range(0, count, size):
         index = np.minimum(np.arange(start, start + size), count - 1)
         yield jax.tree.map(lambda x, index=index: x[index], frames), min(size, count - start)
+
+
+def repeated(one: Any, count: int) -> Any:
+    """A tree of arrays [1, ...] as [count, ...]."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape[1:])), one)
 
 
 class Driving:
@@ -129,7 +143,7 @@ class Driving:
         """`shown` driven by all frames of `driver`."""
         neutral = {name: shown.frames[name][:1] for name in ("neutral_texture", "neutral_vertices")}
         back, opening = [], []
-        for (codes, position), count in _parts((driver.codes, driver.frames["camera_position"]), self._batch_size):
+        for (codes, position), count in parts((driver.codes, driver.frames["camera_position"]), self._batch_size):
             found, vertices = (np.asarray(x)[:count] for x in self._driven(shown.identity, codes, position, neutral))
             back.append(found)
             opening.append(self._lips.opening(vertices))
@@ -144,17 +158,20 @@ class Driving:
         return float(np.linalg.norm((vertices - shown.frames["neutral_vertices"][0])[self._face], axis=-1).mean())
 
 
-def all_pairs(work: Driving, people: Sequence[Person]) -> list[Pair]:
-    """Everybody driven by everybody, driver by driver, with a progress bar."""
-    pairs = [(driver, shown) for driver in people for shown in people]
-    return [work.pair(*pair) for pair in tqdm.tqdm(pairs, desc="driving", unit="pair")]
+def all_pairs(work: Driving, people: Sequence[Person], more: Callable[[Person, Person], dict[str, float]]) -> list[Pair]:
+    """Everybody driven by everybody, driver by driver, with a progress bar; `more(driver, shown)` gives further scores."""
+    found = []
+    for driver, shown in tqdm.tqdm([(driver, shown) for driver in people for shown in people], desc="driving", unit="pair"):
+        pair = work.pair(driver, shown)
+        found.append(pair._replace(scores=pair.scores | more(driver, shown)))
+    return found
 
 
 def _driven(
     model: AvatarCodec, identity: IdentityCode, codes: jax.Array, position: jax.Array, neutral: Batch, *, surface: np.ndarray, texture: str
 ) -> tuple[jax.Array, jax.Array]:
     """One person with codes [B, ...] of another: the codes that come back, and meshes [B, V, 3]."""
-    identity, neutral = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(codes), *x.shape[1:])), (identity, neutral))
+    identity, neutral = repeated((identity, neutral), len(codes))
     primitives, vertices = model.decode(identity, codes, position)
     boxes = jnp.mean(primitives.rgba[..., :3].astype(jnp.float32), axis=2)
     if texture == SEEN:
