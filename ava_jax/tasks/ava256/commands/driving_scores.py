@@ -95,9 +95,9 @@ def _measure(context: Context, run: "RestoredRun", networks: "Networks", texture
             frames = thin(len(capture.frames), _MAX_FRAMES.value)
             samples[capture.name] = selection.read(captures, config, assets, capture, [shot.camera], frames)
     people = driving_scores.encode(compile_model, samples, size)
-    arrays = {name: np.asarray(array) for name, array in assets.arrays.items()}
     meshes = np.concatenate([person.frames["vertices"] for person in people])
-    lips = _named_lips(meshes.shape[1]) or mouth.find(arrays["faces"], arrays["vertices_mean"], meshes)
+    rest = np.mean([person.frames["neutral_vertices"][0] for person in people], axis=0)
+    lips = _named_lips(len(rest)) or mouth.find(np.asarray(assets.arrays["faces"]), rest, meshes)
     work = driving_scores.Driving(compile_model, assets, lips, batch_size=size, texture=texture)
     pairs = driving_scores.all_pairs(work, people, networks.scorer(compile_model, size))
     truth = {person.name: lips.opening(person.frames["vertices"]) for person in people}

@@ -56,19 +56,19 @@ def of_vertices(upper: list[int], lower: list[int], count: int) -> Lips:
     return Lips(corners, np.broadcast_to(np.float32([1, 0, 0]), corners.shape).copy())
 
 
-def find(faces: np.ndarray, mean: np.ndarray, meshes: np.ndarray) -> Lips:
+def find(faces: np.ndarray, rest: np.ndarray, meshes: np.ndarray) -> Lips:
     """Finds the lips.
 
     Args:
       faces: int [M, 3].
-      mean: [V, 3], mm, head space: a face at rest.
+      rest: [V, 3], mm, head space: a face whose mouth is shut.
       meshes: [F, V, 3], mm: of people whose mouths open.
 
     Raises:
       ValueError: nothing below the nose parts in these meshes.
     """
-    tip = chart.nose_tip(mean[np.unique(faces)])
-    triangle, weights = _seen_from_front(faces, mean, tip)
+    tip = chart.nose_tip(rest[np.unique(faces)])
+    triangle, weights = _seen_from_front(faces, rest, tip)
     points = np.einsum("hwc,fhwcx->fhwx", weights, np.asarray(meshes, np.float64)[:, faces[triangle]])  # [F, rows, columns, 3]
     gap = int(2 * REACH)
     apart = np.linalg.norm(points[:, :-gap] - points[:, gap:], axis=-1)
@@ -90,9 +90,9 @@ def find(faces: np.ndarray, mean: np.ndarray, meshes: np.ndarray) -> Lips:
     return Lips(faces[triangle[rows]].astype(np.int32), weights[rows].astype(np.float32))
 
 
-def _seen_from_front(faces: np.ndarray, mean: np.ndarray, tip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _seen_from_front(faces: np.ndarray, rest: np.ndarray, tip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What of the middle is in front, a row and a column per mm, from above: triangles int [H, W], -1 none, and weights [H, W, 3]."""
-    away = mean[:, 2].max() + 1e6  # so far away that the view is parallel
-    columns, rows = mean[:, 0] - tip[0] + (_COLUMNS - 1) / 2, tip[1] - _BELOW[0] - mean[:, 1]
-    pixels = np.stack([columns, rows, away - mean[:, 2]], axis=-1)
+    away = rest[:, 2].max() + 1e6  # so far away that the view is parallel
+    columns, rows = rest[:, 0] - tip[0] + (_COLUMNS - 1) / 2, tip[1] - _BELOW[0] - rest[:, 1]
+    pixels = np.stack([columns, rows, away - rest[:, 2]], axis=-1)
     return zbuffer.rasterize(pixels, faces, _BELOW[1] - _BELOW[0], _COLUMNS)

@@ -32,7 +32,7 @@ class Timing(NamedTuple):
       ms: median over the rounds, per batch.
       spread_ms: from the first quartile to the third.
       frames_per_s: batch over the median.
-      first_s: of the first call, which compiles; not in the others.
+      first_s: of the first call, which compiles the part or finds it compiled; not in the others.
     """
 
     part: str
@@ -57,9 +57,6 @@ def measure(avatar: Avatar, faces: Neutral, batch: int, height: int, width: int,
     texture, vertices = jax.device_put((faces.texture[index], faces.vertices[index]))
     turned = np.linspace(-30.0, 30.0, batch) if batch > 1 else 0.0
     cameras = jax.device_put(avatar.portrait(height, width, azimuth=turned))
-    identity = avatar.encode_identity(texture, vertices)
-    code = avatar.encode(texture, vertices, texture, vertices)
-    decoded = avatar.decode(identity, code, cameras.position)
 
     @jax.jit
     def whole(identity: Any, texture: Any, vertices: Any, cameras: Any) -> jax.Array:
@@ -67,26 +64,34 @@ def measure(avatar: Avatar, faces: Neutral, batch: int, height: int, width: int,
         drawn = avatar.render(avatar.decode(identity, code, cameras.position), cameras, height, width)
         return jax.numpy.clip(jax.numpy.round(drawn * np.float32([1, 1, 1, 255])), 0, 255).astype(np.uint8)
 
-    calls: dict[str, Callable[[], Any]] = {
-        "encode identity": lambda: avatar.encode_identity(texture, vertices),
-        "encode": lambda: avatar.encode(texture, vertices, texture, vertices),
-        "decode": lambda: avatar.decode(identity, code, cameras.position),
-        "render": lambda: avatar.render(decoded, cameras, height, width),
-        "whole": lambda: whole(identity, texture, vertices, cameras),
-        "whole, to the host": lambda: np.asarray(whole(identity, texture, vertices, cameras)),
-    }
-    return [_timed(part, batch, calls[part], rounds) for part in PARTS]
+    timings = []
+
+    def timed(part: str, call: Callable[..., Any], *args: Any) -> Any:
+        timing, result = time_calls(part, batch, lambda: call(*args), rounds)
+        timings.append(timing)
+        return result
+
+    identity = timed("encode identity", avatar.encode_identity, texture, vertices)
+    code = timed("encode", avatar.encode, texture, vertices, texture, vertices)
+    decoded = timed("decode", avatar.decode, identity, code, cameras.position)
+    timed("render", avatar.render, decoded, cameras, height, width)
+    timed("whole", whole, identity, texture, vertices, cameras)
+    timed("whole, to the host", lambda *args: np.asarray(whole(*args)), identity, texture, vertices, cameras)
+    return timings
 
 
-def _timed(part: str, batch: int, call: Callable[[], Any], rounds: int) -> Timing:
-    seconds = []
-    for _ in range(rounds + 1):
+def time_calls(part: str, batch: int, call: Callable[[], Any], rounds: int) -> tuple[Timing, Any]:
+    """Times calls, each waited for, after one that is not timed; and what that one gave."""
+    begin = time.perf_counter()
+    result = jax.block_until_ready(call())
+    first, seconds = time.perf_counter() - begin, []
+    for _ in range(rounds):
         begin = time.perf_counter()
         jax.block_until_ready(call())
         seconds.append(time.perf_counter() - begin)
-    first, *rest = seconds
-    quartiles = statistics.quantiles(rest, n=4, method="inclusive") if len(rest) > 1 else [rest[0]] * 3
-    return Timing(part, batch, 1e3 * quartiles[1], 1e3 * (quartiles[2] - quartiles[0]), batch / quartiles[1], first)
+    quartiles = statistics.quantiles(seconds, n=4, method="inclusive") if rounds > 1 else 3 * seconds
+    low, median, high = quartiles
+    return Timing(part, batch, 1e3 * median, 1e3 * (high - low), batch / median, first), result
 
 
 def peak_gib() -> float | None:
