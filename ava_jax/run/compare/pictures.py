@@ -52,7 +52,7 @@ def draw(restored: Restored, run: Run, samples: Sequence[Shown], at: int) -> lis
       at: 0 or 1: which of a sample's rows is this run's.
 
     Returns:
-      As `Task.draw_sample` gives it, per sample.
+      Per sample what `Task.draw_sample` gives: caption -> u8 [H, W, 3].
 
     Raises:
       ValueError: a sample is not where the scores say it was.
@@ -97,7 +97,7 @@ def write(
     Args:
       comparison: of the two runs.
       samples: as `chosen` gives them.
-      drawn: what `draw` gave, of the first and of the second run.
+      drawn: what `draw` gave, pictures [H, W, 3], of the first and of the second run.
       folder: that exists.
 
     Returns:

@@ -139,7 +139,7 @@ class Fit:
         return found.reshape(-1, *CODE).astype(np.float32)
 
     def unlike(self, values: np.ndarray) -> int:
-        """Frames with a coefficient far outside of those fitted on."""
+        """How many of the frames [F, C] have a coefficient far outside of those fitted on."""
         return int((np.abs(values - self.mean) > _FAR * self.deviation).any(1).sum())
 
 

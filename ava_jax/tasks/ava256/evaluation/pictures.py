@@ -103,7 +103,7 @@ def best_and_worst(compile_model: Compile, best: Sequence[Example], worst: Seque
 
 
 def of_sample(prediction: Mapping[str, Array], sample: Batch) -> dict[str, np.ndarray]:
-    """A sample's photograph, render and error, as `Task.draw_sample` gives them; {} without a photograph.
+    """A sample's photograph, render and error, u8 [H, W, 3] each, as `Task.draw_sample` gives them; {} without a photograph.
 
     Of a camera or a person not seen in training the error is shown on the face alone, as in `best_and_worst`.
     """
