@@ -89,7 +89,7 @@ def match(first: Iterable[Row], second: Iterable[Row], by: Sequence[str]) -> Mat
       by: columns; rows that agree in all of them are of one sample.
 
     Raises:
-      ValueError: two rows of one table are of the same sample.
+      ValueError: two rows of one table are of the same sample, and do not say the same.
     """
     ours, theirs = (_by_key(rows, by) for rows in (first, second))
     pairs = [(row, theirs[key]) for key, row in ours.items() if key in theirs]
@@ -100,8 +100,13 @@ def _by_key(rows: Iterable[Row], by: Sequence[str]) -> dict[Key, Row]:
     found: dict[Key, Row] = {}
     for row in rows:
         key = tuple(row[name] for name in by)
-        if key in found:
+        if key in found and not _same(found[key], row):
             told = ", ".join(f"{name} {value}" for name, value in zip(by, key, strict=True))
-            raise ValueError(f"match: two rows are of the same sample ({told}): which of them to compare is not known.")
+            raise ValueError(f"match: two rows are of the same sample ({told}) and differ: which of them to compare is not known.")
         found[key] = row
     return found
+
+
+def _same(first: Row, second: Row) -> bool:
+    """Whether two rows say the same, NaN where the other has NaN: a sample that was scored twice counts once."""
+    return all(value == second[name] or (value != value and second[name] != second[name]) for name, value in first.items())

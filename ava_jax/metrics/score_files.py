@@ -87,6 +87,8 @@ def read(folder: pathlib.Path) -> Scored:
       ValueError: one is damaged, or they do not fit together.
     """
     summary, table = folder / SUMMARY, folder / ROWS
+    if missing := [path.name for path in (summary, table) if not path.is_file()]:
+        raise FileNotFoundError(f"{folder}: has no {' and no '.join(missing)}; ava eval --out={folder} writes them.")
     try:
         found = json.loads(summary.read_text())
         scores = {name: Declared(one["unit"], bool(one["higher_is_better"])) for name, one in found["scores"].items()}

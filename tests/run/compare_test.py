@@ -181,12 +181,14 @@ def test_what_cannot_be_compared_is_told_in_a_line(pair, tmp_path):
     write_rows(second, [{**row, "split": "far"} for row in rows])
     with pytest.raises(ValueError, match="share no sample: splits are unseen and far"):
         compared(pair)
-    write_rows(second, [*rows, rows[0]])
+    write_rows(second, [*rows, {**rows[0], "distance": "77.0"}])
     with pytest.raises(ValueError, match="two rows are of the same sample"):
         compared(pair)
     other = make_run(tmp_path / "other", 0.0, task=Other)
     with pytest.raises(ValueError, match="different tasks, Comparable and Other"):
         compared((first, other))
+    with pytest.raises(FileNotFoundError, match="has no scores.json and no scores.csv; ava eval --out="):
+        runs.read("B", f"{second}={tmp_path}")
     shutil.rmtree(second / "eval")
     with pytest.raises(FileNotFoundError, match="holds no scores; write them first: ava eval --workdir="):
         runs.read("B", str(second))

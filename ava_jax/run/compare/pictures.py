@@ -130,7 +130,7 @@ def _title(comparison: Comparison, shown: Shown) -> str:
     """Who is better, by how much, and on what."""
     name, _, _ = comparison.largest(shown.split, 0)
     score, (ours, theirs) = comparison.first.score(name), (row[name] for row in shown.rows)
-    unit = f" {score.unit}" if score.unit else ""
+    unit = f" {score.unit.replace('²', '^2')}" if score.unit else ""  # which the font does not have
     what = ", ".join(f"{column} {shown.rows[0][column]}" for column in comparison.by)
     apart = score.format(abs(theirs - ours))
     return f"{shown.better} better by {apart}{unit} {name.replace('_', ' ')} ({score.format(ours)}, {score.format(theirs)}): {what}"

@@ -13,7 +13,9 @@ from ava_jax.metrics import paired, table
 from ava_jax.run.compare.comparison import ALL, Comparison, Line
 
 _MOST_LINES = 24  # of a table on the terminal; the files hold all
-_TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"})
+_TEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "²": "$^2$"}
+)
 _COLUMNS = (
     "run_a", "step_a", "run_b", "step_b", "split", "by", "group", "score", "unit", "higher_is_better", "samples", "clusters",
     "mean_a", "mean_b", "difference", "low", "high", "wins_a", "wins_b", "better",
