@@ -198,6 +198,13 @@ def test_what_cannot_be_compared_is_told_in_a_line(pair, tmp_path):
     assert not (second / "compare").exists(), "nothing is half written"
 
 
+def test_flags_that_selected_samples_select_them_again():
+    assert work.selection("") == {}
+    told = "--segments=EXP_a,EXP_b --every=10 --held_out_by=a file.json --all=True"
+    values = {"segments": ("EXP_a", "EXP_b"), "every": 10, "held_out_by": "a file.json", "all": True}
+    assert work.selection(told) == {f"eval.{name}": value for name, value in values.items()}
+
+
 def test_data_that_were_not_scored_give_no_pictures(pair):
     rows = rows_of(pair[0])
     write_rows(pair[0], [{**row, "index": str(int(row["index"]) + 1)} for row in rows])

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from ava_jax.run.compare import comparison, pictures, runs, writing
 from ava_jax.run.compare.comparison import Comparison
@@ -66,8 +67,23 @@ def _restore(context: Context, run: Run, data: str | None) -> Restored:
     """The run's model, on data thinned as they were for its scores."""
     most = max(len(rows) + run.scored.unreadable.get(split, 0) for split, rows in run.scored.rows.items())
     thinned = {"eval.max_samples": most} if "eval.max_samples" in run.config else {}
+    thinned |= selection(str(run.scored.header.get("selection", "")))
     try:
         _, assets, task, model, _ = context.restore(run.workdir, run.scored.step, overrides={"data.root": data, **thinned})
     except FileNotFoundError as e:
         raise FileNotFoundError(f"{e} Pictures need the checkpoint that was scored; --pictures=0 leaves them out.") from e
     return Restored(task, assets, context.compile(model))
+
+
+def selection(told: str) -> dict[str, Any]:
+    """Config values that select what `ava eval` scored by its flags, of these flags as its summary repeats them.
+
+    Args:
+      told: as in "--segments=EXP_free_face,EXP_jaw_open --every=10"; "": what the run held out.
+    """
+    kinds = {"all": lambda text: text == "True", "every": int, "held_out_by": str}
+    found = {}
+    for flag in filter(None, f" {told}".split(" --")):
+        name, _, text = flag.partition("=")
+        found[f"eval.{name}"] = kinds.get(name, lambda text: tuple(text.split(",")))(text.strip())
+    return found

@@ -13,6 +13,7 @@ from ava_jax.metrics import paired, table
 from ava_jax.run.compare.comparison import ALL, Comparison, Line
 
 _MOST_LINES = 24  # of a table on the terminal; the files hold all
+_MOST_NOTES = 12
 _TEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "²": "$^2$"}
 )
@@ -61,7 +62,9 @@ def text(comparison: Comparison) -> str:
 def _told(comparison: Comparison) -> str:
     """What is not the same in both evaluations, and what an interval is."""
     a, b, many = comparison.first.label, comparison.second.label, table.plural(comparison.first.scored.sample_name)
-    found = [f"not the same in both: {note}" for note in comparison.notes]
+    found = [f"not the same in both: {note}" for note in comparison.notes[:_MOST_NOTES]]
+    if len(comparison.notes) > _MOST_NOTES:
+        found.append(f"not the same in both: {len(comparison.notes) - _MOST_NOTES} more; all are in compare.json")
     for split, matched in comparison.splits.items():
         alone = ", ".join(
             f"{count} that {label} alone has" for count, label in ((matched.only_first, a), (matched.only_second, b)) if count
