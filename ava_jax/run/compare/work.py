@@ -83,7 +83,7 @@ def selection(told: str) -> dict[str, Any]:
     """
     kinds = {"all": lambda text: text == "True", "every": int, "held_out_by": str}
     found = {}
-    for flag in filter(None, f" {told}".split(" --")):
+    for flag in filter(str.strip, f" {told}".split(" --")):
         name, _, text = flag.partition("=")
         found[f"eval.{name}"] = kinds.get(name, lambda text: tuple(text.split(",")))(text.strip())
     return found
