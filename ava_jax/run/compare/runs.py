@@ -51,6 +51,10 @@ class Run:
         declared = self.scored.scores[name]
         return known.get(name, Score(name, declared.higher_is_better, declared.unit))
 
+    def is_main(self, name: str) -> bool:
+        """Whether a score stands in tables on the terminal; files have them all."""
+        return getattr(self.score(name), "main", True)
+
 
 def read(label: str, given: str) -> Run:
     """Reads what `ava eval` wrote of a run.

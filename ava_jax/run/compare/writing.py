@@ -53,7 +53,9 @@ def text(comparison: Comparison) -> str:
     parts = ["\n".join([first.line(), second.line()]), _told(comparison)]
     for split in comparison.splits:
         lines = [line for line in comparison.lines if line.split == split]
-        parts.append(_table(comparison, split, [line for line in lines if line.by == ALL], of_scores=True))
+        whole = [line for line in lines if line.by == ALL]
+        shown = [line for line in whole if line.found.difference.samples and comparison.first.is_main(line.score)] or whole
+        parts.append(_table(comparison, split, shown, of_scores=True))
         for by in dict.fromkeys(line.by for line in lines if line.by != ALL):
             parts.append(_by_group(comparison, split, by, [line for line in lines if line.by == by]))
     return "\n\n".join(parts)
@@ -76,8 +78,9 @@ def _told(comparison: Comparison) -> str:
 
 
 def _by_group(comparison: Comparison, split: str, by: str, lines: Sequence[Line]) -> str:
-    """Groups in the first score that any has: all, or those that differ most where they are many."""
-    name = next((line.score for line in lines if line.found.difference.samples), lines[0].score)
+    """Groups in the first score that all have, or any: all groups, or those that differ most where they are many."""
+    scored = [[line.found.difference.samples > 0 for line in lines if line.score == name] for name in comparison.scores]
+    name = comparison.scores[max(range(len(scored)), key=lambda i: (all(scored[i]), any(scored[i]), -i))]
     shown = [line for line in lines if line.score == name]
     title = f"{split}, {name.replace('_', ' ')} by {by}"
     if len(shown) <= _MOST_LINES:
