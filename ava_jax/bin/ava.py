@@ -16,6 +16,7 @@ from ava_jax.tasks.command import Command
 GENERAL = (
     Command("train", "Trains what a config names; run again with the same --workdir, it resumes.", "ava_jax.bin.train"),
     Command("eval", "Scores a trained model on what was held out of its training.", "ava_jax.bin.eval"),
+    Command("compare", "Compares runs on the samples that both were scored on.", "ava_jax.bin.compare"),
     Command("predict", "Writes a trained model's predictions, of data that need no targets.", "ava_jax.bin.predict"),
     Command("verify", "Says whether captures are whole, and what is wrong with those that are not.", "ava_jax.bin.verify"),
     Command("inspect", "Draws captures: meshes over images, cameras in space, what is there; PNGs and a page.", "ava_jax.bin.inspection"),

@@ -93,7 +93,8 @@ def thin(count: int, most: int, *, jitter: bool = False) -> np.ndarray:
     if not 0 < most < count:
         return np.arange(count)
     if jitter:
-        return ((np.arange(most) + np.random.default_rng(0).random(most)) * (count / most)).astype(np.int64)
+        ends = np.arange(most + 1, dtype=np.int64) * count // most  # whole numbers: no sample is in two stretches
+        return ends[:-1] + (np.random.default_rng(0).random(most) * np.diff(ends)).astype(np.int64)
     return np.linspace(0, count - 1, most).round().astype(np.int64)
 
 

@@ -32,6 +32,9 @@ Prediction = Any  # a tree of arrays [B, ...]; each task documents its own
 Row = dict[str, Any]  # of a table: what a sample is, and its scores
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # `fn(model, *args)` to a compiled function of `args`
 
+# Ends a name in what `Task.describe` gives: of somebody, say, whom training did not see.
+NOT_SEEN = " (not seen in training)"
+
 TRAIN, PREDICT = "train", "predict"  # splits: what is learned from; what is predicted, for which no targets are needed
 
 
@@ -297,6 +300,14 @@ class Task(abc.ABC):
         """Draws samples beside what the model makes of them into a JPEG at `path`; False where the task cannot."""
         del compile_model, best, worst, path
         return False
+
+    def draw_sample(self, prediction: Prediction, sample: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """One sample as pictures, caption -> u8 [H, W, 3] of one size: the truth, then what the model makes of it; {}: the task cannot.
+
+        Arrays are NumPy, without the batch axis. The view must not depend on the prediction: runs are laid side by side.
+        """
+        del prediction, sample, assets
+        return {}
 
     def pictures(self, model: nnx.Module, batch: Batch) -> dict[str, Array]:
         """Progress pictures of a training batch: whatever `draw_pictures` takes, any shape. Traced and compiled once."""

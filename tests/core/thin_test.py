@@ -7,7 +7,9 @@ from ava_jax.core.sampling import thin
 
 
 @pytest.mark.parametrize("jitter", [False, True])
-@pytest.mark.parametrize("count, most, expected", [(5, 0, 5), (5, 5, 5), (5, 9, 5), (5, 1, 1), (0, 3, 0), (1000, 7, 7)])
+@pytest.mark.parametrize(
+    "count, most, expected", [(5, 0, 5), (5, 5, 5), (5, 9, 5), (5, 1, 1), (0, 3, 0), (1000, 7, 7), (48, 40, 40), (11, 10, 10)]
+)
 def test_as_many_as_asked_for_in_order_without_doubles(count, most, expected, jitter):
     chosen = thin(count, most, jitter=jitter)
     assert len(chosen) == expected and chosen.dtype == np.int64

@@ -6,6 +6,15 @@ COMMANDS = (
     Command("download", "Fetches captures of ava-256, whole or in part; resumes and repairs.", "ava_jax.tasks.ava256.commands.download"),
     Command("render", "Renders avatars: any expressions on any people, from any side.", "ava_jax.tasks.ava256.commands.render", "render"),
     Command("encode", "Writes the expression codes of captures, to be played on anybody.", "ava_jax.tasks.ava256.commands.encode"),
+    Command(
+        "driving_scores", "Scores driving: codes that come back, neutral faces, mouths.", "ava_jax.tasks.ava256.commands.driving_scores"
+    ),
+    Command("benchmark", "Times an avatar: encode, decode, render, whole.", "ava_jax.tasks.ava256.commands.benchmark"),
+    Command(
+        "fit_coefficients",
+        "Fits expression codes to a tracker's coefficients, and drives by them.",
+        "ava_jax.tasks.ava256.commands.fit_coefficients",
+    ),
     Command("synthesize", "Writes captures of procedural heads.", "ava_jax.tasks.ava256.commands.synthesize", "synth"),
     Command("import", "Makes a run of published weights, or of any state dict.", "ava_jax.tasks.ava256.commands.import_weights"),
     Command("export", "Writes a run's weights for PyTorch or as safetensors.", "ava_jax.tasks.ava256.commands.export_weights"),

@@ -163,6 +163,10 @@ class Ava256(Task):
         """The picture as a PNG."""
         return files.write(prediction, sample, assets, folder, self.captures)
 
+    def draw_sample(self, prediction: dict[str, Any], sample: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """Photograph, render and error."""
+        return pictures.of_sample(prediction, sample)
+
     def pictures(self, model: AvatarCodec, batch: Batch) -> dict[str, Array]:
         """As `pictures.progress`, [B, H, W, 3]."""
         return pictures.progress(model, batch)

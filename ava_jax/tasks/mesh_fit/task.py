@@ -119,6 +119,10 @@ class MeshFit(base.Task):
         """The best and the worst meshes."""
         return pictures.write_examples(compile_model, self.predict, self.config, best, worst, path)
 
+    def draw_sample(self, prediction: dict[str, Array], sample: Batch, assets: Assets) -> dict[str, np.ndarray]:
+        """The scan, the prediction, and the scan coloured by its error."""
+        return pictures.of_sample(prediction, sample, assets)
+
     def pictures(self, model: MeshFitter, batch: Batch) -> dict[str, Array]:
         """The predicted vertices [B, V, 3]."""
         return {"vertices": model(batch["source"], batch.get("joints"))}

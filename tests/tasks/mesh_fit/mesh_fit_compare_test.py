@@ -20,6 +20,7 @@ from ava_jax.tasks.mesh_fit.data import synthesize
 from ava_jax.tasks.mesh_fit.evaluation import comparison, curves
 from ava_jax.tasks.mesh_fit.evaluation.comparison import Run
 from ava_jax.tasks.mesh_fit.evaluation.experiment import Experiment
+from ava_jax.viz import plot
 
 
 class Ava:
@@ -145,8 +146,8 @@ def test_events_of_a_run_that_went_back_are_read_as_tensorboard_shows_them(tmp_p
 def test_curves_lie_where_their_values_are():
     steps = np.linspace(0, 100, 200)
     picture = curves.draw({"a": (steps, 10.0 ** (-2 - steps / 50))}, {"floor": 3e-3}, title="T", across="step", up="m²")
-    left, top, right, bottom = curves._BOX
-    blue = (picture == curves._COLOURS[0]).all(-1)[top:bottom, left:right]
+    left, top, right, bottom = plot.box()
+    blue = (picture == plot.COLOURS[0]).all(-1)[top:bottom, left:right]
     rows = np.array([np.flatnonzero(column).mean() for column in blue.T if column.any()])
     line = np.polyfit(np.arange(len(rows)), rows, 1)
     np.testing.assert_allclose(line[0], (bottom - top) / (right - left), rtol=0.02)  # two decades over the whole width, of two
@@ -162,7 +163,7 @@ def test_curves_of_runs_beside_floors(tmp_path):
     assert comparison.write_curves([result], {"identity": 2e-5}, tmp_path) == []
     write_events(workdir, 1, [(i, 1e-3 / (1 + i)) for i in range(50)])
     (path,) = comparison.write_curves([result], {"identity": 2e-5}, tmp_path)
-    assert Image.open(path).size == curves._SIZE
+    assert Image.open(path).size == plot.SIZE
     assert np.isnan(result.jitter("unseen_frames", "target")) and result.best_by == 1e-6
     with pytest.raises(FileNotFoundError, match="has no eval"):
         comparison.Result(Run("sbs", "time", 3), tmp_path / "none")

@@ -37,12 +37,12 @@ from ava_jax.data.remote import location
 from ava_jax.data.remote.location import RemotePath
 from ava_jax.tasks.ava256.data import absent, rules
 from ava_jax.tasks.ava256.data.faults import Faults
+from ava_jax.tasks.base import NOT_SEEN
 
 # The config's lists, with the kind of their elements.
 LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
 
 _MOST_ID = 2**31 - 1  # ids are int32 in batches
-NOT_SEEN = " (not seen in training)"  # follows the name of a person who was not
 
 
 def load_captures(config: ConfigDict) -> CaptureSet:

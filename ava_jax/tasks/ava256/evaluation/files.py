@@ -9,6 +9,7 @@ from PIL import Image
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256.data import source
+from ava_jax.tasks.base import NOT_SEEN
 from ava_jax.viz import colours
 
 
@@ -29,7 +30,7 @@ def write(
     """
     what = {name: np.asarray(sample[name])[None] for name in ("identity", "camera_id", "segment", "frame")}
     (row,) = source.describe(what, assets, captures)
-    path = folder / row["identity"].removesuffix(source.NOT_SEEN) / row["segment"] / f"{row['frame']:06d}_cam{row['camera']}.png"
+    path = folder / row["identity"].removesuffix(NOT_SEEN) / row["segment"] / f"{row['frame']:06d}_cam{row['camera']}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(colours.to_u8(prediction["image"]))).save(path)
     return [path]

@@ -91,8 +91,7 @@ def best_and_worst(compile_model: Compile, best: Sequence[Example], worst: Seque
 
     def reconstruct(model: AvatarCodec, batch: Batch) -> tuple[jax.Array, jax.Array]:
         image = model.reconstruct(batch)
-        scored = ((batch["camera"] >= 0) & (batch["identity"] >= 0))[:, None, None] | face_mask(batch["segmentation"])
-        return colours.to_u8(image), colours.to_u8(jnp.where(scored[..., None], colours.error_colours(image, batch["image"]), 0.0))
+        return colours.to_u8(image), _scored_error(image, batch)
 
     draw = compile_model(reconstruct)
     strips = []
@@ -101,6 +100,25 @@ def best_and_worst(compile_model: Compile, best: Sequence[Example], worst: Seque
         panels = ("truth", sample["image"]), ("render", shown), (colours.ERROR_CAPTION, error)
         strips.append(sheet.Strip(f"{_where(row)}: {label}", panels))
     return sheet.compose(strips, columns=2)
+
+
+def of_sample(prediction: Mapping[str, Array], sample: Batch) -> dict[str, np.ndarray]:
+    """A sample's photograph, render and error, u8 [H, W, 3] each, as `Task.draw_sample` gives them; {} without a photograph.
+
+    Of a camera or a person not seen in training the error is shown on the face alone, as in `best_and_worst`.
+    """
+    if "image" not in sample or "segmentation" not in sample:
+        return {}
+    batch = {name: np.asarray(value)[None] for name, value in sample.items()}
+    error = _scored_error(np.asarray(prediction["image"])[None], batch)
+    truth, render = np.asarray(sample["image"]), np.asarray(colours.to_u8(prediction["image"]))
+    return {"truth": truth, "render": render, colours.ERROR_CAPTION: np.asarray(error)[0]}
+
+
+def _scored_error(image: Array, batch: Batch) -> jax.Array:
+    """Errors of renders [B, H, W, 3] as colours, black where they are not scored: u8 [B, H, W, 3]."""
+    scored = ((batch["camera"] >= 0) & (batch["identity"] >= 0))[:, None, None] | face_mask(batch["segmentation"])
+    return colours.to_u8(jnp.where(scored[..., None], colours.error_colours(image, batch["image"]), 0.0))
 
 
 def _where(row: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from ava_jax.core.types import Array
 from ava_jax.tasks.ava256.model.sizes import Sizes
 
 MARGIN = 0.8  # of a box's reciprocal half-extents over those of its patch
+_LEAST_WEIGHT = 1e-3  # of what is composited, below which nothing is seen
 
 
 def at_voxels(texture: Array, sizes: Sizes) -> jax.Array:
@@ -38,3 +39,46 @@ def _reading(sizes: Sizes, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     at = np.clip((at + 0.5) * side / sizes.slab - 0.5, 0, side - 1)
     low = np.minimum(np.floor(at), side - 2).astype(np.int32)
     return low, low + 1, (at - low).astype(np.float32)
+
+
+def as_texture(boxes: jax.Array, sizes: Sizes, side: int) -> jax.Array:
+    """What primitives show on their own patches, as a texture: the reverse of `as_primitives(at_voxels(...))`, but for the reading twice.
+
+    Args:
+      boxes: [B, K, d (y), d (x), C], a colour per voxel of each box's face.
+      sizes: of the networks.
+      side: of the texture, texels.
+
+    Returns:
+      f32 [B, side, side, C].
+    """
+    n, d = sizes.per_side, sizes.depth
+    slab = jnp.asarray(boxes, jnp.float32).reshape(-1, n, n, d, d, boxes.shape[-1])
+    slab = slab.transpose(0, 1, 3, 2, 4, 5).reshape(-1, sizes.slab, sizes.slab, boxes.shape[-1])
+    at = (np.arange(side) + 0.5) * sizes.slab / side - 0.5  # texels of the slab
+    box = np.clip(np.floor(at + 0.5).astype(int) // d, 0, n - 1)
+    voxel = np.clip(((at - d * box - d // 2) * MARGIN / (d / 2) + 1.0) * (d - 1) / 2.0, 0, d - 1)
+    low = np.minimum(np.floor(voxel), d - 2).astype(int)
+    weight, low = jnp.asarray((voxel - low).astype(np.float32)), d * box + low
+    rows = slab[:, low] * (1.0 - weight)[:, None, None] + slab[:, low + 1] * weight[:, None, None]
+    return rows[:, :, low] * (1.0 - weight)[:, None] + rows[:, :, low + 1] * weight[:, None]
+
+
+def seen_from_outside(rgba: jax.Array, depth: jax.Array, outward: jax.Array) -> jax.Array:
+    """Colours of boxes looked at along their third axis, each by itself: [B, K, D, D, D, 4] to [B, K, D (y), D (x), 3].
+
+    Voxels are composited from the outside in, and the sum is divided by its weight; where there is next to none, the plain mean counts.
+
+    Args:
+      rgba: voxels indexed z, y, x: colour, and density per volume radius.
+      depth: [B, K], length of the boxes along that axis, volume radii.
+      outward: 1.0 where the axis points out of the head, -1.0 where it points in.
+    """
+    rgba = jnp.asarray(rgba, jnp.float32)
+    rgba = jnp.where(outward > 0, rgba[:, :, ::-1], rgba)  # the outermost first
+    step = (depth / rgba.shape[2])[:, :, None, None, None]
+    through = jnp.exp(-jnp.cumsum(rgba[..., 3] * step, axis=2))
+    weights = jnp.concatenate([1.0 - through[:, :, :1], through[:, :, :-1] - through[:, :, 1:]], axis=2)[..., None]
+    total = jnp.sum(weights, axis=2)
+    shown = jnp.sum(weights * rgba[..., :3], axis=2) / jnp.maximum(total, _LEAST_WEIGHT)
+    return jnp.where(total > _LEAST_WEIGHT, shown, jnp.mean(rgba[..., :3], axis=2))

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ava_jax.data import obj_files
+from ava_jax.metrics import score_files
 from ava_jax.tasks.mesh_fit.data import folders, sequences
 from ava_jax.tasks.mesh_fit.data.source import UNSEEN_FRAMES, UNSEEN_SEQUENCES
 from ava_jax.tasks.mesh_fit.evaluation import curves, motion, scores
@@ -57,7 +58,7 @@ class Result:
         folder = evaluated(workdir)
         if folder is None:
             raise FileNotFoundError(f"{workdir}: has no eval/<step>/scores.json.")
-        self._splits = json.loads((folder / "scores.json").read_text())["splits"]
+        self._splits = json.loads((folder / score_files.SUMMARY).read_text())["splits"]
         with open(folder / f"{motion.NAME}.csv", newline="") as file:
             self._jitter = list(csv.DictReader(file))
 
@@ -80,8 +81,8 @@ class Result:
 
 def evaluated(workdir: pathlib.Path) -> pathlib.Path | None:
     """The folder of a run's last evaluation; None where there is none."""
-    done = [path.parent for path in workdir.glob("eval/*/scores.json") if (path.parent / f"{motion.NAME}.csv").is_file()]
-    return max(done, key=lambda folder: int(folder.name), default=None)
+    done = [folder for folder in score_files.evaluations(workdir) if (folder / f"{motion.NAME}.csv").is_file()]
+    return done[-1] if done else None
 
 
 def write_table(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib.Path]:

@@ -1,7 +1,7 @@
 """Skin interpolation, prediction and scan side by side: sheets, progress pictures, and a video of motions that were held out."""
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -11,7 +11,7 @@ from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.base import Compile, Example
 from ava_jax.tasks.mesh_fit.data import source
 from ava_jax.tasks.mesh_fit.evaluation import motion
-from ava_jax.tasks.mesh_fit.evaluation.view import PAPER, View, error_colours, error_mm, legend
+from ava_jax.tasks.mesh_fit.evaluation.view import FULL_SCALE, PAPER, View, error_colours, error_mm, legend
 from ava_jax.viz import sheet, video
 
 PANEL = (320, 240)  # pixels, height and width
@@ -29,6 +29,22 @@ def panels(view: View, faces: np.ndarray, skin: Array, prediction: Array, target
         drawn += view.draw_all(target, faces, [error_colours(error) for error in errors])
         captions += [f"scan; {mesh} is {error.mean():.1f} mm off" for mesh, error in zip(_CAPTIONS, errors, strict=True)]
     return tuple(zip(captions, drawn, strict=True))
+
+
+def of_sample(prediction: Mapping[str, Array], sample: Batch, assets: Assets) -> dict[str, np.ndarray]:
+    """A sample's scan, the prediction, and the scan coloured by the error, as `Task.draw_sample` gives them; {} without a scan.
+
+    Args:
+      prediction: `vertices` [V, 3].
+      sample: without the batch axis.
+      assets: of the task.
+    """
+    if "target" not in sample:
+        return {}
+    target, found, faces = np.asarray(sample["target"]), np.asarray(prediction["vertices"]), assets.arrays["faces"]
+    view = View.around(np.concatenate([np.asarray(sample["source"])[-1], target]), *PANEL)
+    scan, error = view.draw_all(target, faces, [None, error_colours(error_mm(found, target))])
+    return {"scan": scan, "prediction": view.draw(found, faces), f"error (0 to {FULL_SCALE:.0f} mm)": error}
 
 
 def with_legend(picture: Image.Image) -> Image.Image:

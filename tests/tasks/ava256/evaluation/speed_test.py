@@ -1,0 +1,29 @@
+"""What is timed of calls, and how it is told."""
+
+import time
+
+import pytest
+
+from ava_jax.tasks.ava256.evaluation import speed
+
+
+def test_the_first_call_is_not_in_the_times():
+    calls = []
+
+    def call():
+        calls.append(time.sleep(0.2 if not calls else 0.01))
+        return len(calls)
+
+    timing, result = speed.time_calls("decode", 4, call, 5)
+    assert result == 1 and len(calls) == 6
+    assert timing.first_s >= 0.2 and 10 <= timing.ms < 150, "a busy machine may be late, not by as much"
+    assert timing.frames_per_s == pytest.approx(4e3 / timing.ms) and timing.spread_ms >= 0
+    assert speed.time_calls("decode", 1, call, 1)[0].spread_ms == 0
+
+
+def test_the_table_tells_batch_and_rate():
+    table = speed.text([speed.Timing("render", 4, 43.21, 1.234, 92.57, 3.0), speed.Timing("whole", 1, 1234.5, 0.0, 0.81, 3.0)])
+    assert [line.split() for line in table.splitlines()[-2:]] == [
+        ["render", "4", "43.2", "1.23", "92.6"],
+        ["whole", "1", "1234", "0", "0.81"],
+    ]
