@@ -116,7 +116,7 @@ class Measurement:
         names = [capture.name for capture in self.captures]
         self.blink = {}
         for person, name in enumerate(sorted(names)):
-            numbers = ava256_layout._numbers(self.request, person)
+            numbers = ava256_layout.frame_numbers(self.request, person)
             for number, (_, expression) in zip(numbers, ava256_layout.script(self.request, person), strict=True):
                 self.blink[person, number] = expression.blink
 
