@@ -1,0 +1,295 @@
+"""Threads that draw for all clients: one decodes, one draws, one sends. Whoever waits longest for an answer comes first.
+
+A picture comes whole and coarse at first, then finer; between two tiles the next client has its turn, and a client that has changed its
+mind begins anew. Nobody's control thread waits for any of this.
+"""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from PIL import Image
+
+from ava_jax.tasks.ava256.apps.avatar import Avatar
+from ava_jax.tasks.ava256.viewer import eyes
+from ava_jax.tasks.ava256.viewer.drawing import Drawer
+from ava_jax.tasks.ava256.viewer.people import People
+from ava_jax.tasks.ava256.viewer.session import Posed, Session, Wanted
+
+_FIRST_ANSWER = 0.05  # seconds that the first picture of a change may take to draw: it is as fine as fits
+_QUICK_DECODE = 0.04  # seconds; up to this a picture waits for the colours of its own place, else it shows those of the last
+_SHOW_EVERY = 0.2  # seconds between two pictures of a level that is being drawn
+_PLAYING_TICK = 1 / 60
+_SMOOTH = 0.8  # of the running means of times
+_IDLE = 5.0  # seconds after which a waiting thread looks again by itself
+
+
+@dataclasses.dataclass(frozen=True)
+class Sent:
+    """A picture for a client.
+
+    Attributes:
+      image: u8 [H, W, 3].
+      wanted: what it shows.
+      finished: it is as fine as pictures are.
+      level: pixels of its resolution, (height, width).
+    """
+
+    image: np.ndarray
+    wanted: Wanted
+    finished: bool
+    level: tuple[int, int]
+
+
+@dataclasses.dataclass
+class _Job:
+    """A client's picture at work."""
+
+    wanted: Wanted
+    posed: Posed
+    layout: eyes.Layout
+    level: int
+    steps: Iterator[Sent | None]
+    answered: bool = False
+    finished: bool = False
+
+
+class Times:
+    """Running means, in seconds, of what a picture's parts take."""
+
+    def __init__(self) -> None:
+        self.decode, self.tile, self.encode = 0.0, {}, 0.0
+
+    @staticmethod
+    def mean(old: float, new: float) -> float:
+        """The mean with one more value; the first two count for themselves, as the first compiles."""
+        return new if not old or new < old / 4 else _SMOOTH * old + (1 - _SMOOTH) * new
+
+
+class Pipeline:
+    """The three threads."""
+
+    def __init__(self, avatar: Avatar, people: People, drawer: Drawer, *, longer: int, parts: int):
+        """Starts nothing yet.
+
+        Args:
+          longer: the longer side of pictures, pixels, as `eyes.picture_size`.
+          parts: tiles along a side of a whole picture; 1: pictures are drawn whole at once, as GPUs do.
+        """
+        self._avatar, self._people, self._drawer = avatar, people, drawer
+        self._longer, self._parts = longer, parts
+        self._changed = threading.Condition()
+        self._sessions: list[Session] = []
+        self._stopped = False
+        self.failure: BaseException | None = None
+        self.times = Times()
+        loops = (self._decode_next, self._draw_next, self._send_next)
+        self._threads = [threading.Thread(target=self._run, args=(one,), daemon=True, name=one.__name__) for one in loops]
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends them, after what each is at."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def add(self, session: Session) -> None:
+        """Draws for this client from now on."""
+        with self._changed:
+            self._sessions.append(session)
+            self._changed.notify_all()
+
+    def remove(self, session: Session) -> None:
+        """A client that is gone: what was to be drawn for it is dropped."""
+        with self._changed:
+            session.closed = True
+            session.job = session.outgoing = session.posed = None
+            if session in self._sessions:
+                self._sessions.remove(session)
+            self._changed.notify_all()
+
+    def notify(self) -> None:
+        """A client wants something else."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def warm_up(self, wanted: Wanted) -> None:
+        """Compiles what a first picture needs, so that no client waits for it."""
+        posed = self._pose(wanted)
+        layout = self._layout(wanted)
+        for _ in range(2):  # the second is timed
+            for _ in self._steps(wanted, posed, layout, 0, None, stop=1):
+                pass
+
+    def _run(self, step: Callable[[], None]) -> None:
+        try:
+            while not self._stopped:
+                step()
+        except BaseException as e:
+            self.fail(e)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the threads; the main thread looks for the error and raises it."""
+        with self._changed:
+            self.failure, self._stopped = self.failure or error, True
+            self._changed.notify_all()
+
+    def _decode_next(self) -> None:
+        with self._changed:
+            session = self._pick(self._needs_decoding)
+            if session is None:
+                return
+            wanted = session.wanted
+        try:
+            posed = self._pose(wanted)
+        except ValueError as e:  # a neutral face that cannot be read: the client is told, and keeps whom it has
+            session.refuse(str(e))
+            return
+        with self._changed:
+            if not session.closed:
+                session.posed, session.taken = posed, False
+            self._changed.notify_all()
+
+    def _needs_decoding(self, session: Session) -> bool:
+        if not session.taken:
+            return False
+        session.tick()
+        wanted = session.wanted
+        return wanted.eye is not None and (session.posed is None or session.posed.wanted.decoding != wanted.decoding)
+
+    def _pose(self, wanted: Wanted) -> Posed:
+        person = self._people[wanted.person]
+        begun = time.perf_counter()
+        code = person.neutral
+        if wanted.frame_code is not None:
+            code = code + np.float32(wanted.strength) * (wanted.frame_code - code)
+        code = (code + wanted.offset)[None].astype(np.float32)
+        decoded = self._avatar.decode(person.identity, code, wanted.eye.position[None].astype(np.float32))
+        decoded = jax.block_until_ready(decoded)
+        self.times.decode = Times.mean(self.times.decode, time.perf_counter() - begun)
+        return Posed(wanted, decoded, person.index)
+
+    def _draw_next(self) -> None:
+        with self._changed:
+            session = self._pick(self._needs_drawing, first=lambda s: s.job is None or not s.job.answered or self._next(s) is not None)
+            if session is None:
+                return
+            if (following := self._next(session)) is not None:
+                session.job = self._begin(session, *following)
+                session.taken = True
+                self._changed.notify_all()
+            job, session.served = session.job, time.perf_counter()
+        self._draw(session, job)
+
+    def _draw(self, session: Session, job: _Job) -> None:
+        """A client's first answer, or one more tile."""
+        while True:
+            sent = next(job.steps, None)
+            if sent is not None:
+                job.answered, job.finished = True, sent.finished
+                with self._changed:
+                    if not session.closed:
+                        session.outgoing = sent
+                    self._changed.notify_all()
+            if job.answered or session.closed:
+                return
+
+    def _needs_drawing(self, session: Session) -> bool:
+        return (session.job is not None and not session.job.finished) or self._next(session) is not None
+
+    def _next(self, session: Session) -> tuple[Wanted, Posed] | None:
+        """The picture to begin for a client, if it is another than the one at work and can be drawn with what is decoded."""
+        posed, wanted, job = session.posed, session.wanted, session.job
+        if posed is None or (job is not None and not job.answered):
+            return None
+        stale = posed.wanted.decoding != wanted.decoding
+        if stale and (self.times.decode < _QUICK_DECODE or posed.wanted.face != wanted.face):
+            wanted = posed.wanted  # what is decoded, if that was not shown yet
+            if job is not None and job.posed is posed:
+                return None
+        if job is not None and job.posed is posed and job.wanted.version == wanted.version:
+            return None
+        return wanted, posed
+
+    def _begin(self, session: Session, wanted: Wanted, posed: Posed) -> _Job:
+        layout, old = self._layout(wanted), session.job
+        level = self._first_level(wanted.layer, layout)
+        if old is not None and old.wanted.version == wanted.version:  # only the colours are newer: it stays as fine as it is
+            level = max(level, old.level)
+        job = _Job(wanted, posed, layout, level, iter(()))
+        job.steps = self._steps(wanted, posed, layout, level, job)
+        return job
+
+    def _first_level(self, layer: str, layout: eyes.Layout) -> int:
+        """The finest level that is drawn in time."""
+        tile = self.times.tile.get((layer, layout.tile), 0.0)
+        fits = [i for i, level in enumerate(layout.levels) if len(level.tiles) * tile <= _FIRST_ANSWER]
+        return max(fits, default=0) if tile else 0
+
+    def _layout(self, wanted: Wanted) -> eyes.Layout:
+        return eyes.layout(*eyes.picture_size(wanted.eye.aspect, self._longer), self._parts)
+
+    def _steps(
+        self, wanted: Wanted, posed: Posed, layout: eyes.Layout, first: int, job: _Job | None, stop: int | None = None
+    ) -> Iterator[Sent | None]:
+        """Draws a tile at a time; gives a picture where there is one to show, None where there is none yet."""
+        canvas, shown = None, time.perf_counter()
+        levels = range(first, len(layout.levels) if stop is None else stop)
+        for number in levels:
+            level = layout.levels[number]
+            last, size = number == len(layout.levels) - 1, (level.height, level.width)
+            canvas = np.zeros((*size, 3), np.uint8) if canvas is None else _enlarged(canvas, size)
+            if job is not None:
+                job.level = number
+            for i, tile in enumerate(level.tiles):
+                self._paint(canvas, wanted, posed, layout, level, tile)
+                whole = i == len(level.tiles) - 1
+                if whole or (number > first and time.perf_counter() - shown > _SHOW_EVERY):
+                    shown = time.perf_counter()
+                    yield Sent(canvas if whole and last else canvas.copy(), wanted, whole and last, size)
+                else:
+                    yield None
+
+    def _paint(
+        self, canvas: np.ndarray, wanted: Wanted, posed: Posed, layout: eyes.Layout, level: eyes.Level, tile: tuple[int, int]
+    ) -> None:
+        begun, (row, column), (height, width) = time.perf_counter(), tile, layout.tile
+        cameras = wanted.eye.cameras(level.height, level.width, row, column)
+        drawn = self._drawer(wanted.layer, posed.decoded, cameras, height, width, identity=posed.identity, background=wanted.background)
+        part = canvas[row : row + height, column : column + width]
+        part[:] = np.asarray(drawn)[: part.shape[0], : part.shape[1]]
+        key = (wanted.layer, layout.tile)
+        self.times.tile[key] = Times.mean(self.times.tile.get(key, 0.0), time.perf_counter() - begun)
+
+    def _send_next(self) -> None:
+        with self._changed:
+            session = self._pick(lambda one: one.outgoing is not None)
+            if session is None:
+                return
+            sent, session.outgoing = session.outgoing, None
+        begun = time.perf_counter()
+        session.show(sent)
+        self.times.encode = Times.mean(self.times.encode, time.perf_counter() - begun)
+
+    def _pick(self, needs: Callable[[Session], bool], first: Callable[[Session], bool] = lambda session: True) -> Session | None:
+        """The client to serve next; waits for one, and gives None where it is worth another look. Holds the lock."""
+        waiting = [session for session in self._sessions if needs(session)]
+        if not waiting:
+            playing = any(session.playback.playing for session in self._sessions)
+            self._changed.wait(_PLAYING_TICK if playing else _IDLE)
+            return None
+        return min(waiting, key=lambda session: (not first(session), session.served))
+
+
+def _enlarged(canvas: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A coarse picture [h, w, 3] at a finer resolution (height, width), smooth."""
+    return np.array(Image.fromarray(canvas).resize(size[::-1], Image.Resampling.BILINEAR))
