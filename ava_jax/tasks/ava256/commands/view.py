@@ -24,6 +24,7 @@ _PORT = flags.DEFINE_integer("port", 8080, "Port; 0: one that is free.", lower_b
 _TOKEN = flags.DEFINE_string("token", None, "What the page's address must have after ?token=; by default a new one at each start.")
 _NO_TOKEN = flags.DEFINE_bool("no_token", False, "Let everybody in who reaches the address.")
 _SIZE = flags.DEFINE_integer("size", 1024, "Longer side of a picture of the captures' shape, pixels: 1024 is 1024 x 667.", lower_bound=64)
+_BENCHMARK = flags.DEFINE_bool("benchmark", False, "Measure how quick the page is, with a client of its own, and end.")
 
 _LOOK_EVERY = 0.2  # seconds between two looks for errors of other threads
 
@@ -36,7 +37,7 @@ def main(context: Context) -> None:
         import viser  # noqa: F401  before jax, which takes seconds
     except ImportError as e:
         raise ValueError(f"the page needs viser ({e}): pip install 'ava-jax[view]'") from e
-    from ava_jax.tasks.ava256.viewer import guard, server, start
+    from ava_jax.tasks.ava256.viewer import benchmark, guard, server, start
 
     token = "" if _NO_TOKEN.value else _TOKEN.value or guard.new_token()
     viewer = start.prepare(context, _WORKDIR.value, _STEP.value, data=_DATA.value, codes=_CODES.value, longer=_SIZE.value)
@@ -46,6 +47,10 @@ def main(context: Context) -> None:
             who = "everybody who reaches it" if not token else "whoever has the token, which is sent in the clear"
             print(f"warning: --host={_HOST.value} lets other machines in: {who}", file=sys.stderr)
         print(f"{pathlib.Path(_WORKDIR.value)}: {serving.address}", flush=True)
+        if _BENCHMARK.value:
+            print(benchmark.run(viewer, serving))
+            return
+        viewer.warm_layers()
         while viewer.pipeline.failure is None:
             time.sleep(_LOOK_EVERY)
         raise viewer.pipeline.failure

@@ -47,8 +47,8 @@ class Components(NamedTuple):
     def text(self) -> str:
         """Where they come from, for the page."""
         if self.origin == PRIOR:
-            return "Directions of the code that move the face most. There were no recordings to find its habits in."
-        return f"Principal components of the codes of {self.frames} frames ({self.origin})."
+            return "Directions of the code that move a face most, in standard deviations of the prior: no recordings were at hand."
+        return f"Principal components of {self.frames} frames ({self.origin}), in standard deviations."
 
 
 def of_codes(codes: np.ndarray, origin: str) -> Components:

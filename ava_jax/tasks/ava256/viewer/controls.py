@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import viser
+from PIL import Image
 
 from ava_jax.tasks.ava256.viewer import drawing
 from ava_jax.tasks.ava256.viewer.components import Components
@@ -18,10 +19,11 @@ _RANGE = 3.0  # deviations that a slider goes to either side
 _RANDOM = 1.2  # deviations of a random expression
 _STATUS_EVERY = 0.25  # seconds
 _COARSE_QUALITY, _QUALITY = 80, 92  # of JPEG: while it changes, and at rest
+_LEAST_SIDE = 400  # pixels: smaller pictures are enlarged here, as the page would show their pixels as squares
 _LOADING = "*Loading the avatar …*"
 _STILL = "The neutral face"
 _NO_RECORDINGS = "None at hand. `ava view --data=CAPTURES` or `--codes=codes.npz` brings some."
-_DIRECTIONS = ("Front", "Left", "Right", "Above")
+_DIRECTIONS = ("Front", "Left", "Right", "Top")
 
 
 class Panel:
@@ -69,7 +71,8 @@ class Panel:
 
         @layer.on_update
         def _(_: viser.GuiEvent) -> None:
-            self._change(layer=layer.value)
+            if layer.value in drawing.LAYERS:
+                self._change(layer=layer.value)
 
         @colour.on_update
         def _(_: viser.GuiEvent) -> None:
@@ -77,7 +80,9 @@ class Panel:
 
     def _add_view(self) -> None:
         gui = self._client.gui
-        buttons = gui.add_button_group("Look from", _DIRECTIONS, hint="Drag in the picture to go around, scroll to come nearer.")
+        with gui.add_folder("Camera"):
+            buttons = gui.add_button_group("Look from", _DIRECTIONS)
+            gui.add_markdown("Drag to go around, scroll to come nearer, drag with the right button to move.")
 
         @buttons.on_click
         def _(_: viser.GuiEvent) -> None:
@@ -198,7 +203,7 @@ class Panel:
     def _show(self, sent: Sent) -> None:
         """Gives the client its picture; of a client that is gone, it goes nowhere."""
         quality = _QUALITY if sent.finished else _COARSE_QUALITY
-        self._client.scene.set_background_image(sent.image, format="jpeg", jpeg_quality=quality)
+        self._client.scene.set_background_image(_smooth(sent.image), format="jpeg", jpeg_quality=quality)
         self._client.flush()
         now = time.perf_counter()
         self._times = [*(one for one in self._times if now - one < 1.0), now]
@@ -219,3 +224,12 @@ class Panel:
 
     def _tell(self, why: str) -> None:
         self._client.add_notification("That does not work", why, color="red")
+
+
+def _smooth(image: np.ndarray) -> np.ndarray:
+    """A coarse picture [h, w, 3] enlarged; others as they are."""
+    height, width = image.shape[:2]
+    factor = -(-_LEAST_SIDE // min(height, width))
+    if factor < 2:
+        return image
+    return np.asarray(Image.fromarray(image).resize((factor * width, factor * height), Image.Resampling.BILINEAR))

@@ -24,6 +24,7 @@ _COOKIE = "ava_view_token"
 _REFUSED = b"403: this page needs its token. Open the whole address that `ava view` printed.\n"
 _OTHER_SITE = b"403: another site's page may not connect here.\n"
 _CHECK_SECONDS = 10
+_PINGS = {"ping_interval": 5, "ping_timeout": 10}  # seconds: a client that is lost without a word is noticed within their sum
 
 
 def new_token() -> str:
@@ -66,7 +67,7 @@ class Guard:
 
         @functools.wraps(serve)
         def guarded(*args: Any, process_request: Callable[..., Response | None] | None = None, **kwargs: Any) -> Any:
-            return serve(*args, process_request=functools.partial(self.answer, process_request), **kwargs)
+            return serve(*args, process_request=functools.partial(self.answer, process_request), **(kwargs | _PINGS))
 
         websockets.asyncio.server.serve = guarded
         try:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ava_jax.core import names as naming
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.data import neutrals
 from ava_jax.tasks.ava256.data.neutrals import Neutral
@@ -53,8 +54,12 @@ class People:
         self._codes = functools.lru_cache(_KEPT)(self._encode)
 
     def __getitem__(self, name: str) -> Person:
-        """The codes of one of `names`; what is computed is kept for the next time."""
-        return self._codes(name)
+        """The codes of one of `names`; what is computed is kept for the next time.
+
+        Raises:
+          ValueError: there is nobody of that name, or the neutral face cannot be read.
+        """
+        return self._codes(naming.pick("person", name, self.names))
 
     def _encode(self, name: str) -> Person:
         face = self._avatar.neutral(name) if name in self._held else Neutral(*self._recordings.neutral(name))

@@ -4,6 +4,7 @@ A picture comes whole and coarse at first, then finer; between two tiles the nex
 mind begins anew. Nobody's control thread waits for any of this.
 """
 
+import collections
 import dataclasses
 import threading
 import time
@@ -15,7 +16,7 @@ from PIL import Image
 
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.viewer import eyes
-from ava_jax.tasks.ava256.viewer.drawing import Drawer
+from ava_jax.tasks.ava256.viewer.drawing import LAYERS, Drawer
 from ava_jax.tasks.ava256.viewer.people import People
 from ava_jax.tasks.ava256.viewer.session import Posed, Session, Wanted
 
@@ -46,27 +47,44 @@ class Sent:
 
 @dataclasses.dataclass
 class _Job:
-    """A client's picture at work."""
+    """A client's picture at work.
+
+    Attributes:
+      level: that is being drawn, an index.
+      canvas: u8, as far as it is drawn; None: nothing yet.
+      answered: whether the client has been given anything of it; until then it is not interrupted.
+      finished: whether it is whole.
+      steps: draws a tile each; gives a picture where there is one to show, else None.
+    """
 
     wanted: Wanted
     posed: Posed
     layout: eyes.Layout
     level: int
-    steps: Iterator[Sent | None]
+    canvas: np.ndarray | None = None
     answered: bool = False
     finished: bool = False
+    steps: Iterator[Sent | None] = iter(())
+
+
+class Mean:
+    """A running mean of times, in seconds; the first one does not count once there is a second, as it compiles."""
+
+    def __init__(self) -> None:
+        self.value, self._count = 0.0, 0
+
+    def add(self, seconds: float) -> None:
+        """One more time."""
+        self._count += 1
+        self.value = seconds if self._count <= 2 else _SMOOTH * self.value + (1 - _SMOOTH) * seconds
 
 
 class Times:
-    """Running means, in seconds, of what a picture's parts take."""
+    """What a picture's parts take: decoding, a tile of each layer and size, and sending a whole picture."""
 
     def __init__(self) -> None:
-        self.decode, self.tile, self.encode = 0.0, {}, 0.0
-
-    @staticmethod
-    def mean(old: float, new: float) -> float:
-        """The mean with one more value; the first two count for themselves, as the first compiles."""
-        return new if not old or new < old / 4 else _SMOOTH * old + (1 - _SMOOTH) * new
+        self.decode, self.send = Mean(), Mean()
+        self.tile: dict[tuple[str, tuple[int, int]], Mean] = collections.defaultdict(Mean)
 
 
 class Pipeline:
@@ -122,18 +140,39 @@ class Pipeline:
         with self._changed:
             self._changed.notify_all()
 
-    def warm_up(self, wanted: Wanted) -> None:
+    def warm_up(self, wanted: Wanted) -> Posed:
         """Compiles what a first picture needs, so that no client waits for it."""
         posed = self._pose(wanted)
-        layout = self._layout(wanted)
+        self._paint_once(wanted, posed)
+        return posed
+
+    def warm_layers(self, posed: Posed) -> None:
+        """Compiles the other layers, in a thread, while clients see the first."""
+
+        def compile_all() -> None:
+            for layer in LAYERS:
+                if self._stopped:
+                    return
+                self._paint_once(dataclasses.replace(posed.wanted, layer=layer), posed)
+
+        threading.Thread(target=self._guarded, args=(compile_all,), daemon=True, name="warm_layers").start()
+
+    def _paint_once(self, wanted: Wanted, posed: Posed) -> None:
+        layout = self.layout(wanted.eye.aspect)
+        canvas = np.zeros((*layout.tile, 3), np.uint8)
         for _ in range(2):  # the second is timed
-            for _ in self._steps(wanted, posed, layout, 0, None, stop=1):
-                pass
+            self._paint(canvas, wanted, posed, layout, layout.levels[0], (0, 0))
 
     def _run(self, step: Callable[[], None]) -> None:
-        try:
+        def repeat() -> None:
             while not self._stopped:
                 step()
+
+        self._guarded(repeat)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
         except BaseException as e:
             self.fail(e)
 
@@ -175,7 +214,7 @@ class Pipeline:
         code = (code + wanted.offset)[None].astype(np.float32)
         decoded = self._avatar.decode(person.identity, code, wanted.eye.position[None].astype(np.float32))
         decoded = jax.block_until_ready(decoded)
-        self.times.decode = Times.mean(self.times.decode, time.perf_counter() - begun)
+        self.times.decode.add(time.perf_counter() - begun)
         return Posed(wanted, decoded, person.index)
 
     def _draw_next(self) -> None:
@@ -212,7 +251,7 @@ class Pipeline:
         if posed is None or (job is not None and not job.answered):
             return None
         stale = posed.wanted.decoding != wanted.decoding
-        if stale and (self.times.decode < _QUICK_DECODE or posed.wanted.face != wanted.face):
+        if stale and (self.times.decode.value < _QUICK_DECODE or posed.wanted.face != wanted.face):
             wanted = posed.wanted  # what is decoded, if that was not shown yet
             if job is not None and job.posed is posed:
                 return None
@@ -221,43 +260,41 @@ class Pipeline:
         return wanted, posed
 
     def _begin(self, session: Session, wanted: Wanted, posed: Posed) -> _Job:
-        layout, old = self._layout(wanted), session.job
-        level = self._first_level(wanted.layer, layout)
-        if old is not None and old.wanted.version == wanted.version:  # only the colours are newer: it stays as fine as it is
-            level = max(level, old.level)
-        job = _Job(wanted, posed, layout, level, iter(()))
-        job.steps = self._steps(wanted, posed, layout, level, job)
+        layout, old = self.layout(wanted.eye.aspect), session.job
+        if old is not None and old.wanted.version == wanted.version:  # only the colours are newer: they come tile by tile
+            job = _Job(wanted, posed, layout, old.level, old.canvas, answered=True)
+        else:
+            job = _Job(wanted, posed, layout, self._first_level(wanted.layer, layout))
+        job.steps = self._steps(job)
         return job
 
     def _first_level(self, layer: str, layout: eyes.Layout) -> int:
         """The finest level that is drawn in time."""
-        tile = self.times.tile.get((layer, layout.tile), 0.0)
+        tile = self.times.tile[layer, layout.tile].value
         fits = [i for i, level in enumerate(layout.levels) if len(level.tiles) * tile <= _FIRST_ANSWER]
         return max(fits, default=0) if tile else 0
 
-    def _layout(self, wanted: Wanted) -> eyes.Layout:
-        return eyes.layout(*eyes.picture_size(wanted.eye.aspect, self._longer), self._parts)
+    def layout(self, aspect: float) -> eyes.Layout:
+        """The parts of a picture for a window of this shape, width over height."""
+        return eyes.layout(*eyes.picture_size(aspect, self._longer), self._parts)
 
-    def _steps(
-        self, wanted: Wanted, posed: Posed, layout: eyes.Layout, first: int, job: _Job | None, stop: int | None = None
-    ) -> Iterator[Sent | None]:
-        """Draws a tile at a time; gives a picture where there is one to show, None where there is none yet."""
-        canvas, shown = None, time.perf_counter()
-        levels = range(first, len(layout.levels) if stop is None else stop)
-        for number in levels:
-            level = layout.levels[number]
-            last, size = number == len(layout.levels) - 1, (level.height, level.width)
-            canvas = np.zeros((*size, 3), np.uint8) if canvas is None else _enlarged(canvas, size)
-            if job is not None:
-                job.level = number
+    def _steps(self, job: _Job) -> Iterator[Sent | None]:
+        shown, layout = time.perf_counter(), job.layout
+        while True:
+            level = layout.levels[job.level]
+            last, size = job.level == len(layout.levels) - 1, (level.height, level.width)
+            job.canvas = np.zeros((*size, 3), np.uint8) if job.canvas is None else _enlarged(job.canvas, size)
             for i, tile in enumerate(level.tiles):
-                self._paint(canvas, wanted, posed, layout, level, tile)
+                self._paint(job.canvas, job.wanted, job.posed, layout, level, tile)
                 whole = i == len(level.tiles) - 1
-                if whole or (number > first and time.perf_counter() - shown > _SHOW_EVERY):
+                if whole or (job.answered and time.perf_counter() - shown > _SHOW_EVERY):
                     shown = time.perf_counter()
-                    yield Sent(canvas if whole and last else canvas.copy(), wanted, whole and last, size)
+                    yield Sent(job.canvas.copy(), job.wanted, whole and last, size)
                 else:
                     yield None
+            if last:
+                return
+            job.level += 1
 
     def _paint(
         self, canvas: np.ndarray, wanted: Wanted, posed: Posed, layout: eyes.Layout, level: eyes.Level, tile: tuple[int, int]
@@ -267,8 +304,7 @@ class Pipeline:
         drawn = self._drawer(wanted.layer, posed.decoded, cameras, height, width, identity=posed.identity, background=wanted.background)
         part = canvas[row : row + height, column : column + width]
         part[:] = np.asarray(drawn)[: part.shape[0], : part.shape[1]]
-        key = (wanted.layer, layout.tile)
-        self.times.tile[key] = Times.mean(self.times.tile.get(key, 0.0), time.perf_counter() - begun)
+        self.times.tile[wanted.layer, layout.tile].add(time.perf_counter() - begun)
 
     def _send_next(self) -> None:
         with self._changed:
@@ -277,8 +313,10 @@ class Pipeline:
                 return
             sent, session.outgoing = session.outgoing, None
         begun = time.perf_counter()
-        session.show(sent)
-        self.times.encode = Times.mean(self.times.encode, time.perf_counter() - begun)
+        if not session.closed:
+            session.show(sent)
+        if sent.finished:
+            self.times.send.add(time.perf_counter() - begun)
 
     def _pick(self, needs: Callable[[Session], bool], first: Callable[[Session], bool] = lambda session: True) -> Session | None:
         """The client to serve next; waits for one, and gives None where it is worth another look. Holds the lock."""

@@ -23,7 +23,7 @@ from ava_jax.tasks.ava256.viewer.recordings import Recordings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DISTANCE = 1000.0  # mm from the head's middle, at first
-_DIRECTIONS = {"Front": (0.0, 0.0), "Left": (75.0, 0.0), "Right": (-75.0, 0.0), "Above": (0.0, 55.0)}  # azimuth, elevation, degrees
+_DIRECTIONS = {"Front": (0.0, 0.0), "Left": (75.0, 0.0), "Right": (-75.0, 0.0), "Top": (0.0, 55.0)}  # azimuth, elevation, degrees
 _NEAR, _FAR = 0.05, 20.0  # m
 _WIDE = 0.85  # width over height of a window that shows the whole head; in narrower ones the camera stands back
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -128,7 +128,7 @@ class Server:
         panel = Panel(client, self._pipeline, self._people, self._recordings, self._components, title=title, look=self._look)
         with self._lock:
             self._panels[client.client_id] = panel
-        if client.camera.aspect < _WIDE:
+        if 0 < client.camera.image_width < _WIDE * client.camera.image_height:
             self._look(client, "Front")
 
         @client.camera.on_update
@@ -139,8 +139,8 @@ class Server:
         self._pipeline.add(panel.session)
 
     def _moved(self, panel: Panel, camera: viser.CameraHandle) -> None:
-        if camera.image_width > 0 and camera.image_height > 0:  # a window that is rolled up shows nothing
-            panel.session.change(eye=eye_of(camera))
+        if (eye := eye_of(camera)) is not None:
+            panel.session.change(eye=eye)
             self._pipeline.notify()
 
     async def _disconnected(self, client: viser.ClientHandle) -> None:
@@ -150,10 +150,13 @@ class Server:
             self._pipeline.remove(panel.session)
 
 
-def eye_of(camera: Any) -> Eye:
-    """Where viser's camera looks from."""
-    to_head = viser.transforms.SO3(np.asarray(camera.wxyz)).as_matrix()
-    return Eye(to_head.T, MM * np.asarray(camera.position), float(camera.fov), float(camera.aspect))
+def eye_of(camera: Any) -> Eye | None:
+    """Where viser's camera looks from; None where there is nothing to see, as in a window that is rolled up."""
+    numbers = np.array([*camera.wxyz, *camera.position, camera.fov], np.float64)
+    if not np.isfinite(numbers).all() or not 0 < camera.fov < np.pi or camera.image_width < 1 or camera.image_height < 1:
+        return None
+    to_head = viser.transforms.SO3(numbers[:4]).as_matrix()
+    return Eye(to_head.T, MM * numbers[4:7], float(camera.fov), camera.image_width / camera.image_height)
 
 
 def _check_address(host: str, port: int) -> None:

@@ -98,11 +98,11 @@ class Session:
         """Shows a person's neutral face.
 
         Args:
-          person: a name of `People`.
+          person: a name of `People`, who can be had.
           show: gives the client a picture, a `pipeline.Sent`.
           tell: gives it a line on what does not work.
         """
-        self.show, self._tell = show, tell
+        self.show, self._tell, self._first = show, tell, person
         self._lock = threading.Lock()
         self._wanted = Wanted(person)
         self._playback = Playback()
@@ -139,10 +139,10 @@ class Session:
             self._show_frame()
 
     def refuse(self, why: str) -> None:
-        """What it wants cannot be had: it is told, and wants the person that it has."""
+        """The person that it wants cannot be had: it is told, and wants the one that it has again."""
         self._tell(why)
-        if self.posed is not None:
-            self.change(person=self.posed.wanted.person)
+        posed = self.posed
+        self.change(person=self._first if posed is None else posed.wanted.person)
 
     def tick(self) -> None:
         """Moves a running clip on to this moment."""

@@ -24,7 +24,6 @@ from ava_jax.tasks.base import Compile
 from ava_jax.tasks.command import Context
 
 _PARTS = {"cpu": 8}  # tiles along a picture's side, by backend; others draw whole pictures
-_MOST_STRANGERS = 64  # people of captures that training did not see, whose names the page lists
 
 
 class Viewer:
@@ -33,6 +32,12 @@ class Viewer:
     def __init__(self, avatar: Avatar, pipeline: Pipeline, people: People, recordings: Recordings, found: Components):
         self.avatar, self.pipeline, self.people, self.recordings, self.components = avatar, pipeline, people, recordings, found
         self._servers: list[Server] = []
+        front = avatar.portrait(2, 2)
+        self._posed = pipeline.warm_up(Wanted(people.names[0], Eye(front.rotation[0], front.position[0].astype(np.float64), 0.4, 1.5)))
+
+    def warm_layers(self) -> None:
+        """Compiles what the page does not show at first."""
+        self.pipeline.warm_layers(self._posed)
 
     def serve(self, host: str, port: int, token: str) -> Server:
         """Opens the page; as `Server`."""
@@ -74,9 +79,6 @@ def prepare(
     found = _components(compile_model, recordings, recorded, people, folder, step)
     drawer = drawing.Drawer(compile_model, avatar.topology, avatar.middle)
     pipeline = Pipeline(avatar, people, drawer, longer=longer, parts=_PARTS.get(jax.default_backend(), 1))
-    front = avatar.portrait(2, 2)
-    wanted = Wanted(people.names[0], Eye(front.rotation[0], front.position[0].astype(np.float64), 0.4, 1.5))
-    pipeline.warm_up(wanted)
     return Viewer(avatar, pipeline, people, recordings, found)
 
 
