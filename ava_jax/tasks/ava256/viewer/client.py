@@ -1,5 +1,6 @@
 """A client without a browser: speaks the page's protocol over its websocket. It measures, and tests what many clients do."""
 
+import socket
 import threading
 import time
 import urllib.parse
@@ -73,7 +74,7 @@ class Client:
 
     def drop(self) -> None:
         """Ends it as a lost network does, without a word."""
-        self._socket.socket.close()
+        self._socket.socket.shutdown(socket.SHUT_RDWR)
 
     def _send(self, **message: Any) -> None:
         self._socket.send(msgspec.msgpack.encode(message))

@@ -101,10 +101,13 @@ def of_captures(recordings: Recordings, folder: pathlib.Path, step: int) -> Comp
     codes = []
     with tqdm(total=total, desc="expressions", unit="frame") as bar:
         for capture, frames in sample:
-            for code in recordings.encode(capture, frames):
-                bar.update()
-                if code is not None:
-                    codes.append(code)
+            try:
+                for code in recordings.encode(capture, frames):
+                    bar.update()
+                    if code is not None:
+                        codes.append(code)
+            except ValueError as e:  # a damaged capture: sliders are found in the others
+                bar.write(str(e), file=sys.stderr)
     if len(codes) < total:
         print(f"{total - len(codes)} of {total} frames cannot be read, and are left out of the sliders", file=sys.stderr)
     if not codes:

@@ -321,6 +321,8 @@ class Pipeline:
     def _pick(self, needs: Callable[[Session], bool], first: Callable[[Session], bool] = lambda session: True) -> Session | None:
         """The client to serve next; waits for one, and gives None where it is worth another look. Holds the lock."""
         waiting = [session for session in self._sessions if needs(session)]
+        if self._stopped:
+            return None
         if not waiting:
             playing = any(session.playback.playing for session in self._sessions)
             self._changed.wait(_PLAYING_TICK if playing else _IDLE)

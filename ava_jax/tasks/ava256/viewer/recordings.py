@@ -84,11 +84,7 @@ class Recordings:
         Raises:
           ValueError: it cannot be read.
         """
-        face = self._surfaces(self._of(name), [])
-        try:
-            texture, vertices = next(face)
-        except reading.Unreadable as e:
-            raise ValueError(str(e)) from e
+        texture, vertices = next(self._surfaces(self._of(name), []))
         return texture[None], vertices[None]
 
     def clip(self, driver: str, segment: str) -> Clip:
@@ -111,7 +107,7 @@ class Recordings:
           going_on: called after each frame, and while another encodes; False stops, and the next call goes on from there.
 
         Raises:
-          ValueError: a zip is missing or not whole.
+          ValueError: a zip is missing or not whole, or the neutral frame cannot be read.
         """
         clip = self.clip(driver, segment)
         while clip.ready < clip.count and going_on():
@@ -137,7 +133,11 @@ class Recordings:
         return [(c, c.frames[thin(len(c.frames), -(-most // len(captures)))]) for c in captures]
 
     def encode(self, capture: Capture, frames: Sequence[int] | np.ndarray) -> Iterator[np.ndarray | None]:
-        """Codes f32 [4, 4, 16] of frames, by id; None for one that cannot be read."""
+        """Codes f32 [4, 4, 16] of frames, by id; None for one that cannot be read.
+
+        Raises:
+          ValueError: the neutral frame cannot be read.
+        """
         faces = self._surfaces(capture, frames)
         texture, vertices = next(faces)
         owner = (texture[None], vertices[None])
@@ -152,7 +152,10 @@ class Recordings:
         archives = self._captures.archives
         sizes = {"downsample": 1, "texture_size": self._texture_size, "vertices": self._vertices}
         reader = reading.Reader(archives, **sizes, segmentation=False, image=False, frames_kept=0)
-        yield reader.surface(capture, reading.neutral_frame(archives, capture))
+        try:
+            yield reader.surface(capture, reading.neutral_frame(archives, capture))
+        except reading.Unreadable as e:
+            raise ValueError(str(e)) from e
         for frame in frames:
             try:
                 yield reader.surface(capture, int(frame))

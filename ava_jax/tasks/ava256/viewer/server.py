@@ -65,7 +65,7 @@ class Server:
         self._avatar, self._pipeline, self._people, self._recordings, self._components = avatar, pipeline, people, recordings, components
         self._panels: dict[int, Panel] = {}
         self._lock = threading.Lock()
-        _check_address(host, port)
+        check_address(host, port)
         guard = Guard(token)
         with guard.around_servers(), contextlib.redirect_stdout(io.StringIO()):  # it prints an address without the token
             self._viser = _Viser(host=host, port=port, label="ava_jax", verbose=False)
@@ -159,8 +159,12 @@ def eye_of(camera: Any) -> Eye | None:
     return Eye(to_head.T, MM * numbers[4:7], float(camera.fov), camera.image_width / camera.image_height)
 
 
-def _check_address(host: str, port: int) -> None:
-    """Raises OSError where nothing can listen there: viser would try the next 999 ports."""
+def check_address(host: str, port: int) -> None:
+    """Whether something can listen there; viser would try the next 999 ports.
+
+    Raises:
+      OSError: it cannot.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
