@@ -18,7 +18,7 @@ from ava_jax.viz.colours import heat, to_u8
 
 PICTURE, ALPHA, DEPTH, NORMALS, MESH, PRIMITIVES = "Picture", "Alpha", "Depth", "Normals", "Mesh", "Primitives"
 LAYERS = (PICTURE, ALPHA, DEPTH, NORMALS, MESH, PRIMITIVES)
-DEPTH_RANGE = 160.0  # mm in front of and behind the head's middle, over which the depth's colours run
+DEPTH_RANGE = 110.0  # mm in front of and behind the head's middle, over which the depth's colours run
 _BOX_DENSITY = 2000.0  # per volume radius: opaque within a fraction of a millimetre
 _EDGE = 0.35  # brightness of a box's edges
 _GOLDEN = 0.618034  # steps of it around the colour circle keep neighbours apart
