@@ -56,7 +56,7 @@ def run(viewer: Viewer, serving: Server, *, height: int = 1024, width: int = 667
     layout = viewer.pipeline.layout(width / height)
     whole, tile = (" x ".join(map(str, size)) for size in ((layout.levels[-1].height, layout.levels[-1].width), layout.tile))
     where = f"{jax.devices()[0].device_kind}: pictures of {whole} pixels (height x width), drawn in tiles of {tile}"
-    return "\n".join([where, *(f"  {name:28} {value}" for name, value in rows)])
+    return "\n".join([where, *(f"  {name:30} {value}" for name, value in rows)])
 
 
 class _Answers:

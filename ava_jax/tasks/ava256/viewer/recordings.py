@@ -128,7 +128,7 @@ class Recordings:
                 return
 
     def sample(self, most: int) -> Sequence[tuple[Capture, np.ndarray]]:
-        """At most about so many frames of all captures, evenly spaced: each capture with its frames' ids."""
+        """At most about so many frames of all captures, evenly spaced: each capture with its frames' ids, int32 [P]."""
         captures = list(self._captures or ())
         return [(c, c.frames[thin(len(c.frames), -(-most // len(captures)))]) for c in captures]
 
