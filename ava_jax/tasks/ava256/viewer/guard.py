@@ -10,6 +10,7 @@ import hmac
 import http
 import http.client
 import http.cookies
+import re
 import secrets
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ class Guard:
             return Response(http.HTTPStatus.FORBIDDEN, "Forbidden", headers, why)
         response = None if inner is None else inner(connection, request)
         if response is not None and self._token:
-            response.headers["Set-Cookie"] = f"{_COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict"
+            response.headers["Set-Cookie"] = f"{_cookie(request)}={self._token}; Path=/; HttpOnly; SameSite=Strict"
             response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
@@ -101,4 +102,11 @@ class Guard:
         for header in request.headers.get_all("Cookie"):
             with contextlib.suppress(http.cookies.CookieError):  # another program's of the same host; it is no token
                 cookies.load(header)
-        return cookies[_COOKIE].value if _COOKIE in cookies else ""
+        name = _cookie(request)
+        return cookies[name].value if name in cookies else ""
+
+
+def _cookie(request: Request) -> str:
+    """The cookie's name: cookies are of a host, and each port of it may have a page of its own."""
+    port = re.search(r":([0-9]+)$", request.headers.get("Host", ""))
+    return f"{_COOKIE}_{port[1] if port else 80}"

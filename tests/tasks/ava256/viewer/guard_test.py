@@ -34,8 +34,9 @@ def test_the_token_opens_the_page_and_comes_back_as_a_cookie():
     ("/?token=secre", {}),
     ("/?token=secret2", {}),
     ("/?token=s%C3%A9cret", {}),
-    ("/", {"Cookie": "ava_view_token=wrong"}),
-    ("/", {"Cookie": "ava_view_token=\"; ;;=,"}),
+    ("/", {"Cookie": "ava_view_token_8080=wrong"}),
+    ("/", {"Cookie": "ava_view_token_8080=\"; ;;=,"}),
+    ("/", {"Cookie": "ava_view_token_8081=secret"}),
     ("/", {"Upgrade": "websocket"}),
     ("/assets/../index.html", {}),
 ])  # fmt: skip
@@ -47,7 +48,7 @@ def test_without_it_there_is_nothing(path, headers):
 @pytest.mark.parametrize("token", ["secret", ""])
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:9999", "null"])
 def test_another_sites_page_may_not_use_the_cookie(token, origin):
-    answer = Guard(token).answer(None, None, _request(Upgrade="websocket", Cookie="ava_view_token=secret", Origin=origin))
+    answer = Guard(token).answer(None, None, _request(Upgrade="websocket", Cookie="ava_view_token_8080=secret", Origin=origin))
     assert answer.status_code == 403 and b"another site" in answer.body
 
 
