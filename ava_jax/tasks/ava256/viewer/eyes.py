@@ -73,10 +73,10 @@ def layout(height: int, width: int, parts: int) -> Layout:
 
     Args:
       height, width: of the finest, pixels.
-      parts: how much finer the finest is than the coarsest, along a side: a power of 2; tiles are about as large as the coarsest, and
-        square, so that windows of all shapes have the same. 1: there is one level, of one tile.
+      parts: how much finer the finest is than the coarsest, along a side: a power of 2. Tiles are squares that hold the coarsest of all
+        but very wide windows, and the same for all shapes. 1: there is one level, of one tile.
     """
-    side = math.ceil(math.sqrt(height * width) / parts)
+    side = max(1, round(math.sqrt(height * width / _SHORT) / parts))
     tile_height, tile_width = (height, width) if parts == 1 else (side, side)
     levels = []
     for scale in [parts >> i for i in range(parts.bit_length())]:

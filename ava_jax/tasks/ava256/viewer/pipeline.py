@@ -202,8 +202,13 @@ class Pipeline:
         if not session.taken:
             return False
         session.tick()
-        wanted = session.wanted
-        return wanted.eye is not None and (session.posed is None or session.posed.wanted.decoding != wanted.decoding)
+        wanted, posed, job = session.wanted, session.posed, session.job
+        if wanted.eye is None or (posed is not None and posed.wanted.decoding == wanted.decoding):
+            return False
+        if posed is None or posed.wanted.face != wanted.face or self.times.decode.value < _QUICK_DECODE:
+            return True
+        # The camera's place alone is new: first it is answered with the colours at hand, undisturbed.
+        return job is not None and job.answered and job.wanted.version == wanted.version
 
     def _pose(self, wanted: Wanted) -> Posed:
         person = self._people[wanted.person]
