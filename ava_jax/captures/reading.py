@@ -191,9 +191,9 @@ class Reader:
                 capture.segmentation(name), frame, lambda data: images.decode_labels(data, size, whole=whole)
             )
         shared = self._frames.get(
-            (capture.name, frame), lambda: Frame(*self._surface(capture, frame), head_pose(self._archives, capture, frame))
+            (capture.name, frame), lambda: Frame(*self.surface(capture, frame), head_pose(self._archives, capture, frame))
         )
-        face = self._neutrals.get(capture.name, lambda: self._surface(capture, neutral))
+        face = self._neutrals.get(capture.name, lambda: self.surface(capture, neutral))
         rotation, position = geometry.head_to_camera(capture.rotation[camera], capture.translation[camera], shared.pose)
         return sample | {
             "texture": shared.texture,
@@ -206,8 +206,12 @@ class Reader:
             "principal": (capture.principal[camera] / self._downsample).astype(np.float32),
         }
 
-    def _surface(self, capture: Capture, frame: int) -> tuple[np.ndarray, np.ndarray]:
-        """Texture and vertices of a frame."""
+    def surface(self, capture: Capture, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        """Texture u8 [T, T, 3] and vertices f32 [V, 3], mm, head space, of a frame; they are not kept.
+
+        Raises:
+          Unreadable: one cannot be decoded; the message names it.
+        """
         size = (self._texture_size, self._texture_size)
         texture = self._decoded(capture.texture, frame, lambda data: images.decode(data, size))
         return texture, self._decoded(capture.vertices, frame, self._mesh)

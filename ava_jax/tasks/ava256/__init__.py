@@ -15,6 +15,7 @@ COMMANDS = (
         "Fits expression codes to a tracker's coefficients, and drives by them.",
         "ava_jax.tasks.ava256.commands.fit_coefficients",
     ),
+    Command("view", "Serves a page that shows an avatar live, in a browser.", "ava_jax.tasks.ava256.commands.view", "view"),
     Command("synthesize", "Writes captures of procedural heads.", "ava_jax.tasks.ava256.commands.synthesize", "synth"),
     Command("import", "Makes a run of published weights, or of any state dict.", "ava_jax.tasks.ava256.commands.import_weights"),
     Command("export", "Writes a run's weights for PyTorch or as safetensors.", "ava_jax.tasks.ava256.commands.export_weights"),

@@ -42,7 +42,7 @@ def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path) -> None:
     """
     path = folder / FILE
     people = assets.names["identities"]
-    if path.is_file() and set(people) <= _people(path):
+    if path.is_file() and set(people) <= names(folder):
         return
     known = captures.by_name
     members: list[tuple[str, bytes]] = []
@@ -70,6 +70,15 @@ def _members(captures: CaptureSet, name: str) -> list[tuple[str, bytes]]:
             raise ValueError(f"{source}: frame {frame}, a neutral face, is no longer in the zip.")
         found.append((f"{name}/{member}", content))
     return found
+
+
+def names(folder: pathlib.Path) -> set[str]:
+    """The people whose neutral faces a run's folder has; none where the file is missing, or no zip."""
+    try:
+        with zipfile.ZipFile(folder / FILE) as file:
+            return {name.partition("/")[0] for name in file.namelist()}
+    except Exception:  # zipfile raises many kinds on nonsense; as good as none: written anew, and `read` says what is wrong
+        return set()
 
 
 def read(folder: pathlib.Path, name: str, size: int) -> Neutral:
@@ -101,11 +110,3 @@ def _member(file: zipfile.ZipFile, name: str) -> bytes:
     if file.getinfo(name).file_size > _MOST_BYTES:
         raise ValueError(f"{name} has {file.getinfo(name).file_size} bytes")
     return file.read(name)
-
-
-def _people(path: pathlib.Path) -> set[str]:
-    try:
-        with zipfile.ZipFile(path) as file:
-            return {name.partition("/")[0] for name in file.namelist()}
-    except Exception:  # as good as none, and written anew
-        return set()
