@@ -1,0 +1,1 @@
+class WebGpu { static async create() { throw new Error("not yet"); } }
