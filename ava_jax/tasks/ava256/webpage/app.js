@@ -123,10 +123,7 @@ class App {
     const camera = this.orbit.camera(width, height);
     const key = JSON.stringify([camera, this.background]);
     if (drawn.time === this.time && drawn.key === key) return false;
-    if (drawn.time !== this.time) {
-      scene.setTime(this.time);
-      renderer.setBoxes();
-    }
+    if (drawn.time !== this.time) scene.setTime(this.time);
     if (scene.setDirection(normalise(camera.position))) renderer.setVoxels();
     renderer.draw(camera, scene.list(camera), this.background);
     this.drawn = { time: this.time, key };

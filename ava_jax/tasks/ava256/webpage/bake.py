@@ -22,6 +22,7 @@ from ava_jax.tasks.ava256.webpage.low_rank import ZERO_CODE
 
 _LOWEST_DENSITY = 0.02  # per volume radius: a head's whole depth of it is not seen
 _SEEN = 1e-3  # of a pixel: a voxel that counts less than this in all pictures together is not seen
+_COLOUR_STEP, _DENSITY_STEP = 2.0, 0.04  # of a component at its largest weight: of 255, and of a logarithm; voxels average over several
 _FRAMES_OF_BASIS, _FRAMES_OF_VIEWS = 24, 2  # whose voxels the components are found from, and of those how many from all directions
 _POSE_TOLERANCES = {"position": 1e-4, "rotation": 1e-3, "log_scale": 2e-3}  # RMS: volume radii; about radians / 2; a factor's logarithm
 _MOST_OF_POSE = 32
@@ -98,7 +99,7 @@ def bake(
             densities.append(density.astype(np.float16))
     kept, importance = _importance(seen)
     colours, densities = (np.stack([one[kept].reshape(-1, one.shape[-1]) for one in samples]) for samples in (colours, densities))
-    parts = [_Part.of(samples, importance, rank) for samples in (colours, densities)]
+    parts = [_Part.of(samples, importance, rank, step) for samples, step in ((colours, _COLOUR_STEP), (densities, _DENSITY_STEP))]
     poses, weights = _all_frames(decode, frames, np.asarray(cameras.position[0]), kept, span, parts)
     voxels = _pack(parts, weights, importance, len(kept.nonzero()[0]), prims.rgba.shape[2], span)
     view, first = _views(parts[0], colours, pairs, cameras, len(voxels["basis"])), directions(cameras)[0].astype(np.float32)
@@ -114,9 +115,9 @@ class _Part(NamedTuple):
     project: low_rank.Projection
 
     @classmethod
-    def of(cls, samples: np.ndarray, importance: np.ndarray, rank: int) -> "_Part":
-        mean, basis = low_rank.components(samples, importance, rank)
-        coded = [low_rank.to_codes(np.where((importance > 0)[:, None], one, 0), importance) for one in basis]
+    def of(cls, samples: np.ndarray, importance: np.ndarray, rank: int, step: float) -> "_Part":
+        mean, basis, largest = low_rank.components(samples, importance, rank)
+        coded = [low_rank.to_codes(one, importance, step / max(weight, 1e-12)) for one, weight in zip(basis, largest, strict=True)]
         codes = np.stack([codes for codes, _ in coded]) if coded else np.zeros((0, *mean.shape), np.uint8)
         scales = [scale for _, scale in coded]
         for i, scale in enumerate(scales):  # what rounding left

@@ -11,7 +11,7 @@ _LARGEST_CODE = 127  # of a component's bytes, which are stored with this offset
 ZERO_CODE = 128
 
 
-def components(samples: Array, importance: Array, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def components(samples: Array, importance: Array, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and principal components, weighted.
 
     Args:
@@ -20,7 +20,8 @@ def components(samples: Array, importance: Array, rank: int) -> tuple[np.ndarray
       rank: of the components; fewer come back where the samples hold no more.
 
     Returns:
-      mean f32 [P, C] and components f32 [R, P, C], orthogonal under the importance, the most important first.
+      mean f32 [P, C]; components f32 [R, P, C], orthogonal under the importance, the most important first; the samples' largest weights
+      f32 [R].
     """
     count = len(samples)
     mean = np.mean(samples, axis=0, dtype=np.float32)
@@ -36,15 +37,26 @@ def components(samples: Array, importance: Array, rank: int) -> tuple[np.ndarray
     for part in _chunks(samples):
         apart = samples[:, part].astype(np.float32) - mean[part]
         found[:, part] = np.einsum("nr,npc->rpc", directions, apart, optimize=True)
-    return mean, found
+    largest = np.abs(vectors[:, kept] * np.sqrt(np.maximum(values[kept], 0))).max(0)
+    return mean, found, largest.astype(np.float32)
 
 
-def to_codes(component: Array, importance: Array) -> tuple[np.ndarray, float]:
-    """A component as bytes: u8 of its shape, and what a step is worth. The few largest values of those that matter are clipped."""
-    size = np.abs(component[importance > 0])
-    largest = float(np.quantile(size, 0.9995)) if size.size else 0.0
-    scale = max(largest, 1e-12) / _LARGEST_CODE
-    codes = np.clip(np.rint(component / scale), -_LARGEST_CODE, _LARGEST_CODE) + ZERO_CODE
+def to_codes(component: Array, importance: Array, step: float) -> tuple[np.ndarray, float]:
+    """A component as bytes.
+
+    Args:
+      component: f32 [P, C]; what does not matter becomes zero.
+      importance: f32 [P].
+      step: what is worth telling apart: finer steps would cost bytes and not be seen.
+
+    Returns:
+      u8 [P, C], and what a step is worth: at least `step`. The few largest values are clipped.
+    """
+    matter = importance > 0
+    size = np.abs(component[matter])
+    largest = float(np.quantile(size, 0.9999)) if size.size else 0.0
+    scale = max(largest / _LARGEST_CODE, step, 1e-12)
+    codes = np.clip(np.rint(np.where(matter[:, None], component, 0) / scale), -_LARGEST_CODE, _LARGEST_CODE) + ZERO_CODE
     return codes.astype(np.uint8), scale
 
 

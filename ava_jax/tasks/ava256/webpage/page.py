@@ -63,7 +63,7 @@ def write(path: pathlib.Path, baked: Baked, page: Page) -> int:
     grid = _grid(len(baked.mean))
     entries, parts, at = {}, [], 0
     for name, array, row in _arrays(baked, grid):
-        packed = _pack(array, row)
+        packed, row = _pack(array, row)
         entries[name] = {"offset": at, "size": len(packed), "type": str(array.dtype), "delta": row}
         parts.append(packed)
         at += len(packed)
@@ -125,11 +125,14 @@ def _as_slices(boxes: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(whole.transpose(5, 2, 0, 3, 1, 4)).reshape(4, side, down * side, across * side)
 
 
-def _pack(array: np.ndarray, row: int) -> bytes:
-    if row:
-        rows = array.reshape(-1, row)
-        array = np.concatenate([rows[:, :1], np.diff(rows, axis=1)], axis=1)  # modulo 256
-    return zlib.compress(np.ascontiguousarray(array).tobytes(), 9)
+def _pack(array: np.ndarray, row: int) -> tuple[bytes, int]:
+    """Deflated, as differences along rows of so many bytes where that is shorter: and whether it is, as the length of rows or 0."""
+    plain = zlib.compress(array.tobytes(), 9)
+    if not row:
+        return plain, 0
+    rows = array.reshape(-1, row)
+    apart = zlib.compress(np.concatenate([rows[:, :1], np.diff(rows, axis=1)], axis=1).tobytes(), 9)  # modulo 256
+    return (apart, row) if len(apart) < len(plain) else (plain, 0)
 
 
 def _fill(title: str, header: dict[str, Any], data: str) -> str:

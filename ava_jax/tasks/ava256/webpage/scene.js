@@ -6,7 +6,8 @@ class Scene {
   constructor({ header, arrays }) {
     Object.assign(this, { header, arrays });
     this.count = header.primitives;
-    this.boxes = new Float32Array(12 * this.count); // rows of scale * rotation^T, and the centre: as the shaders read them
+    this.boxes = new Float32Array(16 * this.count); // as the shaders read them: rows of scale * rotation^T, each with the centre's
+    // coordinate, then the distance of the nearest point from the camera
     this.halfAxes = new Float32Array(9 * this.count); // volume radii: centre + sum of +-axes are the corners
     this.voxelWeights = null;
     this.order = new Uint32Array(this.count);
@@ -55,10 +56,10 @@ class Scene {
     for (let i = 0; i < 3; i++) {
       const scale = Math.exp(logScale[3 * k + i]);
       for (let j = 0; j < 3; j++) {
-        this.boxes[12 * k + 4 * i + j] = scale * axes[3 * i + j];
+        this.boxes[16 * k + 4 * i + j] = scale * axes[3 * i + j];
         this.halfAxes[9 * k + 3 * i + j] = axes[3 * i + j] / scale;
       }
-      this.boxes[12 * k + 4 * i + 3] = position[3 * k + i];
+      this.boxes[16 * k + 4 * i + 3] = position[3 * k + i];
     }
   }
 
@@ -121,12 +122,21 @@ class Scene {
     return { across, down, total };
   }
 
-  // Boxes by the distance of their centres: a counting sort over 65,536 distances.
+  // Boxes by the distance of their nearest points: a counting sort over 65,536 distances.
   sort([cx, cy, cz]) {
+    const { boxes } = this;
     let least = Infinity, most = 0;
     for (let k = 0; k < this.count; k++) {
-      const d = Math.hypot(this.boxes[12 * k + 3] - cx, this.boxes[12 * k + 7] - cy, this.boxes[12 * k + 11] - cz);
-      this.distances[k] = d;
+      const at = 16 * k;
+      const x = cx - boxes[at + 3], y = cy - boxes[at + 7], z = cz - boxes[at + 11];
+      let square = 0;
+      for (let i = at; i < at + 12; i += 4) {
+        // Along an axis: how far the camera is outside, in half-extents, and what one is worth.
+        const outside = Math.max(Math.abs(boxes[i] * x + boxes[i + 1] * y + boxes[i + 2] * z) - 1, 0);
+        square += (outside * outside) / (boxes[i] ** 2 + boxes[i + 1] ** 2 + boxes[i + 2] ** 2);
+      }
+      const d = Math.sqrt(square);
+      this.distances[k] = boxes[at + 12] = d;
       (least = Math.min(least, d)), (most = Math.max(most, d));
     }
     const scale = 65535 / Math.max(most - least, 1e-9);
@@ -144,7 +154,7 @@ class Scene {
     const { rotation: r, position: p, focal, principal } = camera;
     const { boxes, halfAxes: h, rectangles } = this;
     const view = (x, y, z, row) => r[3 * row] * x + r[3 * row + 1] * y + r[3 * row + 2] * z;
-    const x = boxes[12 * k + 3] - p[0], y = boxes[12 * k + 7] - p[1], z = boxes[12 * k + 11] - p[2];
+    const x = boxes[16 * k + 3] - p[0], y = boxes[16 * k + 7] - p[1], z = boxes[16 * k + 11] - p[2];
     const cx = view(x, y, z, 0), cy = view(x, y, z, 1), cz = view(x, y, z, 2);
     let left = Infinity, right = -Infinity, top = Infinity, bottom = -Infinity, before = false, behind = false;
     const axis = axisBuffer;

@@ -29,8 +29,8 @@ class WebGl2 {
     gl.texStorage3D(gl.TEXTURE_3D, 1, gl.RGBA16F, ...size, side);
     this.boxes = this.texture(gl.TEXTURE_2D, gl.NEAREST);
     this.boxRows = Math.ceil(scene.count / BOX_WIDTH);
-    gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32F, 3 * BOX_WIDTH, this.boxRows);
-    this.boxValues = new Float32Array(12 * BOX_WIDTH * this.boxRows);
+    gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32F, 4 * BOX_WIDTH, this.boxRows);
+    this.boxValues = new Float32Array(16 * BOX_WIDTH * this.boxRows);
     (this.starts = new GlTable(this)), (this.lists = new GlTable(this));
     this.framebuffer = gl.createFramebuffer();
     gl.bindVertexArray(gl.createVertexArray());
@@ -89,18 +89,14 @@ class WebGl2 {
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
   }
 
-  setBoxes() {
-    const { gl } = this;
-    this.boxValues.set(this.scene.boxes);
-    gl.bindTexture(gl.TEXTURE_2D, this.boxes);
-    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 3 * BOX_WIDTH, this.boxRows, gl.RGBA, gl.FLOAT, this.boxValues);
-  }
-
   draw(camera, { across, total }, background) {
     const { gl, scene, march: { program, at } } = this;
     const { side, grid, gain, offset, step_size } = scene.header;
     this.starts.set(scene.starts, scene.starts.length);
     this.lists.set(scene.lists, total);
+    this.boxValues.set(scene.boxes);
+    gl.bindTexture(gl.TEXTURE_2D, this.boxes);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 4 * BOX_WIDTH, this.boxRows, gl.RGBA, gl.FLOAT, this.boxValues);
     gl.useProgram(program);
     gl.viewport(0, 0, camera.width, camera.height);
     this.bind(0, gl.TEXTURE_3D, this.voxels, at.voxels);
