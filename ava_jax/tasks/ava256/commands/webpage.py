@@ -29,7 +29,9 @@ _DRIVER = flags.DEFINE_string("driver", "", "Whose expressions; by default the i
 _SEGMENT = flags.DEFINE_string("segment", "", "Which of the driver's frames; by default those held out of training.")
 _DRIVE = flags.DEFINE_string("drive", None, "A file of expression codes instead of a driver, npz or CSV: no captures are read.")
 _MAX_FRAMES = flags.DEFINE_integer("max_frames", 64, "At most so many frames of the segment, evenly spaced; 0: all.", lower_bound=0)
-_COMPONENTS = flags.DEFINE_integer("components", 8, "How voxels change over the frames: so many components; more are nearer and larger.", 0, 32)
+_COMPONENTS = flags.DEFINE_integer(
+    "components", 8, "How voxels change over the frames: so many components; more are nearer and larger.", 0, 32
+)
 _FPS = flags.DEFINE_float("fps", 8, "Frames per second at the page's usual speed; between two frames it interpolates.", lower_bound=0.1)
 _BACKGROUND = flags.DEFINE_string("background", "black", "A colour, which the page's reader can change.")
 _STEP = define_step()

@@ -1,22 +1,50 @@
 // The page: time, camera, background and what is drawn when.
 
-const BUSY_MS = 50; // a frame that takes longer than this while something moves is drawn coarser
+// What a picture may take: where drawing is slow, pixels are larger while something moves, and finer but not always the screen's at rest.
+const MOVING_MS = 40, RESTING_MS = 1000;
+const COARSEST = 0.15;
 
 class App {
-  constructor(scene, renderer, canvas) {
-    Object.assign(this, { scene, renderer, canvas });
+  constructor(scene) {
+    this.scene = scene;
     const { header } = scene;
     this.orbit = new Orbit(header);
     (this.time = 0), (this.playing = header.frames > 1), (this.speed = 1);
     this.background = colourOf(header.background);
-    (this.scale = 1), (this.fixedScale = 0), (this.fixedSize = null);
+    (this.scale = 0.25), (this.fixedSize = null); // the first picture is small: how fast drawing is, is not known yet
     (this.times = []), (this.drawn = {});
-    const scaleAsked = Number(new URLSearchParams(location.search).get("scale"));
-    if (scaleAsked > 0) this.fixedScale = Math.min(scaleAsked, 4);
+    this.fixedScale = Math.min(Math.max(Number(new URLSearchParams(location.search).get("scale")) || 0, 0), 4);
     this.connect();
-    listenTo(canvas, this.orbit, () => this.wake());
-    new ResizeObserver(() => this.wake()).observe(canvas);
-    requestAnimationFrame((now) => this.tick(now));
+  }
+
+  // Draws with WebGPU where there is one, else with WebGL2; `kinds` in the order they are tried in.
+  async run(kinds) {
+    const reasons = [];
+    for (const kind of kinds) {
+      // A canvas that was asked for one kind of picture has no other.
+      const old = document.getElementById("picture");
+      this.canvas = old.cloneNode(false);
+      old.replaceWith(this.canvas);
+      try {
+        this.renderer = await RENDERERS[kind].create(this.canvas, this.scene);
+      } catch (error) {
+        reasons.push(error.message);
+        continue;
+      }
+      this.renderer.lost = () => this.lose(kind);
+      this.scene.voxelWeights = null; // to be made anew
+      this.drawn = {};
+      listenTo(this.canvas, this.orbit, () => this.wake());
+      this.wake();
+      return;
+    }
+    throw new Error(reasons.join(" "));
+  }
+
+  // The graphics device was taken away, or its driver failed: WebGL2 next, where it was not that already.
+  lose(kind) {
+    this.renderer = null;
+    this.run(["webgl2"]).catch((error) => tellTrouble(`its ${kind} was lost. ${error.message}`));
   }
 
   connect() {
@@ -71,30 +99,32 @@ class App {
       document.getElementById("time").value = this.time;
       this.wake();
     }
-    const moving = now - (this.moved ?? 0) < 200;
-    this.adapt(moving);
-    if (this.draw() && moving) this.measure(now);
+    this.step(now, now - (this.moved ?? 0) < 200);
     requestAnimationFrame((then) => this.tick(then));
   }
 
-  // While something moves, pixels may be larger, so that it moves; at rest they are the screen's.
-  adapt(moving) {
-    if (this.fixedScale) return;
-    if (!moving) this.scale = 1;
-    else if (this.movingScale) this.scale = this.movingScale;
-    const recent = this.times.slice(-3);
-    if (!moving || recent.length < 3) return;
-    const each = (recent[2] - recent[0]) / 2;
-    if (each > BUSY_MS) this.movingScale = Math.max((this.movingScale ?? 1) * Math.max(Math.sqrt(BUSY_MS / each), 0.5), 0.15);
-    else if (each < BUSY_MS / 2) this.movingScale = Math.min((this.movingScale ?? 1) * 1.1, 1);
+  // Draws the next picture once the last one is done.
+  step(now, moving) {
+    if (!this.renderer || this.renderer.busy()) return;
+    if (this.begun) this.took = now - this.begun;
+    this.begun = 0;
+    if (this.took) {
+      const fits = this.scale * Math.sqrt((moving ? MOVING_MS : RESTING_MS) / this.took);
+      // At rest a picture is drawn again only where it gets much finer.
+      if (moving || fits > 1.4 * this.scale || fits >= 1) this.scale = Math.min(Math.max(Math.min(fits, 1.5 * this.scale), COARSEST), 1);
+      if (this.scale > 0.9) this.scale = 1;
+    }
+    if (!this.draw()) return;
+    this.begun = now;
+    if (moving) this.measure(now);
   }
 
   // Frames per second over the last one.
   measure(now) {
     const last = this.times[this.times.length - 1];
-    if (last !== undefined && now - last > 1000) this.times = [];
+    if (last !== undefined && now - last > 3000) this.times = []; // it rested
     this.times.push(now);
-    while (this.times[0] < now - 1000) this.times.shift();
+    while (this.times.length > 2 && this.times[0] < now - 1000) this.times.shift();
     const span = now - this.times[0];
     if (span > 0) this.fps = ((this.times.length - 1) * 1000) / span;
     this.tell();
@@ -115,13 +145,22 @@ class App {
     return [Math.max(Math.round(clientWidth * scale), 8), Math.max(Math.round(clientHeight * scale), 8)];
   }
 
+  // Whether something has changed that is not drawn yet.
+  waits() {
+    return this.drawn.time !== this.time || this.drawn.key !== this.key(this.orbit.camera(...this.size()));
+  }
+
+  key(camera) {
+    return JSON.stringify([camera, this.background]);
+  }
+
   // Draws what has changed; returns whether anything has.
   draw() {
     const { scene, renderer, canvas, drawn } = this;
     const [width, height] = this.size();
     if (canvas.width !== width || canvas.height !== height) (canvas.width = width), (canvas.height = height);
     const camera = this.orbit.camera(width, height);
-    const key = JSON.stringify([camera, this.background]);
+    const key = this.key(camera);
     if (drawn.time === this.time && drawn.key === key) return false;
     if (drawn.time !== this.time) scene.setTime(this.time);
     if (scene.setDirection(normalise(camera.position))) renderer.setVoxels();
@@ -147,38 +186,25 @@ function colourOf(text) {
   return [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16) / 255);
 }
 
-async function createRenderer(scene) {
-  const asked = new URLSearchParams(location.search).get("renderer");
-  const kinds = { webgpu: WebGpu, webgl2: WebGl2 };
-  if (asked && !kinds[asked]) throw new Error(`?renderer=${asked}: it is webgpu or webgl2.`);
-  const canvas = () => {
-    // A canvas that has been asked for one kind of picture has no other.
-    const old = document.getElementById("picture");
-    const fresh = old.cloneNode(false);
-    old.replaceWith(fresh);
-    return fresh;
-  };
-  if (asked !== "webgl2" && (asked || navigator.gpu)) {
-    try {
-      const here = canvas();
-      return [await WebGpu.create(here, scene), here];
-    } catch (error) {
-      if (asked) throw error;
-      console.info(`WebGPU is not used: ${error.message}`);
-    }
-  }
-  const here = canvas();
-  return [await WebGl2.create(here, scene), here];
+const RENDERERS = { webgpu: WebGpu, webgl2: WebGl2 };
+
+function tellTrouble(text) {
+  const message = document.getElementById("message");
+  message.hidden = false;
+  message.textContent = `This page cannot be shown: ${text}`;
 }
 
 async function start() {
-  const scene = new Scene(await unpackScene());
-  const [renderer, canvas] = await createRenderer(scene);
-  window.avatar = new App(scene, renderer, canvas);
-  document.getElementById("message").remove();
+  const asked = new URLSearchParams(location.search).get("renderer");
+  if (asked && !RENDERERS[asked]) throw new Error(`?renderer=${asked} is neither webgpu nor webgl2.`);
+  const app = new App(new Scene(await unpackScene()));
+  await app.run(asked ? [asked] : ["webgpu", "webgl2"]);
+  requestAnimationFrame((now) => app.tick(now));
+  window.avatar = app;
+  document.getElementById("message").hidden = true;
 }
 
 start().catch((error) => {
-  document.getElementById("message").textContent = `This page cannot be shown: ${error.message}`;
+  tellTrouble(error.message);
   console.error(error);
 });

@@ -21,7 +21,8 @@ from ava_jax.tasks.ava256.webpage import low_rank
 from ava_jax.tasks.ava256.webpage.low_rank import ZERO_CODE
 
 _LOWEST_DENSITY = 0.02  # per volume radius: a head's whole depth of it is not seen
-_SEEN = 1e-3  # of a pixel: a voxel that counts less than this in all pictures together is not seen
+_UNSEEN = 1e-3  # of what counts in the pictures: those voxels that count least and make up less than this together are not seen ...
+_STILL = 1e-2  # ... and those that make up less than this do not change from frame to frame
 _COLOUR_STEP, _DENSITY_STEP = 2.0, 0.04  # of a component at its largest weight: of 255, and of a logarithm; voxels average over several
 _FRAMES_OF_BASIS, _FRAMES_OF_VIEWS = 24, 2  # whose voxels the components are found from, and of those how many from all directions
 _POSE_TOLERANCES = {"position": 1e-4, "rotation": 1e-3, "log_scale": 2e-3}  # RMS: volume radii; about radians / 2; a factor's logarithm
@@ -117,7 +118,8 @@ class _Part(NamedTuple):
     @classmethod
     def of(cls, samples: np.ndarray, importance: np.ndarray, rank: int, step: float) -> "_Part":
         mean, basis, largest = low_rank.components(samples, importance, rank)
-        coded = [low_rank.to_codes(one, importance, step / max(weight, 1e-12)) for one, weight in zip(basis, largest, strict=True)]
+        changing = _but_least(importance, _STILL)
+        coded = [low_rank.to_codes(one, changing, step / max(weight, 1e-12)) for one, weight in zip(basis, largest, strict=True)]
         codes = np.stack([codes for codes, _ in coded]) if coded else np.zeros((0, *mean.shape), np.uint8)
         scales = [scale for _, scale in coded]
         for i, scale in enumerate(scales):  # what rounding left
@@ -203,7 +205,7 @@ def _pack(parts: list[_Part], weights, importance: np.ndarray, count: int, side:
 
 def _importance(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which primitives are seen, bool [K], and how much their voxels count, f32 [P], of these: 0 where neither they nor neighbours do."""
-    there = seen > _SEEN
+    there = _but_least(seen, _UNSEEN)
     kept = there.any((1, 2, 3))
     if not kept.any():
         raise ValueError("bake: none of the primitives is seen from any side: the avatar has learnt no density yet.")
@@ -215,6 +217,13 @@ def _importance(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         near |= wide[:, z : z + side, y : y + side, x : x + side]
     least = 1e-3 * seen[there].mean()
     return kept, np.where(near, np.maximum(seen, least), 0).reshape(-1).astype(np.float32)
+
+
+def _but_least(seen: np.ndarray, fraction: float) -> np.ndarray:
+    """Where `seen` is, bool of its shape, but for the least values, which sum to `fraction` of all."""
+    ordered = np.sort(seen, axis=None)
+    place = int(np.searchsorted(np.cumsum(ordered, dtype=np.float64), fraction * ordered.sum(dtype=np.float64)))
+    return seen > 0 if place == 0 else (seen > ordered[place - 1]) & (seen > 0)
 
 
 def _visibility(picture: tuple[int, int], step_size: float, radius: float) -> Callable[[Primitives, Cameras], jax.Array]:

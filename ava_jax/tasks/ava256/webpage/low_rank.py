@@ -9,6 +9,7 @@ from ava_jax.core.types import Array
 _CHUNK = 1 << 22  # values worked on at once
 _LARGEST_CODE = 127  # of a component's bytes, which are stored with this offset less one: 1..255, 128 is zero
 ZERO_CODE = 128
+_NOISE = 1e-6  # of the largest component's square: what float32 leaves of none
 
 
 def components(samples: Array, importance: Array, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -31,7 +32,7 @@ def components(samples: Array, importance: Array, rank: int) -> tuple[np.ndarray
         apart = apart.reshape(count, -1)
         gram += apart @ apart.T
     values, vectors = np.linalg.eigh(gram)
-    kept = [i for i in np.argsort(-values)[:rank] if values[i] > 1e-9 * max(values.max(), 1e-30)]
+    kept = [i for i in np.argsort(-values)[:rank] if values[i] > _NOISE * max(values.max(), 1e-30)]
     directions = (vectors[:, kept] / np.sqrt(np.maximum(values[kept], 1e-30))).astype(np.float32)  # [N, R]
     found = np.zeros((len(kept), *mean.shape), np.float32)
     for part in _chunks(samples):
@@ -41,18 +42,17 @@ def components(samples: Array, importance: Array, rank: int) -> tuple[np.ndarray
     return mean, found, largest.astype(np.float32)
 
 
-def to_codes(component: Array, importance: Array, step: float) -> tuple[np.ndarray, float]:
+def to_codes(component: Array, matter: Array, step: float) -> tuple[np.ndarray, float]:
     """A component as bytes.
 
     Args:
-      component: f32 [P, C]; what does not matter becomes zero.
-      importance: f32 [P].
+      component: f32 [P, C].
+      matter: bool [P]; what does not becomes zero.
       step: what is worth telling apart: finer steps would cost bytes and not be seen.
 
     Returns:
       u8 [P, C], and what a step is worth: at least `step`. The few largest values are clipped.
     """
-    matter = importance > 0
     size = np.abs(component[matter])
     largest = float(np.quantile(size, 0.9999)) if size.size else 0.0
     scale = max(largest / _LARGEST_CODE, step, 1e-12)

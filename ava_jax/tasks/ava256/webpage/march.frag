@@ -16,7 +16,7 @@ uniform float stepSize;
 uniform vec3 gain, offset, background;
 out vec4 colour;
 
-const int SLOTS = 8; // boxes that a ray is in at once; of more, one is finished early
+const int SLOTS = 16; // boxes that a ray is in at once; of more, one is finished early
 int held = 0;
 int box[SLOTS], next[SLOTS], last[SLOTS]; // which; its next sample and its last one
 vec3 origin, direction; // of the ray's first sample

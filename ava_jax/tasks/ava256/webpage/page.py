@@ -16,7 +16,8 @@ from ava_jax.tasks.ava256.webpage.bake import Baked
 
 _FOLDER = pathlib.Path(__file__).parent
 _SCRIPTS = ("unpack.js", "scene.js", "camera.js", "webgl2.js", "webgpu.js", "app.js")  # in this order
-_SHADERS = ("voxels.frag", "march.frag")
+_LARGEST_INT16 = 32767
+_SHADERS = ("voxels.frag", "march.frag", "march.wgsl")
 
 
 class Page(NamedTuple):
@@ -111,8 +112,10 @@ def _arrays(baked: Baked, grid: tuple[int, int]) -> Iterator[tuple[str, np.ndarr
     for name in ("basis_scale", "weights", "view"):
         yield name, np.asarray(getattr(baked, name), np.float32), 0
     for name, parts in baked.poses.items():
-        for part, array in zip(("mean", "basis", "weights"), parts, strict=True):
-            yield f"{name}_{part}", np.asarray(array, np.float32), 0
+        mean, basis, weights = parts
+        scale = np.maximum(np.abs(basis).max(1, initial=0), 1e-30) / _LARGEST_INT16
+        for part, array in (("mean", mean), ("basis", np.rint(basis / scale[:, None]).astype("<i2")), ("weights", weights * scale)):
+            yield f"{name}_{part}", array if part == "basis" else np.asarray(array, np.float32), 0
 
 
 def _as_slices(boxes: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

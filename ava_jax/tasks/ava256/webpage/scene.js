@@ -92,7 +92,6 @@ class Scene {
       const plane = this.arrays[`voxels_${i}`].subarray(channel * count, (channel + 1) * count);
       for (let j = 0; j < count; j++) rgba[4 * j + channel] = plane[j];
     }
-    delete this.arrays[`voxels_${i}`]; // each is asked for once
     return rgba;
   }
 

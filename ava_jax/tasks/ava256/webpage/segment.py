@@ -60,7 +60,9 @@ def bake_segment(avatar: Avatar, config: ConfigDict, segment: Segment, *, rank: 
         return avatar.decode(segment.identity, segment.codes[frame : frame + 1], position[None]).primitives
 
     cameras = views(avatar, height, width)
-    return bake(decode, len(segment.codes), cameras, (height, width), step_size=config.model.step_size, radius=config.model.volume_radius, rank=rank)
+    return bake(
+        decode, len(segment.codes), cameras, (height, width), step_size=config.model.step_size, radius=config.model.volume_radius, rank=rank
+    )
 
 
 def views(avatar: Avatar, height: int, width: int) -> Cameras:

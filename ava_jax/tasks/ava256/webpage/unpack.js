@@ -1,5 +1,7 @@
 // The page's data: a header in JSON and one block of base64, in which each array is deflated.
 
+const TYPES = { float32: Float32Array, int16: Int16Array, uint8: Uint8Array }; // little-endian, as browsers' machines are
+
 async function unpackScene() {
   const header = JSON.parse(document.getElementById("header").textContent);
   const blob = bytesOfBase64(document.getElementById("data").textContent.trim());
@@ -8,7 +10,7 @@ async function unpackScene() {
   for (const [name, entry] of Object.entries(header.arrays)) {
     const bytes = await inflate(blob.subarray(entry.offset, entry.offset + entry.size));
     if (entry.delta) undoDifferences(bytes, entry.delta);
-    arrays[name] = entry.type === "float32" ? new Float32Array(bytes.buffer) : bytes;
+    arrays[name] = new TYPES[entry.type](bytes.buffer);
   }
   return { header, arrays };
 }

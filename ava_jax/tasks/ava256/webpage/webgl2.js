@@ -9,7 +9,9 @@ class WebGl2 {
     if (!gl.getExtension("EXT_color_buffer_float") && !gl.getExtension("EXT_color_buffer_half_float")) {
       throw new Error("This browser's WebGL2 cannot draw into textures of 16-bit floats.");
     }
-    return new WebGl2(gl, scene);
+    const renderer = new WebGl2(gl, scene);
+    canvas.addEventListener("webglcontextlost", () => renderer.lost?.());
+    return renderer;
   }
 
   constructor(gl, scene) {
@@ -116,6 +118,18 @@ class WebGl2 {
     gl.uniform3fv(at.offset, offset);
     gl.uniform3fv(at.background, background);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
+    this.fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+  }
+
+  // Whether the last picture is still being drawn.
+  busy() {
+    const { gl, fence } = this;
+    if (!fence || gl.isContextLost()) return false;
+    if (gl.getSyncParameter(fence, gl.SYNC_STATUS) !== gl.SIGNALED) return true;
+    gl.deleteSync(fence);
+    this.fence = null;
+    return false;
   }
 
   bind(unit, kind, texture, location) {
