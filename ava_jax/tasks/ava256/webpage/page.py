@@ -82,7 +82,7 @@ def write(path: pathlib.Path, baked: Baked, page: Page) -> int:
         "fps": page.fps,
         "gain": np.asarray(page.gain, float).tolist(),
         "offset": (np.asarray(page.offset, float) / 255).tolist(),
-        "background": "#%02x%02x%02x" % tuple(page.background),
+        "background": "#" + bytes(page.background).hex(),
         "about": page.about,
         "camera": {
             "middle": np.asarray(page.middle, float).tolist(),

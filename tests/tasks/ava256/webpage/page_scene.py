@@ -1,5 +1,6 @@
 """A few boxes that move and change, seen by a few cameras: what pages are tested with."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -50,10 +51,15 @@ def cameras(*angles: float) -> Cameras:
 
 def picture(prims: Primitives, camera: Cameras) -> np.ndarray:
     """What the package's raymarcher shows, calibrated, over the background: [H, W, 3], 0-255."""
-    rays = camera_rays(Cameras(*(jnp.asarray(one)[None] for one in camera)), HEIGHT, WIDTH, radius=RADIUS)
-    rgba = np.asarray(raymarch(rays, prims, step_size=STEP))[0, 0]
+    rgba = np.asarray(_march(camera, prims))
     alpha = rgba[..., 3:]
     return np.clip(rgba[..., :3] * GAIN + alpha * OFFSET + (1 - alpha) * np.array(BACKGROUND), 0, 255)
+
+
+@jax.jit
+def _march(camera: Cameras, prims: Primitives) -> jax.Array:
+    rays = camera_rays(jax.tree.map(lambda one: one[None], camera), HEIGHT, WIDTH, radius=RADIUS)
+    return raymarch(rays, prims, step_size=STEP)[0, 0]
 
 
 def about() -> page.Page:
