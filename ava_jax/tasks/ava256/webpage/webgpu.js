@@ -2,7 +2,7 @@
 
 class WebGpu {
   static async create(canvas, scene) {
-    const adapter = await navigator.gpu?.requestAdapter();
+    const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) throw new Error("this browser has no WebGPU.");
     const { rank, side, grid } = scene.header;
     const bytes = 4 * grid[0] * grid[1] * side ** 3 * (rank + 1);

@@ -32,7 +32,9 @@ def test_a_page_of_an_avatar_is_what_the_avatar_renders(small_run, compiling_qui
     flags = f"--workdir={small_run}", f"--drive={tmp_path / 'codes.npz'}", "--identity=SYN002", "--background=#204060", f"--out={out}"
     done = command(*flags, env=compiling_quickly)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB" in done.stdout and "SYN002 with the expressions of codes: 2 frames" in done.stdout
+    assert (
+        f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB" in done.stdout and "SYN002 with the expressions of codes: 2 frames" in done.stdout
+    )
     assert [one.name for one in out.parent.iterdir()] == ["head.html"]
 
     avatar = ava_jax.load(small_run)
@@ -55,7 +57,10 @@ def test_a_page_of_an_avatar_is_what_the_avatar_renders(small_run, compiling_qui
     [
         (("--out=head.mp4",), "--out=head.mp4: it must end in .html"),
         (("--background=whit",), "--background=whit: not a colour; the nearest names are white"),
-        (("--drive=codes.npz", "--segment=EXP_jaw_open"), "--drive is a file of expressions: give it, or --driver and --segment, not both."),
+        (
+            ("--drive=codes.npz", "--segment=EXP_jaw_open"),
+            "--drive is a file of expressions: give it, or --driver and --segment, not both.",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path, flags, said):
