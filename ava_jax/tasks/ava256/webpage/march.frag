@@ -1,6 +1,6 @@
 #version 300 es
-// A ray for each pixel through the boxes that its tile lists, by their nearest points. Samples lie at near + n step, those of all boxes in the
-// order of n; each adds density * step to alpha until that reaches 1, and the sample that reaches it counts for what is left.
+// A ray for each pixel through the boxes that its tile lists, by their nearest points. Samples lie at near + n step, those of all boxes in
+// the order of n; each adds density * step to alpha until that reaches 1, and the sample that reaches it counts for what is left.
 precision highp float;
 precision highp int;
 precision highp sampler3D;

@@ -41,7 +41,8 @@ class WebGl2 {
   program(source) {
     const { gl } = this;
     const program = gl.createProgram();
-    const corners = "#version 300 es\nvoid main() { gl_Position = vec4(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2 ? 3.0 : -1.0, 0.0, 1.0); }";
+    const place = "vec4(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2 ? 3.0 : -1.0, 0.0, 1.0)";
+    const corners = `#version 300 es\nvoid main() { gl_Position = ${place}; }`;
     for (const [type, text] of [[gl.VERTEX_SHADER, corners], [gl.FRAGMENT_SHADER, source]]) {
       const shader = gl.createShader(type);
       gl.shaderSource(shader, text);

@@ -115,7 +115,8 @@ class WebGpu {
     const bytes = 4 * Math.max(count, 1);
     if (!buffer || buffer.size < bytes) {
       buffer?.destroy();
-      buffer = this.device.createBuffer({ size: 4 * Math.ceil(1.5 * Math.max(count, 1)), usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST });
+      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+      buffer = this.device.createBuffer({ size: 4 * Math.ceil(1.5 * Math.max(count, 1)), usage });
     }
     if (count) this.device.queue.writeBuffer(buffer, 0, values, 0, count);
     return buffer;
