@@ -1,6 +1,6 @@
-"""How near pages come to the avatar that they are baked from, and what they weigh, by their number of components: a table for docs/guide/webpage.md.
+"""How near pages come to the avatar that they are baked from, and what they weigh: the table of docs/guide/webpage.md.
 
-python scripts/webpage_error.py --workdir=RUN --drive=codes.npz --components=2,4,8,16
+  python scripts/webpage_error.py --workdir=RUN --drive=codes.npz --components=2,4,8,16
 """
 
 import pathlib

@@ -141,9 +141,9 @@ def _pack(array: np.ndarray, row: int) -> tuple[bytes, int]:
 
 
 def _fill(title: str, header: dict[str, Any], data: str) -> str:
-    shaders = {name: (_FOLDER / name).read_text() for name in _SHADERS}
-    scripts = [f"const SHADERS = {_json(shaders)};", *((_FOLDER / name).read_text() for name in _SCRIPTS)]
-    text = (_FOLDER / "page.html").read_text()
+    shaders = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in _SHADERS}
+    scripts = [f"const SHADERS = {_json(shaders)};", *((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS)]
+    text = (_FOLDER / "page.html").read_text(encoding="utf-8")
     values = {"TITLE": html.escape(title), "HEADER": _json(header), "SCRIPTS": "\n".join(scripts), "DATA": data}
     for name, value in values.items():  # the data last: nothing looks for names in it
         text = text.replace("{{" + name + "}}", value)
