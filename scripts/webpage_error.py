@@ -1,6 +1,8 @@
 """How near pages come to the avatar that they are baked from, and what they weigh: the table of docs/guide/webpage.md.
 
   python scripts/webpage_error.py --workdir=RUN --drive=codes.npz --components=2,4,8,16
+
+Pictures are the avatar's own of the first identity, decoded for their view, and of the page's content by the same raymarcher.
 """
 
 import pathlib
