@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from browser import browsing
 from PIL import Image
 from range_server import RangeServer
 
@@ -343,13 +344,8 @@ def test_ranges():
 
 
 def test_the_page_turns_in_a_browser(tiny_capture, drawn):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright opens pages")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium to open pages with")
     folder = drawn / folders(tiny_capture)[1].name
-    with playwright.sync_playwright() as starter:
-        browser = starter.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with browsing() as browser:
         opened = browser.new_page(viewport={"width": 900, "height": 700})
         faults, asked = [], []
         opened.on("pageerror", lambda error: faults.append(str(error)))
@@ -370,7 +366,6 @@ def test_the_page_turns_in_a_browser(tiny_capture, drawn):
         opened.get_by_role("button", name=f"frame {space(folder)['heads'][1]['frame']}").click()
         opened.wait_for_timeout(100)
         other = opened.evaluate(pixels)
-        browser.close()
     assert before != turned != other and faults == [] and len(asked) == 1
 
 

@@ -1,14 +1,13 @@
 """Videos read back."""
 
 import base64
-import os
-import shutil
 import subprocess
 
 import imageio.v2 as imageio
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from browser import browsing
 from PIL import Image
 
 from ava_jax.viz import video
@@ -122,16 +121,11 @@ def test_no_frame_and_no_such_kind_are_told(tmp_path):
 
 @pytest.mark.slow
 def test_a_browser_shows_the_alpha_of_a_webm_as_straight(tmp_path):
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if not chromium:
-        pytest.skip("no Chromium here: none is named by CHROMIUM, and chromium is not on the PATH")
-    browsers = pytest.importorskip("playwright.sync_api")
     picture = np.zeros((64, 64, 4), np.uint8)
     picture[8:56, 8:56] = (200, 120, 60, 128)
     (film,) = video.write([picture] * 6, tmp_path, "clip", fps=12, total=6, kinds=("webm",))
     data = base64.b64encode(film.read_bytes()).decode()
-    with browsers.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with browsing() as browser:
         page = browser.new_page()
         page.set_content(
             f'<body style="margin:0;background:#fff"><video id="film" muted src="data:video/webm;base64,{data}"></video></body>'
@@ -139,7 +133,6 @@ def test_a_browser_shows_the_alpha_of_a_webm_as_straight(tmp_path):
         page.wait_for_function("document.getElementById('film').readyState >= 2", timeout=60_000)
         page.wait_for_timeout(500)
         page.screenshot(path=tmp_path / "page.png")
-        browser.close()
     seen = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).astype(int)
     share = 128 / 255
     np.testing.assert_allclose(seen[32, 32], np.array([200, 120, 60]) * share + 255 * (1 - share), atol=4)

@@ -25,7 +25,7 @@ from ava_jax.tasks.base import Compile
 
 RIG = choices.LEARNED
 _RIGS = 64  # pictures of it that an avatar keeps, 8 MB each at 1024 x 667: it is the same in all frames of a camera
-_PORTRAIT_MARGIN = 1.4  # picture's height over the mean mesh's: hair stands out of the mesh
+PORTRAIT_MARGIN = 1.4  # picture's height over the mean mesh's: hair stands out of the mesh
 _CODE = (CODE_SIDE, CODE_SIDE, CODE_CHANNELS)
 
 
@@ -43,6 +43,7 @@ class Avatar:
       topology: of the meshes that `decode` gives.
       mean_vertices: f32 [V, 3], mm, head space: the mean mesh.
       middle: f32 [3], mm, head space: of the mean mesh's box.
+      box: f32 [3], mm: the size of that box.
       step: of the checkpoint.
       has_background: whether training learned what stands behind people.
     """
@@ -64,6 +65,7 @@ class Avatar:
         self.step = step
         self.mean_vertices = arrays["vertices_mean"]
         self.middle = (self.mean_vertices.min(0) + self.mean_vertices.max(0)) / 2  # the mean would lie in the face, where most vertices are
+        self.box = self.mean_vertices.max(0) - self.mean_vertices.min(0)
         self.has_background = bool(config.model.background)
         self._folder, self._compile = folder, compile_model
         self._encode_identity = compile_model(lambda model, *args: model.encode_identity(*args))
@@ -75,6 +77,14 @@ class Avatar:
 
     def __repr__(self) -> str:
         return f"Avatar(step {self.step}: {len(self.identities)} identities, {len(self.cameras)} cameras)"
+
+    def full_name(self, name: str) -> str:
+        """One of `identities`, of its own name or its subject's id.
+
+        Raises:
+          ValueError: there is none, or several.
+        """
+        return self.identities[self._place("identity", self.identities, name)]
 
     def neutral(self, *names: str) -> Neutral:
         """Neutral faces of people that were trained on, from the run's folder.
@@ -90,7 +100,7 @@ class Avatar:
         """
         if not names:
             raise ValueError("Avatar.neutral: name one identity or more, as in neutral(avatar.identities[0]).")
-        people = [self.identities[self._place("identity", self.identities, name)] for name in names]
+        people = [self.full_name(name) for name in names]
         faces = [neutrals.read(self._folder, person, self.texture_size) for person in people]
         return Neutral(*(np.concatenate(parts) for parts in zip(*faces, strict=True)))
 
@@ -231,11 +241,10 @@ class Avatar:
             raise ValueError(f"Avatar.portrait: azimuth and elevation must be numbers or [B] alike ({e}).") from e
         if azimuth.ndim != 1 or not (np.abs(elevation) < np.pi / 2).all():
             raise ValueError("Avatar.portrait: azimuth and elevation must be numbers or [B], elevation between -90 and 90 degrees.")
-        box = self.mean_vertices.max(0) - self.mean_vertices.min(0)
         level = np.cos(elevation)
         away = np.stack([level * np.sin(azimuth), np.sin(elevation), level * np.cos(azimuth)], axis=-1)
         position = self.middle + distance * away
-        size = _PORTRAIT_MARGIN * max(box[1], box[0] * height / width)
+        size = PORTRAIT_MARGIN * max(self.box[1], self.box[0] * height / width)
         focal = height * distance / size
         count = len(position)
         return Cameras(

@@ -14,7 +14,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from browser import ARGUMENTS, chromium
+from browser import browsing
 from PIL import Image
 
 pytest.importorskip("viser", reason="the page needs viser: pip install 'ava-jax[view]'")
@@ -92,11 +92,7 @@ def test_the_page_opens_with_its_token_alone(address):
 
 
 def test_a_browser_shows_the_avatar_and_its_controls_change_it(address, tmp_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright, contextlib.closing(
-        playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-    ) as browser:  # fmt: skip
+    with browsing() as browser:
         page = browser.new_page(viewport={"width": 900, "height": 500})
         assert page.goto(address.partition("?")[0]).status == 403 and "token" in page.inner_text("body")
         page.goto(address)
