@@ -243,13 +243,10 @@ class Avatar:
             if rig:
                 image = model.calibrate_and_composite(rgba, camera, identity, background=behind)
                 return jnp.concatenate([image, jnp.ones_like(image[..., :1])], axis=-1)
-            alpha = rgba[..., 3:]
-            offset = model.calibration(jnp.zeros_like(rgba[:, :1, :1, :3]), camera, identity)
-            image = model.calibration(rgba[..., :3], camera, identity) - (1.0 - alpha) * offset
+            rgba = model.calibration.of_render(rgba, camera, identity)
             if behind is None:
-                return jnp.concatenate([image, alpha], axis=-1)
-            image = composite(jnp.concatenate([image, alpha], axis=-1), behind)
-            return jnp.concatenate([image, jnp.ones_like(alpha)], axis=-1)
+                return rgba
+            return jnp.concatenate([composite(rgba, behind), jnp.ones_like(rgba[..., 3:])], axis=-1)
 
         return self._compile(draw)
 
