@@ -66,7 +66,7 @@ def _register_cpu() -> tuple[bool, bool]:
     return True, is_complete
 
 
-BUILT, _COMPLETE = _register_cpu()
+BUILT, COMPLETE = _register_cpu()
 CUDA_BUILT = _register_cuda()
 
 if not BUILT:
@@ -81,7 +81,7 @@ def serves_default_backend() -> bool:
 
 def serves_convolutions() -> bool:
     """Whether the compiled calls of `ops.convolution` and `ops.reads` run where JAX computes by default: on a CPU."""
-    return BUILT and _COMPLETE and tracing.backend() == "cpu"
+    return BUILT and COMPLETE and tracing.backend() == "cpu"
 
 
 def serves_meshes() -> bool:

@@ -40,6 +40,7 @@ class Avatar:
       cameras: names of the rig's cameras that were trained on.
       texture_size: T, texels.
       topology: of the meshes that `decode` gives.
+      mean_vertices: f32 [V, 3], mm, head space: the mean mesh.
       middle: f32 [3], mm, head space: of the mean mesh's box.
       step: of the checkpoint.
     """
@@ -59,8 +60,8 @@ class Avatar:
         self.texture_size = int(config.model.texture_size)
         self.topology = Topology(arrays["faces"], arrays["face_uvs"], arrays["uvs"])
         self.step = step
-        self._mesh = arrays["vertices_mean"]
-        self.middle = (self._mesh.min(0) + self._mesh.max(0)) / 2  # the mean would lie in the face, where most vertices are
+        self.mean_vertices = arrays["vertices_mean"]
+        self.middle = (self.mean_vertices.min(0) + self.mean_vertices.max(0)) / 2  # the mean would lie in the face, where most vertices are
         self._folder, self._compile, self._background = folder, compile_model, bool(config.model.background)
         self._encode_identity = compile_model(lambda model, *args: model.encode_identity(*args))
         self._encode = compile_model(lambda model, *args: model.encode_expression(*args)[0])
@@ -221,7 +222,7 @@ class Avatar:
             raise ValueError(f"Avatar.portrait: azimuth and elevation must be numbers or [B] alike ({e}).") from e
         if azimuth.ndim != 1 or not (np.abs(elevation) < np.pi / 2).all():
             raise ValueError("Avatar.portrait: azimuth and elevation must be numbers or [B], elevation between -90 and 90 degrees.")
-        box = self._mesh.max(0) - self._mesh.min(0)
+        box = self.mean_vertices.max(0) - self.mean_vertices.min(0)
         level = np.cos(elevation)
         away = np.stack([level * np.sin(azimuth), np.sin(elevation), level * np.cos(azimuth)], axis=-1)
         position = self.middle + distance * away
@@ -264,7 +265,7 @@ class Avatar:
         (texture_name, texture), (vertices_name, vertices) = arrays.items()
         side = self.texture_size
         _check(who, texture_name, texture, ("B", side, side, 3), " Resize it with Pillow's default filter, as training did.")
-        _check(who, vertices_name, vertices, ("B", *self._mesh.shape))
+        _check(who, vertices_name, vertices, ("B", *self.mean_vertices.shape))
         return {texture_name: jnp.asarray(texture), vertices_name: jnp.asarray(vertices, jnp.float32)}
 
     def _places(self, what: str, known: Sequence[str], names: str | Sequence[str] | None) -> np.ndarray:

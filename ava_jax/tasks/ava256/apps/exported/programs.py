@@ -153,6 +153,7 @@ def _arguments(model: AvatarCodec, name: str, sizes: Sizes) -> tuple[Any, ...]:
     count, depth = model.sizes.primitives, model.sizes.depth
     shapes = {"position": (3,), "rotation": (3, 3), "scale": (3,), "rgba": (depth, depth, depth, 4)}
     decoded = {field: spec((b, count, *shape), jnp.float32) for field, shape in shapes.items()}
+    decoded["vertices"] = face[1]  # not read: taken so that it is called with all that decode gave
     trailing = {"rotation": (3, 3), "position": (3,), "focal": (2,), "principal": (2,)}
     cameras = {field: spec((b, *shape), jnp.float32) for field, shape in trailing.items()}
     return decoded, cameras, spec((h,), jnp.float32), spec((w,), jnp.float32), spec((b, 2), jnp.int32)
