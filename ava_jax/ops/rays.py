@@ -26,7 +26,7 @@ def camera_rays(cameras: Cameras, height: int, width: int, *, radius: float) -> 
 
 
 def grid_rays(cameras: Cameras, rows: Array, columns: Array, *, radius: float) -> Rays:
-    """As `camera_rays`, through the places where rows [H] and columns [W] cross, in pixels: a part of a picture, or places between pixels."""
+    """As `camera_rays`, through the places where rows [H] and columns [W] cross, in pixels: parts of a picture, or places between."""
     column, row = jnp.meshgrid(columns, rows)  # [H, W]
     pixel = jnp.stack([column, row], -1).astype(jnp.result_type(cameras.focal))
     plane = (pixel - cameras.principal[..., None, None, :]) / cameras.focal[..., None, None, :]

@@ -7,5 +7,7 @@ COMMANDS = (
     Command("render", "Renders an avatar: a segment beside the truth, or a turntable.", "ava_jax.tasks.ava256.commands.render", "render"),
     Command("synthesize", "Writes captures of procedural heads.", "ava_jax.tasks.ava256.commands.synthesize", "synth"),
     Command("import", "Makes a run of published weights, or of any state dict.", "ava_jax.tasks.ava256.commands.import_weights"),
-    Command("export", "Writes a run's weights for PyTorch or as safetensors.", "ava_jax.tasks.ava256.commands.export_weights"),
+    Command(
+        "export", "Writes an avatar for other programs: weights, JAX, meshes, primitives.", "ava_jax.tasks.ava256.commands.export", "export"
+    ),
 )

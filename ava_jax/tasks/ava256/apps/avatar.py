@@ -87,9 +87,17 @@ class Avatar:
         """
         if not names:
             raise ValueError("Avatar.neutral: name one identity or more, as in neutral(avatar.identities[0]).")
-        people = [self.identities[self._place("identity", self.identities, name)] for name in names]
+        people = [self.full_name(name) for name in names]
         faces = [neutrals.read(self._folder, person, self.texture_size) for person in people]
         return Neutral(*(np.concatenate(parts) for parts in zip(*faces, strict=True)))
+
+    def full_name(self, name: str) -> str:
+        """Of an identity by its name or its last part, the subject's id.
+
+        Raises:
+          ValueError: there is none of this name, or several.
+        """
+        return self.identities[self._place("identity", self.identities, name)]
 
     def encode_identity(self, texture: Array, vertices: Array) -> IdentityCode:
         """Who somebody is, from the neutral face: of `neutral`, or of anybody whose face is tracked with this topology.

@@ -125,7 +125,9 @@ def _decode(model: AvatarCodec, identity: dict[str, Any], expression: Array, cam
     return {name: value.astype(jnp.float32) for name, value in found.items()}
 
 
-def _render(model: AvatarCodec, decoded: dict[str, Array], cameras: dict[str, Array], rows: Array, columns: Array, names: Array) -> jax.Array:
+def _render(
+    model: AvatarCodec, decoded: dict[str, Array], cameras: dict[str, Array], rows: Array, columns: Array, names: Array
+) -> jax.Array:
     primitives = Primitives(*(decoded[field] for field in Primitives._fields))
     one_view = Cameras(*(cameras[field][:, None] for field in Cameras._fields))
     rays = ray_ops.grid_rays(one_view, rows, columns, radius=model.volume_radius)
