@@ -14,6 +14,7 @@ Frames (ply, obj, primitives) are of --drive, a file of expression codes, or of 
 the neutral face. An export that was stopped goes on when it is run again.
 """
 
+import importlib.util
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,8 @@ def _write_weights(run: "RestoredRun", path: pathlib.Path, kind: str) -> None:
 
 
 def _write_programs(run: "RestoredRun", avatar: "Avatar", path: pathlib.Path) -> None:
+    if importlib.util.find_spec("flatbuffers") is None:  # which jax.export writes with
+        raise ValueError("--format=jax needs the package flatbuffers: pip install 'ava-jax[export]'.")
     import tqdm
 
     from ava_jax.tasks.ava256.apps.exported import bundle

@@ -20,24 +20,21 @@ from ava_jax.core.types import Cameras, Primitives
 from ava_jax.ops import native
 from ava_jax.ops.mesh import render_mesh
 from ava_jax.run.inference import Inference
+from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.apps.exported import bundle, frames, programs
 from ava_jax.tasks.ava256.apps.exported.baking import Baker
 from ava_jax.tasks.ava256.data import codes_file
 from ava_jax.train.checkpoint import restore_model
 
 HEIGHT, WIDTH = 64, 48
+REPOSITORY = pathlib.Path(__file__).resolve().parents[4]
 # Of what an installation of this package brings along, all that the folder must do without; SciPy comes with JAX.
 ABSENT = ("ava_jax", "flax", "optax", "orbax", "ml_collections", "grain", "safetensors", "plyfile", "imageio", "absl")
-WITHOUT = "import runpy, sys; sys.modules.update(dict.fromkeys({absent!r})); sys.argv = sys.argv[1:]; "
-WITHOUT += "names = runpy.run_path(sys.argv[0], run_name='__main__')"
-
-SAVE = """
-import os
+WITHOUT = f"""
+import os, runpy, sys
+sys.modules.update(dict.fromkeys({ABSENT!r}))
 import numpy as np
-assert not any(sys.modules.get(name) for name in {absent!r})
-os.chdir({{folder!r}})
-np.save("rgba.npy", names["rgba"])
-""".format(absent=ABSENT)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +43,8 @@ def restored(small_run):
 
 
 @pytest.fixture(scope="module")
-def avatar(small_run):
-    return ava_jax.load(small_run)
+def avatar(small_run, restored):
+    return Avatar(Inference(restored.model).compile, restored.config, restored.assets, small_run, restored.step)
 
 
 @pytest.fixture(scope="module")
@@ -66,52 +63,52 @@ def folder(restored, avatar, tmp_path_factory):
     return path
 
 
-def without_the_package(folder, *args, tail="", env=()):
-    code = WITHOUT.format(absent=ABSENT) + "\n" + tail
+def without_the_package(code, env=()):
+    """Runs Python in a process that finds nothing of ABSENT."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | dict(env) | {"JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", code, folder / "avatar.py", *args], env=env, capture_output=True, text=True, timeout=300)
+    check = f"\nassert not any(sys.modules.get(name) for name in {ABSENT!r})"
+    done = subprocess.run([sys.executable, "-c", WITHOUT + code + check], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(not native.COMPLETE, reason="the compiled module is not built")
-def test_the_folder_draws_the_same_picture_with_the_compiled_calls_alone(folder, avatar, neutral, tmp_path):
-    without_the_package(folder, tmp_path / "picture.png", "cpu", tail=SAVE.format(folder=str(tmp_path)))
-    _check_picture(tmp_path, avatar, neutral)
-
-
-def test_the_folder_draws_the_same_picture_with_jax_alone(folder, avatar, neutral, tmp_path, compiling_quickly):
-    """And any batch, and any part of a picture."""
-    tail = (
-        SAVE.format(folder=str(tmp_path))
-        + """
-camera = {name: np.concatenate([value] * 2) for name, value in names["camera"].items()}
-camera["position"][1] += 50
-two = {name: np.concatenate([np.asarray(value)] * 2) for name, value in names["decoded"].items()}
-rows, columns = np.arange(10, 50, dtype=np.float32), np.arange(0, 48, 3, dtype=np.float32)
-np.save("two.npy", names["load"]("render")(two, camera, rows, columns, np.array([[-1, -1], [0, 1]], np.int32)))
+def test_the_example_draws_the_avatars_own_picture(folder, avatar, neutral, tmp_path, compiling_quickly):
+    """With the compiled calls, which the folder brings along."""
+    code = f"""
+sys.argv = ["avatar.py", {str(tmp_path / "picture.png")!r}, "cpu"]
+np.save({str(tmp_path / "rgba.npy")!r}, runpy.run_path({str(folder / "avatar.py")!r}, run_name="__main__")["rgba"])
 """
-    )
-    without_the_package(folder, tmp_path / "picture.png", "portable", tail=tail, env=compiling_quickly)
-    _check_picture(tmp_path, avatar, neutral)
-    _, cameras, decoded = neutral
-    two = np.load(tmp_path / "two.npy")
-    assert two.shape == (2, 40, 16, 4)
-    np.testing.assert_allclose(two[0], avatar.render(decoded, cameras, HEIGHT, WIDTH)[0, 10:50, ::3], atol=0.05)
-    moved = Cameras(*cameras)._replace(position=np.asarray(cameras.position) + 50)
-    own = avatar.render(decoded, moved, HEIGHT, WIDTH, camera=avatar.cameras[0], identity=avatar.identities[1])
-    np.testing.assert_allclose(two[1], own[0, 10:50, ::3], atol=0.05)
-    assert np.abs(two[1] - two[0]).max() > 1
-
-
-def _check_picture(folder, avatar, neutral):
-    """`picture.png` and `rgba.npy` there are the avatar's own picture."""
+    without_the_package(code, compiling_quickly)
     _, cameras, decoded = neutral
     expected = np.asarray(avatar.render(decoded, cameras, HEIGHT, WIDTH))[0]
-    np.testing.assert_allclose(np.load(folder / "rgba.npy"), expected, atol=0.05)
-    drawn = np.asarray(Image.open(folder / "picture.png")).astype(int)
+    np.testing.assert_allclose(np.load(tmp_path / "rgba.npy"), expected, atol=0.05)
+    drawn = np.asarray(Image.open(tmp_path / "picture.png")).astype(int)
     assert drawn.shape == (HEIGHT, WIDTH, 4) and np.ptp(drawn[..., 3]) > 100
     seen = expected[..., 3] > 0.1  # where it is all but transparent, colour is divided by next to nothing
     assert np.abs(drawn - ava_jax.to_uint8(expected))[seen].max() <= 2
+
+
+def test_plain_jax_draws_any_batch_and_any_part_of_the_same_picture(folder, avatar, neutral, tmp_path, compiling_quickly):
+    code = f"""
+names = runpy.run_path({str(folder / "avatar.py")!r})
+face = [np.load(names["HERE"] / names["ABOUT"]["people"][0]["file"])[part] for part in ("texture", "vertices")]
+camera = {{name: np.concatenate([np.array(value, np.float32)] * 2) for name, value in names["ABOUT"]["camera"].items()}}
+identity, expression = names["load"]("encode_identity")(*face), names["load"]("encode")(*face, *face)
+decoded = names["load"]("decode")(identity, expression, camera["position"][:1])
+two = {{name: np.concatenate([np.asarray(value)] * 2) for name, value in decoded.items()}}
+rows, columns = np.arange(10, 50, dtype=np.float32), np.arange(0, {WIDTH}, 3, dtype=np.float32)
+camera["position"][1] += 50
+rgba = names["load"]("render")(two, camera, rows, columns, np.array([[-1, -1], [0, 1]], np.int32))
+np.save({str(tmp_path / "rgba.npy")!r}, rgba)
+"""
+    without_the_package(code, compiling_quickly)
+    rgba = np.load(tmp_path / "rgba.npy")
+    assert rgba.shape == (2, 40, 16, 4) and np.abs(rgba[1] - rgba[0]).max() > 1
+    _, cameras, decoded = neutral
+    np.testing.assert_allclose(rgba[0], avatar.render(decoded, cameras, HEIGHT, WIDTH)[0, 10:50, ::3], atol=0.05)
+    moved = Cameras(*cameras)._replace(position=np.asarray(cameras.position) + 50)
+    own = avatar.render(decoded, moved, HEIGHT, WIDTH, camera=avatar.cameras[0], identity=avatar.identities[1])
+    np.testing.assert_allclose(rgba[1], own[0, 10:50, ::3], atol=0.05)
 
 
 def test_the_folder_says_what_it_holds(folder, restored, avatar):
@@ -196,8 +193,7 @@ def test_meshes_open_elsewhere_with_the_texture_of_the_frame(exporter, shown, av
     # A reader may split vertices at seams: corners are what stays.
     np.testing.assert_allclose(mesh.vertices[mesh.faces], vertices[topology.faces], atol=1e-3)
     np.testing.assert_allclose(mesh.visual.uv[mesh.faces], topology.uvs[topology.face_uvs], atol=1e-5)
-    image = mesh.visual.material.image if kind == "obj" else mesh.visual.material.baseColorTexture
-    texture = np.asarray(image)[..., :3]
+    texture = np.asarray(mesh.visual.material.image)[..., :3]
     np.testing.assert_array_equal(texture, np.asarray(Image.open(out / "frame_00000.png")))
     if kind == "ply":
         ply = plyfile.PlyData.read(out / "frame_00000.ply")
@@ -219,15 +215,15 @@ def test_a_texture_shows_what_colours_lie_on_the_surface(baker, avatar, neutral)
     assert baked.unseen < 0.05
     index, weights = uv_barycentric(avatar.topology, 128)
     points = np.einsum("ijc,ijcl->ijl", weights, np.asarray(decoded.vertices[0])[index])
-    error = np.abs(baked.texture - np.clip(colour_at(points), 0, 255))
-    assert np.median(error) < 3, np.median(error)
-    assert np.median(np.abs(baked.texture[::-1] - np.clip(colour_at(points), 0, 255))) > 10
+    expected = np.clip(colour_at(points), 0, 255)
+    error, others = (np.median(np.abs(texture - expected)) for texture in (baked.texture, baked.texture[::-1]))
+    assert error < 6 and others > 3 * error, "boxes of this model are 50 mm wide; one colour's step is 2 mm"
     cameras = Cameras(*map(np.asarray, avatar.portrait(96, 72)))
     chart = {"uvs": avatar.topology.uvs, "uv_faces": avatar.topology.face_uvs, "texture": baked.texture[::-1].astype(np.float32)}
     drawn = render_mesh(decoded.vertices, avatar.topology.faces, cameras, 96, 72, **chart)
     own = np.asarray(avatar.render(decoded, cameras, 96, 72))[0]
     inside = (np.asarray(drawn.mask[0]) > 0) & (own[..., 3] > 0.99)
-    assert inside.mean() > 0.1 and np.median(np.abs(np.asarray(drawn.colour[0]) - own[..., :3])[inside]) < 5
+    assert inside.mean() > 0.1 and np.median(np.abs(np.asarray(drawn.colour[0]) - own[..., :3])[inside]) < 8
 
 
 def test_an_export_that_was_stopped_goes_on(exporter, shown, tmp_path):
@@ -241,3 +237,44 @@ def test_an_export_that_was_stopped_goes_on(exporter, shown, tmp_path):
     with pytest.raises(ValueError, match="not an export of the same frames; choose another --out"):
         exporter.write(out, shown._replace(driver="others"), "primitives")
     assert not list(pathlib.Path(out).glob(".*"))
+
+
+def command(*args, env=()):
+    line = [sys.executable, "-m", "ava_jax.bin.ava", "export", *map(str, args)]
+    env = os.environ | {"JAX_PLATFORMS": "cpu"} | dict(env)
+    return subprocess.run(line, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=300)
+
+
+def test_a_drivers_segment_is_exported_by_the_command(small_run, tiny_capture, avatar, tmp_path, compiling_quickly):
+    capture = next(path.parent for path in sorted(tiny_capture.glob("*/decoder")) if path.parent.name == avatar.identities[1])
+    row = (capture / "decoder" / "frame_list.csv").read_text().splitlines()[1].split(",")
+    segment = next(cell for cell in row if not cell.isdigit())
+    who = f"--identity={avatar.identities[0].rpartition('--')[2]}", f"--driver={capture.name}", f"--segment={segment}"
+    out = tmp_path / "out"
+    done = command(
+        f"--workdir={small_run}",
+        f"--data={tiny_capture}",
+        "--format=primitives",
+        f"--out={out}",
+        *who,
+        "--max_frames=2",
+        env=compiling_quickly,
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((out / "export.json").read_text())
+    assert record["identity"] == avatar.identities[0] and record["driver"] == capture.name and 1 <= len(record["frames"]) <= 2
+    numbers = [line.split(",") for line in (capture / "decoder" / "frame_list.csv").read_text().splitlines()]
+    assert all([one["segment"], str(one["frame"])] in [sorted(row, key=str.isdigit)[:2] for row in numbers] for one in record["frames"])
+    assert np.isfinite(np.load(out / record["frames"][0]["files"][0])["rgba"]).all()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--out=x", "--format=obj", "--height=4"), "--height is of --format=jax; this is obj."),
+        (("--out=x", "--format=ply", "--drive=codes.npz", "--driver=A"), "--drive names the expressions already"),
+    ],
+)
+def test_flags_that_do_not_fit_are_one_line(args, says):
+    done = command(*args)
+    assert done.returncode != 0 and says in done.stderr and "Traceback" not in done.stderr
