@@ -79,9 +79,7 @@ class Exporter:
         if len(missing) < len(request["frames"]):
             lines.append(f"{len(request['frames']) - len(missing)} of them were there already")
         if kind != "primitives" and unseen:
-            lines.append(
-                f"{100 * max(unseen):.1f}% of the texture, at most, show the nearest texel where the primitives have next to no density"
-            )
+            lines.append(f"up to {100 * max(unseen):.1f}% of a texture is filled in from nearby: primitives have next to no density there")
         return lines
 
     def _request(self, shown: Shown, kind: str) -> dict[str, Any]:
