@@ -67,7 +67,7 @@ def main(context: Context) -> None:
 
     avatar = Avatar(context.compile(run.model), run.config, run.assets, pathlib.Path(_WORKDIR.value).expanduser(), run.step)
     if kind == "jax":
-        _write_programs(run, avatar, path)
+        _write_programs(context, run, avatar, path)
     else:
         _write_frames(context, run, avatar, path, kind)
 
@@ -93,7 +93,7 @@ def _write_weights(run: "RestoredRun", path: pathlib.Path, kind: str) -> None:
     print(f"{path}: {len(held)} arrays, {count:,} values, of step {run.step}\n{beside}: their statistics, topology and names")
 
 
-def _write_programs(run: "RestoredRun", avatar: "Avatar", path: pathlib.Path) -> None:
+def _write_programs(context: Context, run: "RestoredRun", avatar: "Avatar", path: pathlib.Path) -> None:
     if importlib.util.find_spec("flatbuffers") is None:  # which jax.export writes with
         raise ValueError("--format=jax needs the package flatbuffers: pip install 'ava-jax[export]'.")
     import tqdm
@@ -103,7 +103,8 @@ def _write_programs(run: "RestoredRun", avatar: "Avatar", path: pathlib.Path) ->
     names = [name for name in _IDENTITY.value.split(",") if name] or [avatar.identities[0]]
     people = avatar.identities if names == ["all"] else [avatar.full_name(name) for name in names]
     progress = lambda parts: tqdm.tqdm(parts, desc="programs", unit="program")  # noqa: E731
-    notes = bundle.write(path, run.model, avatar, people, _HEIGHT.value, _WIDTH.value, compiled=_COMPILED.value, progress=progress)
+    size = _HEIGHT.value, _WIDTH.value
+    notes = bundle.write(path, context.programs(run.model), run.model, avatar, people, *size, compiled=_COMPILED.value, progress=progress)
     held = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(
         "\n".join([f"{path}: {len(people)} people, {held / 1e6:.1f} MB; python {path / 'avatar.py'} PICTURE.png draws the first", *notes])

@@ -20,6 +20,7 @@ from ava_jax.core.types import Cameras, Primitives
 from ava_jax.ops import native
 from ava_jax.ops.mesh import render_mesh
 from ava_jax.run.inference import Inference
+from ava_jax.run.programs import ModelPrograms
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.apps.exported import bundle, frames, programs
 from ava_jax.tasks.ava256.apps.exported.baking import Baker
@@ -43,6 +44,11 @@ def restored(small_run):
 
 
 @pytest.fixture(scope="module")
+def exporting(restored):
+    return ModelPrograms(restored.model)
+
+
+@pytest.fixture(scope="module")
 def avatar(small_run, restored):
     return Avatar(Inference(restored.model).compile, restored.config, restored.assets, small_run, restored.step)
 
@@ -56,9 +62,9 @@ def neutral(avatar):
 
 
 @pytest.fixture(scope="module")
-def folder(restored, avatar, tmp_path_factory):
+def folder(exporting, restored, avatar, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "avatar"
-    notes = bundle.write(path, restored.model, avatar, avatar.identities[:1], HEIGHT, WIDTH)
+    notes = bundle.write(path, exporting, restored.model, avatar, avatar.identities[:1], HEIGHT, WIDTH)
     assert len(notes) == 2 - native.COMPLETE - native.CUDA_BUILT
     return path
 
@@ -111,10 +117,10 @@ np.save({str(tmp_path / "rgba.npy")!r}, rgba)
     np.testing.assert_allclose(rgba[1], own[0, 10:50, ::3], atol=0.05)
 
 
-def test_the_folder_says_what_it_holds(folder, restored, avatar):
+def test_the_folder_says_what_it_holds(folder, exporting, avatar):
     about = json.loads((folder / "avatar.json").read_text())
     held = np.load(folder / "weights.npz")
-    ours = programs.weights_of(restored.model)
+    ours = exporting.weights
     for name, one in about["programs"].items():
         assert (folder / one["file"]).is_file() and set(one["weights"]) <= set(held.files), name
         assert not one["calls"] or (folder / one["library"]).is_file()
@@ -129,25 +135,25 @@ def test_the_folder_says_what_it_holds(folder, restored, avatar):
     assert len(mesh.faces) == len(avatar.topology.faces)
 
 
-def test_programs_for_gpus_are_lowered_here_with_their_custom_call(restored):
+def test_programs_for_gpus_are_lowered_here_with_their_custom_call(exporting, restored):
     if not native.CUDA_BUILT:
         pytest.skip("the CUDA module is not built")
-    program = programs.export_function(restored.model, "render", "gpu", programs.Sizes(None, HEIGHT, WIDTH))
+    program = programs.export_function(exporting, restored.model, "render", "gpu", programs.Sizes(None, HEIGHT, WIDTH))
     assert program.calls == ("ava_raymarch_forward",)
     exported = jax.export.deserialize(bytearray(program.content))
     assert exported.platforms == ("cuda",) and exported.out_avals[0].shape[1:] == (HEIGHT, WIDTH, 4)
 
 
-def test_what_cannot_be_exported_is_told(restored, avatar, tmp_path):
+def test_what_cannot_be_exported_is_told(exporting, restored, avatar, tmp_path):
     with pytest.raises(ValueError, match="name must be one of encode_identity, encode, decode, render; got 'draw'"):
-        programs.export_function(restored.model, "draw", "portable")
+        programs.export_function(exporting, restored.model, "draw", "portable")
     with pytest.raises(ValueError, match="target must be one of portable, cpu, gpu; got 'tpu'"), tracing.traced_for("tpu"):
         pass
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="not empty, and not to be overwritten"):
-        bundle.write(tmp_path, restored.model, avatar, avatar.identities[:1], HEIGHT, WIDTH)
+        bundle.write(tmp_path, exporting, restored.model, avatar, avatar.identities[:1], HEIGHT, WIDTH)
     with pytest.raises(ValueError, match="has no neutral face of nobody|there is no identity 'nobody'"):
-        bundle.write(tmp_path / "new", restored.model, avatar, ["nobody"], HEIGHT, WIDTH)
+        bundle.write(tmp_path / "new", exporting, restored.model, avatar, ["nobody"], HEIGHT, WIDTH)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt"]
 
 

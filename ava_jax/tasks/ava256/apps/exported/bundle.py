@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-import ava_jax
 from ava_jax.data import files, mesh_files
 from ava_jax.ops import native
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.apps.exported import programs
 from ava_jax.tasks.ava256.apps.exported.programs import FUNCTIONS, Sizes
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
+from ava_jax.tasks.command import Programs
 
 _SYMBOLS = {  # of compiled custom calls, in the CPU's module; the GPU's has Cuda at the end
     "ava_raymarch_forward": "AvaRaymarchForward",
@@ -50,6 +50,7 @@ _CONVENTIONS = {
 
 def write(
     folder: pathlib.Path,
+    exporter: Programs,
     model: AvatarCodec,
     avatar: Avatar,
     people: Sequence[str],
@@ -63,7 +64,7 @@ def write(
 
     Args:
       folder: new, or empty.
-      model, avatar: of one run.
+      exporter, model, avatar: of one run.
       people: whose neutral faces go along; of `avatar.identities`.
       height, width: of the example's picture, and of those that the CUDA program draws, pixels.
       compiled: whether programs with compiled custom calls go along, with the modules that hold them, where these were built.
@@ -81,9 +82,8 @@ def write(
     faces = {name: avatar.neutral(name) for name in people}  # first, as names may be wrong
     with files.new_folder(folder, "export.json", record) as new:
         (new / "programs").mkdir()
-        about, needed = _write_programs(new, model, modules, Sizes(None, height, width), progress)
-        held = programs.weights_of(model)
-        np.savez(new / "weights.npz", **{name: held[name] for name in sorted(needed)})
+        about, needed = _write_programs(new, exporter, model, modules, Sizes(None, height, width), progress)
+        np.savez(new / "weights.npz", **{name: exporter.weights[name] for name in sorted(needed)})
         (new / "people").mkdir()
         for name, face in faces.items():
             np.savez_compressed(new / "people" / f"{name}.npz", **face._asdict())
@@ -95,7 +95,12 @@ def write(
 
 
 def _write_programs(
-    folder: pathlib.Path, model: AvatarCodec, modules: Mapping[str, pathlib.Path], picture: Sizes, progress: Callable[[Sequence[Any]], Any]
+    folder: pathlib.Path,
+    exporter: Programs,
+    model: AvatarCodec,
+    modules: Mapping[str, pathlib.Path],
+    picture: Sizes,
+    progress: Callable[[Sequence[Any]], Any],
 ) -> tuple[dict[str, Any], set[str]]:
     """Exports all, copies what holds their custom calls; what `avatar.json` says of each, and the weights that any of them takes."""
     about: dict[str, Any] = {}
@@ -103,7 +108,7 @@ def _write_programs(
     compiled = [(name, kind) for kind in modules for name in (FUNCTIONS if kind == "cpu" else ("render",))]
     for name, kind in progress([*((name, "portable") for name in FUNCTIONS), *compiled]):
         target, sizes = ("gpu", picture) if kind == "cuda" else (kind, Sizes())  # the GPU's call must know the picture's size
-        program, file = programs.export_function(model, name, target, sizes), f"programs/{name}-{kind}.jax"
+        program, file = programs.export_function(exporter, model, name, target, sizes), f"programs/{name}-{kind}.jax"
         (folder / file).write_bytes(program.content)
         about[f"{name}-{kind}"] = one = {"file": file, "weights": program.weights, "calls": {}}
         if program.calls:
@@ -124,7 +129,7 @@ def _licence() -> str:
     for file in importlib.metadata.files("ava-jax") or ():
         if file.name == "LICENSE":
             return file.read_text()
-    return (pathlib.Path(ava_jax.__file__).resolve().parents[1] / "LICENSE").read_text()  # a checkout that is not installed whole
+    return (pathlib.Path(__file__).resolve().parents[5] / "LICENSE").read_text()  # a checkout that is not installed whole
 
 
 def _modules(compiled: bool) -> tuple[dict[str, pathlib.Path], list[str]]:

@@ -1,17 +1,13 @@
-"""A model's functions as programs that run without this package: StableHLO, serialised by `jax.export`.
+"""An avatar's functions, as programs that run without this package.
 
-Each takes its weights as its first argument, a dict by name, so that all programs share one file of weights. Arguments and results are
-arrays, and dicts and tuples of them, which JAX takes apart without knowing any class of this package.
+Arguments and results are arrays, and dicts and tuples of them, which JAX takes apart without knowing any class of this package.
 """
 
 import functools
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import nnx
 from jax import export
 
 from ava_jax.core import tracing
@@ -21,25 +17,13 @@ from ava_jax.ops.raymarch import raymarch
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
 from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE
+from ava_jax.tasks.command import Program, Programs
 
 FUNCTIONS = ("encode_identity", "encode", "decode", "render")
-_CALLS = (  # compiled custom calls that programs may name
+CALLS = (  # compiled custom calls that programs may name
     "ava_raymarch_forward", "ava_convolution_gather", "ava_convolution_scatter", "ava_dense", "ava_sampling_read", "ava_voxels",
 )  # fmt: skip
-
-
-class Program(NamedTuple):
-    """One function, exported.
-
-    Attributes:
-      content: what `jax.export.deserialize` reads.
-      weights: names of the weights that it takes.
-      calls: names of the compiled custom calls that it needs; empty where plain JAX runs it.
-    """
-
-    content: bytes
-    weights: tuple[str, ...]
-    calls: tuple[str, ...]
+_PLATFORMS = {"portable": ("cpu", "cuda"), "cpu": ("cpu",), "gpu": ("cuda",)}
 
 
 class Sizes(NamedTuple):
@@ -55,57 +39,23 @@ class Sizes(NamedTuple):
     width: int | None = None
 
 
-def weights_of(model: AvatarCodec) -> dict[str, np.ndarray]:
-    """Every variable of a model by its path, as "decoder.code.weight"."""
-    return {_name(path): np.asarray(variable[...]) for path, variable in nnx.to_flat_state(nnx.state(model))}
-
-
-def export_function(model: AvatarCodec, name: str, target: str, sizes: Sizes = Sizes()) -> Program:
+def export_function(programs: Programs, model: AvatarCodec, name: str, target: str, sizes: Sizes = Sizes()) -> Program:
     """Traces and lowers one of FUNCTIONS.
 
     Args:
+      programs: the model's.
       model: trained.
       name: of the function.
       target: "portable": plain JAX, for CPUs and for NVIDIA GPUs. "cpu" and "gpu": for one of them, with the compiled custom calls.
       sizes: those that are fixed.
 
     Raises:
-      ValueError: a name is not known, or the compiled module of the target is not built.
+      ValueError: a name is not known.
     """
     if name not in FUNCTIONS:
         raise ValueError(f"export_function: name must be one of {', '.join(FUNCTIONS)}; got {name!r}.")
-    graphdef, state = nnx.split(model)
-    paths = {_name(path): path for path, _ in nnx.to_flat_state(state)}
-    kinds = {_name(path): variable for path, variable in nnx.to_flat_state(state)}
-
-    def call(weights: dict[str, Array], *args: Any) -> Any:
-        held = {paths[name]: kinds[name].replace(weights.get(name, kinds[name][...])) for name in paths}
-        return _FUNCTIONS[name](nnx.merge(graphdef, nnx.from_flat_state(held)), *args)
-
     with tracing.traced_for(target):
-        args = _arguments(model, name, sizes)
-        every = {key: jax.ShapeDtypeStruct(kinds[key].shape, kinds[key].dtype) for key in paths}
-        read = _arrays_read(functools.partial(call), every, *args)
-        specs = {key: every[key] for key in read}
-        platforms = {"portable": ("cpu", "cuda"), "cpu": ("cpu",), "gpu": ("cuda",)}[target]
-        # A fresh function: one that was traced for another target would give what it gave then.
-        allowed = [export.DisabledSafetyCheck.custom_call(target_name) for target_name in _CALLS]
-        exported = export.export(jax.jit(lambda *a: call(*a)), platforms=platforms, disabled_checks=allowed)(specs, *args)
-    text = exported.mlir_module()
-    return Program(bytes(exported.serialize()), tuple(read), tuple(call for call in _CALLS if f"@{call}(" in text or f'"{call}"' in text))
-
-
-def _arrays_read(fn: Callable[..., Any], weights: dict[str, Any], *args: Any) -> list[str]:
-    """Names of the weights that a function reads."""
-    traced = jax.make_jaxpr(fn)(weights, *args)
-    used = {var for equation in traced.eqns for var in equation.invars if not hasattr(var, "val")}
-    used |= {var for var in traced.jaxpr.outvars if not hasattr(var, "val")}
-    names = sorted(weights)  # as JAX takes a dict apart
-    return [name for name, var in zip(names, traced.jaxpr.invars) if var in used]
-
-
-def _name(path: Sequence[Any]) -> str:
-    return ".".join(map(str, path))
+        return programs.export(_FUNCTIONS[name], _arguments(model, name, sizes), _PLATFORMS[target], CALLS)
 
 
 # The functions, on what JAX takes apart.
