@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from ava_jax.core.types import Assets
     from ava_jax.tasks.base import Compile, RestoredRun
+    from ava_jax.tasks.command import Programs
 
 
 class Context:
@@ -32,6 +33,12 @@ class Context:
         from ava_jax.run.inference import Inference
 
         return Inference(model).compile
+
+    def programs(self, model: "nnx.Module") -> "Programs":
+        """Exports functions of a model."""
+        from ava_jax.run.programs import ModelPrograms
+
+        return ModelPrograms(model)
 
     def write_run(
         self, config: "ml_collections.ConfigDict", assets: "Assets", model: "nnx.Module", workdir: str | pathlib.Path | None

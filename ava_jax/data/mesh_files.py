@@ -45,11 +45,48 @@ def read_topology(path: pathlib.Path, vertices: int) -> Topology:
 
 def write_topology(path: pathlib.Path, topology: Topology, vertices: np.ndarray) -> None:
     """Writes an OBJ: `vertices` [V, 3] mm, the UV chart and the faces."""
+    path.write_text(_obj(topology, vertices))
+
+
+def _obj(topology: Topology, vertices: np.ndarray) -> str:
     lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in vertices.tolist()]
     lines += [f"vt {u:.7f} {v:.7f}" for u, v in topology.uvs.tolist()]
     corners = np.stack([topology.faces, topology.face_uvs], axis=-1) + 1
     lines += ["f " + " ".join(f"{v}/{vt}" for v, vt in face) for face in corners.tolist()]
-    path.write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
+
+
+def textured_obj(topology: Topology, vertices: np.ndarray, materials: str, material: str) -> str:
+    """An OBJ of `vertices` [V, 3], mm, with a material of a file of materials that lies beside it."""
+    return f"mtllib {materials}\nusemtl {material}\n{_obj(topology, vertices)}"
+
+
+def textured_material(material: str, texture: str) -> str:
+    """A file of materials (MTL) with one, which shows a picture's colours as they are."""
+    return f"newmtl {material}\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 0\nmap_Kd {texture}\n"
+
+
+def textured_ply(topology: Topology, vertices: np.ndarray, colours: np.ndarray, texture: str) -> bytes:
+    """A binary PLY of faces with UVs at their corners and the name of a picture that lies beside it, as MeshLab has them.
+
+    Args:
+      topology: of the mesh.
+      vertices: [V, 3], mm.
+      colours: u8 [V, 3], of the vertices, for programs that read no textures from a PLY.
+      texture: the picture's name.
+    """
+    points = np.empty(len(vertices), [*((axis, "<f4") for axis in "xyz"), *((name, "u1") for name in ("red", "green", "blue"))])
+    for column, axis in enumerate("xyz"):
+        points[axis] = vertices[:, column]
+    for column, name in enumerate(("red", "green", "blue")):
+        points[name] = colours[:, column]
+    faces = np.empty(len(topology.faces), [("vertex_indices", "<i4", (3,)), ("texcoord", "<f4", (6,))])
+    faces["vertex_indices"] = topology.faces
+    faces["texcoord"] = topology.uvs[topology.face_uvs].reshape(-1, 6)
+    elements = [plyfile.PlyElement.describe(points, "vertex"), plyfile.PlyElement.describe(faces, "face")]
+    file = io.BytesIO()
+    plyfile.PlyData(elements, byte_order="<", comments=[f"TextureFile {texture}"]).write(file)
+    return file.getvalue()
 
 
 def read_vertices(data: bytes) -> np.ndarray:

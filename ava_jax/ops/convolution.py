@@ -30,7 +30,7 @@ def is_supported(x: jax.Array, kernel: jax.Array, *, halve: bool) -> bool:
 
 def is_dense_supported(x: jax.Array, weight: jax.Array) -> bool:
     """Whether the custom calls take x [..., C] and weight [C, C'] where JAX computes by default."""
-    pixels = math.prod(x.shape[:-1])
+    pixels = math.prod(size for size in x.shape[:-1] if isinstance(size, int))  # a batch that an exported program leaves open counts as 1
     return x.dtype == weight.dtype == jnp.float32 and pixels >= _MIN_PIXELS and native.serves_convolutions()
 
 

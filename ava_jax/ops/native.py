@@ -7,6 +7,8 @@ import re
 import jax
 from absl import logging
 
+from ava_jax.core import tracing
+
 _MODULE, _CUDA_MODULE = "ava_jax._ffi", "ava_jax._ffi_cuda"
 _LATEST = "ava_voxels"  # the call that the CPU's module got last
 _LATEST_OF_MESHES = "ava_outline_gradient"  # the same of `ops.mesh`
@@ -64,7 +66,7 @@ def _register_cpu() -> tuple[bool, bool]:
     return True, is_complete
 
 
-BUILT, _COMPLETE = _register_cpu()
+BUILT, COMPLETE = _register_cpu()
 CUDA_BUILT = _register_cuda()
 
 if not BUILT:
@@ -73,28 +75,28 @@ if not BUILT:
 
 def serves_default_backend() -> bool:
     """Whether the compiled calls run where JAX computes by default."""
-    backend = jax.default_backend()
+    backend = tracing.backend()
     return (BUILT and backend == "cpu") or (CUDA_BUILT and backend == "gpu")
 
 
 def serves_convolutions() -> bool:
     """Whether the compiled calls of `ops.convolution` and `ops.reads` run where JAX computes by default: on a CPU."""
-    return BUILT and _COMPLETE and jax.default_backend() == "cpu"
+    return BUILT and COMPLETE and tracing.backend() == "cpu"
 
 
 def serves_meshes() -> bool:
     """Whether the compiled calls of `ops.mesh` run where JAX computes by default: on a CPU, from a module that has them all."""
-    return BUILT and jax.default_backend() == "cpu" and _LATEST_OF_MESHES in importlib.import_module(_MODULE).registrations()
+    return BUILT and tracing.backend() == "cpu" and _LATEST_OF_MESHES in importlib.import_module(_MODULE).registrations()
 
 
 def reads_bfloat16() -> bool:
     """Whether the compiled calls take templates in bfloat16 where JAX computes by default."""
-    return jax.default_backend() == "gpu"
+    return tracing.backend() == "gpu"
 
 
 def scratch_floats(views: int, height: int, width: int, primitives: int) -> tuple[int, int] | None:
     """Floats of scratch per frame that the forward and the backward call take as a further result; None where they take none."""
-    if jax.default_backend() != "gpu":
+    if tracing.backend() != "gpu":
         return None
     return importlib.import_module(_CUDA_MODULE).scratch(views, height, width, primitives)
 

@@ -40,12 +40,14 @@ def _march_frame(rays: Rays, prims: Primitives, warp: Array | None, *, step_size
     """One frame's rays [N, H, W, ...], in chunks: [N, H, W, 4]."""
     pixels = rays.origin.shape[:3]
     count = pixels[0] * pixels[1] * pixels[2]
-    size = min(count, max(16, _PAIRS // prims.position.shape[0]))
-    padding = -count % size  # rays of zeros are empty
+    size = max(16, _PAIRS // prims.position.shape[0])
+    if isinstance(count, int):  # an exported program may leave it open
+        size = min(count, size)
+    chunks = -(-count // size)
 
     def chunked(x):
-        x = jnp.pad(x.reshape(count, -1), ((0, padding), (0, 0)))
-        return x.reshape(-1, size, x.shape[-1])
+        x = jnp.pad(x.reshape(count, x.shape[-1]), ((0, chunks * size - count), (0, 0)))  # rays of zeros are empty
+        return x.reshape(chunks, size, x.shape[-1])
 
     # The backward pass computes a chunk again, but for what is small and took a search.
     keep = jax.checkpoint_policies.save_only_these_names("searched", "summed")

@@ -22,7 +22,12 @@ def camera_rays(cameras: Cameras, height: int, width: int, *, radius: float) -> 
       ValueError: the cameras' axes do not fit, or a size is not positive.
     """
     _check(cameras, height, width, radius)
-    column, row = jnp.meshgrid(jnp.arange(width), jnp.arange(height))  # [H, W]
+    return grid_rays(cameras, jnp.arange(height), jnp.arange(width), radius=radius)
+
+
+def grid_rays(cameras: Cameras, rows: Array, columns: Array, *, radius: float) -> Rays:
+    """As `camera_rays`, through the places where rows [H] and columns [W] cross, in pixels: parts of a picture, or places between."""
+    column, row = jnp.meshgrid(columns, rows)  # [H, W]
     pixel = jnp.stack([column, row], -1).astype(jnp.result_type(cameras.focal))
     plane = (pixel - cameras.principal[..., None, None, :]) / cameras.focal[..., None, None, :]
     along = jnp.concatenate([plane, jnp.ones_like(plane[..., :1])], -1)  # camera axes

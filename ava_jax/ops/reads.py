@@ -13,7 +13,7 @@ def is_supported(pixels: jax.Array, index: list[jax.Array]) -> bool:
 
 def read(pixels: jax.Array, index: list[jax.Array], weights: list[jax.Array]) -> jax.Array:
     """Sum over four corners of pixels f32 [B, Q, C] at index s32 [P], within 0 ... Q - 1, times weight f32 [P]: [B, P, C]."""
-    result = jax.ShapeDtypeStruct((len(pixels), len(index[0]), pixels.shape[-1]), jnp.float32)
+    result = jax.ShapeDtypeStruct((pixels.shape[0], len(index[0]), pixels.shape[-1]), jnp.float32)
     return jax.ffi.ffi_call("ava_sampling_read", result, vmap_method="sequential")(pixels, jnp.stack(index), jnp.stack(weights))
 
 

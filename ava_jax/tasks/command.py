@@ -11,13 +11,14 @@ where it needs a trained model or writes a run. ValueError and OSError raised by
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from absl import flags
 
 if TYPE_CHECKING:  # these import jax
     import ml_collections
+    import numpy as np
     from flax import nnx
 
     from ava_jax.core.types import Assets
@@ -41,6 +42,29 @@ class Command:
     short: str = ""
 
 
+class Program(NamedTuple):
+    """A function of a trained model, exported.
+
+    Attributes:
+      content: what `jax.export.deserialize` reads.
+      weights: names of the weights that it takes as its first argument, a dict.
+      calls: names of the compiled custom calls that it needs; empty where plain JAX runs it.
+    """
+
+    content: bytes
+    weights: tuple[str, ...]
+    calls: tuple[str, ...]
+
+
+class Programs(Protocol):
+    """Exports functions of one model: `run.programs.ModelPrograms`, which says what each part does."""
+
+    weights: "dict[str, np.ndarray]"
+
+    def export(self, fn: Callable[..., Any], args: Sequence[Any], platforms: Sequence[str], calls: Sequence[str] = ()) -> Program:
+        """`fn(model, *args)` as a program of its own."""
+
+
 class Context(Protocol):
     """What a command is given of the rest of the package, which a task may not import."""
 
@@ -62,6 +86,9 @@ class Context(Protocol):
 
     def compile(self, model: "nnx.Module") -> "Compile":
         """Makes a compiled function of `args` from `fn(model, *args)`; what it gives is called once for each function."""
+
+    def programs(self, model: "nnx.Module") -> Programs:
+        """Exports functions of a model, which run without this package then."""
 
     def write_run(
         self, config: "ml_collections.ConfigDict", assets: "Assets", model: "nnx.Module", workdir: str | pathlib.Path | None

@@ -18,6 +18,8 @@ COMMANDS = (
     Command("view", "Serves a page that shows an avatar live, in a browser.", "ava_jax.tasks.ava256.commands.view", "view"),
     Command("synthesize", "Writes captures of procedural heads.", "ava_jax.tasks.ava256.commands.synthesize", "synth"),
     Command("import", "Makes a run of published weights, or of any state dict.", "ava_jax.tasks.ava256.commands.import_weights"),
-    Command("export", "Writes a run's weights for PyTorch or as safetensors.", "ava_jax.tasks.ava256.commands.export_weights"),
     Command("webpage", "Bakes a segment of an avatar into one web page with a free camera.", "ava_jax.tasks.ava256.commands.webpage"),
+    Command(
+        "export", "Writes an avatar for other programs: weights, JAX, meshes, primitives.", "ava_jax.tasks.ava256.commands.export", "export"
+    ),
 )

@@ -262,10 +262,10 @@ class Avatar:
             if rig:
                 image = model.calibrate_and_composite(rgba, camera, identity, background=behind)
                 return jnp.concatenate([image, jnp.ones_like(image[..., :1])], axis=-1)
-            calibrated = calibrate(model, rgba, camera, identity)
+            rgba = model.calibration.of_render(rgba, camera, identity)
             if behind is None:
-                return calibrated
-            return jnp.concatenate([composite(calibrated, behind), jnp.ones_like(rgba[..., 3:])], axis=-1)
+                return rgba
+            return jnp.concatenate([composite(rgba, behind), jnp.ones_like(rgba[..., 3:])], axis=-1)
 
         return self._compile(draw)
 
@@ -303,17 +303,6 @@ class Avatar:
             raise ValueError(f"Avatar: {what} {name!r} has several captures, {several}: name one of them.")
         near = naming.near(name, [*known, *subjects])
         raise ValueError(f"Avatar: there is no {what} {name!r}; of {len(known)}, the nearest are {', '.join(near)}.")
-
-
-def calibrate(model: AvatarCodec, rgba: jax.Array, camera: Array, identity: Array) -> jax.Array:
-    """Calibrates the colours of a render [B, H, W, 4], weighted by alpha, the calibration's offset too; alpha stays.
-
-    Args:
-      camera, identity: int32 [B], indices; -1: the mean of all.
-    """
-    alpha = rgba[..., 3:]
-    offset = model.calibration(jnp.zeros_like(rgba[:, :1, :1, :3]), camera, identity)
-    return jnp.concatenate([model.calibration(rgba[..., :3], camera, identity) - (1.0 - alpha) * offset, alpha], axis=-1)
 
 
 def _check(who: str, name: str, array: Array, shape: tuple[str | int, ...], hint: str = "") -> None:

@@ -66,8 +66,10 @@ class _Texels(NamedTuple):
 
 def is_supported(image: jax.Array) -> bool:
     """Whether images [B, R, R, C] of this type and shape have a kernel."""
-    texels = image.size // image.shape[-1]
-    return image.dtype == jnp.bfloat16 and image.shape[-1] in CHANNELS and texels >= _TEXELS and texels % 128 == 0 and takes_kernels()
+    if image.dtype != jnp.bfloat16 or image.shape[-1] not in CHANNELS or not takes_kernels():
+        return False
+    texels = image.size // image.shape[-1]  # exported programs, which hold no kernels, leave the batch open
+    return texels >= _TEXELS and texels % 128 == 0
 
 
 def fused_combiner(geo: jax.Array, tex: jax.Array, weights: Weights) -> jax.Array:

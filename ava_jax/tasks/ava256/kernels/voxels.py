@@ -44,7 +44,7 @@ class Slab(NamedTuple):
 
 def is_supported(dtype: jnp.dtype, frames: int, side: int, depth: int) -> bool:
     """Whether there are kernels for slabs of this type, number and side S, texels, in boxes of side `depth`."""
-    return dtype == jnp.bfloat16 and depth == _DEPTH and side % _TEXELS == 0 and frames <= _FRAMES and takes_kernels()
+    return dtype == jnp.bfloat16 and depth == _DEPTH and side % _TEXELS == 0 and takes_kernels() and frames <= _FRAMES
 
 
 def slab_to_primitives(slab: jax.Array, depth: int) -> jax.Array:

@@ -153,7 +153,7 @@ def placed_on_patches(
     middle = middle + 0.5 * normal * jnp.sum(normal * (centre - middle), axis=-1, keepdims=True)
     along = jnp.stack([jnp.linalg.norm(lax.stop_gradient(d), axis=-1) for d in (du, dv)], axis=-1)
     sides = jnp.maximum(jnp.concatenate([along, jnp.mean(along, axis=-1, keepdims=True)], axis=-1), _SMALLEST_DISTANCE)
-    b = len(middle)
+    b = middle.shape[0]
     return middle.reshape(b, -1, 3), frames.reshape(b, -1, 3, 3), (2.0 / sides).reshape(b, -1, 3)
 
 

@@ -20,6 +20,12 @@ class ColourCalibration(nnx.Module):
         offset = _row(self.camera_offset[...], camera) + _row(self.identity_offset[...], identity)
         return gain[:, None, None] * image + offset[:, None, None]
 
+    def of_render(self, rgba: jax.Array, camera: jax.Array, identity: jax.Array) -> jax.Array:
+        """The same for a render [B, H, W, 4], whose colour is weighted by alpha: so is the offset then, and nothing stays nothing."""
+        alpha = rgba[..., 3:]
+        offset = self(jnp.zeros_like(rgba[:, :1, :1, :3]), camera, identity)
+        return jnp.concatenate([self(rgba[..., :3], camera, identity) - (1.0 - alpha) * offset, alpha], axis=-1)
+
 
 def _row(table: jax.Array, index: jax.Array) -> jax.Array:
     """Rows of [N, C] at [B]; the mean of all rows where the index is -1, for what training never saw."""

@@ -75,7 +75,7 @@ class Ladder(nnx.Module):
             x = _add_skip(layer(x), maps)
             if x.shape[1] in self.branch_sides:
                 branches[x.shape[1]] = x
-        if kernels and self.uses_kernels(len(x)):
+        if kernels and self.uses_kernels(x.shape[0]):
             return Slab(self.last.blocks(x), self.last.bias[...], texels), branches
         x = self.last(x)
         if x.shape[1] in self.branch_sides:
@@ -111,7 +111,7 @@ class ExpressionBasis(nnx.Module):
 
     def __call__(self, z: jax.Array) -> jax.Array:
         """Expression code [B, 4, 4, 16] to offsets [B, *shape]."""
-        coefficients = _COEFFICIENT_SCALE * self.coefficients(z.reshape(len(z), -1))
+        coefficients = _COEFFICIENT_SCALE * self.coefficients(z.reshape(z.shape[0], -1))
         offsets = jnp.matmul(coefficients, self.basis[...], precision=lax.Precision.HIGHEST)  # fewer digits would shake vertices
         return offsets.reshape(-1, *self.shape)
 

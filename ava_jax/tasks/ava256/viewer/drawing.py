@@ -10,7 +10,6 @@ import numpy as np
 from ava_jax.core.mesh import Topology
 from ava_jax.core.types import Array, Cameras, Primitives
 from ava_jax.ops.mesh.render import render_mesh
-from ava_jax.tasks.ava256.apps.avatar import calibrate
 from ava_jax.tasks.ava256.model.background import composite
 from ava_jax.tasks.ava256.model.codec import AvatarCodec, Decoded
 from ava_jax.tasks.base import Compile
@@ -66,7 +65,7 @@ class Drawer:
             return model.render(primitives, cameras, height, width)
 
         def picture(model, primitives, cameras, identity, background):
-            rgba = calibrate(model, march(model, primitives, cameras), np.array([-1], np.int32), identity)
+            rgba = model.calibration.of_render(march(model, primitives, cameras), np.array([-1], np.int32), identity)
             return composite(rgba, background)
 
         def alpha(model, primitives, cameras, identity, background):
