@@ -127,7 +127,7 @@ def _training() -> ConfigDict:
     )  # ... of these paths, regular expressions as "geometry_decoder/"; () = all. What does not fit must be left out
     train.trainable = _list()  # regular expressions of the parameters that learn, the others stay; () = all
     train.log_every = 50
-    train.picture_every = 1_000
+    train.picture_every = 1_000  # 0: never
     train.checkpoint_every = 2_000
     train.keep_checkpoints = 3  # the latest ...
     train.keep_best = 1  # ... and beside them those of the best score, of the steps that were validated

@@ -274,7 +274,7 @@ class _Loop:
     def _report(self, *, last: bool = False) -> None:
         """Logs, draws, validates and saves what is due after the step just dispatched; everything but validation, after the last."""
         config = self.config
-        log, draw, save = (last or self.taken % n == 0 for n in (config.log_every, config.picture_every, config.checkpoint_every))
+        log, draw, save = (last or self.taken % max(n, 1) == 0 for n in (config.log_every, config.picture_every, config.checkpoint_every))
         draw = draw and self.run.pictures is not None
         validate = self.run.validation is not None and self.taken % config.validate_every == 0
         if not (log or draw or save or validate):

@@ -34,8 +34,8 @@ from ava_jax.train.validation import Validation
 _PICTURE_SAMPLES = 4
 _HELD_CALLS = 6  # whose batches are referred to at a time: read ahead, put on the devices, stepped over, and looked at after that
 _AT_LEAST = {
-    1: ("batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_window", "spike_steps"),
-    0: ("keep_best", "validate_every", "validate_samples", "patience", "max_recoveries"),
+    1: ("batch_size", "log_every", "checkpoint_every", "keep_checkpoints", "spike_window", "spike_steps"),
+    0: ("picture_every", "keep_best", "validate_every", "validate_samples", "patience", "max_recoveries"),
 }
 
 
@@ -305,9 +305,9 @@ def _own_position(positions: Any) -> dict[str, Any]:
 
 
 def _picture_taker(found: Data, graphdef, constants, sharding) -> Callable[[TrainState], dict[str, Array]] | None:
-    """Pictures of a state on a few samples, the same ones all through the run; None where the task has none."""
+    """Pictures of a state on a few samples, the same ones all through the run; None where the task has none, or none is asked for."""
     task = found.task
-    if type(task).pictures is Task.pictures:
+    if type(task).pictures is Task.pictures or not found.config.train.picture_every:
         return None
     few = min(_PICTURE_SAMPLES, len(found.source))
     one_pass = dataclasses.replace(found.sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)

@@ -19,6 +19,8 @@ from ava_jax.captures.splits import UNSEEN_FRAMES, HeldOut
 from ava_jax.core import names as naming
 from ava_jax.core.sampling import thin
 from ava_jax.tasks.ava256.data import rules
+from ava_jax.tasks.base import RestoredRun
+from ava_jax.tasks.command import Context
 
 # What may learn, as starts of parameters' paths. The encoder of expressions stays in all, so that everybody's codes mean what they did.
 _ROWS = ("calibration/",)  # of people and cameras that no picture shows there is no gradient: they stay
@@ -30,6 +32,7 @@ TUNED = {
     "decoders": ("geometry_decoder/", "colour_decoder/"),
     "all": ("identity_encoder/", "geometry_decoder/", "colour_decoder/"),
 }
+TUNING = "tuning"  # the folder, in that of the enrolled run, of the run that learns
 _LAST = 0.1  # of the frames are held out, the last ones, where the trained run's own rule holds none out
 _VALIDATED = 16  # pictures
 _SCORED_FRAMES = 32  # of the frames held out, on which cameras that are not used are scored
@@ -69,6 +72,37 @@ class Recipe:
     learning_rate: float = 5e-4
     validate_every: int = 25
     patience: int = 4
+
+
+def enrol(
+    context: Context, base: RestoredRun, run: pathlib.Path, captures: CaptureSet, pictures: Pictures, recipe: Recipe, out: pathlib.Path
+) -> int | None:
+    """Fine-tunes, in `out`/tuning, and writes what was best there as a run of its own into `out`. Where it was stopped before, it goes on.
+
+    Args:
+      context: of the command.
+      base: the trained run.
+      run: its folder.
+      captures: at hand.
+      pictures: what is learned from.
+      recipe: how.
+      out: a folder that is new, or of an enrolment that was stopped.
+
+    Returns:
+      The step that was best, 0 where fine-tuning made nothing better; None where Ctrl-C stopped it.
+
+    Raises:
+      ValueError: the config, the captures and the run do not fit together; or `out` holds a run.
+      OSError: it cannot be written.
+    """
+    if (out / "checkpoints").exists():
+        raise ValueError(f"{out} holds a run already; take another --out.")
+    config = config_of(base.config, run.absolute(), base.step, captures, pictures, recipe)
+    if not context.train(config, out / TUNING):
+        return None
+    best = context.restore(out / TUNING, "best" if pictures.held_out else None)
+    context.write_run(best.config, best.assets, best.model, out)
+    return best.step
 
 
 def choose(
@@ -161,7 +195,7 @@ def config_of(
         train.split, train.best_score = "train", "face_psnr"
         train.validate_every = train.checkpoint_every = train.log_every = recipe.validate_every
         train.validate_samples, train.patience = _VALIDATED, recipe.patience if pictures.held_out else 0
-        train.picture_every, train.keep_checkpoints, train.keep_best = recipe.steps, 1, 1
+        train.picture_every, train.keep_checkpoints, train.keep_best = 0, 1, 1  # compiling pictures would take longer than the steps
     return config
 
 

@@ -41,27 +41,23 @@ def main(context: Context) -> None:
     from ava_jax.tasks.ava256.apps import enrolment  # after the run is found: these import jax
 
     run = pathlib.Path(_WORKDIR.value).expanduser().absolute()
-    captures, capture = _find(base.config)
+    captures, capture = _find()
     out = pathlib.Path(_OUT.value).expanduser() if _OUT.value else run / "enrolled" / capture.subject
     given = {"steps": _STEPS.value, "learning_rate": _RATE.value}
     recipe = enrolment.Recipe(tuple(_TUNE.value), **{name: value for name, value in given.items() if value is not None})
     chosen = {"frames": _FRAMES.value, "cameras": _CAMERAS.value or (), "held_out": _HELD_OUT.value or ()}
     pictures = enrolment.choose(captures, capture, base.config, **chosen)
-    config = enrolment.config_of(base.config, run, base.step, captures, pictures, recipe)
     known = " (RUN knows this person already)" if capture.name in base.assets.names["identities"] else ""
-    print(
-        f"{capture.name}{known}: learning from {len(pictures.frames)} frames by {len(pictures.cameras)} cameras; "
-        f"{len(pictures.held_out)} frames say when to end",
-        flush=True,
-    )
-    if not context.train(config, out / "tuning"):
+    end = f"{len(pictures.held_out)} frames say when to end" if pictures.held_out else "none is held out to say when to end"
+    print(f"{capture.name}{known}: {len(pictures.frames)} frames by {len(pictures.cameras)} cameras to learn from; {end}", flush=True)
+    best = enrolment.enrol(context, base, run, captures, pictures, recipe, out)
+    if best is None:
         return
-    found = context.restore(out / "tuning", "best" if pictures.held_out else None)
-    context.write_run(found.config, found.assets, found.model, out)
-    print(f"{out}: a run with {capture.name} enrolled, of step {found.step} of {out / 'tuning'}\nava eval --workdir={out}")
+    what = f"after {best} steps" if best else "as encoded: no step of fine-tuning made the held-out frames better"
+    print(f"{out}: {capture.name} is enrolled, {what}\nava eval --workdir={out}")
 
 
-def _find(config) -> tuple["CaptureSet", "Capture"]:
+def _find() -> tuple["CaptureSet", "Capture"]:
     """The captures of --capture, and the one that is meant.
 
     Raises:
