@@ -7,7 +7,8 @@ The first: each of the captures' people in turn (--unseen=SUBJECT,...: these alo
 SCRATCH/without_SUBJECT, which is used where it has been trained already. The person is enrolled for each of --frames and of --tune with
 --enrol_cameras, and scored over the face on the last --test_frames frames of the list, which nothing has seen, at the cameras not used for
 enrolment. The floor is `ava eval`'s baseline, the mean texture on the mean mesh; zero-shot is the model of the others without enrolment;
-`others_gain` is what enrolment does to the model's own people on the same frames and cameras, dB.
+`others_gain` is what enrolment does to the model's own people on the same frames and cameras, dB. Three of them drive the person in the
+frame that moves the person's tracked mesh most: `driven_correlation` and `driven_slope` hold the decoded movement against the tracked one.
 
 The second: procedural people. Models of the first so many are trained, each for as many steps; the last --unseen are scored by each, before
 and after enrolment. It is the curve of what the number of people teaches.
@@ -33,7 +34,7 @@ from ava_jax.run import evaluation
 from ava_jax.run.inference import Inference
 from ava_jax.run.new_run import train_run
 from ava_jax.synth import ava256_layout
-from ava_jax.tasks.ava256.apps import enrolment
+from ava_jax.tasks.ava256.apps import driving, enrolment, selection
 from ava_jax.tasks.ava256.data import source
 from ava_jax.tasks.base import RestoredRun
 from ava_jax.tasks.command import define_config
@@ -48,10 +49,11 @@ _OUT = flags.DEFINE_string("out", None, "JSON of the rows.", required=True)
 _FRAMES = flags.DEFINE_list("frames", ["1", "16"], "Numbers of frames to enrol from; 0: all.")
 _TUNE = flags.DEFINE_list("tune", ["all"], "What learns, as of ava ava256 enrol; several at once with + between.")
 _CAMERAS = flags.DEFINE_list("enrol_cameras", None, "Cameras to enrol from; by default four of the capture's, evenly spaced in its list.")
+_ENROLLED = flags.DEFINE_integer("enrolled", None, "Of the people left out of a model, enrol the first so many; by default all.")
 _TEST = flags.DEFINE_integer("test_frames", 2, "Last frames of the list that nothing but the scores sees.", lower_bound=1)
 _HELD_OUT = flags.DEFINE_integer("held_out", 2, "Frames before these that say when enrolment ends.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("enrol_steps", 200, "Steps of an enrolment at most.", lower_bound=1)
-_RATE = flags.DEFINE_float("enrol_rate", enrolment.Recipe.learning_rate, "Its learning rate.")
+_RATE = flags.DEFINE_float("enrol_rate", 0.0, "Its learning rate; 0: a third of the model's.")
 _SYNTH = {"frames": 20, "cameras": 10, "height": 128, "texture_size": 256}  # of procedural people
 
 
@@ -87,10 +89,10 @@ class Bench:
                 config.data.held_out.segments, config.data.held_out.last_frames = (), _TEST.value
             if not train_run(config, run):
                 raise KeyboardInterrupt
-        for person in unseen:
-            self._person(run, root, person, len(people))
+        for i, person in enumerate(unseen):
+            self._person(run, root, person, len(people), enrol=_ENROLLED.value is None or i < _ENROLLED.value)
 
-    def _person(self, run: pathlib.Path, root: pathlib.Path, person: str, people: int) -> None:
+    def _person(self, run: pathlib.Path, root: pathlib.Path, person: str, people: int, *, enrol: bool) -> None:
         base = restore_model(run, overrides={"data.root": str(root), "data.ids": ""})
         captures = base.task.captures
         capture = captures.find("--unseen", person)
@@ -106,7 +108,7 @@ class Bench:
         key = {"person": capture.subject, "people": people, "frames": 0, "tune": "zero-shot"}
         if not self.has(**key):
             self.add(key | _scores(restore_model(run, overrides=scored)))
-        for frames in map(int, _FRAMES.value):
+        for frames in map(int, _FRAMES.value if enrol else ()):
             for tune in _TUNE.value:
                 key = {"person": capture.subject, "people": people, "frames": frames, "tune": tune}
                 if not self.has(**key):
@@ -129,7 +131,8 @@ class Bench:
         kept = restore_model(workdir, "best", overrides=scored | {"data.people": tuple(others), "eval.max_samples": 24})
         before = restore_model(run, overrides=scored | {"data.people": tuple(others), "eval.max_samples": 24})
         lost = _scores(kept)["face_psnr"] - _scores(before)["face_psnr"]
-        return _scores(found) | {"step": found.step, "seconds": round(seconds, 1), "others_gain": round(lost, 2)}
+        moved = driven(found, capture.name, others[:3])
+        return _scores(found) | {"step": found.step, "seconds": round(seconds, 1), "others_gain": round(lost, 2)} | moved
 
 
 def _scores(restored: RestoredRun) -> dict[str, float]:
@@ -139,6 +142,39 @@ def _scores(restored: RestoredRun) -> dict[str, float]:
     report = evaluation.evaluate(restored.task, restored.assets, compile_model, ["unseen_cameras"], threads=threads)["unseen_cameras"]
     mean = {name: float(np.nanmean([row[name] for row in report.rows])) for name in ("face_psnr", "baseline_face_psnr")}
     return {"images": len(report.rows), "face_psnr": round(mean["face_psnr"], 2), "floor": round(mean["baseline_face_psnr"], 2)}
+
+
+def driven(restored: RestoredRun, person: str, drivers: Sequence[str]) -> dict[str, float]:
+    """How the person's mesh moves with others' expressions, where frame lists are alike: in the frame that moves it most.
+
+    Returns:
+      The decoded movement against the person's own tracked one, over all vertices: correlation and slope, means over the drivers.
+    """
+
+    def move(model, face, driver):
+        still = driver | {"texture": driver["neutral_texture"], "vertices": driver["neutral_vertices"]}
+        code = driving.encode_identity(model, face)
+        decoded = (model.decode(code, driving.encode_expression(model, x), face["camera_position"]).vertices for x in (driver, still))
+        return next(decoded) - next(decoded)
+
+    def frames(name):
+        captures = restored.task.captures
+        capture = captures.find("--unseen", name)
+        camera = capture.cameras[:1]
+        places = {frame: i for i, frame in enumerate(capture.frames.tolist())}
+        return {
+            places[int(sample["frame"])]: {key: np.asarray(value)[None] for key, value in sample.items()}
+            for sample in selection.read(captures, restored.config, restored.assets, capture, camera, np.arange(len(capture.frames)))
+        }
+
+    own = frames(person)
+    place = max(own, key=lambda i: np.abs(own[i]["vertices"] - own[i]["neutral_vertices"]).mean())
+    truth = (own[place]["vertices"] - own[place]["neutral_vertices"]).ravel()
+    compiled = Inference(restored.model).compile(move)
+    moved = [np.asarray(compiled(own[place], faces[place])).ravel() for faces in map(frames, drivers) if place in faces]
+    correlation = float(np.mean([np.corrcoef(x, truth)[0, 1] for x in moved]))
+    slope = float(np.mean([x @ truth / (truth @ truth) for x in moved]))
+    return {"driven_correlation": round(correlation, 3), "driven_slope": round(slope, 3)}
 
 
 def main() -> None:

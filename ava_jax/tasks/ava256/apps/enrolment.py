@@ -33,6 +33,7 @@ TUNED = {
     "all": ("identity_encoder/", "geometry_decoder/", "colour_decoder/"),
 }
 TUNING = "tuning"  # the folder, in that of the enrolled run, of the run that learns
+_RATE = 1 / 3  # of the trained run's learning rate
 _LAST = 0.1  # of the frames are held out, the last ones, where the trained run's own rule holds none out
 _VALIDATED = 16  # pictures
 _SCORED_FRAMES = 32  # of the frames held out, on which cameras that are not used are scored
@@ -62,14 +63,14 @@ class Recipe:
     Attributes:
       tune: names of TUNED.
       steps: at most.
-      learning_rate: the highest; texel maps have theirs times `optimizer.texel_lr_gain`.
+      learning_rate: the highest; texel maps have theirs times `optimizer.texel_lr_gain`. 0: a third of the trained run's.
       validate_every: steps.
       patience: validations in a row without a better one, after which it ends.
     """
 
     tune: tuple[str, ...] = ("all",)
     steps: int = 400
-    learning_rate: float = 5e-4
+    learning_rate: float = 0.0
     validate_every: int = 25
     patience: int = 4
 
@@ -185,7 +186,7 @@ def config_of(
         _set_data(config, run, captures, capture, pictures)
         config.model.guided_steps = 1  # the least: the decoded mesh carries the primitives well already
         optimizer, train = config.optimizer, config.train
-        optimizer.learning_rate, optimizer.lr_boost = recipe.learning_rate, 1.0
+        optimizer.learning_rate, optimizer.lr_boost = recipe.learning_rate or _RATE * optimizer.learning_rate, 1.0
         optimizer.lr_warmup_steps, optimizer.lr_decay_steps, optimizer.lr_final_fraction = min(20, recipe.steps), recipe.steps, 0.1
         train.init_from, train.init_filter, train.trainable = f"{run}:{step}", (), trainable(config, recipe.tune)
         count = len(pictures.cameras) * len(pictures.frames)

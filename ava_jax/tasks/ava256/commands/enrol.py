@@ -29,7 +29,7 @@ _HELD_OUT = flags.DEFINE_list(
 )
 _TUNE = flags.DEFINE_list("tune", ["all"], "What learns: calibration, texels, codes, decoders, all; several with commas between.")
 _STEPS = flags.DEFINE_integer("steps", None, "Steps at most.", lower_bound=1)
-_RATE = flags.DEFINE_float("learning_rate", None, "The highest.", lower_bound=0.0)
+_RATE = flags.DEFINE_float("learning_rate", None, "The highest; by default a third of RUN's.", lower_bound=0.0)
 _OUT = flags.DEFINE_string("out", None, "Folder of the new run; by default RUN/enrolled/PERSON.")
 
 
