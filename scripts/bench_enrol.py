@@ -8,7 +8,7 @@ SCRATCH/without_SUBJECT, which is used where it has been trained already. The pe
 --enrol_cameras, and scored over the face on the last --test_frames frames of the list, which nothing has seen, at the cameras not used for
 enrolment. The floor is `ava eval`'s baseline, the mean texture on the mean mesh; zero-shot is the model of the others without enrolment;
 `others_gain` is what enrolment does to the model's own people on the same frames and cameras, dB. Three of them drive the person in the
-frame that moves the person's tracked mesh most: `driven_correlation` and `driven_slope` hold the decoded movement against the tracked one.
+frame of EXP_jaw_open that moves the tracked mesh most: `driven_correlation` and `driven_slope` hold the decoded movement against the tracked one.
 
 The second: procedural people. Models of the first so many are trained, each for as many steps; the last --unseen are scored by each, before
 and after enrolment. It is the curve of what the number of people teaches.
@@ -54,6 +54,7 @@ _TEST = flags.DEFINE_integer("test_frames", 2, "Last frames of the list that not
 _HELD_OUT = flags.DEFINE_integer("held_out", 2, "Frames before these that say when enrolment ends.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("enrol_steps", 200, "Steps of an enrolment at most.", lower_bound=1)
 _RATE = flags.DEFINE_float("enrol_rate", 0.0, "Its learning rate; 0: a third of the model's.")
+_DRIVEN = "EXP_jaw_open"  # a segment in which people of one data set do the same
 _SYNTH = {"frames": 20, "cameras": 10, "height": 128, "texture_size": 256}  # of procedural people
 
 
@@ -145,7 +146,7 @@ def _scores(restored: RestoredRun) -> dict[str, float]:
 
 
 def driven(restored: RestoredRun, person: str, drivers: Sequence[str]) -> dict[str, float]:
-    """How the person's mesh moves with others' expressions, where frame lists are alike: in the frame that moves it most.
+    """How the person's mesh moves with others' expressions, where frame lists are alike: in the frame of `_DRIVEN` that moves it most.
 
     Returns:
       The decoded movement against the person's own tracked one, over all vertices: correlation and slope, means over the drivers.
@@ -162,10 +163,8 @@ def driven(restored: RestoredRun, person: str, drivers: Sequence[str]) -> dict[s
         capture = captures.find("--unseen", name)
         camera = capture.cameras[:1]
         places = {frame: i for i, frame in enumerate(capture.frames.tolist())}
-        return {
-            places[int(sample["frame"])]: {key: np.asarray(value)[None] for key, value in sample.items()}
-            for sample in selection.read(captures, restored.config, restored.assets, capture, camera, np.arange(len(capture.frames)))
-        }
+        samples = selection.read(captures, restored.config, restored.assets, capture, camera, np.flatnonzero(capture.segments == _DRIVEN))
+        return {places[int(sample["frame"])]: {key: np.asarray(value)[None] for key, value in sample.items()} for sample in samples}
 
     own = frames(person)
     place = max(own, key=lambda i: np.abs(own[i]["vertices"] - own[i]["neutral_vertices"]).mean())
@@ -184,8 +183,12 @@ def main() -> None:
     if _PEOPLE.value:
         counts, unseen = [int(count) for count in _PEOPLE.value], int((_UNSEEN.value or ["8"])[0])
         root = folder / "captures"
-        ava256_layout.write(root, ava256_layout.Request(identities=max(counts) + unseen, **_SYNTH), jobs=os.cpu_count() or 1, exist_ok=True)
+        count = max(counts) + unseen
+        if not root.exists():
+            ava256_layout.write(root, ava256_layout.Request(identities=count, **_SYNTH), jobs=os.cpu_count() or 1)
         names = sorted(path.parent.name for path in root.glob("*/decoder"))
+        if len(names) < count:
+            raise ValueError(f"{root} holds {len(names)} people, and {count} are needed: take another --folder.")
         for count in counts:
             bench.unseen(config, root, f"of_{count}", names[:count], names[-unseen:])
         return

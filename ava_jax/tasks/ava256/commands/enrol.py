@@ -65,7 +65,10 @@ def _find() -> tuple["CaptureSet", "Capture"]:
     """
     from ava_jax.captures import capture_set
     from ava_jax.data import zip_index
+    from ava_jax.data.remote import location
 
+    if location.is_url(_CAPTURE.value):
+        raise ValueError(f"--capture={_CAPTURE.value}: must be a folder here; ava ava256 download, or a copy, brings the capture.")
     folder = pathlib.Path(_CAPTURE.value).expanduser().absolute()
     one = (folder / "decoder").is_dir()
     captures = capture_set.load(folder.parent if one else folder, index_folder=zip_index.default_folder())

@@ -1,5 +1,6 @@
 """A new person for a trained model: which pictures are learned from, what learns, and a run that others can drive."""
 
+import dataclasses
 import pathlib
 import shutil
 
@@ -9,8 +10,10 @@ import pytest
 from ava_jax import load
 from ava_jax.bin._context import Context
 from ava_jax.captures import capture_set
+from ava_jax.captures.splits import TRAIN, UNSEEN_FRAMES
 from ava_jax.tasks.ava256.apps import enrolment
 from ava_jax.tasks.ava256.apps.enrolment import Recipe
+from ava_jax.tasks.ava256.data import base_run, rules, source
 from ava_jax.train.optimization import by_path
 from ava_jax.train.state import split
 
@@ -130,6 +133,34 @@ def test_a_run_is_scored_on_cameras_that_were_not_used(captures, enrolled):
     )
     held = capture.frames[capture.segments == "EXP_free_face"].tolist()
     assert frames <= set(held) and cameras == set(capture.cameras[2:])
+
+
+def test_frames_and_people_are_those_of_the_config(captures, base, small_run):
+    """Nobody else of the folder is learned from, nor a frame that is neither listed nor held out."""
+    capture = captures.by_name[NEW]
+    pictures = enrolment.choose(captures, capture, base.config, frames=2, cameras=capture.cameras[:1])
+    config = enrolment.config_of(base.config, small_run, 0, captures, pictures, Recipe())
+    rule = rules.held_out(config)
+    assert [one.name for one in rules.trained(captures, config)] == [NEW]
+    assert capture.frames[rule.select(capture, TRAIN).frames].tolist() == list(pictures.frames)
+    assert capture.frames[rule.select(capture, UNSEEN_FRAMES).frames].tolist() == list(pictures.held_out)
+    assert config.optimizer.learning_rate == pytest.approx(base.config.optimizer.learning_rate / 3)
+    assert config.train.batch_size == 2 and base.config.train.batch_size == 2
+    for key, wrong in (("data.frames", (17,)), ("data.held_out.frames", (17,)), ("data.people", ("NEW004",))):
+        faulty = config.copy_and_resolve_references()
+        faulty.update_from_flattened_dict({key: wrong})
+        with pytest.raises(ValueError, match=rf"config.{key}: no (frame list|capture) has {wrong[0]}; "):
+            source.check_names(captures, faulty)
+
+
+def test_a_capture_of_another_crop_does_not_share_cameras(captures, base, small_run):
+    capture = captures.by_name[NEW]
+    pictures = enrolment.choose(captures, capture, base.config)
+    config = enrolment.config_of(base.config, small_run, 0, captures, pictures, Recipe())
+    cropped = dataclasses.replace(captures, captures=tuple(dataclasses.replace(one, sensor=(2048, 2668)) for one in captures))
+    assert base_run.prepare(base.assets, captures, config).names["identities"][-1] == NEW
+    with pytest.raises(ValueError, match=r"images are of 2048 x 2668 pixels .* and the run's of 4096 x 2668, by cameras of the same names"):
+        base_run.prepare(base.assets, cropped, config)
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(captures, base, small_run, enrolled):
