@@ -8,7 +8,8 @@ SCRATCH/without_SUBJECT, which is used where it has been trained already. The pe
 --enrol_cameras, and scored over the face on the last --test_frames frames of the list, which nothing has seen, at the cameras not used for
 enrolment. The floor is `ava eval`'s baseline, the mean texture on the mean mesh; zero-shot is the model of the others without enrolment;
 `others_gain` is what enrolment does to the model's own people on the same frames and cameras, dB. Three of them drive the person in the
-frame of EXP_jaw_open that moves the tracked mesh most: `driven_correlation` and `driven_slope` hold the decoded movement against the tracked one.
+frame of EXP_jaw_open that moves the tracked mesh most: `driven_correlation` and `driven_slope` hold the decoded movement against the
+tracked one.
 
 The second: procedural people. Models of the first so many are trained, each for as many steps; the last --unseen are scored by each, before
 and after enrolment. It is the curve of what the number of people teaches.
