@@ -83,6 +83,9 @@ def _data() -> ConfigDict:
     data.ids = ""  # CSV `mcd,sid,mct` of the captures to use; "" = every capture under root
     data.topology = ""  # OBJ; "" = <root>/face_topology.obj
     data.cameras = _list()  # only these; () = all
+    data.people = _list()  # of the captures at hand, whom to train on: captures' names or subjects' ids; () = all who are not held out
+    data.frames = _list()  # numbers of the frames that are trained on; () = all that are not held out
+    data.base_run = ""  # RUN whose statistics and names are taken, people and cameras at hand added to them (ava ava256 enrol)
     data.camera_table = (
         "id"  # a row of calibration and background for each id; "position": in each capture's own file, as published weights
     )
@@ -101,6 +104,7 @@ def _data() -> ConfigDict:
     data.held_out = ConfigDict()
     data.held_out.segments = _list("EXP_free_face")  # the segment that single-subject work validates on
     data.held_out.last_frames = 0  # this many frames at the end of each capture's list
+    data.held_out.frames = _list()  # numbers of frames
     data.held_out.cameras = _list()
     return data
 
@@ -123,13 +127,14 @@ def _training() -> ConfigDict:
     )  # ... of these paths, regular expressions as "geometry_decoder/"; () = all. What does not fit must be left out
     train.trainable = _list()  # regular expressions of the parameters that learn, the others stay; () = all
     train.log_every = 50
-    train.picture_every = 1_000
+    train.picture_every = 1_000  # 0: never
     train.checkpoint_every = 2_000
     train.keep_checkpoints = 3  # the latest ...
     train.keep_best = 1  # ... and beside them those of the best score, of the steps that were validated
     train.best_score = "face_psnr"  # of the validation; its direction is the task's. Nothing held out: the training loss
     train.validate_every = 1_000  # 0: never
     train.validate_samples = 16  # of the first split that is held out, evenly spaced
+    train.patience = 0  # so many validations in a row without a better one, and the run ends; 0: it goes on to its last step
     train.spike_factor = 10.0  # a step whose loss is over this many times the median of the last losses is not applied; 0: all are
     train.spike_window = 100  # so many of them; 1: the last step's that was applied
     train.spike_steps = 10  # so many of those in a row, or one loss that is NaN, and the run goes back to its last checkpoint ...

@@ -100,6 +100,7 @@ def _training() -> ConfigDict:
     train.best_score = "mse"
     train.validate_every = 400
     train.validate_samples = 2  # as many as are held out
+    train.patience = 0  # so many validations in a row without a better one, and the run ends; 0: it goes on to its last step
     train.spike_factor = 0.0  # meshes in order: where a motion begins, the loss may rise tenfold, and the step is a good one
     train.spike_steps = 10
     train.spike_window = 100

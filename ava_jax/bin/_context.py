@@ -1,4 +1,4 @@
-"""What commands are given of the rest of the package: trained models restored and compiled, runs begun. jax is imported on use."""
+"""What commands are given of the rest of the package: models restored and compiled, runs begun and trained. jax is imported on use."""
 
 import pathlib
 from collections.abc import Mapping
@@ -49,6 +49,12 @@ class Context:
         from ava_jax.run.new_run import write_run
 
         return write_run(config, assets, model, pathlib.Path(workdir).expanduser())
+
+    def train(self, config: "ml_collections.ConfigDict", workdir: str | pathlib.Path) -> bool:
+        """Trains what a config names, or goes on where it stopped."""
+        from ava_jax.run.new_run import train_run
+
+        return train_run(config, pathlib.Path(workdir).expanduser())
 
 
 def parse_step(step: int | str | None) -> int | str | None:

@@ -38,11 +38,13 @@ class HeldOut:
     Attributes:
       segments: all their frames. A frame is out by its number: listed under another segment too, it is not trained on either.
       last_frames: so many frames at the end of the frame list, likewise.
+      frames: numbers of frames, likewise.
       cameras: ids; all their images.
       camera_frames: indices in the frame list, the only ones that held-out cameras are scored on; () = all.
       people: subjects' ids or names of captures, all their samples.
       test: the same of the test, apart from what is validated on.
       only: people that alone are trained on; () = all who are not held out.
+      only_frames: numbers of the frames that alone are trained on; () = all that are not held out.
     """
 
     segments: tuple[str, ...] = ()
@@ -52,6 +54,8 @@ class HeldOut:
     people: tuple[str, ...] = ()
     test: Part = Part()
     only: tuple[str, ...] = ()
+    frames: tuple[int, ...] = ()
+    only_frames: tuple[int, ...] = ()
 
     def part(self, capture: Capture) -> str:
         """The part that a person belongs to: "train", "validation" or "test"; "" is none."""
@@ -94,8 +98,10 @@ class HeldOut:
         """Indices of the frames that are trained on, validated on or tested on."""
         tested, held = (np.isin(capture.segments, list(segments)) for segments in (self.test.segments, self.segments))
         held[len(held) - min(self.last_frames, len(held)) :] = True
+        held |= np.isin(capture.frames, self.frames)
         if split == TEST_FRAMES:
             return np.flatnonzero(tested)
         if split == UNSEEN_FRAMES:
             return np.flatnonzero(held & ~np.isin(capture.frames, capture.frames[tested]))
-        return np.flatnonzero(~np.isin(capture.frames, capture.frames[held | tested]))
+        trained = ~np.isin(capture.frames, capture.frames[held | tested])
+        return np.flatnonzero(trained & np.isin(capture.frames, self.only_frames) if self.only_frames else trained)

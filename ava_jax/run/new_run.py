@@ -1,4 +1,4 @@
-"""A run that begins with a model which was not trained here."""
+"""Runs that commands make: of a model which was not trained here, or trained on the way to something else."""
 
 import pathlib
 
@@ -7,9 +7,10 @@ from flax import nnx
 
 from ava_jax.core.types import Assets
 from ava_jax.tasks.base import load_task
-from ava_jax.train import plan, record
+from ava_jax.train import loop, plan, record
 from ava_jax.train import state as states
 from ava_jax.train.checkpoint import Checkpoints, restore_model
+from ava_jax.train.patience import Patience
 
 
 def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Module, workdir: str | pathlib.Path) -> pathlib.Path:
@@ -45,3 +46,18 @@ def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Modu
     with Checkpoints(workdir, write=True) as checkpoints:
         checkpoints.save(state, None, assets, config)
     return workdir
+
+
+def train_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
+    """Trains what a config of a given number of steps names, or goes on where it stopped.
+
+    Returns:
+      Whether it came to its end: its last step, or as many validations without a better one as `train.patience` allows.
+
+    Raises:
+      ValueError, OSError: as of `loop.train`.
+    """
+    taken = loop.train(config, workdir)
+    with Checkpoints(workdir) as saved:
+        patience = Patience(config.train.patience, saved.scores(), taken, config.train.validate_every)
+    return taken >= config.train.steps or patience.over

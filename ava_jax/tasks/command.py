@@ -111,6 +111,20 @@ class Context(Protocol):
           OSError: it cannot be written.
         """
 
+    def train(self, config: "ml_collections.ConfigDict", workdir: str | pathlib.Path) -> bool:
+        """Trains what a config names, or goes on where it stopped, as `ava train` does.
+
+        Args:
+          config: the whole experiment's.
+          workdir: the run's folder.
+
+        Returns:
+          Whether it came to its end: not where Ctrl-C stopped it, which is said.
+
+        Raises:
+          ValueError, OSError: as of `ava train`.
+        """
+
 
 def define_config() -> flags.FlagHolder:
     """The flag `--config=NAME[:variant]` or `--config=FILE.py[:variant]`, with overrides as `--config.a.b=value`."""

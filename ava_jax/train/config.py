@@ -25,6 +25,7 @@ RESUMABLE = (
     "train.best_score",
     "train.validate_every",
     "train.validate_samples",
+    "train.patience",
     "train.spike_factor",
     "train.spike_steps",
     "train.max_recoveries",
@@ -50,6 +51,7 @@ _ADDED = {
     "train.trainable": (),
     "train.init_from": "",
     "train.init_filter": (),
+    "train.patience": 0,
     "train.spike_window": 100,
     "data.on_device": False,
 }

@@ -43,7 +43,8 @@ def start_from(
       init_from: the other run, "RUN", "RUN:STEP" or "RUN:best".
       init_filter: regular expressions, held against the start of a path, of the variables that are taken; () is all. The rest stays fresh.
       names: the new run's, by kind (`Assets.names`).
-      per_name: as of `Task`: variables with a row for each name. Of these the rows of names that both runs have are taken.
+      per_name: as of `Task`: variables with a row for each name. Of these the rows of names that both runs have are taken, and names that
+        the other run lacks start with the mean of its rows, which is what a stranger is shown with.
 
     Returns:
       The model; and what was taken, in a line.
@@ -79,9 +80,9 @@ def start_from(
 
 
 def _by_name(fresh: np.ndarray, ours: list[str], saved: np.ndarray, theirs: list[str]) -> np.ndarray:
-    """[len(ours), ...]: the saved rows of the names that both have, the fresh ones of the others."""
+    """[len(ours), ...]: the saved rows of the names that both have; of the others their mean, or fresh ones where none is saved."""
     both = [name for name in ours if name in set(theirs)]
-    rows = fresh.copy()
+    rows = np.broadcast_to(saved.mean(axis=0), fresh.shape).astype(fresh.dtype) if len(saved) else fresh.copy()
     rows[[ours.index(name) for name in both]] = saved[[theirs.index(name) for name in both]]
     return rows
 

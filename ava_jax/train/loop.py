@@ -48,6 +48,9 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
                     return _done_already(workdir, latest, found.steps, "epochs")
                 saved.set_aside(latest)
             run, start = plan.build(found, saved, latest)
+            if start.resumed and start.patience.over:
+                print(f"{workdir}: done already: step {latest}, {start.patience}. --config.train.patience=... trains on.")
+                return latest
             if processes.is_first() and not lock.held:  # a new run: nothing was written for one that could not begin
                 _take_new(lock, workdir)
             record.write(workdir, config, run.task, run.assets, first=latest or 0)
@@ -92,7 +95,7 @@ class _Loop:
 
     def __init__(self, run: Run, start: Start, checkpoints: Checkpoints, events: EventLog | NoLog, feed: Feed, interrupt: Interrupt):
         self.run, self.config = run, run.config.train
-        self.state, self.recoveries = start.state, list(start.recoveries)
+        self.state, self.recoveries, self.patience = start.state, list(start.recoveries), start.patience
         self.checkpoints, self.events, self.feed, self.interrupt = checkpoints, events, feed, interrupt
         self.workdir = checkpoints.folder.parent
         self.taken = int(start.state.step)
@@ -112,7 +115,7 @@ class _Loop:
         """Steps until the last, the end of the data or an interrupt; returns the steps taken in all."""
         with self.terminal, contextlib.closing(self.meter.idle):
             if self.saved is None:  # something to go back to; and a folder that cannot be written to is told before an hour's training
-                self._save(score=None)
+                self._save(self._first_score())
             batch = None if self._stopping() else self._begin()
             while batch is not None:
                 try:
@@ -126,7 +129,16 @@ class _Loop:
         print(self._outcome())
         return self.taken
 
+    def _first_score(self) -> float | None:
+        """Of the state before the first step, where a run ends once it gets no better: it may be the best already."""
+        if not self.patience.most:
+            return None
+        self.run.validation.check(self.state)
+        return self._validate()
+
     def _outcome(self) -> str:
+        if self.patience.over:
+            return f"done: step {self.taken}, as {self.patience}{self._best()}"
         if self.taken >= self.run.steps:
             what = "checkpoints" + (" and pictures" if self.run.pictures is not None else "")
             return f"done: {self.taken} steps; {what} are in {self.workdir}{self._best()}"
@@ -187,6 +199,8 @@ class _Loop:
             self._report(last=True)
             return None
         self._report()
+        if self.patience.over:
+            return None
         following = self._next_batch()
         if following is None:
             self._report(last=True)
@@ -260,7 +274,7 @@ class _Loop:
     def _report(self, *, last: bool = False) -> None:
         """Logs, draws, validates and saves what is due after the step just dispatched; everything but validation, after the last."""
         config = self.config
-        log, draw, save = (last or self.taken % n == 0 for n in (config.log_every, config.picture_every, config.checkpoint_every))
+        log, draw, save = (last or self.taken % max(n, 1) == 0 for n in (config.log_every, config.picture_every, config.checkpoint_every))
         draw = draw and self.run.pictures is not None
         validate = self.run.validation is not None and self.taken % config.validate_every == 0
         if not (log or draw or save or validate):
@@ -271,18 +285,22 @@ class _Loop:
         with self.meter.exclude_time():
             if draw and not self.stopped_by:
                 self.events.pictures(self.taken, self.run.pictures(self.state))
-            scores = self._validate() if validate and not self.stopped_by else None
+            score = self._validate() if validate and not self.stopped_by else None
+            last = last or self.patience.over
             # Amid spikes the checkpoint before is the one to go back to, if it comes to that.
-            if save and self.saved != self.taken and (last or not self.spikes):
+            if (save or last) and self.saved != self.taken and (last or not self.spikes):
                 mean = sum(self.losses) / len(self.losses) if self.losses else None
-                self._save(plan.score(self.run, scores, mean))
+                self._save(score if self.run.validation is not None else plan.score(self.run, None, mean))
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self) -> float | None:
+        """Scores the state; returns what its checkpoint competes with."""
         scores = self.run.validation.scores(self.state)
         self.events.scalars(self.taken, {f"validation/{name}": value for name, value in scores.items()})
         best = self.run.validation.best
         self.terminal.print_line(f"step {self.taken}/{self.run.steps}  validation {best.name} {_shown_score(best, scores[best.name])}")
-        return scores
+        score = plan.score(self.run, scores, None)
+        self.patience.add(score)
+        return score
 
     def _save(self, score: float | None) -> None:
         positions = processes.gather(self.position) if processes.several() else self.position

@@ -26,6 +26,7 @@ from ava_jax.train.calls import Cuts
 from ava_jax.train.checkpoint import Checkpoints, restore_model
 from ava_jax.train.feed import DeviceBatch, Feed, ResumableIterator
 from ava_jax.train.optimization import Parameters
+from ava_jax.train.patience import Patience
 from ava_jax.train.resident import Resident
 from ava_jax.train.state import Split, TrainState
 from ava_jax.train.validation import Validation
@@ -33,8 +34,8 @@ from ava_jax.train.validation import Validation
 _PICTURE_SAMPLES = 4
 _HELD_CALLS = 6  # whose batches are referred to at a time: read ahead, put on the devices, stepped over, and looked at after that
 _AT_LEAST = {
-    1: ("batch_size", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints", "spike_window", "spike_steps"),
-    0: ("keep_best", "validate_every", "validate_samples", "max_recoveries"),
+    1: ("batch_size", "log_every", "checkpoint_every", "keep_checkpoints", "spike_window", "spike_steps"),
+    0: ("picture_every", "keep_best", "validate_every", "validate_samples", "patience", "max_recoveries"),
 }
 
 
@@ -95,12 +96,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where a run begins or goes on: the state on the devices, the iterator of its data, what it went back from so far."""
+    """Where a run begins or goes on: the state on the devices, the iterator of its data, what it went back from so far, its best score."""
 
     state: TrainState
     iterator: ResumableIterator
     recoveries: list[dict[str, Any]]
     resumed: bool
+    patience: Patience
 
 
 def feed(run: Run, start: Start) -> Feed:
@@ -258,7 +260,10 @@ def _build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, St
         pictures=pictures,
         validation=validation,
     )
-    return run, Start(state, _iterator(found, held, position), recoveries, latest is not None)
+    # A run without validation does not end before its last step; configs of older versions do not say.
+    most = config.train.get("patience", 0) if validation is not None else 0
+    patience = Patience(most, saved.scores(), latest or 0, config.train.validate_every)
+    return run, Start(state, _iterator(found, held, position), recoveries, latest is not None, patience)
 
 
 def _held(found: Data, everywhere: jax.sharding.NamedSharding) -> Resident | None:
@@ -300,9 +305,9 @@ def _own_position(positions: Any) -> dict[str, Any]:
 
 
 def _picture_taker(found: Data, graphdef, constants, sharding) -> Callable[[TrainState], dict[str, Array]] | None:
-    """Pictures of a state on a few samples, the same ones all through the run; None where the task has none."""
+    """Pictures of a state on a few samples, the same ones all through the run; None where the task has none, or none is asked for."""
     task = found.task
-    if type(task).pictures is Task.pictures:
+    if type(task).pictures is Task.pictures or not found.config.train.picture_every:
         return None
     few = min(_PICTURE_SAMPLES, len(found.source))
     one_pass = dataclasses.replace(found.sampling, batch_size=few, shuffle=True, epochs=1, drop_remainder=False)

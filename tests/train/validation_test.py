@@ -34,6 +34,29 @@ def test_validation_is_logged_and_the_best_checkpoint_is_kept(tmp_path, capsys, 
     assert b"validation/distance" in b"".join(p.read_bytes() for p in tmp_path.glob("events*"))
 
 
+def test_a_run_ends_once_it_gets_no_better(tmp_path, capsys, monkeypatch):
+    """The state before the first step competes too; a run that was stopped meanwhile counts on."""
+    scores = {0: 5.0, 3: 4.0, 6: 4.5, 9: 4.2, 12: 1.0}
+
+    def given(self, state):
+        return {"distance": scores[int(state.step)]}
+
+    monkeypatch.setattr(loop.plan.Validation, "scores", given)
+    config = _held_out(patience=2, checkpoint_every=3)
+    assert loop.train(config, tmp_path / "whole") == 9
+    assert "done: step 9, as none of the last 2 validations was the best; best by validation distance" in capsys.readouterr().out
+    with Checkpoints(tmp_path / "whole") as checkpoints:
+        assert checkpoints.find() == 9 and checkpoints.find("best") == 3
+    assert loop.train(_held_out(patience=2, checkpoint_every=3, steps=6), tmp_path / "parts") == 6
+    assert loop.train(config, tmp_path / "parts") == 9
+    capsys.readouterr()
+    assert loop.train(config, tmp_path / "parts") == 9
+    assert "done already: step 9, none of the last 2 validations was the best" in capsys.readouterr().out
+    assert loop.train(_held_out(patience=3, checkpoint_every=3), tmp_path / "parts") == 12
+    config.data.held_out = False
+    assert loop.train(config, tmp_path / "nothing held out") == 12
+
+
 def test_scores_are_means_over_what_is_defined(tmp_path, monkeypatch):
     """By hand, of the six samples that are chosen of 24: one batch of four, and one of two that is filled up."""
     found = {}

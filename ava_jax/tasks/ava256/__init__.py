@@ -16,6 +16,7 @@ COMMANDS = (
         "ava_jax.tasks.ava256.commands.fit_coefficients",
     ),
     Command("view", "Serves a page that shows an avatar live, in a browser.", "ava_jax.tasks.ava256.commands.view", "view"),
+    Command("enrol", "Fine-tunes a trained model on a new person, from few pictures.", "ava_jax.tasks.ava256.commands.enrol"),
     Command("synthesize", "Writes captures of procedural heads.", "ava_jax.tasks.ava256.commands.synthesize", "synth"),
     Command("import", "Makes a run of published weights, or of any state dict.", "ava_jax.tasks.ava256.commands.import_weights"),
     Command("webpage", "Bakes a segment of an avatar into one web page with a free camera.", "ava_jax.tasks.ava256.commands.webpage"),

@@ -19,11 +19,16 @@ RENAMED = {  # dotted name before -> now, within one group
 }
 ALWAYS = {
     "data": "root",
+    "data.held_out": "last_frames",
     "model": "width",
     "loss_weights": "image",
 }  # a key that every whole group has; of a part of a config nothing is added to
 ADDED = {  # dotted name -> value with which all stays as it was
     "data.split": "",
+    "data.people": (),
+    "data.frames": (),
+    "data.base_run": "",
+    "data.held_out.frames": (),
     "model.initial_density_outside": 1.0,
     "model.from_neutral": False,
     "model.expression_basis": 0,
@@ -54,7 +59,7 @@ def migrate(config: ml_collections.ConfigDict) -> None:
             del group[old_key]
         for name, value in ADDED.items():
             group, key = _find(config, name)
-            if ALWAYS[name.partition(".")[0]] in group and key not in group:
+            if ALWAYS[name.rpartition(".")[0]] in group and key not in group:
                 group[key] = value
         _make_split_absolute(config)
         for name, values in VALUES.items():

@@ -18,7 +18,7 @@ from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
-from ava_jax.tasks.ava256.data import neutrals, rules, source, strangers
+from ava_jax.tasks.ava256.data import base_run, neutrals, rules, source, strangers
 from ava_jax.tasks.ava256.evaluation import baseline, check, files, networks, pictures, protocol, scores
 from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
@@ -35,7 +35,7 @@ class Ava256(Task):
     sample_name = "image"
     eval_options = (*rules.RULE, rules.HELD_OUT_BY, *networks.OPTIONS)
     lists = source.LISTS
-    paths = ("data.root", "data.ids", "data.topology")
+    paths = ("data.root", "data.ids", "data.topology", "data.base_run")
     per_name = {
         "identities": ("calibration/identity_", "background/identity/first/weight"),
         "cameras": ("calibration/camera_", "background/camera/first/weight"),
@@ -64,7 +64,9 @@ class Ava256(Task):
         migration.migrate(config)
 
     def prepare(self) -> Assets:
-        """Statistics, topology and names of the captures."""
+        """Statistics, topology and names of the captures; or of a run, to which people and cameras of the captures are added."""
+        if base := self.config.data.get("base_run", ""):
+            return base_run.prepare(self.restore(base).assets, self.captures, self.config)
         return source.prepare(self.captures, self.config)
 
     def source(self, split: str, assets: Assets) -> source.CaptureSource:
@@ -187,7 +189,7 @@ class Ava256(Task):
     def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
         """The neutral faces; a run of imported weights may name no captures, and have none."""
         if self.config.data.root:
-            neutrals.write(self.captures, assets, folder)
+            neutrals.write(self.captures, assets, folder, kept=self.config.data.get("base_run", ""))
 
     def library(self, compile_model: Compile, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
         """The avatar."""

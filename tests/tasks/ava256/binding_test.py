@@ -190,7 +190,7 @@ def test_an_older_run_opens(small_run):
 
 
 def test_weights_of_other_people_are_not_taken_for_ones_own(run, own):
-    """Rows go by name: of who is in both runs they are taken, of who is new they stay fresh."""
+    """Rows go by name: of who is in both runs they are taken; who is new starts as the mean of all, as a stranger is shown."""
 
     def begin(init_filter=()):
         task = load_task(config_of(run, own))
@@ -206,7 +206,7 @@ def test_weights_of_other_people_are_not_taken_for_ones_own(run, own):
     assert told.endswith("; by name 1 of 2 identities")
     for name in ("calibration/identity_gain", "calibration/identity_offset", "background/identity/first/weight"):
         np.testing.assert_array_equal(parts[name][0], same[name][0])
-        np.testing.assert_array_equal(parts[name][1], fresh[name][1])
+        np.testing.assert_allclose(parts[name][1], np.asarray(same[name]).mean(0), rtol=1e-5, atol=1e-7)
         assert (np.asarray(same[name]) != np.asarray(fresh[name])).any(1).all(), "else this would show nothing"
     for name in ("background/identity/first/bias", "calibration/camera_gain", "background/camera/first/weight"):
         np.testing.assert_array_equal(parts[name], same[name])
@@ -221,6 +221,6 @@ def test_weights_for_more_people_than_they_were_trained_with(run, own):
     parts, told = start_from(fresh, str(run), (), names=assets.names, per_name=task.per_name)
     assert told.endswith("; by name 2 of 3 identities")
     gain = by_path(parts.params)["calibration/identity_gain"]
-    np.testing.assert_array_equal(gain[2], by_path(fresh.params)["calibration/identity_gain"][2])
     saved = checkpoint.restore_model(run).model.calibration.identity_gain[...]
+    np.testing.assert_allclose(gain[2], np.asarray(saved).mean(0), rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(gain[:2], saved)

@@ -6,6 +6,7 @@ two files, bytes as they are: about 180 KB at 1024 x 1024, 47 MB for 256 people.
 
 import pathlib
 import zipfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,10 +33,16 @@ class Neutral(NamedTuple):
     vertices: np.ndarray
 
 
-def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path) -> None:
+def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path, *, kept: str = "") -> None:
     """Writes FILE into `folder`, whole or not at all, unless it is there and has everyone.
 
     Imported weights know people whose captures are not at hand, or not whole: those are left out, and a line says how many.
+
+    Args:
+      captures: those at hand.
+      assets: the run's, whose identities are wanted.
+      folder: the run's.
+      kept: the folder of another run, whose file has those of them who have no capture at hand; "": of none.
 
     Raises:
       ValueError: all of the run's people have captures at hand, and one of these has no neutral face.
@@ -45,7 +52,7 @@ def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path) -> None:
     if path.is_file() and set(people) <= names(folder):
         return
     known = captures.by_name
-    members: list[tuple[str, bytes]] = []
+    members = _kept(pathlib.Path(kept), [name for name in people if name not in known]) if kept else []
     for name in filter(known.__contains__, people):
         try:
             members += _members(captures, name)
@@ -79,6 +86,16 @@ def names(folder: pathlib.Path) -> set[str]:
             return {name.partition("/")[0] for name in file.namelist()}
     except Exception:  # zipfile raises many kinds on nonsense; as good as none: written anew, and `read` says what is wrong
         return set()
+
+
+def _kept(folder: pathlib.Path, people: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Members of another run's file, of those of these people whom it has."""
+    path = folder / FILE
+    there = names(folder)
+    if not any(name in there for name in people):
+        return []
+    with zipfile.ZipFile(path) as file:
+        return [(f"{name}/{one}", _member(file, f"{name}/{one}")) for name in people if name in there for one in (_TEXTURE, _VERTICES)]
 
 
 def read(folder: pathlib.Path, name: str, size: int) -> Neutral:

@@ -112,7 +112,8 @@ def require_scored(captures: CaptureSet, config: ConfigDict) -> None:
 
 
 def held_out(config: ConfigDict) -> HeldOut:
-    """What a config keeps out of training: `data.held_out`, and what the file lists that `data.split` names.
+    """What a config keeps out of training: `data.held_out`, and what the file lists that `data.split` names; of what is left, all but
+    `data.people` and `data.frames`. Configs of older versions lack some of these.
 
     Raises:
       ValueError: there is no such file, or it is malformed.
@@ -126,7 +127,9 @@ def held_out(config: ConfigDict) -> HeldOut:
         camera_frames=tuple(config.eval.unseen_camera_frames),
         people=validation.people,
         test=split.test,
-        only=split.train.people,
+        only=tuple(dict.fromkeys((*split.train.people, *config.data.get("people", ())))),
+        frames=tuple(rule.get("frames", ())),
+        only_frames=tuple(config.data.get("frames", ())),
     )
 
 

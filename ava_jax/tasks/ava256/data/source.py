@@ -29,6 +29,7 @@ from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.splits import PREDICT, TRAIN, Selection
 from ava_jax.core import names as naming
+from ava_jax.core.binding import listed
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
@@ -40,7 +41,15 @@ from ava_jax.tasks.ava256.data.faults import Faults
 from ava_jax.tasks.base import NOT_SEEN
 
 # The config's lists, with the kind of their elements.
-LISTS = {"data.cameras": str, "data.held_out.segments": str, "data.held_out.cameras": str, "eval.unseen_camera_frames": int}
+LISTS = {
+    "data.cameras": str,
+    "data.people": str,
+    "data.frames": int,
+    "data.held_out.segments": str,
+    "data.held_out.cameras": str,
+    "data.held_out.frames": int,
+    "eval.unseen_camera_frames": int,
+}
 
 _MOST_ID = 2**31 - 1  # ids are int32 in batches
 
@@ -75,16 +84,27 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     Raises:
       ValueError: statistics or topology are missing, malformed or do not fit together, or a camera to be held out is in no capture.
     """
-    check_names(captures, config)
-    rule, used = rules.held_out(config), rules.trained(captures, config)
-    if not len(used):
-        raise ValueError(f"config.data.split={config.data.split}: leaves none of the {len(captures)} people to train on.")
+    names = names_of(captures, config)
+    used = rules.trained(captures, config)
     combined = statistics.combine(used.captures, config.model.texture_size, folder=kept_statistics.default_folder())
     topology = mesh_files.read_topology(captures.topology, len(combined.vertices_mean))
     chart.require(topology, f"topology {captures.topology}")
     # A crop of the images is another image plane, which each camera's background is learned in: a run goes on with the one it began with.
     sensor = np.array(captures.captures[0].sensor, np.int32)
     arrays = {**combined._asdict(), "sensor": sensor, "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
+    return Assets(arrays=arrays, names=names)
+
+
+def names_of(captures: CaptureSet, config: ConfigDict) -> dict[str, list[str]]:
+    """Names of the assets: of cameras and people that are trained on, and of segments.
+
+    Raises:
+      ValueError: the config lists a name that is in no capture, or leaves nobody to train on.
+    """
+    check_names(captures, config)
+    rule, used = rules.held_out(config), rules.trained(captures, config)
+    if not len(used):
+        raise ValueError(f"config.data.split={config.data.split}: leaves none of the {len(captures)} people to train on.")
     names = {
         "cameras": camera_table.names(used, config.data.get("camera_table", "id"), held_out={*rule.cameras, *rule.test.cameras}),
         "identities": sorted(used.people),
@@ -92,7 +112,7 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     }
     if rules.split_of(config).source:  # a run does not go on with a file that was changed since
         names["segments held out"] = sorted({*rule.segments, *rule.test.segments})
-    return Assets(arrays=arrays, names=names)
+    return names
 
 
 def check_names(captures: CaptureSet, config: ConfigDict) -> None:
@@ -106,6 +126,11 @@ def check_names(captures: CaptureSet, config: ConfigDict) -> None:
     naming.require("config.data.held_out.cameras", data.held_out.cameras, captures.cameras, "capture")
     naming.require("config.data.held_out.segments", data.held_out.segments, captures.segments, "capture")
     people = {*captures.people, *(capture.subject for capture in captures)}
+    naming.require("config.data.people", data.get("people", ()), people, "capture")
+    for key, numbers in (("frames", data.get("frames", ())), ("held_out.frames", data.held_out.get("frames", ()))):
+        there = set().union(*(capture.frames.tolist() for capture in captures)) if numbers else set()
+        if missing := [str(number) for number in numbers if number not in there]:
+            raise ValueError(f"config.data.{key}: no frame list has {listed(missing)}; there are {len(there)} frames in all.")
     rules.split_of(config).require(people, captures.segments, every_camera)
     if data.held_out.last_frames < 0:
         raise ValueError(f"config.data.held_out.last_frames must be at least 0; got {data.held_out.last_frames}.")
