@@ -11,11 +11,10 @@ from ml_collections import ConfigDict
 from ava_jax.captures import reading
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.capture_set import CaptureSet
-from ava_jax.core.names import near
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets
 from ava_jax.data import images
-from ava_jax.tasks.ava256.apps import encoding, expressions, selection, sequences, views
+from ava_jax.tasks.ava256.apps import encoding, expressions, performance, selection, sequences, views
 from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.apps.choices import BETWEEN, KEEP, LEARNED, STILL, Smoothing
 from ava_jax.tasks.ava256.apps.people import People
@@ -85,7 +84,7 @@ class Ask:
     @property
     def from_file(self) -> bool:
         """Whether the expressions come from a file of codes."""
-        return pathlib.Path(self.driver).suffix.lower() in codes_file.SUFFIXES
+        return performance.is_file(self.driver)
 
 
 class Shot(NamedTuple):
@@ -190,12 +189,7 @@ class _Plan:
 
     def _track(self, segment: str) -> Codes:
         if self.file is not None:
-            known = sorted(filter(None, set(self.file.segment.tolist())))
-            if segment and segment not in known:
-                nearest = ", ".join(near(segment, known)) or "none"
-                raise ValueError(f"--segment={segment}: {self.ask.driver} has none of that name; the nearest are {nearest}.")
-            codes = self.file.at(self.file.segment == segment) if segment else self.file
-            return codes.at(thin(len(codes.codes), self.ask.most or 0))
+            return performance.of_file(self.file, self.ask.driver, segment, self.ask.most or 0)
         frames = selection.frames(self.config, self.capture, segment)
         if self.truth:
             frames = selection.photographed(self.captures, self.capture, self.view.camera, frames)

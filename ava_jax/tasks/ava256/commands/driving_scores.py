@@ -84,16 +84,14 @@ def _measure(context: Context, run: "RestoredRun", networks: "Networks", texture
     captures, size = task.captures, config.eval.batch_size
     chosen = [captures.find("--people", name) for name in _PEOPLE.value] or captures.captures[: _MAX_PEOPLE.value or None]
     compile_model, samples, cameras = context.compile(run.model), {}, {}
-    segment = "" if _SEGMENT.value == _ALL else _SEGMENT.value
     for capture in chosen:
-        every = _SEGMENT.value == _ALL
-        shot = selection.find(
-            captures, config, assets, capture.name, capture.name, segment, _CAMERA.value, most=1 if every else _MAX_FRAMES.value
-        )
-        cameras[capture.name], samples[capture.name] = shot.camera, shot.samples
-        if every:
-            frames = thin(len(capture.frames), _MAX_FRAMES.value)
-            samples[capture.name] = selection.read(captures, config, assets, capture, [shot.camera], frames)
+        every = np.arange(len(capture.frames))
+        frames = every if _SEGMENT.value == _ALL else selection.frames(config, capture, _SEGMENT.value)
+        frames = frames[thin(len(frames), _MAX_FRAMES.value)]
+        cameras[capture.name] = camera = selection.camera(captures, assets, capture, _CAMERA.value)
+        samples[capture.name] = selection.read(captures, config, assets, capture, [camera], frames)
+        if not samples[capture.name]:
+            raise ValueError(f"{capture.decoder}: none of the {len(frames)} frames asked for can be read for camera {camera}.")
     people = driving_scores.encode(compile_model, samples, size)
     meshes = np.concatenate([person.frames["vertices"] for person in people])
     rest = np.mean([person.frames["neutral_vertices"][0] for person in people], axis=0)

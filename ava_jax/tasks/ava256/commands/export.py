@@ -3,15 +3,15 @@
   ava export --workdir=RUN --out=aeparams.pt                          # torch.load reads it; model.safetensors for safetensors
   ava export --workdir=RUN --format=jax --out=AVATAR                  # a folder that draws the avatar without this package
   ava export --workdir=RUN --format=obj --out=MESHES --identity=SUBJECT --driver=OTHER --segment=EXP_jaw_open
-  ava export --workdir=RUN --format=ply --out=MESHES --drive=codes.npz
+  ava export --workdir=RUN --format=ply --out=MESHES --driver=codes.npz
   ava export --workdir=RUN --format=primitives --out=PRIMITIVES       # the neutral face
 
 Weights are a state dict under the published names; beside it lies what the published file lacks, as in aeparams.assets.npz: statistics,
 topology, and which row is which person's and camera's. `ava ava256 import` takes both back, exactly. Models with parts that the published
 one lacks (the config's variant tiny) are refused.
 
-Frames (ply, obj, primitives) are of --drive, a file of expression codes, or of --driver and --segment, from captures; without either of
-the neutral face. An export that was stopped goes on when it is run again.
+Frames (ply, obj, primitives) are of --driver, a capture or a file of expression codes, and --segment; without either of the neutral face.
+An export that was stopped goes on when it is run again.
 """
 
 import importlib.util
@@ -38,16 +38,17 @@ _FORMAT = flags.DEFINE_enum(
 _IDENTITY = flags.DEFINE_string(
     "identity", "", "Who: a capture's folder or a subject's id; by default the first. With jax several, or all."
 )
-_DRIVER = flags.DEFINE_string("driver", "", "Of frames: whose expressions; by default the identity's own.")
+_DRIVER = flags.DEFINE_string(
+    "driver", "", "Of frames: whose expressions, a capture's or of a file of codes (npz, CSV); by default the identity's own."
+)
 _SEGMENT = flags.DEFINE_string("segment", "", "Of frames: which of the driver's; by default those held out of training.")
-_DRIVE = flags.DEFINE_string("drive", "", "Of frames: a file of expression codes, npz or CSV, as ava ava256 encode writes.")
 _MAX_FRAMES = flags.DEFINE_integer("max_frames", 64, "At most so many frames, evenly spaced; 0: all.", lower_bound=0)
 _TEXTURE = flags.DEFINE_integer("texture", None, "Side of the meshes' textures, texels; by default that of the primitives' slab.", 16, 8192)
 _HEIGHT = flags.DEFINE_integer("height", 1024, "With jax: of the example's picture, and of those that the CUDA program draws.", 1)
 _WIDTH = flags.DEFINE_integer("width", 667, "With jax: likewise.", 1)
 _COMPILED = flags.DEFINE_bool("compiled", True, "With jax: also programs with the compiled raymarcher, which is copied along, where built.")
 _ONLY = {  # formats that each flag is of
-    "driver": _FRAMES, "segment": _FRAMES, "drive": _FRAMES, "max_frames": _FRAMES, "data": _FRAMES, "texture": ("ply", "obj"),
+    "driver": _FRAMES, "segment": _FRAMES, "max_frames": _FRAMES, "data": _FRAMES, "texture": ("ply", "obj"),
     "identity": ("jax", *_FRAMES), "height": ("jax",), "width": ("jax",), "compiled": ("jax",),
 }  # fmt: skip
 
@@ -76,8 +77,6 @@ def _check_flags(kind: str) -> None:
     for name, kinds in _ONLY.items():
         if flags.FLAGS[name].present and kind not in kinds:
             raise ValueError(f"--{name} is of --format={' or '.join(kinds)}; this is {kind}.")
-    if _DRIVE.value and (_DRIVER.value or _SEGMENT.value):
-        raise ValueError("--drive names the expressions already: leave out --driver and --segment.")
 
 
 def _write_weights(run: "RestoredRun", path: pathlib.Path, kind: str) -> None:
@@ -114,7 +113,7 @@ def _write_programs(context: Context, run: "RestoredRun", avatar: "Avatar", path
 def _write_frames(context: Context, run: "RestoredRun", avatar: "Avatar", path: pathlib.Path, kind: str) -> None:
     from ava_jax.tasks.ava256.apps.exported import baking, frames
 
-    shown = _from_captures(context, run, avatar) if _DRIVER.value or _SEGMENT.value else _from_codes(avatar)
+    shown = _shown(run, avatar)
     size = _TEXTURE.value or run.model.sizes.slab
     exporter = frames.Exporter(
         avatar, lambda: baking.Baker(context.compile(run.model), avatar.topology, size), run.config.model.volume_radius
@@ -122,39 +121,20 @@ def _write_frames(context: Context, run: "RestoredRun", avatar: "Avatar", path: 
     print("\n".join(exporter.write(path, shown, kind)))
 
 
-def _from_codes(avatar: "Avatar") -> "Shown":
-    """The expressions of a file, or the neutral one."""
+def _shown(run: "RestoredRun", avatar: "Avatar") -> "Shown":
+    """The expressions that the flags name, or the neutral one."""
     import numpy as np
 
-    from ava_jax.core.sampling import thin
+    from ava_jax.tasks.ava256.apps import performance
     from ava_jax.tasks.ava256.apps.exported.frames import Shown
     from ava_jax.tasks.ava256.data import codes_file
 
-    identity = avatar.full_name(_IDENTITY.value) if _IDENTITY.value else avatar.identities[0]
-    neutral = avatar.neutral(identity)
-    if _DRIVE.value:
-        codes = codes_file.read(_DRIVE.value)
-        return Shown(identity, neutral, pathlib.Path(_DRIVE.value).name, codes.at(thin(len(codes.codes), _MAX_FRAMES.value)))
-    code = codes_file.of(np.asarray(avatar.encode(*neutral, *neutral)), [identity], ["neutral"])
-    return Shown(identity, neutral, "the neutral face", code)
-
-
-def _from_captures(context: Context, run: "RestoredRun", avatar: "Avatar") -> "Shown":
-    """The expressions of a driver's segment."""
-    import numpy as np
-
-    from ava_jax.tasks.ava256.apps import selection
-    from ava_jax.tasks.ava256.apps.exported.frames import Shown
-    from ava_jax.tasks.ava256.data import codes_file, strangers
-    from ava_jax.tasks.ava256.data.neutrals import Neutral
-
-    captures = run.task.captures
-    shot = selection.find(captures, run.config, run.assets, _IDENTITY.value, _DRIVER.value, _SEGMENT.value, most=_MAX_FRAMES.value)
-    strangers.check(captures, run.config, run.assets)
-    parts = ("texture", "vertices", "neutral_texture", "neutral_vertices")
-    codes = np.concatenate([np.asarray(avatar.encode(*(sample[part][None] for part in parts))) for sample in shot.samples])
-    numbers = [int(sample["frame"]) for sample in shot.samples]
-    capture = captures.by_name[shot.driver]
-    segments = [str(capture.segments[list(capture.frames).index(number)]) for number in numbers]
-    neutral = Neutral(*(np.asarray(shot.person[part])[None] for part in parts[2:]))
-    return Shown(shot.identity, neutral, shot.driver, codes_file.of(codes, [shot.driver] * len(codes), segments, numbers))
+    if not (_DRIVER.value or _SEGMENT.value):
+        identity = avatar.full_name(_IDENTITY.value) if _IDENTITY.value else avatar.identities[0]
+        neutral = avatar.neutral(identity)
+        code = codes_file.of(np.asarray(avatar.encode(*neutral, *neutral)), [identity], ["neutral"])
+        return Shown(identity, neutral, "the neutral face", code)
+    captures = None if performance.is_file(_DRIVER.value) and _DATA.value is None else run.task.captures
+    asked = {"identity": _IDENTITY.value, "driver": _DRIVER.value, "segment": _SEGMENT.value, "most": _MAX_FRAMES.value}
+    found = performance.find(avatar, captures, run.config, run.assets, **asked)
+    return Shown(found.person, found.neutral, found.driver, found.codes)

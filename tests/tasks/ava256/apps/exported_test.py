@@ -278,7 +278,7 @@ def test_a_drivers_segment_is_exported_by_the_command(small_run, tiny_capture, a
     ("args", "says"),
     [
         (("--out=x", "--format=obj", "--height=4"), "--height is of --format=jax; this is obj."),
-        (("--out=x", "--format=ply", "--drive=codes.npz", "--driver=A"), "--drive names the expressions already"),
+        (("--out=x", "--format=jax", "--driver=codes.npz"), "--driver is of --format=primitives or ply or obj; this is jax."),
     ],
 )
 def test_flags_that_do_not_fit_are_one_line(args, says):

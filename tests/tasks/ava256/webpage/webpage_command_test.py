@@ -29,7 +29,7 @@ def test_a_page_of_an_avatar_is_what_the_avatar_renders(small_run, compiling_qui
     codes = np.random.default_rng(0).standard_normal((2, 4, 4, 16)).astype(np.float32)
     np.savez(tmp_path / "codes.npz", codes=codes)
     out = tmp_path / "pages" / "head.html"
-    flags = f"--workdir={small_run}", f"--drive={tmp_path / 'codes.npz'}", "--identity=SYN002", "--background=#204060", f"--out={out}"
+    flags = f"--workdir={small_run}", f"--driver={tmp_path / 'codes.npz'}", "--identity=SYN002", "--background=#204060", f"--out={out}"
     done = command(*flags, env=compiling_quickly)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (
@@ -57,10 +57,6 @@ def test_a_page_of_an_avatar_is_what_the_avatar_renders(small_run, compiling_qui
     [
         (("--out=head.mp4",), "--out=head.mp4: it must end in .html"),
         (("--background=whit",), "--background=whit: not a colour; the nearest names are white"),
-        (
-            ("--drive=codes.npz", "--segment=EXP_jaw_open"),
-            "--drive is a file of expressions: give it, or --driver and --segment, not both.",
-        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path, flags, said):
