@@ -11,6 +11,7 @@ Runs, on the GPU of this machine, with the python of $PYTHON (default python3), 
   networks    the tests of the networks' kernels
   commands    what a user does: captures, a short training, evaluation, pictures, a turntable; the library's tests, which
               run every block of docs/guide/python.md; on one GPU, and on all where there are several
+  avatar      a trained avatar's figures at 1024 x 667: ava ava256 benchmark, ava view --benchmark, the evaluation, the exported CUDA program
   sanitizer   its kernels on small scenes under compute-sanitizer: memcheck, racecheck, initcheck (skipped where it is not on the PATH)
   parity      every stage against the golden vectors                        (with --golden)
   raymarch    scripts/bench_raymarch.py, the table and the growth           (with --golden)
@@ -22,7 +23,7 @@ A line a check comes last; it exits 1 when one failed. Logs and JSON are in --ou
 TEXT
 }
 
-GOLDEN=""; OUT=""; ONLY="tests,networks,commands,sanitizer,parity,raymarch,step"
+GOLDEN=""; OUT=""; ONLY="tests,networks,commands,avatar,sanitizer,parity,raymarch,step"
 while [ $# -gt 0 ]; do
   case "$1" in
     --golden|--out|--only) [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2; exit 2; } ;;&
@@ -35,7 +36,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 for name in ${ONLY//,/ }; do
-  case "$name" in tests|networks|commands|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
+  case "$name" in tests|networks|commands|avatar|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
 done
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -84,7 +85,7 @@ ava() { "$PYTHON" -m ava_jax.bin.ava "$@"; }
 commands() {
   local folder="$1"
   rm -rf "$folder" && mkdir -p "$folder" &&
-    ava synth --out="$folder/captures" --identities=2 --frames=6 --cameras=4 --height=128 --texture_size=256 &&
+    ava synth --out="$folder/captures" --identities=2 --frames=6 --cameras=4 --height=1024 --texture_size=256 &&
     ava train --config="$ROOT/configs/ava256.py:quick" --config.data.root="$folder/captures" --config.data.downsample=32 --config.model.texture_size=256 \
       --config.data.read_processes=2 --config.train.steps=20 --config.train.log_every=10 --config.train.validate_every=10 \
       --config.train.validate_samples=2 --workdir="$folder/run" &&
@@ -98,6 +99,21 @@ if wanted commands; then
   CUDA_VISIBLE_DEVICES=0 check commands_1 commands "$OUT/commands_1"
   GPUS="$("$PYTHON" -c 'import jax; print(jax.device_count())')"
   if [ "$GPUS" -gt 1 ]; then check "commands_$GPUS" commands "$OUT/commands_$GPUS"; else skip "commands, several" "there is one GPU"; fi
+fi
+# Of the avatar that `commands` trained: it has learned little, which costs the same time.
+avatar() {
+  local run="$OUT/commands_1/run" captures="$OUT/commands_1/captures"
+  rm -rf "$OUT/exported" &&
+    ava ava256 benchmark --workdir="$run" --height=1024 --width=667 --batch=1,4 &&
+    ava view --workdir="$run" --port=0 --size=1024 --benchmark &&
+    "$PYTHON" "$ROOT/scripts/bench_eval.py" --workdir="$run" --captures="$captures" --downsample=4 --batch=4 &&
+    ava ava256 encode --workdir="$run" &&
+    ava export --workdir="$run" --format=jax --out="$OUT/exported" --height=1024 --width=667 &&
+    "$PYTHON" "$OUT/exported/avatar.py" "$OUT/exported.png" cuda
+}
+
+if wanted avatar; then
+  if [ -d "$OUT/commands_1/run" ]; then CUDA_VISIBLE_DEVICES=0 check avatar avatar; else skip avatar "needs the run of commands, first"; fi
 fi
 if wanted sanitizer; then
   if command -v compute-sanitizer >/dev/null; then
