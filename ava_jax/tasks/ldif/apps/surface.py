@@ -8,6 +8,7 @@ import numpy as np
 from ava_jax.ops.implicit.evaluate import SURFACE
 from ava_jax.tasks.ldif.apps import shape as shapes
 from ava_jax.tasks.ldif.apps.shape import Shape
+from ava_jax.tasks.ldif.data.example_files import Grid
 
 SPHERE_RADIUS = 0.5  # of what stands for a shape whose function nowhere crosses its surface's value
 
@@ -50,6 +51,20 @@ def mesh_of(grid: np.ndarray, places: np.ndarray) -> Surface:
     spacing = (float(places[-1]) - float(places[0])) / (len(places) - 1)
     # Array axes z, y, x to x, y, z: a reflection, which turns faces around.
     return Surface((vertices[:, ::-1] * spacing + places[0]).astype(np.float32), np.ascontiguousarray(faces[:, ::-1], np.int32), True)
+
+
+def of_grid(grid: Grid, level: float = 0.0) -> Surface | None:
+    """The surface of a grid's values [Z, Y, X], in the world's coordinates; None where they do not cross `level`."""
+    values = np.asarray(grid.values, np.float32)
+    if min(values.shape) < 2 or not values.min() < level < values.max():
+        return None
+    from skimage import measure
+
+    vertices, faces, _, _ = measure.marching_cubes(values, level)
+    to_world = np.linalg.inv(np.asarray(grid.world_to_grid, np.float64))
+    vertices = vertices[:, ::-1] @ to_world[:3, :3].T + to_world[:3, 3]
+    faces = faces[:, ::-1] if np.linalg.det(to_world[:3, :3]) > 0 else faces
+    return Surface(vertices.astype(np.float32), np.ascontiguousarray(faces, np.int32), True)
 
 
 def _sphere() -> Surface:

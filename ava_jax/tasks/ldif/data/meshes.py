@@ -1,0 +1,138 @@
+"""Meshes that shapes are learned from: read, checked, brought to one size, and their signed distances.
+
+trimesh reads the files. Distances and signs are libigl's: its fast winding numbers (Barill et al., Fast Winding Numbers for Soups and
+Clouds, 2018) say what is inside for meshes with holes and crossing sheets too, where counting hits of rays fails.
+"""
+
+import importlib.util
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from ava_jax.tasks.ldif.data.example_files import Grid
+
+HALF_SIDE = 0.7  # of the box that grids and samples lie in
+SUFFIXES = (".ply", ".obj", ".off", ".glb", ".stl")
+_RADIUS = 0.25  # of a normalised mesh: the root of the largest second moment of its surface
+_FLAT = 1e-4  # of the largest extent: a mesh that is thinner encloses nothing
+_MOST_FACES = 20_000_000
+
+
+class Mesh(NamedTuple):
+    """A triangle mesh.
+
+    Attributes:
+      vertices: f64 [V, 3].
+      faces: int64 [F, 3].
+      is_open: an edge has not two faces: signs are then those of winding numbers.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    is_open: bool
+
+
+def require() -> None:
+    """Raises ValueError where the packages are not installed that meshes are read and measured with."""
+    if missing := [package for name, package in (("igl", "libigl"), ("trimesh", "trimesh")) if importlib.util.find_spec(name) is None]:
+        raise ValueError(f"meshes need {' and '.join(missing)}: pip install 'ava-jax[ldif]'.")
+
+
+def read(path: pathlib.Path) -> Mesh:
+    """The triangles of a file, all its parts together, vertices of one place joined.
+
+    Raises:
+      ValueError: it cannot be read, or is no surface that encloses anything: empty, one triangle, flat, with numbers that are not finite.
+    """
+    import trimesh
+
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path}: meshes are read from {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file.")
+    try:
+        found = trimesh.load(path, force="mesh", process=False)
+    except Exception as e:  # trimesh raises many kinds on nonsense
+        raise ValueError(f"{path}: cannot be read as a mesh ({type(e).__name__}: {str(e)[:80]}).") from e
+    faces = np.asarray(getattr(found, "faces", ()), np.int64).reshape(-1, 3)
+    if len(faces) > _MOST_FACES:
+        raise ValueError(f"{path}: {len(faces):,} faces; at most {_MOST_FACES:,}. Decimate it.")
+    if len(faces) < 4:
+        raise ValueError(f"{path}: {len(faces)} triangles enclose nothing.")
+    vertices = np.asarray(found.vertices, np.float64)
+    used = np.unique(faces)
+    if not np.isfinite(vertices[used]).all():
+        raise ValueError(f"{path}: vertex {int(used[~np.isfinite(vertices[used]).all(1)][0])} (from 0) is not finite.")
+    found.remove_unreferenced_vertices()
+    found.merge_vertices(merge_tex=True, merge_norm=True)
+    vertices, faces = np.asarray(found.vertices, np.float64), np.asarray(found.faces, np.int64)
+    extent = np.ptp(vertices, axis=0)
+    if not extent.min() > _FLAT * extent.max():
+        raise ValueError(f"{path}: it is flat ({extent.min():.3g} thin, {extent.max():.3g} long) and encloses nothing.")
+    return Mesh(vertices, faces, not found.is_watertight)
+
+
+def normalization(mesh: Mesh) -> np.ndarray:
+    """The matrix [4, 4] that brings a mesh to the published place and size.
+
+    The centroid of its surface to the origin, the root of the largest second moment of its faces' centroids, weighted by area, to 0.25.
+    Nothing is turned.
+
+    Raises:
+      ValueError: its faces have no area.
+    """
+    corners = mesh.vertices[mesh.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    if not area.sum() > 0:
+        raise ValueError("normalization: the mesh's faces have no area.")
+    centers = corners.mean(1)
+    share = area / area.sum()
+    center = share @ centers
+    offsets = centers - center
+    moments = np.einsum("f,fi,fj->ij", share, offsets, offsets)
+    scale = _RADIUS / np.sqrt(np.linalg.eigvalsh(moments)[-1])
+    matrix = np.diag([scale, scale, scale, 1.0])
+    matrix[:3, 3] = -scale * center
+    return matrix
+
+
+def moved(mesh: Mesh, matrix: np.ndarray) -> Mesh:
+    """The mesh with its vertices moved by a matrix [4, 4]."""
+    return mesh._replace(vertices=mesh.vertices @ matrix[:3, :3].T + matrix[:3, 3])
+
+
+def signed_distances(mesh: Mesh, points: np.ndarray) -> np.ndarray:
+    """Distances of points [P, 3] from the surface, f32 [P]; negative inside."""
+    import igl
+
+    kind = igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER
+    # Faces that look inwards give winding numbers of -1: the sign of the volume says which way they look.
+    faces = mesh.faces if _volume(mesh) >= 0 else mesh.faces[:, ::-1]
+    points = np.ascontiguousarray(points, np.float64)
+    return igl.signed_distance(points, mesh.vertices, np.ascontiguousarray(faces), sign_type=kind)[0].astype(np.float32)
+
+
+def _volume(mesh: Mesh) -> float:
+    a, b, c = np.moveaxis(mesh.vertices[mesh.faces] - mesh.vertices.mean(0), 1, 0)
+    return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+
+
+def distance_grid(mesh: Mesh, spacing: float = 0.044) -> Grid:
+    """Signed distances at nodes over the box of +-0.7, its corners among them, `spacing` apart or a little more, as published.
+
+    The published default, 0.044, gives 32 nodes per side, 0.0452 apart.
+
+    Raises:
+      ValueError: the spacing gives fewer than 2 nodes per side, or more than 512.
+    """
+    nodes = int(2 * HALF_SIDE / spacing + 1e-9) + 1 if spacing > 0 else 0
+    if not 2 <= nodes <= 512:
+        raise ValueError(f"distance_grid: a spacing of {spacing} gives {nodes} nodes per side over 1.4; from 2 to 512 can be.")
+    axis = np.linspace(-HALF_SIDE, HALF_SIDE, nodes)
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    values = signed_distances(mesh, np.stack([x, y, z], axis=-1).reshape(-1, 3)).reshape(3 * (nodes,))
+    scale = (nodes - 1) / (2 * HALF_SIDE)
+    transform = np.diag([scale, scale, scale, 1.0])
+    transform[:3, 3] = HALF_SIDE * scale
+    return Grid(values, transform.astype(np.float32))
