@@ -35,7 +35,8 @@ class Mesh(NamedTuple):
 
 def require() -> None:
     """Raises ValueError where the packages are not installed that meshes are read and measured with."""
-    if missing := [package for name, package in (("igl", "libigl"), ("trimesh", "trimesh")) if importlib.util.find_spec(name) is None]:
+    packages = {"igl": "libigl", "trimesh": "trimesh", "embreex": "embreex"}
+    if missing := [package for name, package in packages.items() if importlib.util.find_spec(name) is None]:
         raise ValueError(f"meshes need {' and '.join(missing)}: pip install 'ava-jax[ldif]'.")
 
 
@@ -107,15 +108,14 @@ def signed_distances(mesh: Mesh, points: np.ndarray) -> np.ndarray:
     import igl
 
     kind = igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER
-    # Faces that look inwards give winding numbers of -1: the sign of the volume says which way they look.
-    faces = mesh.faces if _volume(mesh) >= 0 else mesh.faces[:, ::-1]
-    points = np.ascontiguousarray(points, np.float64)
-    return igl.signed_distance(points, mesh.vertices, np.ascontiguousarray(faces), sign_type=kind)[0].astype(np.float32)
+    faces = np.ascontiguousarray(outward(mesh).faces)  # those that look inwards give winding numbers of -1
+    return igl.signed_distance(np.ascontiguousarray(points, np.float64), mesh.vertices, faces, sign_type=kind)[0].astype(np.float32)
 
 
-def _volume(mesh: Mesh) -> float:
+def outward(mesh: Mesh) -> Mesh:
+    """The mesh with its faces turned around where they enclose a negative volume."""
     a, b, c = np.moveaxis(mesh.vertices[mesh.faces] - mesh.vertices.mean(0), 1, 0)
-    return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+    return mesh if np.einsum("fi,fi->", a, np.cross(b, c)) >= 0 else mesh._replace(faces=mesh.faces[:, ::-1])
 
 
 def distance_grid(mesh: Mesh, spacing: float = 0.044) -> Grid:
