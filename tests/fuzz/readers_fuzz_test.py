@@ -257,7 +257,7 @@ def test_neutral_faces(folder, data):
     written(folder, "neutrals.zip", data)
     found = outcome("neutral faces", lambda: neutrals.read(folder, "A", 16), "neutrals.zip")
     assert found is None or (found.texture.shape == (1, 16, 16, 3) and found.vertices.shape[2] == 3)
-    assert isinstance(neutrals._people(folder / "neutrals.zip"), set)
+    assert isinstance(neutrals.names(folder), set)
 
 
 # Head poses and statistics.

@@ -162,7 +162,7 @@ def test_no_photographs_are_needed_for_a_prediction(run):
     batch = {name: np.asarray(value)[None] for name, value in sample.items()}
     with_targets = task.predict(model, batch)
     without = task.predict(model, {name: value for name, value in batch.items() if name not in ("image", "segmentation")})
-    assert set(without) == {"image"} and set(with_targets) == {"image", "scores"}
+    assert set(without) == {"image"} and set(with_targets) == {"image", "scores", "vertex_distances"}
     np.testing.assert_array_equal(without["image"], with_targets["image"])
     with pytest.raises(ValueError, match="ava256: samples without image and segmentation cannot be scored"):
         task.score(without, batch, assets)
