@@ -52,11 +52,15 @@ class PointNet(nnx.Module):
     def __init__(self, features: int, *, rngs: nnx.Rngs):
         """Draws the weights."""
         self.shared = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in zip(_WIDTHS, _WIDTHS[1:])])
-        self.first, self.last = nnx.Linear(_WIDTHS[-1], 256, rngs=rngs), nnx.Linear(256, features, rngs=rngs)
+        widths = (_WIDTHS[-1], 512, 256, features)
+        self.after = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in zip(widths, widths[1:])])
 
     def __call__(self, points: jax.Array) -> jax.Array:
         """See the class; [..., Q, 6] to [..., L]."""
         x = points
         for layer in self.shared:
             x = jax.nn.relu(layer(x))
-        return self.last(jax.nn.relu(self.first(jnp.max(x, axis=-2))))
+        x = jnp.max(x, axis=-2)
+        for layer in self.after[:-1]:
+            x = jax.nn.relu(layer(x))
+        return self.after[-1](x)
