@@ -35,7 +35,7 @@ class Mesh(NamedTuple):
 
 def require() -> None:
     """Raises ValueError where the packages are not installed that meshes are read and measured with."""
-    packages = {"igl": "libigl", "trimesh": "trimesh", "embreex": "embreex"}
+    packages = {"igl": "libigl", "trimesh": "trimesh", "embreex": "embreex", "manifold3d": "manifold3d"}
     if missing := [package for name, package in packages.items() if importlib.util.find_spec(name) is None]:
         raise ValueError(f"meshes need {' and '.join(missing)}: pip install 'ava-jax[ldif]'.")
 

@@ -61,7 +61,9 @@ def find(root: pathlib.Path, out: pathlib.Path) -> list[Work]:
     return list(found.values())
 
 
-def prepare(works: Sequence[Work], out: pathlib.Path, *, jobs: int, refuse_open: bool, seed: int) -> dict[Work, Outcome]:
+def prepare(
+    works: Sequence[Work], out: pathlib.Path, *, jobs: int, refuse_open: bool, seed: int, samples: int = examples.SAMPLES
+) -> dict[Work, Outcome]:
     """Makes those that are not there yet, and writes the lists of each split and the report.
 
     Args:
@@ -69,6 +71,7 @@ def prepare(works: Sequence[Work], out: pathlib.Path, *, jobs: int, refuse_open:
       out: folder of the examples.
       jobs: processes.
       refuse_open: whether meshes with holes are a fault.
+      samples: near the surface, and everywhere, of each.
       seed: of the samples; each mesh's are drawn from it and the example's name, in whatever order they are made.
 
     Raises:
@@ -78,7 +81,7 @@ def prepare(works: Sequence[Work], out: pathlib.Path, *, jobs: int, refuse_open:
     outcomes = {work: Outcome() for work in works}
     if left:
         with tqdm.tqdm(total=len(works), initial=len(works) - len(left), desc="ldif prepare", unit="mesh") as bar:
-            for work, outcome in _all(left, jobs, refuse_open, seed):
+            for work, outcome in _all(left, jobs, refuse_open, seed, samples):
                 outcomes[work] = outcome
                 if outcome.fault:
                     bar.write(outcome.fault, file=sys.stderr)
@@ -96,12 +99,12 @@ def prepare(works: Sequence[Work], out: pathlib.Path, *, jobs: int, refuse_open:
     return outcomes
 
 
-def _all(works: Sequence[Work], jobs: int, refuse_open: bool, seed: int) -> Iterator[tuple[Work, Outcome]]:
+def _all(works: Sequence[Work], jobs: int, refuse_open: bool, seed: int, samples: int) -> Iterator[tuple[Work, Outcome]]:
     if min(jobs, len(works)) == 1:
-        yield from ((work, _make(work, refuse_open, seed)) for work in works)
+        yield from ((work, _make(work, refuse_open, seed, samples)) for work in works)
         return
     with Workers(min(jobs, len(works)), _one_core) as pool:
-        running = {pool.submit(_make, work, refuse_open, seed): work for work in works}
+        running = {pool.submit(_make, work, refuse_open, seed, samples): work for work in works}
         for future in concurrent.futures.as_completed(running):
             yield running[future], future.result()
 
@@ -113,14 +116,14 @@ def _one_core() -> None:
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 
 
-def _make(work: Work, refuse_open: bool, seed: int) -> Outcome:
+def _make(work: Work, refuse_open: bool, seed: int, samples: int) -> Outcome:
     try:
         mesh = meshes.read(work.mesh)
         if mesh.is_open and refuse_open:
             return Outcome(f"{work.mesh}: it is not watertight; --open=mend takes what is inside by winding numbers.", True)
         name = f"{seed} {work.split}/{work.kind}/{work.name}"
         rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
-        examples.write(examples.make(mesh, rng), work.folder, work.mesh)
+        examples.write(examples.make(mesh, rng, samples=samples), work.folder, work.mesh)
     except ValueError as e:
         return Outcome(str(e) if str(work.mesh) in str(e) else f"{work.mesh}: {e}")
     return Outcome(is_open=mesh.is_open)

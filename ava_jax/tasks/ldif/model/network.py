@@ -1,0 +1,71 @@
+"""The whole network: depth images, and of LDIF surface points, to elements with features; their decoder beside it."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from ml_collections import ConfigDict
+
+from ava_jax.core.parallel import by_sample
+from ava_jax.core.types import Array, Batch
+from ava_jax.ops import implicit
+from ava_jax.tasks.ldif.model.decoder import Decoder
+from ava_jax.tasks.ldif.model.encoders import Head, ResNet50, SmallNetwork
+from ava_jax.tasks.ldif.model.pointnet import PointNet, chosen, in_frames
+
+ENCODERS = ("resnet50", "small")
+
+
+class ShapeNetwork(nnx.Module):
+    """See the module. `config`: `config.model`."""
+
+    def __init__(self, config: ConfigDict, *, rngs: nnx.Rngs):
+        """Draws the weights.
+
+        Raises:
+          ValueError: a value lies outside its range.
+        """
+        if config.encoder not in ENCODERS:
+            raise ValueError(f"config.model.encoder must be one of {', '.join(ENCODERS)}; got {config.encoder!r}.")
+        if not 0 <= config.symmetric <= config.elements or config.elements < 1:
+            raise ValueError(f"config.model.symmetric must be within 0..elements; got {config.symmetric} of {config.elements}.")
+        if config.features and not config.rotated:
+            raise ValueError("config.model.features: the decoder reads places in the elements' own frames: rotated must be True.")
+        if not 1 <= config.views <= 20:
+            raise ValueError(f"config.model.views must be within 1..20; got {config.views}.")
+        self.symmetric, self.rotated, self.views, self.local_points = config.symmetric, config.rotated, config.views, config.local_points
+        if config.encoder == "resnet50":
+            self.encoder, code = ResNet50(config.views, rngs=rngs), ResNet50.code
+        else:
+            self.encoder, code = SmallNetwork(config.views, config.code, rngs=rngs), config.code
+        self.head = Head(code, config.head_width, config.elements, 10 if config.rotated else 7, rngs=rngs)
+        self.pointnet = PointNet(config.features, rngs=rngs) if config.features else None
+        self.decoder = Decoder(config.features, rngs=rngs) if config.features else None
+
+    def elements(self, batch: Batch, key: jax.Array, *, train: bool) -> implicit.Elements:
+        """Elements [B, N, ...] of what the batch shows.
+
+        Args:
+          batch: `depth` f32 [B, 137, 137, 20] and, of LDIF, `points` f32 [B, P, 6].
+          key: draws which points are looked at, each sample's by itself.
+          train: moves running statistics.
+        """
+        found = implicit.from_network(self.head(self.encoder(batch["depth"][..., : self.views], train=train)))
+        if self.pointnet is None:
+            return found
+        points = batch["points"]
+        places, normals = in_frames(found, points)
+        keys = by_sample(lambda own: own, key, len(points))
+        which = chosen(places, min(self.local_points, points.shape[1]), keys)[..., None]
+        near = jnp.concatenate([jnp.take_along_axis(places, which, axis=2), jnp.take_along_axis(normals, which, axis=2)], axis=-1)
+        return found._replace(features=self.pointnet(near))
+
+    def values(self, elements: implicit.Elements, points: Array, *, train: bool) -> jax.Array:
+        """The function of elements [B, N, ...] at points [B, P, 3]: [B, P]."""
+        return implicit.evaluate(elements, points, symmetric=self.symmetric, detail=self.detail(train), rotated=self.rotated)
+
+    def detail(self, train: bool) -> Callable | None:
+        """What features add; None of SIF and SIF++."""
+        return None if self.decoder is None else functools.partial(self.decoder, train=train)

@@ -1,0 +1,116 @@
+"""Networks of implicit functions: sizes, what they look at, what they learn; procedural shapes."""
+
+import pathlib
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from ava_jax.ops import implicit
+from ava_jax.tasks.ldif import shapes
+from ava_jax.tasks.ldif.model import encoders, pointnet
+from ava_jax.tasks.ldif.model.network import ShapeNetwork
+from ava_jax.tasks.ldif.task import Ldif
+
+CONFIGS = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[2] / "configs" / "ldif.py"))
+
+
+def test_the_published_model_has_37_million_parameters():
+    config = CONFIGS["get_config"]("ldif")
+    model = nnx.eval_shape(lambda: ShapeNetwork(config.model, rngs=nnx.Rngs(0)))
+    count = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    assert round(count / 1e6, 1) == 37.3
+
+
+@pytest.mark.parametrize("variant", ["ldif", "sifpp", "sif", "tiny"])
+def test_shapes_of_every_variant(variant):
+    config = CONFIGS["get_config"](variant)
+    batch = {"depth": jnp.zeros((1, 137, 137, 20)), "points": jnp.ones((1, 2000, 6))}
+
+    def run():
+        model = ShapeNetwork(config.model, rngs=nnx.Rngs(0))
+        elements = model.elements(batch, jax.random.key(0), train=True)
+        return elements, model.values(elements, jnp.zeros((1, 5, 3)), train=True)
+
+    elements, values = nnx.eval_shape(run)
+    count = {"sif": 100}.get(variant, 32)
+    assert elements.center.shape == (1, count, 3) and values.shape == (1, 5)
+    assert elements.features.shape == (1, count, 0 if variant in ("sif", "sifpp") else 32)
+
+
+def test_resizing_keeps_corners_and_planes():
+    rows, columns = np.meshgrid(np.arange(224.0), np.arange(224.0), indexing="ij")
+    plane = (2 * rows + 3 * columns)[None].astype(np.float32)
+    small = encoders.resized(plane)[..., 0]
+    at = np.arange(137) * 223 / 136
+    np.testing.assert_allclose(small, 2 * at[:, None] + 3 * at, rtol=1e-5)
+    assert small[0, 0] == plane[0, 0, 0] and small[-1, -1] == plane[0, -1, -1]
+
+
+def test_points_in_frames_by_hand():
+    quarter = np.pi / 2
+    elements = implicit.Elements(
+        *(np.float32(part)[None, None] for part in (-1.0, [1, 0, 0], [0.04, 0.01, 0.01], [0, 0, quarter], np.zeros(0)))
+    )
+    points = np.float32([[[1, 0.2, 0, 0, 1, 0]]])  # along the element's first axis, which a quarter turn about z lays on y
+    places, normals = pointnet.in_frames(elements, points)
+    np.testing.assert_allclose(places[0, 0, 0], [1, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(normals[0, 0, 0], [1, 0, 0], atol=1e-5)
+    slanted = pointnet.in_frames(elements, np.float32([[[1, 0, 0, -(0.5**0.5), 0.5**0.5, 0]]]))[1]
+    np.testing.assert_allclose(slanted[0, 0, 0], np.array([2, 1, 0]) / 5**0.5, atol=1e-5)
+
+
+def test_what_an_element_looks_at():
+    """Those within reach at random; where they are fewer than wanted, the nearest others."""
+    places = np.zeros((1, 1, 100, 3), np.float32)
+    places[..., 0] = np.r_[np.full(30, 1.0), np.linspace(4, 9, 70)]
+    keys = jax.random.split(jax.random.key(0), 1)
+    ten = np.asarray(pointnet.chosen(places, 10, keys))[0, 0]
+    assert len(set(ten)) == 10 and ten.max() < 30 and set(ten) != set(range(10))
+    forty = np.asarray(pointnet.chosen(places, 40, keys))[0, 0]
+    assert set(forty) == set(range(40))
+    other = np.asarray(pointnet.chosen(places, 10, jax.random.split(jax.random.key(1), 1)))[0, 0]
+    assert set(other) != set(ten)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"encoder": "vgg"}, "encoder must be one of"),
+        ({"symmetric": 33}, "symmetric must be within"),
+        ({"rotated": False}, "rotated must be True"),
+        ({"views": 0}, "views must be within"),
+    ],
+)
+def test_values_out_of_range_are_told(values, said):
+    config = CONFIGS["get_config"]("tiny")
+    config.model.update(values)
+    with pytest.raises(ValueError, match=said):
+        ShapeNetwork(config.model, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("kind", shapes.CLASSES)
+def test_shapes_are_watertight_and_differ(kind):
+    one, other = (shapes.shape(kind, np.random.default_rng(seed)) for seed in (0, 1))
+    assert one.is_watertight and one.volume > 0.01 and one.body_count == 1
+    assert 0.7 < one.extents.max() < 1.6 and one.extents[1] > 0.1
+    assert one.volume != pytest.approx(other.volume, rel=1e-3)
+
+
+def test_iou_by_hand():
+    task = Ldif(CONFIGS["get_config"]("tiny"))
+    uniform = np.zeros((2, 4, 4), np.float32)
+    uniform[..., 3] = [[-1, -1, 1, 1], [1, 1, 1, 1]]
+    values = np.float32([[-0.1, 0.0, -0.08, 0.0], [0, 0, 0, 0]])
+    found = task.score({"values": values}, {"uniform": uniform}, None)["iou"]
+    np.testing.assert_allclose(found, [100 / 3, 0], rtol=1e-4)
+
+
+def test_a_root_without_examples_is_one_line(tmp_path):
+    config = CONFIGS["get_config"]("tiny")
+    config.data.root = str(tmp_path)
+    with pytest.raises(ValueError, match="holds no SPLIT.txt; ava ldif prepare"):
+        Ldif(config).prepare()
