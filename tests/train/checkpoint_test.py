@@ -241,7 +241,7 @@ def test_training_is_not_gone_on_with_from_a_version_that_packed_the_optimisers_
 def test_configs_of_older_versions_are_brought_up_to_date(tmp_path, monkeypatch):
     """The loop's keys by `configs.migrate`, the task's own by its class; a run goes on under a config of today."""
     old = toy_config()
-    for key in ("epochs", "steps_per_call", "split", "trainable", "init_from", "init_filter", "spike_window"):
+    for key in ("epochs", "steps_per_call", "split", "trainable", "init_from", "init_filter", "spike_window", "patience"):
         del old.train[key]
     del old.data.on_device
     old.optimizer.rate = old.optimizer.learning_rate

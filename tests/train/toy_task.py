@@ -51,6 +51,7 @@ def toy_config() -> ml_collections.ConfigDict:
                 "validate_samples": 5,
                 "spike_factor": 0.0,
                 "spike_window": 100,
+                "patience": 0,
                 "spike_steps": 3,
                 "max_recoveries": 0,
             },
