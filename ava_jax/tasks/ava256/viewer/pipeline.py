@@ -20,7 +20,7 @@ from ava_jax.tasks.ava256.viewer.drawing import LAYERS, Drawer
 from ava_jax.tasks.ava256.viewer.people import People
 from ava_jax.tasks.ava256.viewer.session import Posed, Session, Wanted
 
-_FIRST_ANSWER = 0.05  # seconds that the first picture of a change may take to draw: it is as fine as fits
+_FIRST_ANSWER = 0.02  # seconds that the first picture of a change may take to draw: it is as fine as fits
 _QUICK_DECODE = 0.04  # seconds; up to this a picture waits for the colours of its own place, else it shows those of the last
 _SHOW_EVERY = 0.2  # seconds between two pictures of a level that is being drawn
 _PLAYING_TICK = 1 / 60
