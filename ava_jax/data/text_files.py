@@ -1,9 +1,12 @@
 """Small text files as editors and spreadsheets save them: byte order marks, UTF-16, line ends of all systems, JSON."""
 
 import codecs
+import csv
+import io
 import json
 import pathlib
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # Far above any list or calibration (a full capture's have 300 kB). What Python makes of JSON takes up to 30 times its size.
@@ -81,3 +84,12 @@ def numbers(data: bytes) -> list[float]:
         except ValueError as e:
             raise ValueError(f"{word[:40]!r} is no number") from e
     return found
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV: the header's line, then a line per row."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

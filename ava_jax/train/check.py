@@ -12,7 +12,7 @@ import numpy as np
 
 from ava_jax.core import amounts
 from ava_jax.tasks.base import load_task
-from ava_jax.train import calls, plan
+from ava_jax.train import calls, plan, summary
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import Feed
 from ava_jax.train.logging import clock
@@ -41,7 +41,7 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
             _say("picture", str(path))
         began = time.perf_counter()
         run, start = plan.build(plan.open_data(config, saved, latest), saved, latest)
-    print(plan.summary(run, start), flush=True)
+    print(summary.summary(run, start), flush=True)
     _say("building", f"{time.perf_counter() - began:.1f} s")
     disk = next(folder for folder in (workdir, *workdir.parents) if folder.is_dir())
     folder = pathlib.Path(tempfile.mkdtemp(prefix=".ava-train-check-", dir=disk))

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from ava_jax.tasks.base import Score
-from ava_jax.train import calls, plan, processes, record, recovery
+from ava_jax.train import calls, plan, processes, record, recovery, summary
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import DeviceBatch, Feed
 from ava_jax.train.interrupt import Interrupt
@@ -54,7 +54,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> int
             if processes.is_first() and not lock.held:  # a new run: nothing was written for one that could not begin
                 _take_new(lock, workdir)
             record.write(workdir, config, run.task, run.assets, first=latest or 0)
-            print(plan.summary(run, start), flush=True)
+            print(summary.summary(run, start), flush=True)
         with (
             Checkpoints(workdir, write=True, keep=config.train.keep_checkpoints, keep_best=config.train.keep_best) as checkpoints,
             EventLog(workdir, resumed_at=latest or 0) if processes.is_first() else NoLog() as events,

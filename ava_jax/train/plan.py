@@ -8,17 +8,15 @@ from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 from flax import nnx
 
 from ava_jax.core import binding
-from ava_jax.core.amounts import size
 from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.data import pipeline
 from ava_jax.data.workers import cores
 from ava_jax.tasks.base import TRAIN, Task, load_task, task_class
-from ava_jax.train import calls, initialization, processes, resident
+from ava_jax.train import calls, initialization, resident
 from ava_jax.train import config as configs
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
@@ -327,70 +325,12 @@ def _picture_taker(found: Data, graphdef, constants, sharding) -> Callable[[Trai
     return take
 
 
-def summary(run: Run, start: Start) -> str:
-    """Model, data and plan, a line each."""
-    config, source, batch = run.config, run.source, run.sampling.batch_size
-    first = int(start.state.step)
-    names = ", ".join(f"{len(values)} {name}" for name, values in run.assets.names.items())
-    params = jax.eval_shape(Parameters.tree, start.state.params)
-    largest = sorted(((states.count(part), name) for name, part in params.items()), reverse=True)
-    parts = ", ".join(f"{name} {count:,}" for count, name in largest)
-    lines = {
-        "task": config.task,
-        "model": f"{states.count(start.state.params):,} parameters ({parts})" + _frozen(start.state.params),
-        "data": f"{len(source):,} samples ({names})" + (", held on the device" if run.resident is not None else ""),
-        "steps": f"{run.steps:,} of {batch} samples ({_epochs(run)})" + (f", resuming after {first:,}" if start.resumed else ""),
-        "plan": _plan(run, start.state),
-        "devices": _devices(start.state, batch),
-    }
-    return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
-
-
-def _epochs(run: Run) -> str:
-    given = epochs(run.config)
-    if given:
-        return f"train.epochs = {given}, of {run.steps // given:,} steps each"
-    return f"{run.steps * run.sampling.batch_size / len(run.source):.1f} epochs"
-
-
-def _frozen(params: Parameters) -> str:
-    count = states.count(params.frozen)
-    return f", of which {count:,} do not learn" if count else ""
-
-
-def _devices(state: TrainState, batch: int) -> str:
-    devices, used = jax.devices(), len(state.step.sharding.device_set)
-    processes_ = f", of {jax.process_count()} processes" if processes.several() else ""
-    if used == len(devices):
-        return f"{used} x {devices[0].device_kind}{processes_}"
-    return f"{used} of {len(devices)} x {devices[0].device_kind}: as many as divide a batch of {batch}; the others stay idle"
-
-
-def _plan(run: Run, state: TrainState) -> str:
-    train = run.config.train
-    validation = f"validation on {run.validation} every {train.validate_every:,}" if run.validation else "no validation"
-    kept = f"the last {train.keep_checkpoints} kept" + (f" and the best {train.keep_best} by {best_by(run)}" if train.keep_best else "")
-    bytes_each = size(checkpoint_bytes(state, run.assets))
-    pictures = f"pictures every {train.picture_every:,}" if run.pictures is not None else "no pictures"
-    together = f"up to {run.cuts.longest:,} steps per call, " if run.cuts.longest > 1 else ""
-    return (
-        f"{together}a log line every {train.log_every:,} steps, {pictures}, {validation}, "
-        f"a checkpoint of about {bytes_each} every {train.checkpoint_every:,} ({kept})"
-    )
-
-
 def best_by(run: Run) -> str:
     """What the best checkpoints are chosen by, in words."""
     if run.validation is None:
         return "the training loss, the less the better"
     best = run.validation.best
     return f"validation {best.name}" + ("" if best.higher_is_better else ", the less the better")
-
-
-def checkpoint_bytes(state: TrainState, assets: Assets) -> int:
-    """What a checkpoint's arrays hold, uncompressed."""
-    arrays = [leaf for leaf in jax.tree.leaves(state._replace(key=None)) if isinstance(leaf, jax.Array)]
-    return sum(leaf.nbytes for leaf in arrays) + sum(np.asarray(a).nbytes for a in assets.arrays.values())
 
 
 def score(run: Run, validated: Mapping[str, float] | None, mean_loss: float | None) -> float | None:

@@ -1,14 +1,13 @@
 """A comparison of runs as text for the terminal, JSON, CSV and LaTeX."""
 
-import csv
-import io
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ava_jax.data import files
+from ava_jax.data.text_files import csv_text
 from ava_jax.metrics import paired, table
 from ava_jax.run.compare.comparison import ALL, Comparison, Line
 
@@ -38,7 +37,7 @@ def write(comparisons: Sequence[Comparison], folder: pathlib.Path) -> list[pathl
     """
     contents = {
         "compare.json": json.dumps({"comparisons": [_as_json(one) for one in comparisons]}, indent=2, allow_nan=False) + "\n",
-        "compare.csv": _csv(_COLUMNS, (_row(one, line) for one in comparisons for line in one.lines)),
+        "compare.csv": csv_text(_COLUMNS, (_row(one, line) for one in comparisons for line in one.lines)),
         "differences.csv": _differences(comparisons),
         "compare.tex": "\n\n".join(map(_latex, comparisons)) + "\n",
     }
@@ -167,15 +166,7 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
                 ]
                 cells = ("" if math.isnan(value) else value for value in values)
                 rows.append([one.first.given, one.second.given, split, *(a[name] for name in by), *cells])
-    return _csv(header, rows)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(header, rows)
 
 
 def _latex(comparison: Comparison) -> str:

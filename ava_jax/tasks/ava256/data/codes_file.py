@@ -129,6 +129,8 @@ def kind(path: str | pathlib.Path) -> str:
 
 
 def _npz(path: pathlib.Path) -> Mapping[str, np.ndarray]:
+    if not zipfile.is_zipfile(path):  # of what is none, NumPy says that it might be loaded unsafely
+        raise ValueError("it is no npz, or a damaged one; ava ava256 encode writes them")
     with np.load(path, allow_pickle=False) as archive:
         if not hasattr(archive, "files") or "codes" not in archive.files:
             raise ValueError(f"it has no array `codes` but {', '.join(archive.files) or 'none'}")

@@ -1,7 +1,5 @@
 """Driving scores as a table for the terminal, JSON, CSV and curves of mouths."""
 
-import csv
-import io
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ava_jax.data import files
+from ava_jax.data.text_files import csv_text
 from ava_jax.metrics import table
 from ava_jax.tasks.ava256.evaluation import driving_scores
 from ava_jax.tasks.ava256.evaluation.driving_scores import Pair
@@ -72,8 +71,8 @@ def write(
     openings += [[pair.driver, pair.shown, i, value] for pair in pairs for i, value in enumerate(pair.opening.tolist())]
     contents = {
         "driving_scores.json": whole,
-        "driving_scores.csv": _csv(["driver", "shown", *names], rows),
-        "mouth_openings.csv": _csv(["driver", "shown", "frame", "opening_mm"], openings),
+        "driving_scores.csv": csv_text(["driver", "shown", *names], rows),
+        "mouth_openings.csv": csv_text(["driver", "shown", "frame", "opening_mm"], openings),
     }
     for name, content in contents.items():
         files.replace(folder / name, content)
@@ -103,11 +102,3 @@ def _known(values: Mapping[str, float]) -> dict[str, float | None]:
 
 def _cell(value: float) -> float | str:
     return "" if np.isnan(value) else value
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    found = io.StringIO()
-    writer = csv.writer(found, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return found.getvalue()

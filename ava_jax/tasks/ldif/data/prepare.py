@@ -49,6 +49,8 @@ def find(root: pathlib.Path, out: pathlib.Path) -> list[Work]:
     Raises:
       ValueError: there is none; or two of a class have one name.
     """
+    if not root.is_dir():
+        raise ValueError(f"{root}: there is no such folder; it must hold meshes as SPLIT/CLASS/NAME.ply.")
     found = {}
     for path in sorted(path for path in root.glob("*/*/*") if path.suffix.lower() in _ENDS):
         split, kind = path.parts[-3:-1]
