@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "rasterize/cuda/handler.h"
 #include "raymarch/cuda/cuda.h"
 #include "raymarch/cuda/handler.h"
 
@@ -43,6 +44,7 @@ std::vector<std::pair<int, int>> Devices() {
 NB_MODULE(_ffi_cuda, m) {
   m.def("registrations", [] {
     nb::dict calls;
+    calls["ava_rasterize"] = Encapsulate(AvaRasterizeCuda);
     calls["ava_raymarch_forward"] = Encapsulate(AvaRaymarchForwardCuda);
     calls["ava_raymarch_backward"] = Encapsulate(AvaRaymarchBackwardCuda);
     return calls;

@@ -89,6 +89,13 @@ def serves_meshes() -> bool:
     return BUILT and tracing.backend() == "cpu" and _LATEST_OF_MESHES in importlib.import_module(_MODULE).registrations()
 
 
+def rasterizes() -> bool:
+    """Whether the compiled call of `ops.mesh.rasterize` alone runs where JAX computes by default: on GPUs too."""
+    if tracing.backend() == "gpu":
+        return CUDA_BUILT and "ava_rasterize" in importlib.import_module(_CUDA_MODULE).registrations()
+    return serves_meshes()
+
+
 def reads_bfloat16() -> bool:
     """Whether the compiled calls take templates in bfloat16 where JAX computes by default."""
     return tracing.backend() == "gpu"

@@ -15,7 +15,6 @@ constexpr int64_t kVerticesPerTask = 4096;
 constexpr int64_t kChunksPerTask = 8;
 constexpr int32_t kBandRows = 32;
 constexpr int64_t kScratchBytes = int64_t{64} << 20;
-constexpr double kLeastW = 1e-6;  // of clip space, where no near plane gives one
 constexpr int64_t kPixelsPerTask = 8192;
 
 const Kernels& Chosen() {
@@ -25,10 +24,8 @@ const Kernels& Chosen() {
 
 int64_t Tasks(int64_t count, int64_t per_task) { return (count + per_task - 1) / per_task; }
 
-Range MakeRange(const Scene& s) { return {s.low, s.high, s.components == 4 ? kLeastW : s.low, s.components}; }
-
 Mesh MakeMesh(const Scene& s, int64_t image, const Vertex* vertices) {
-  return {s.given + image * s.vertices * s.components, vertices, s.faces, s.vertices, s.triangles, MakeRange(s), s.height, s.width};
+  return {s.given + image * s.vertices * s.components, vertices, s.faces, s.vertices, s.triangles, RangeOf(s), s.height, s.width};
 }
 
 void MakeVertices(const Scene& s, int64_t first, int64_t count, Vertex* out, const Pool& pool) {

@@ -8,24 +8,10 @@
 #include <cstdint>
 
 #include "../common/parallel.h"
+#include "scene.h"
 
 namespace ava {
 namespace rasterize {
-
-// Of vertices [batch, vertices, components] and faces [triangles, 3]; images are [batch, height, width].
-struct Scene {
-  int64_t batch, vertices, triangles;
-  int32_t components, height, width;
-  float low, high;  // depths seen
-  const float* given;
-  const int32_t* faces;
-};
-
-struct Fragments {
-  int32_t* index;
-  float* barycentrics;  // [.., 3]
-  float* depth;
-};
 
 // `behind_*` [batch, height, width]: draws what lies behind these, where there is anything; null for the nearest.
 void Rasterize(const Scene& scene, const int32_t* behind_index, const float* behind_depth, const Fragments& out, const Pool& pool);

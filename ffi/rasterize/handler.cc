@@ -4,8 +4,8 @@
 #include <initializer_list>
 #include <string>
 
-#include "../common/check.h"
 #include "../common/guarded.h"
+#include "buffers.h"
 #include "cpu.h"
 
 namespace ffi = xla::ffi;
@@ -14,48 +14,14 @@ namespace ava {
 namespace rasterize {
 namespace {
 
-using Floats = ffi::Buffer<ffi::F32>;
-using Ints = ffi::Buffer<ffi::S32>;
-
-bool Is(Dims dims, std::initializer_list<int64_t> expected) {
-  return dims.size() == expected.size() && std::equal(dims.begin(), dims.end(), expected.begin());
-}
-
-ffi::Error Unfit(const char* what, std::initializer_list<Dims> got) {
-  std::string text = std::string("rasterize: ") + what + "; got ";
-  for (const Dims* d = got.begin(); d != got.end(); ++d) text += (d == got.begin() ? "" : ", ") + ShapeText(*d);
-  return ffi::Error::InvalidArgument(text);
-}
-
-ffi::Error MakeScene(Floats& vertices, Ints& faces, Dims image, float low, float high, Scene* scene) {
-  const Dims v = vertices.dimensions(), f = faces.dimensions();
-  if (v.size() != 3 || (v[2] != 3 && v[2] != 4) || f.size() != 2 || f[1] != 3 || image.size() != 3 || image[0] != v[0]) {
-    return Unfit("vertices must be [B, V, 3 or 4], faces [T, 3] and the index [B, H, W]", {v, f, image});
-  }
-  if (image[1] > INT32_MAX || image[2] > INT32_MAX || f[0] > INT32_MAX || v[1] > INT32_MAX) {
-    return Unfit("sizes must fit 32 bits", {v, f, image});
-  }
-  *scene = {v[0], v[1], f[0], static_cast<int32_t>(v[2]), static_cast<int32_t>(image[1]), static_cast<int32_t>(image[2]),
-            low,  high, vertices.typed_data(), faces.typed_data()};
-  return ffi::Error::Success();
-}
-
 ffi::Error RasterizeImpl(ffi::ThreadPool threads, Floats vertices, Ints faces, Ints behind_index, Floats behind_depth,
                          ffi::Result<Ints> index, ffi::Result<Floats> barycentrics, ffi::Result<Floats> depth, float low, float high) {
-  Scene s;
-  const Dims image = index->dimensions();
-  if (ffi::Error error = MakeScene(vertices, faces, image, low, high, &s); error.failure()) return error;
-  const bool behind = behind_index.element_count() > 0;
-  if (!Is(barycentrics->dimensions(), {s.batch, s.height, s.width, 3}) || !Is(depth->dimensions(), {s.batch, s.height, s.width}) ||
-      behind_index.element_count() != behind_depth.element_count() ||
-      (behind && !Is(behind_index.dimensions(), {s.batch, s.height, s.width}))) {
-    return Unfit("results and what lies before must be images of one size",
-                 {barycentrics->dimensions(), depth->dimensions(), behind_index.dimensions(), behind_depth.dimensions()});
+  Drawing d;
+  if (ffi::Error unfit = MakeDrawing(vertices, faces, behind_index, behind_depth, index, barycentrics, depth, low, high, &d);
+      unfit.failure()) {
+    return unfit;
   }
-  return Guarded("rasterize", [&] {
-    Rasterize(s, behind ? behind_index.typed_data() : nullptr, behind ? behind_depth.typed_data() : nullptr,
-              {index->typed_data(), barycentrics->typed_data(), depth->typed_data()}, MakePool(threads));
-  });
+  return Guarded("rasterize", [&] { Rasterize(d.scene, d.behind_index, d.behind_depth, d.out, MakePool(threads)); });
 }
 
 ffi::Error RasterizeGradientImpl(ffi::ThreadPool threads, Floats vertices, Ints faces, Ints index, Floats d_barycentrics, Floats d_depth,

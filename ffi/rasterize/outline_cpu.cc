@@ -11,7 +11,6 @@ namespace ava {
 namespace rasterize {
 namespace {
 
-constexpr double kLeastW = 1e-6;        // of clip space, where no near plane gives one
 constexpr double kSameDepth = 1.0 - 1e-6;
 constexpr double kHidden = 1.0 - 1e-4;  // of the depth of the edge: what is nearer than that hides it
 
@@ -29,7 +28,7 @@ struct View {
 View MakeView(const Scene& s, const Outlines& o, int64_t image) {
   View view;
   view.scene = &s;
-  view.range = {s.low, s.high, s.components == 4 ? kLeastW : s.low, s.components};
+  view.range = RangeOf(s);
   view.vertices.reset(new Vertex[std::max<int64_t>(s.vertices, 1)]);
   for (int64_t i = 0; i < s.vertices; ++i) {
     view.vertices[i] = MakeVertex(s.given + (image * s.vertices + i) * s.components, view.range);

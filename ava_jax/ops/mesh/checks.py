@@ -7,15 +7,21 @@ from ava_jax.core.types import Array
 from ava_jax.ops import native
 
 
-def choose_native(who: str, implementation: str | None, dtype) -> bool:
+def choose_native(who: str, implementation: str | None, dtype, *, serves: bool | None = None) -> bool:
     """Whether the compiled call is to be used: "native", "jax", or the best there is for None.
+
+    Args:
+      who: is asked for, in errors.
+      implementation: as `rasterize` takes it.
+      dtype: of what is computed.
+      serves: whether there is a compiled call for the backend; by default those of all operations on meshes.
 
     Raises:
       ValueError: there is no such implementation, or none for this dtype or backend.
     """
     if implementation not in (None, "native", "jax"):
         raise ValueError(f'{who}: implementation must be "native", "jax" or None; got {implementation!r}.')
-    serves = native.serves_meshes()
+    serves = native.serves_meshes() if serves is None else serves
     if implementation is None:
         return serves and dtype == jnp.float32
     if implementation == "jax":

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ava_jax.core.types import Array
+from ava_jax.ops import native
 from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
-from ava_jax.ops.mesh.rasterize_jax import rasterize_jax
+from ava_jax.ops.mesh.rasterize_jax import locate, rasterize_jax
 from ava_jax.ops.mesh.types import Fragments
 from ava_jax.ops.varying import vary_together
 
@@ -32,7 +33,8 @@ def rasterize(
     share an edge, one of them has it. At equal depth (in float32) the lower index wins. Triangles that come nearer than `near`, or reach
     behind the camera, are clipped there; what is not finite, has no area or names no vertex is left out.
 
-    Works under jit, vmap and grad; the same bits from run to run, gradients included. Gradients are those of the barycentrics and depth of
+    Works under jit, vmap and grad; the same bits from run to run, gradients included, but for gradients on GPUs: those are sums in any
+    order. Gradients are those of the barycentrics and depth of
     the triangle that a pixel sees; which one that is is taken as constant (`antialias` gives outlines their gradient).
 
     Args:
@@ -57,7 +59,7 @@ def rasterize(
         raise ValueError(f"rasterize: height, width and near must be positive; got {height}, {width}, {near}.")
     if behind is not None and jnp.shape(behind.index) != (len(vertices), height, width):
         raise ValueError(f"rasterize: behind must be [{len(vertices)}, {height}, {width}]; got {jnp.shape(behind.index)}.")
-    use_native = choose_native("rasterize", implementation, vertices.dtype)
+    use_native = choose_native("rasterize", implementation, vertices.dtype, serves=native.rasterizes())
     vertices, faces, behind = vary_together(vertices, faces, behind)
     if not use_native:
         return rasterize_jax(vertices, faces, height, width, near, behind)
@@ -113,6 +115,9 @@ def _native_forward(height, width, near, vertices, faces, behind_index, behind_d
 def _native_backward(height, width, near, residuals, cotangent):
     del height, width
     vertices, faces, index = residuals
+    if not native.serves_meshes():  # GPUs: the nearest triangle is found by the compiled call, its gradient by plain JAX
+        _, pull = jax.vjp(lambda v: jax.vmap(lambda own, at: locate(own, faces, at))(v, index), vertices)
+        return *pull(tuple(map(jnp.asarray, (cotangent.barycentrics, cotangent.depth)))), None, None, None
     call = jax.ffi.ffi_call("ava_rasterize_gradient", jax.eval_shape(lambda x: x, vertices), vmap_method="sequential")
     return call(vertices, faces, index, cotangent.barycentrics, cotangent.depth, **limits(vertices, near)), None, None, None
 
