@@ -13,7 +13,7 @@ from ava_jax.tasks.ava256.viewer.server import Server
 from ava_jax.tasks.ava256.viewer.start import Viewer
 
 _SECONDS = 5.0  # of an orbit
-_EVERY = 1 / 60  # seconds between two cameras of it
+_EVERY = 1 / 120  # seconds between two cameras of it: more than are drawn
 _TURN = 0.02  # radians between them
 _CHANGES = 12  # single changes whose first answers are timed
 _WAIT = 60.0  # seconds for a picture
