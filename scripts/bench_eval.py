@@ -23,6 +23,7 @@ import numpy as np
 from absl import flags
 
 from ava_jax.bin import _main
+from ava_jax.data.workers import cores
 from ava_jax.metrics import lpips
 from ava_jax.run import evaluation
 from ava_jax.run.prediction import batches
@@ -56,7 +57,8 @@ def main(context: Context) -> None:
         _WORKDIR.value, _STEP.value, overrides={**options, "eval.all": True, "eval.max_samples": _SAMPLES.value}
     )
     compile_model = context.compile(model)
-    source, threads = task.source("selected", assets), config.data.read_threads
+    source = task.source("selected", assets)
+    how = {"threads": config.data.read_threads, "readers": min(config.data.get("read_processes", 0), cores())}
     size = task.captures.image_size(config.data.downsample)
     render, score = compile_model(lambda model, batch: model.reconstruct(batch)), task.predictor(compile_model)
 
@@ -67,10 +69,10 @@ def main(context: Context) -> None:
         return run
 
     def batches_of(predict: Callable) -> Iterable:
-        return batches(source, config.eval.batch_size, predict, threads=threads)
+        return batches(source, config.eval.batch_size, predict, **how)
 
     def whole() -> int:
-        return len(evaluation.evaluate(task, assets, lambda _: score, ["selected"], threads=threads)["selected"].rows)
+        return len(evaluation.evaluate(task, assets, lambda _: score, ["selected"], **how)["selected"].rows)
 
     task.predictor = lambda _: score  # compiled once for both stages
     found = {

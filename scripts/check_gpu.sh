@@ -76,7 +76,7 @@ wanted() { [[ ",$ONLY," == *",$1,"* ]]; }
 skip() { REPORT+=("$(printf '%-20s skipped          %s' "$1" "$2")"); }
 
 PYTEST=("$PYTHON" -m pytest --slow -v --durations=5 -p no:cacheprovider --rootdir "$ROOT")  # -v: a log that breaks off says where
-wanted tests && check tests "${PYTEST[@]}" "$ROOT"/tests/ops/raymarch_{cuda_,golden_,}test.py
+wanted tests && check tests "${PYTEST[@]}" "$ROOT"/tests/ops/raymarch_{cuda_,golden_,}test.py "$ROOT/tests/ops/rasterize_cuda_test.py"
 wanted networks && check networks "${PYTEST[@]}" -m gpu "$ROOT/tests/nn" "$ROOT/tests/tasks"
 
 ava() { "$PYTHON" -m ava_jax.bin.ava "$@"; }

@@ -17,6 +17,7 @@ from typing import Any
 from absl import flags
 
 from ava_jax.bin import _main
+from ava_jax.data import workers
 from ava_jax.tasks.command import Context, define_data, define_step, define_workdir
 
 _WORKDIR = define_workdir()
@@ -58,7 +59,8 @@ def main(context: Context) -> None:
     compile_model = context.compile(model)
     splits = _SPLITS.value or task.eval_splits(assets)
     export_to = folder / "predictions" if _EXPORT.value else None
-    how = {"threads": config.data.read_threads, "export_to": export_to, "with_baselines": _BASELINES.value}
+    how = {"threads": config.data.read_threads, "readers": min(config.data.get("read_processes", 0), workers.cores())}
+    how |= {"export_to": export_to, "with_baselines": _BASELINES.value}
     reports = evaluation.evaluate(task, assets, compile_model, splits, **how)
     folder.mkdir(parents=True, exist_ok=True)
     written = report.write(folder, step, task, assets, reports, names=at_hand.names, selection=selection)

@@ -13,6 +13,7 @@ from ava_jax.data.process_iterator import ProcessIterator, none_readable
 from ava_jax.data.resumable import NEXT, Resumable
 
 _LOOK_UP = 1024  # positions at once
+_WORTH_A_PROCESS = 16  # samples that each process reads at least
 
 
 def iterator(
@@ -110,10 +111,15 @@ def _order(
     return local_batch, order.VisitOrder(groups, seed=seed, name=name, **visits, **processes), identity | {"order": name} | visits
 
 
-def read_in_order(source: Source, batch_size: int, *, threads: int) -> Iterator[tuple[Batch, int]]:
+def read_in_order(source: Source, batch_size: int, *, threads: int, readers: int = 0) -> Iterator[tuple[Batch, int]]:
     """All readable samples of a source once, in index order, as batches of one size.
 
     The last batch is filled up with copies of its last sample, so that nothing compiles anew for it.
+
+    Args:
+      source: of the samples.
+      batch_size: of every batch.
+      threads, readers: as of `iterator`. Where each process would read few, which takes less time than starting them, threads read.
 
     Returns:
       An iterator over (batch, how many of its samples count).
@@ -122,7 +128,8 @@ def read_in_order(source: Source, batch_size: int, *, threads: int) -> Iterator[
       ValueError: the source is empty.
     """
     sampling = Sampling(batch_size, shuffle=False, epochs=1, drop_remainder=False)
-    for batch in iterator(source, sampling, seed=0, threads=threads):
+    readers = readers if len(source) >= _WORTH_A_PROCESS * readers else 0
+    for batch in iterator(source, sampling, seed=0, threads=threads, readers=readers):
         count = len(next(iter(batch.values())))
         index = np.minimum(np.arange(batch_size), count - 1)
         yield {name: np.asarray(values)[index] for name, values in batch.items()}, count

@@ -46,6 +46,7 @@ def evaluate(
     splits: Sequence[str],
     *,
     threads: int,
+    readers: int = 0,
     export_to: pathlib.Path | None = None,
     with_baselines: bool = True,
 ) -> dict[str, SplitReport]:
@@ -57,6 +58,7 @@ def evaluate(
       compile_model: of the trained model.
       splits: names of `task.eval_splits`.
       threads: that read samples.
+      readers: processes that read instead, of splits that are worth it.
       export_to: the predictions are written too, into a folder per split in this one.
       with_baselines: whether the task's baselines are scored too.
 
@@ -75,7 +77,7 @@ def evaluate(
     if not task.scores:
         raise ValueError(f"evaluate: {type(task).__name__} declares no scores; its predictions can be written all the same.")
     baselines = task.baselines(assets) if with_baselines else {}
-    evaluator = _Evaluator(task, assets, task.predictor(compile_model), baselines, threads)
+    evaluator = _Evaluator(task, assets, task.predictor(compile_model), baselines, threads, readers)
     sources = {split: task.source(split, assets) for split in splits}
     with contextlib.ExitStack() as locks:
         exporters = {split: None if export_to is None else _exporter(task, assets, export_to / split, locks) for split in splits}
@@ -98,6 +100,7 @@ class _Evaluator:
     predict: Callable[[Batch], Prediction]
     baselines: Mapping[str, Callable[[Batch], Mapping[str, np.ndarray]]]
     threads: int
+    readers: int
 
     def evaluate(self, split: str, source: Source, exporter: Exporter | None) -> SplitReport:
         rows: list[Row] = []
@@ -105,7 +108,7 @@ class _Evaluator:
         extremes = _Extremes(self.task.scores, EXAMPLES)
         batch_size = self.task.sampling(split).batch_size
         with tqdm.tqdm(total=len(source), desc=split, unit=self.task.sample_name) as bar:
-            for prediction, batch, count in batches(source, batch_size, self.predict, threads=self.threads):
+            for prediction, batch, count in batches(source, batch_size, self.predict, threads=self.threads, readers=self.readers):
                 if not rows:
                     bar.unpause()  # what came before was compiling, which says nothing of the time left
                 found, baselines = self._rows(prediction, batch)

@@ -33,7 +33,7 @@ _WITHOUT_EFFECT = ("train.", "optimizer.", "loss_weights.", "data.read_threads",
 
 
 def batches(
-    source: Source, batch_size: int, predict: Callable[[Batch], Prediction], *, threads: int
+    source: Source, batch_size: int, predict: Callable[[Batch], Prediction], *, threads: int, readers: int = 0
 ) -> Iterator[tuple[Prediction, Batch, int]]:
     """Predictions of all readable samples of a source, in order.
 
@@ -43,13 +43,13 @@ def batches(
       source: of the samples.
       batch_size: of every batch; the last is filled up with copies of its last sample.
       predict: of a batch; compiled.
-      threads: that read.
+      threads, readers: that read, as of `pipeline.read_in_order`.
 
     Returns:
       An iterator over (prediction, batch, how many of its samples count).
     """
     waiting = None
-    for batch, count in pipeline.read_in_order(source, batch_size, threads=threads):
+    for batch, count in pipeline.read_in_order(source, batch_size, threads=threads, readers=readers):
         prediction = predict(batch)
         if waiting is not None:
             yield waiting

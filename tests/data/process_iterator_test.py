@@ -191,3 +191,12 @@ def test_a_source_that_cannot_be_taken_apart_is_read_in_threads():
             return {"i": np.int32(index)}
 
     assert not isinstance(pipeline.iterator(Plain(), Sampling(2), seed=0, threads=0, readers=2), ProcessIterator)
+
+
+def test_a_whole_source_in_order_by_processes_is_what_threads_read():
+    found = [list(pipeline.read_in_order(Numbers(70), 8, threads=2, readers=readers)) for readers in (0, 2)]
+    assert [count for _, count in found[1]] == [count for _, count in found[0]]
+    for (ours, _), (theirs, _) in zip(*found):
+        for name in ("i", "row"):
+            np.testing.assert_array_equal(ours[name], theirs[name])
+    assert {*found[1][0][0]["pid"].tolist()} & {os.getpid()} == set()  # processes did read

@@ -88,12 +88,9 @@ class MeanHeads:
 @jax.jit
 def _scores(vertices, textures, faces, face_uvs, uvs, rows, cameras: Cameras, batch: Batch) -> dict[str, jax.Array]:
     """Scores of pictures, and distances of vertices [B, V], of the heads that `rows` names."""
-    meshes, face, size = vertices[rows], scores.face_mask(batch["segmentation"]), batch["image"].shape[1:3]
-    tries = []
-    for center in PIXEL_CENTERS:
-        moved = cameras._replace(principal=cameras.principal - jnp.float32(center))
-        rendered = _render(meshes, textures[rows], faces, face_uvs, uvs, moved, *size)
-        tries.append(metrics.scores(rendered, batch["image"], face))
+    meshes, face = vertices[rows], scores.face_mask(batch["segmentation"])
+    pictures = _pictures(meshes, textures[rows], faces, face_uvs, uvs, cameras, *batch["image"].shape[1:3])
+    tries = [metrics.scores(picture, batch["image"], face) for picture in pictures]
     best = {"psnr": jnp.maximum, "ssim": jnp.maximum, "l1": jnp.minimum}
     found = {f"face_{name}": best[name](*(one[name] for one in tries)) for name in best}
     return found | {"vertex_distances": jnp.linalg.norm(meshes - batch["vertices"], axis=-1)}
@@ -101,21 +98,32 @@ def _scores(vertices, textures, faces, face_uvs, uvs, rows, cameras: Cameras, ba
 
 @functools.partial(jax.jit, static_argnums=(6, 7))
 def _render(vertices, textures, faces, face_uvs, uvs, cameras: Cameras, height: int, width: int) -> jax.Array:
-    """Heads [B, V, 3] with textures [B, T, T, 3] seen by one camera each: f32 [B, H, W, 3], 0-255.
+    """The first of `_pictures`."""
+    return _pictures(vertices, textures, faces, face_uvs, uvs, cameras, height, width)[0]
+
+
+def _pictures(vertices, textures, faces, face_uvs, uvs, cameras: Cameras, height: int, width: int) -> list[jax.Array]:
+    """Heads [B, V, 3] with textures [B, T, T, 3] seen by one camera each: f32 [B, H, W, 3], 0-255, for each of PIXEL_CENTERS.
 
     What a mesh does not cover takes the mean colour of what is seen of it: hair that stands out of the mesh is scored too, and this is the
-    constant that hurts least.
+    constant that hurts least. Centres are whole samples apart, so that all pictures are made of the same ones.
     """
     s, textures = SUPERSAMPLING, jnp.asarray(textures, jnp.float32)
+    shifts = [round(center * s) for center in PIXEL_CENTERS]
+    more = max(shifts)
     finer = cameras._replace(focal=cameras.focal * s, principal=(cameras.principal + 0.5) * s - 0.5)
     chart = {"uvs": jnp.stack([uvs[:, 0], 1.0 - uvs[:, 1]], axis=-1), "uv_faces": face_uvs}  # rows run from v = 1 down
-    drawn = ops.render_mesh(vertices, faces, finer, height * s, width * s, texture=textures, **chart)
+    drawn = ops.render_mesh(vertices, faces, finer, height * s + more, width * s + more, texture=textures, **chart)
     covered = drawn.mask > 0
-    count = covered.sum((1, 2))[:, None]
-    seen = jnp.where(covered[..., None], drawn.colour, 0.0).sum((1, 2)) / jnp.maximum(count, 1)
-    fallback = jnp.where(count > 0, seen, textures.mean((1, 2)))
-    picture = jnp.where(covered[..., None], drawn.colour, fallback[:, None, None])
-    return picture.reshape(len(picture), height, s, width, s, 3).mean((2, 4))
+    pictures = []
+    for at in shifts:
+        own, colour = (x[:, at : at + height * s, at : at + width * s] for x in (covered, drawn.colour))
+        count = own.sum((1, 2))[:, None]
+        seen = jnp.where(own[..., None], colour, 0.0).sum((1, 2)) / jnp.maximum(count, 1)
+        fallback = jnp.where(count > 0, seen, textures.mean((1, 2)))
+        picture = jnp.where(own[..., None], colour, fallback[:, None, None])
+        pictures.append(picture.reshape(len(picture), height, s, width, s, 3).mean((2, 4)))
+    return pictures
 
 
 def load(captures: CaptureSet, config: ConfigDict, assets: Assets) -> MeanHeads:
