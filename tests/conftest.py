@@ -7,9 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import jax
 import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+QUICK = ("run", "train", *(f"tasks/ava256/{name}" for name in ("apps", "data", "evaluation", "model", "webpage")))
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
 
 # The bounds of tests are those of float32; a GPU's products would round to TF32 unasked.
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -23,12 +28,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked `slow` too")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs are compiled once for the whole test run: by its workers, and by the commands that tests start."""
+    if not hasattr(config, "workerinput"):  # xdist's workers inherit it
+        folder = tempfile.TemporaryDirectory(prefix="ava_jax_compiled_", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        os.environ |= {COMPILED: folder.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """What `-n auto` means: a worker a core, up to four, as each takes gigabytes."""
+    return min(4, os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skips what is slow and rarely breaks, unless it is asked for."""
+    """Skips what is slow and rarely breaks, unless it is asked for; files with such tests come first, so that workers end together."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
     if not config.getoption("--slow"):
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
+        for item in slow:
+            item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
+    elif config.pluginmanager.hasplugin("dsession") or hasattr(config, "workerinput"):
+        paths = {item.path for item in slow}
+        items.sort(key=lambda item: item.path not in paths)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,6 +67,17 @@ def compiling_quickly() -> dict[str, str]:
     probe = [sys.executable, "-c", "import jax; jax.devices()"]
     known = subprocess.run(probe, env=os.environ | env | {"JAX_PLATFORMS": "cpu"}, capture_output=True, timeout=120).returncode == 0
     return env if known else {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_programs(request) -> None:
+    """Whole networks compile in two thirds of the time, and compute slowly. Ops, layers and kernels are tested as users compile them."""
+    folder = request.path.parent
+    quick = any(folder.is_relative_to(HERE / name) for name in QUICK) and jax.default_backend() == "cpu"
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", quick)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")
