@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import fcntl
 import os
 import pathlib
 import runpy
@@ -93,6 +94,25 @@ def test_data() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """`made_once(name, make)`: the folder that `make(folder)` fills, once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name, make) -> pathlib.Path:
+        folder, done = base / f"once_{name}", base / f"once_{name}.done"
+        with open(base / f"once_{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # given back where a worker dies
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
 def tiny_capture(tmp_path_factory) -> pathlib.Path:
     """Captures of 2 procedural heads, 6 frames, 3 of 4 cameras each, images 64 x 41: read only.
 
@@ -106,13 +126,18 @@ def tiny_capture(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
+def small_run(tiny_capture, made_once, tmp_path_factory) -> pathlib.Path:
     """A run's folder with a checkpoint, of step 0, of the smallest avatar, which has learnt nothing: read only.
 
     Its config names a folder of captures that is gone; they have moved to `tiny_capture`.
     """
+    made = made_once("run", lambda folder: _write_small_run(tiny_capture, folder))
+    return shutil.copytree(made / "run", tmp_path_factory.mktemp("run") / "run")  # commands write beside the checkpoint
+
+
+def _write_small_run(captures: pathlib.Path, folder: pathlib.Path) -> None:
+    """Writes it to folder / "run"."""
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
     from ava_jax.bin._context import Context
@@ -120,8 +145,7 @@ def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
     from ava_jax.train import state as states
 
     config = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "configs" / "ava256.py"))["get_config"]("tiny")
-    folder = tmp_path_factory.mktemp("run")
-    config.data.root = str(shutil.copytree(tiny_capture, folder / "captures"))
+    config.data.root = str(shutil.copytree(captures, folder / "captures"))
     config.data.downsample = 128
     config.model.width = 0.125
     config.model.step_size = 1 / 32
@@ -134,10 +158,10 @@ def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
     # Primitives of the size that warm-up would have measured, so that they do not fill the volume; noise, so that they differ.
     rng = np.random.default_rng(0)
     parts = states.split(task.model(assets, rngs=states.model_rngs(0)))
+    params = jax.device_get(parts.params)
     parts = parts._replace(
-        running=jax.tree.map(lambda x: jnp.full_like(x, 40.0), parts.running),
-        params=jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape).astype(x.dtype), parts.params),
+        running=jax.tree.map(lambda x: jax.device_put(np.full_like(x, 40.0)), parts.running),
+        params=jax.tree.map(lambda x: jax.device_put(x + x.dtype.type(0.05) * rng.standard_normal(x.shape).astype(x.dtype)), params),
     )
-    workdir = Context().write_run(config, assets, states.merge(parts), folder / "run")
+    Context().write_run(config, assets, states.merge(parts), folder / "run")
     shutil.rmtree(folder / "captures")
-    return workdir
