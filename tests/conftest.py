@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 
 import jax
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-QUICK = ("run", "train", *(f"tasks/ava256/{name}" for name in ("apps", "data", "evaluation", "model", "webpage")))
+QUICK = ("end_to_end_test.py", "run", "train", *(f"tasks/ava256/{name}" for name in ("apps", "data", "evaluation", "model", "webpage")))
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
 
 # The bounds of tests are those of float32; a GPU's products would round to TF32 unasked.
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+@pytest.hookimpl(optionalhook=True)  # xdist may be missing
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """What `-n auto` means: a worker a core, up to four, as each takes gigabytes."""
     return min(4, os.cpu_count() or 1)
@@ -71,10 +73,9 @@ def compiling_quickly() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_programs(request) -> None:
+def quick_programs(request) -> Iterator[None]:
     """Whole networks compile in two thirds of the time, and compute slowly. Ops, layers and kernels are tested as users compile them."""
-    folder = request.path.parent
-    quick = any(folder.is_relative_to(HERE / name) for name in QUICK) and jax.default_backend() == "cpu"
+    quick = any(request.path.is_relative_to(HERE / name) for name in QUICK) and jax.default_backend() == "cpu"
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", quick)
     yield
@@ -137,7 +138,6 @@ def small_run(tiny_capture, made_once, tmp_path_factory) -> pathlib.Path:
 
 def _write_small_run(captures: pathlib.Path, folder: pathlib.Path) -> None:
     """Writes it to folder / "run"."""
-    import jax
     import numpy as np
 
     from ava_jax.bin._context import Context

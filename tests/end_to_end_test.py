@@ -43,17 +43,8 @@ class Example(NamedTuple):
     parts: RestoredRun
 
 
-@pytest.fixture(scope="module")
-def compiling_quickly_here():
-    """Programs of this module compile quickly: little is computed."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture(scope="module", params=CONFIGS, ids=[path.stem for path in CONFIGS])
-def example(request, compiling_quickly_here, tmp_path_factory) -> Example:
+def example(request, tmp_path_factory) -> Example:
     """Trains it in one go, and again in two."""
     folder = tmp_path_factory.mktemp(request.param.stem)
     config = runpy.run_path(str(request.param))["get_config"]("tiny")
