@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import fcntl
 import os
 import pathlib
 import runpy
@@ -7,9 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 
 import jax
 import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+QUICK = ("end_to_end_test.py", "run", "train", *(f"tasks/ava256/{name}" for name in ("apps", "data", "evaluation", "model", "webpage")))
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
 
 # The bounds of tests are those of float32; a GPU's products would round to TF32 unasked.
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -23,12 +30,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked `slow` too")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs are compiled once for the whole test run: by its workers, and by the commands that tests start."""
+    if not hasattr(config, "workerinput"):  # xdist's workers inherit it
+        folder = tempfile.TemporaryDirectory(prefix="ava_jax_compiled_", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        os.environ |= {COMPILED: folder.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist may be missing
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """What `-n auto` means: a worker a core, up to four, as each takes gigabytes."""
+    return min(4, os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skips what is slow and rarely breaks, unless it is asked for."""
+    """Skips what is slow and rarely breaks, unless it is asked for; files with such tests come first, so that workers end together."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
     if not config.getoption("--slow"):
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
+        for item in slow:
+            item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
+    elif config.pluginmanager.hasplugin("dsession") or hasattr(config, "workerinput"):
+        paths = {item.path for item in slow}
+        items.sort(key=lambda item: item.path not in paths)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,6 +72,16 @@ def compiling_quickly() -> dict[str, str]:
     return env if known else {}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_programs(request) -> Iterator[None]:
+    """Whole networks compile in two thirds of the time, and compute slowly. Ops, layers and kernels are tested as users compile them."""
+    quick = any(request.path.is_relative_to(HERE / name) for name in QUICK) and jax.default_backend() == "cpu"
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", quick)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> pathlib.Path:
     """The folder named by AVA_TEST_DATA: `golden/`, `capture/`, `assets/` of the reference."""
@@ -56,6 +92,25 @@ def test_data() -> pathlib.Path:
     if not path.is_dir():
         pytest.fail(f"AVA_TEST_DATA={folder!r} is not a folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """`made_once(name, make)`: the folder that `make(folder)` fills, once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name, make) -> pathlib.Path:
+        folder, done = base / f"once_{name}", base / f"once_{name}.done"
+        with open(base / f"once_{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # given back where a worker dies
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -72,13 +127,17 @@ def tiny_capture(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
+def small_run(tiny_capture, made_once, tmp_path_factory) -> pathlib.Path:
     """A run's folder with a checkpoint, of step 0, of the smallest avatar, which has learnt nothing: read only.
 
     Its config names a folder of captures that is gone; they have moved to `tiny_capture`.
     """
-    import jax
-    import jax.numpy as jnp
+    made = made_once("run", lambda folder: _write_small_run(tiny_capture, folder))
+    return shutil.copytree(made / "run", tmp_path_factory.mktemp("run") / "run")  # commands write beside the checkpoint
+
+
+def _write_small_run(captures: pathlib.Path, folder: pathlib.Path) -> None:
+    """Writes it to folder / "run"."""
     import numpy as np
 
     from ava_jax.bin._context import Context
@@ -86,8 +145,7 @@ def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
     from ava_jax.train import state as states
 
     config = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "configs" / "ava256.py"))["get_config"]("tiny")
-    folder = tmp_path_factory.mktemp("run")
-    config.data.root = str(shutil.copytree(tiny_capture, folder / "captures"))
+    config.data.root = str(shutil.copytree(captures, folder / "captures"))
     config.data.downsample = 128
     config.model.width = 0.125
     config.model.step_size = 1 / 32
@@ -100,10 +158,10 @@ def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
     # Primitives of the size that warm-up would have measured, so that they do not fill the volume; noise, so that they differ.
     rng = np.random.default_rng(0)
     parts = states.split(task.model(assets, rngs=states.model_rngs(0)))
+    params = jax.device_get(parts.params)
     parts = parts._replace(
-        running=jax.tree.map(lambda x: jnp.full_like(x, 40.0), parts.running),
-        params=jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape).astype(x.dtype), parts.params),
+        running=jax.tree.map(lambda x: jax.device_put(np.full_like(x, 40.0)), parts.running),
+        params=jax.tree.map(lambda x: jax.device_put(x + x.dtype.type(0.05) * rng.standard_normal(x.shape).astype(x.dtype)), params),
     )
-    workdir = Context().write_run(config, assets, states.merge(parts), folder / "run")
+    Context().write_run(config, assets, states.merge(parts), folder / "run")
     shutil.rmtree(folder / "captures")
-    return workdir

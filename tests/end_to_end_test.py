@@ -43,24 +43,8 @@ class Example(NamedTuple):
     parts: RestoredRun
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Programs are compiled once for all runs of this module, and quickly: little is computed."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.5,
-        "jax_disable_most_optimizations": True,
-    }
-    before = {name: jax.config.values[name] for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
 @pytest.fixture(scope="module", params=CONFIGS, ids=[path.stem for path in CONFIGS])
-def example(request, cache, tmp_path_factory) -> Example:
+def example(request, tmp_path_factory) -> Example:
     """Trains it in one go, and again in two."""
     folder = tmp_path_factory.mktemp(request.param.stem)
     config = runpy.run_path(str(request.param))["get_config"]("tiny")

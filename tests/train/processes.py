@@ -21,6 +21,7 @@ class Trainer:
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(TESTS)]),
             "JAX_PLATFORMS": "cpu",
             "XDG_CACHE_HOME": str(folder / "cache"),
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),  # they are killed and out of space: no cut entries for other tests
         }
 
     def start(self, workdir: pathlib.Path, *args: str, **env: str) -> subprocess.Popen:

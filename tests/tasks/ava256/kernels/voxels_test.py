@@ -48,12 +48,17 @@ def assert_close(ours, expected):
 
 @both_types
 def test_slabs_and_their_gradients_are_the_layers_one_by_one(dtype):
-    ours, transpose = jax.vjp(lambda *slabs: voxels.template_of_slabs(*slabs, dtype), *slabs(64))
-    expected, expected_transpose = jax.vjp(lambda *slabs: one_by_one(*slabs, dtype), *slabs(64))
+    def with_gradients(made):
+        def run(slabs, given):
+            value, transpose = jax.vjp(lambda *slabs: made(*slabs, dtype), *slabs)
+            return value, transpose(given)
+
+        return jax.jit(run)(slabs(64), cotangent(64, dtype=dtype))
+
+    (ours, gradients), (expected, expected_gradients) = with_gradients(voxels.template_of_slabs), with_gradients(one_by_one)
     assert ours.dtype == dtype
     assert_close(ours, expected)
-    given = cotangent(64, dtype=dtype)
-    assert_close(transpose(given), expected_transpose(given))
+    assert_close(gradients, expected_gradients)
 
 
 def test_voxels_in_bfloat16_are_those_in_float32_rounded():

@@ -62,11 +62,15 @@ def test_pixels_outside_of_the_mask_are_zero_and_give_no_gradient(small_chunks, 
     def picture(state, mask):
         return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 7, 5, mask=mask)
 
-    all_of_it, transpose = jax.vjp(lambda s: picture(s, None), state)
-    some, transpose_some = jax.vjp(lambda s: picture(s, mask), state)
+    @jax.jit
+    def picture_and_gradient(state, mask, cotangent):
+        colours, transpose = jax.vjp(lambda s: picture(s, mask), state)
+        return colours, transpose(cotangent)[0]
+
+    all_of_it, expected = picture_and_gradient(state, None, np.where(mask[..., None], cotangent, 0))
+    some, gradient = picture_and_gradient(state, mask, cotangent)
     np.testing.assert_allclose(some, np.where(mask[..., None], all_of_it, 0), rtol=1e-5, atol=1e-4)
-    expected = transpose(np.where(mask[..., None], cotangent, 0))[0]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), transpose_some(cotangent)[0], expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), gradient, expected)
 
 
 def test_a_pixels_gradient_is_multiplied_by_its_weight(small_chunks):
@@ -101,8 +105,8 @@ def test_its_gradient_is_that_of_the_layers_written_out(small_chunks):
             x = jax.nn.leaky_relu(x @ layer.weight[...] + layer.bias[...], 0.2)
         return jnp.sum(cotangent * (25 * (x @ model.last.weight[...] + model.last.bias[...]) + 100))
 
-    expected = jax.grad(plain)(state)
-    ours = jax.grad(lambda s: jnp.sum(cotangent * nnx.merge(graph, s)(camera, identity, 5, 4)))(state)
+    expected = jax.jit(jax.grad(plain))(state)
+    ours = jax.jit(jax.grad(lambda s: jnp.sum(cotangent * nnx.merge(graph, s)(camera, identity, 5, 4))))(state)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max()), ours, expected)
 
 
@@ -149,11 +153,14 @@ def test_the_kernels_background_is_that_of_plain_jax(interpreted_kernels):
     def both(used):
         interpreted_kernels(used)
 
-        def picture(state):
-            return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 13, 15, mask=mask, gradient_weight=weight)
+        def run(state, mask, weight, cotangent):
+            def picture(state):
+                return nnx.merge(graph, state)(jnp.array([2, 0]), jnp.array([1, 1]), 13, 15, mask=mask, gradient_weight=weight)
 
-        colours, transpose = jax.vjp(picture, state)
-        return colours, transpose(cotangent)[0]
+            colours, transpose = jax.vjp(picture, state)
+            return colours, transpose(cotangent)[0]
+
+        return jax.jit(run)(state, mask, weight, cotangent)
 
     (ours, gradients), (plain, expected) = both(True), both(False)
     np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-3)

@@ -29,7 +29,8 @@ def model():
 def compiled(model, method):
     """jit of a method of a copy: what it moves is lost."""
     graph, state = nnx.split(model)
-    return jax.jit(lambda *args: method(nnx.merge(graph, state, copy=True), *args))
+    run = jax.jit(lambda state, *args: method(nnx.merge(graph, state, copy=True), *args))
+    return lambda *args: run(state, *args)
 
 
 @pytest.fixture(scope="module")
@@ -159,14 +160,14 @@ def test_templates_in_bfloat16_have_the_same_gradients(model, losses_and_gradien
     graph, parameters, others = nnx.split(narrow, nnx.Param, ...)
 
     @jax.jit
-    def differentiate(parameters):
+    def differentiate(parameters, others, batch):
         def loss(parameters):
-            terms = nnx.merge(graph, parameters, others, copy=True).training_loss_terms(batch(), step=3, key=jax.random.key(0))
+            terms = nnx.merge(graph, parameters, others, copy=True).training_loss_terms(batch, step=3, key=jax.random.key(0))
             return sum(jnp.mean(values) for values, _ in terms.values())
 
         return jax.grad(loss)(parameters)
 
-    ours, theirs = (jax.tree.leaves(g) for g in (differentiate(parameters), losses_and_gradients(batch(), 3)[0]))
+    ours, theirs = (jax.tree.leaves(g) for g in (differentiate(parameters, others, batch()), losses_and_gradients(batch(), 3)[0]))
     off = np.sqrt(sum(float(jnp.sum((a - b) ** 2)) for a, b in zip(ours, theirs)))
     norm = np.sqrt(sum(float(jnp.sum(b**2)) for b in theirs))
     assert 0 < off < 4 * 2.0**-8 * norm
@@ -177,31 +178,33 @@ def test_a_fraction_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
     """The image term is that of all pixels times weights 0, 1 and 4, in values and gradients; the background's gradient has its own."""
 
     def run(fraction):
-        def image(parameters, key):
+        def image(parameters, others, sample):
+            drawn.clear()
             model = nnx.merge(graph, parameters, others, copy=True)
             model.background_fraction = fraction
-            return model.training_loss_terms(sample, step=3, key=key)["image"][0]
+            return model.training_loss_terms(sample, step=3, key=jax.random.key(5))["image"][0], tuple(drawn)
 
-        def values_and_gradient(key, cotangent):
-            values, transpose = jax.vjp(lambda p: image(p, key), parameters)
-            return values, transpose(cotangent)[0]
+        @jax.jit
+        def values_and_gradient(parameters, others, sample, cotangent):
+            values, transpose, weights = jax.vjp(lambda p: image(p, others, sample), parameters, has_aux=True)
+            return values, transpose(cotangent)[0], weights
 
-        return image, jax.jit(values_and_gradient)
+        return lambda cotangent: values_and_gradient(parameters, others, sample, cotangent)
 
     model = nnx.clone(model)
     model.assembler.running_scale[...] = jnp.full(model.assembler.running_scale.shape, 30.0)  # so that there is something beside the head
     graph, parameters, others = nnx.split(model, nnx.Param, ...)
-    sample, key = batch(height=25, width=21), jax.random.key(5)
-    (_, every), (image, some) = run(1.0), run(0.25)
+    sample = batch(height=25, width=21)
     drawn, draw = [], codec.pixel_weights
     monkeypatch.setattr(codec, "pixel_weights", lambda *of: drawn.append(draw(*of)) or drawn[-1])
-    image(parameters, key)  # with arrays, not traced
-    loss, gradient_weight = (np.asarray(w)[..., None] for w in drawn[0])
-    assert set(np.unique(loss)) == {0.0, 1.0, 4.0} and set(np.unique(gradient_weight)) == {0.0, 1.0, 4.0}
+    every, some = run(1.0), run(0.25)
     ones = jnp.ones(sample["image"].shape)
-    values, gradient = some(key, ones)
-    np.testing.assert_allclose(values, loss * every(key, ones)[0], rtol=1e-5, atol=1e-4)
-    expected, of_background = every(key, loss * ones)[1], every(key, loss * gradient_weight * ones)[1]["background"]
+    values, gradient, (weights,) = some(ones)
+    loss, gradient_weight = (np.asarray(w)[..., None] for w in weights)
+    assert set(np.unique(loss)) == {0.0, 1.0, 4.0} and set(np.unique(gradient_weight)) == {0.0, 1.0, 4.0}
+    of_all, expected, _ = every(loss * ones)
+    np.testing.assert_allclose(values, loss * of_all, rtol=1e-5, atol=1e-4)
+    of_background = every(loss * gradient_weight * ones)[1]["background"]
     expected["background"] = of_background
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(b).max() + 1)), gradient, expected)
 
@@ -268,8 +271,8 @@ def test_noise_on_the_view_reaches_colour_alone_and_in_training_alone(noise):
     """Two keys that draw the same code and other noise on the view: `view_noise` alone tells their renders apart."""
     model = AvatarCodec(config(view_noise=noise), assets(), rngs=nnx.Rngs(0))
     model.bottleneck.logstd.bias[...] = jnp.full(16, -1e4)  # codes without noise
-    terms = compiled(model, lambda m, key: m.training_loss_terms(batch(), step=jnp.array(0), key=key))
-    a, b = terms(jax.random.key(1)), terms(jax.random.key(2))
+    terms = compiled(model, lambda m, batch, key: m.training_loss_terms(batch, step=jnp.array(0), key=key))
+    a, b = (terms(batch(), jax.random.key(seed)) for seed in (1, 2))
     assert bool(jnp.any(a["image"][0] != b["image"][0])) == (noise > 0)
     np.testing.assert_array_equal(a["vertices"][0], b["vertices"][0])
     np.testing.assert_array_equal(a["volume"][0], b["volume"][0])
@@ -337,7 +340,7 @@ def test_the_texture_term_is_zero_for_voxels_that_show_the_texture(model_from_ne
 
 
 def test_the_squared_image_term_is_the_square_of_the_other(model_from_neutral):
-    terms = compiled(model_from_neutral, lambda m: m.training_loss_terms(batch(), step=jnp.int32(9), key=jax.random.key(0)))()
+    terms = compiled(model_from_neutral, lambda m, b: m.training_loss_terms(b, step=jnp.int32(9), key=jax.random.key(0)))(batch())
     assert set(terms) == set(codec.LOSS_TERMS)
     np.testing.assert_allclose(terms["image_squared"][0], terms["image"][0] ** 2, rtol=1e-4)
     assert all(bool(jnp.all(jnp.isfinite(values))) for values, _ in terms.values())
@@ -347,17 +350,17 @@ def test_the_squared_image_term_is_the_square_of_the_other(model_from_neutral):
 def test_the_texture_and_vertex_terms_reach_the_expression_encoder_and_their_decoders(model_from_neutral):
     graph, parameters, others = nnx.split(model_from_neutral, nnx.Param, ...)
 
-    def gradient(parameters, term):
+    def gradient(parameters, others, batch, term):
         def loss(parameters):
             model = nnx.merge(graph, parameters, others, copy=True)
-            values, _ = model.training_loss_terms(batch(), step=jnp.int32(9), key=jax.random.key(0), terms=(term,))[term]
+            values, _ = model.training_loss_terms(batch, step=jnp.int32(9), key=jax.random.key(0), terms=(term,))[term]
             return jnp.mean(values)
 
         return jax.grad(loss)(parameters)
 
     terms = {"texture": ("colour_decoder", "geometry_decoder"), "vertices": ("geometry_decoder", "colour_decoder")}
     for term, (reached, untouched) in terms.items():
-        found = jax.jit(gradient, static_argnums=1)(parameters, term)
+        found = jax.jit(gradient, static_argnums=3)(parameters, others, batch(), term)
         size = {name: sum(float(jnp.abs(x).sum()) for x in jax.tree.leaves(part)) for name, part in found.items()}
         assert float(jnp.abs(found[reached]["basis"]["basis"][...]).sum()) > 0
         assert size[reached] > 0 and size["expression_encoder"] > 0 and size[untouched] == 0

@@ -3,14 +3,16 @@
 The avatar is a stand-in: see `view_stage`.
 """
 
+import itertools
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from view_stage import LONGER, WAIT, Stage
 
 from ava_jax.tasks.ava256.data.codes_file import CODE
-from ava_jax.tasks.ava256.viewer import drawing, eyes
+from ava_jax.tasks.ava256.viewer import drawing, eyes, pipeline
 from ava_jax.tasks.ava256.viewer.recordings import Clip
 
 
@@ -34,7 +36,9 @@ def test_a_picture_comes_coarse_and_whole_then_finer_until_it_is_whole():
     assert (last[..., 2] == last[:, :1, 2]).all()
 
 
-def test_quick_devices_draw_whole_pictures_at_once():
+def test_quick_devices_draw_whole_pictures_at_once(monkeypatch):
+    clock = itertools.count(0.0, 1e-6)  # it is quick, whatever else the machine does
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=clock.__next__))
     with Stage() as stage:
         client = stage.client()
         client.look(1)
@@ -52,8 +56,8 @@ def test_a_change_interrupts_the_fine_picture():
         client.wait(shows(1, finished=False))
         client.look(2)
         client.wait(shows(2, finished=False))
-        before = len(stage.drawn)
         client.look(3)
+        before = len(stage.drawn)
         client.wait(shows(3))
     assert not any(sent.finished for sent in client.sent if sent.image[0, 0, 0] != 3)
     late = [x for x, _ in stage.drawn[before + 3 :]]
@@ -62,18 +66,19 @@ def test_a_change_interrupts_the_fine_picture():
 
 def test_clients_all_get_an_answer_before_any_gets_a_fine_picture():
     with Stage(tile=0.01) as stage:
-        stage.allow.clear()
+        stage.allow_drawing.clear()
         clients = [stage.client() for _ in range(3)]
         for x, client in enumerate(clients):
             client.look(10 + x)
-        time.sleep(0.1)  # all are decoded
-        stage.allow.set()
-        for x, client in enumerate(clients):
-            client.wait(shows(10 + x, finished=False))
-        answered = len(stage.drawn)
+        until = time.monotonic() + WAIT
+        while len(stage.decoded) < 3:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        stage.allow_drawing.set()
         for x, client in enumerate(clients):
             client.wait(shows(10 + x))
         total = len(stage.drawn)
+    answered = max(client.drawn_before[0] for client in clients)
     assert answered < total / 2, "answers came while most was still to be drawn"
     assert all({sent.image[0, 0, 0] for sent in client.sent} == {10 + x} for x, client in enumerate(clients)), "each its own"
 
@@ -84,7 +89,8 @@ def test_who_is_gone_costs_nothing():
         lost.look(1)
         lost.wait(shows(1, finished=False))
         stage.pipeline.remove(lost.session)
-        time.sleep(0.1)  # what was at work is ended
+        other.look(4)
+        other.wait(shows(4))  # what was at work is ended
         before, count = len(stage.drawn), len(lost.sent)
         lost.look(2)
         other.look(3)
@@ -92,16 +98,17 @@ def test_who_is_gone_costs_nothing():
     assert {x for x, _ in stage.drawn[before:]} == {3.0} and len(lost.sent) == count
 
 
-def test_slow_decoding_does_not_hold_up_the_camera():
+def test_slow_decoding_does_not_hold_up_the_camera(monkeypatch):
     """The colours of the last place are shown until those of the new one are decoded; a new expression must be waited for."""
-    with Stage(decode=0.5) as stage:
+    monkeypatch.setattr(pipeline, "_QUICK_DECODE", 0.0)  # all decoding is slow
+    with Stage() as stage:
         client = stage.client()
         client.look(1)
         client.wait(shows(1))
-        begun = time.perf_counter()
+        stage.allow_decoding.clear()
         client.look(2)
         client.wait(shows(2, finished=False))
-        assert time.perf_counter() - begun < 0.5
+        stage.allow_decoding.set()
         client.wait(lambda sent: sent.finished and (2.0, 2.0) in stage.drawn)
     assert stage.drawn.index((2.0, 1.0)) < stage.drawn.index((2.0, 2.0))
 

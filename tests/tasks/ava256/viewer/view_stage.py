@@ -17,11 +17,16 @@ WAIT = 30.0  # seconds that no test needs
 
 
 class Stage:
-    """A pipeline of a stand-in: red is where the camera stands (x), green the expression's first number, blue the row of the picture."""
+    """A pipeline of a stand-in: red is where the camera stands (x), green the expression's first number, blue the row of the picture.
 
-    def __init__(self, *, tile: float = 0.0, decode: float = 0.0):
-        self.tile, self.decode, self.drawn, self.allow = tile, decode, [], threading.Event()
-        self.allow.set()
+    While `allow_drawing` or `allow_decoding` is cleared, it waits.
+    """
+
+    def __init__(self, *, tile: float = 0.0):
+        self.tile, self.drawn, self.decoded = tile, [], []
+        self.allow_drawing, self.allow_decoding = threading.Event(), threading.Event()
+        self.allow_drawing.set()
+        self.allow_decoding.set()
         avatar = SimpleNamespace(decode=self._decode)
         self.pipeline = Pipeline(avatar, {"A": self._person(1.0), "B": self._person(2.0)}, self._draw, longer=LONGER, parts=PARTS)
 
@@ -30,7 +35,8 @@ class Stage:
         return self
 
     def __exit__(self, *_):
-        self.allow.set()
+        self.allow_drawing.set()
+        self.allow_decoding.set()
         self.pipeline.stop()
 
     def client(self, person: str = "A") -> "Viewer":
@@ -43,11 +49,12 @@ class Stage:
         return SimpleNamespace(identity=None, neutral=neutral, index=-1)
 
     def _decode(self, identity, code, position):
-        time.sleep(self.decode)
+        self.allow_decoding.wait(WAIT)
+        self.decoded.append(float(position[0, 0]))
         return {"code": code[0, 0, 0, 0], "x": position[0, 0]}
 
     def _draw(self, layer, decoded, cameras, height, width, *, identity, background):
-        self.allow.wait(WAIT)
+        self.allow_drawing.wait(WAIT)
         time.sleep(self.tile)
         self.drawn.append((float(cameras.position[0, 0]), float(decoded["x"])))
         rows = np.arange(height)[:, None] - cameras.principal[0, 1]
@@ -62,6 +69,7 @@ class Viewer:
 
     def __init__(self, stage: Stage, person: str):
         self.sent, self.told, self._arrived, self._stage = [], [], threading.Condition(), stage
+        self.drawn_before = []  # by picture that was sent: how many tiles had been drawn, of all clients
         self.session = Session(person, self._show, self.told.append)
         stage.pipeline.add(self.session)
 
@@ -78,5 +86,6 @@ class Viewer:
 
     def _show(self, sent) -> None:
         with self._arrived:
+            self.drawn_before.append(len(self._stage.drawn))
             self.sent.append(sent)
             self._arrived.notify_all()
