@@ -57,7 +57,10 @@ def draw(mesh: Mesh) -> Views:
     corners = mesh.vertices[mesh.faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
-    vertices, faces = mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32)
+    # Filled up to one of few sizes, so that few programs are compiled for many meshes; faces of one corner are not drawn.
+    vertices = np.zeros((_enough(len(mesh.vertices)), 3), np.float32)
+    faces = np.zeros((_enough(len(mesh.faces)), 3), np.int32)
+    vertices[: len(mesh.vertices)], faces[: len(mesh.faces)] = mesh.vertices, mesh.faces
     depth, normals = np.zeros((VIEWS, SIDE, SIDE), np.float32), np.zeros((VIEWS, SIDE, SIDE, 3), np.float32)
     every = cameras()
     for view in range(VIEWS):  # one by one: memory for one picture, one compiled program for all
@@ -70,6 +73,12 @@ def draw(mesh: Mesh) -> Views:
         towards = np.where((found * rays).sum(-1, keepdims=True) > 0, -found, found)
         normals[view] = np.where(index[..., None] >= 0, towards, 0)
     return Views(depth, normals)
+
+
+def _enough(count: int) -> int:
+    """A power of two, or one and a half of one, that is not smaller."""
+    power = 1 << max(count - 1, 512).bit_length()
+    return power * 3 // 4 if power * 3 // 4 >= count else power
 
 
 def surface_points(views: Views, count: int, rng: np.random.Generator) -> np.ndarray:

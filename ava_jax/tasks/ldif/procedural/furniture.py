@@ -10,7 +10,7 @@ from ava_jax.tasks.ldif.procedural.parts import both_sides, box, chain, rod, sla
 def chair(rng: np.random.Generator) -> list[Any]:
     """Parts: legs, pedestal, runners or a star; a seat; a back of a panel, slats, spindles or a frame; arms; stretchers."""
     width, depth, height, back = rng.uniform((0.38, 0.38, 0.3, 0.35), (0.62, 0.58, 0.55, 0.75))
-    thick = rng.uniform(0.025, 0.09)
+    thick = rng.uniform(0.04, 0.1)
     lean = rng.uniform(0, 0.16)  # of the back
     parts = [_seat(rng, width, depth, height, thick)]
     parts += _base(rng, width * 0.94, depth * 0.94, height)
@@ -23,7 +23,7 @@ def chair(rng: np.random.Generator) -> list[Any]:
 
 def table(rng: np.random.Generator) -> list[Any]:
     """Parts: a round, oval or rectangular top; legs, pedestal, trestles or panels; a shelf; drawers; an apron."""
-    width, depth, height, thick = rng.uniform((0.6, 0.4, 0.25, 0.02), (1.3, 0.85, 0.75, 0.07))
+    width, depth, height, thick = rng.uniform((0.6, 0.4, 0.25, 0.035), (1.3, 0.85, 0.75, 0.09))
     round_top = rng.random() < 0.3
     if round_top:
         depth = min(depth, width) * rng.uniform(0.8, 1.0)
@@ -72,9 +72,9 @@ def _base(rng: np.random.Generator, width: float, depth: float, height: float, k
     kind = kind or str(rng.choice(["legs", "pedestal", "star", "runners", "cantilever"], p=[0.58, 0.08, 0.16, 0.1, 0.08]))
     if kind == "legs":
         return _legs(rng, width, depth, height)
-    radius, x, z = rng.uniform(0.014, 0.028), width / 2 - 0.02, depth / 2 - 0.02
+    radius, x, z = rng.uniform(0.02, 0.036), width / 2 - 0.02, depth / 2 - 0.02
     if kind == "pedestal":
-        foot, stem = 0.36 * width, rng.uniform(0.02, 0.06)
+        foot, stem = 0.36 * width, rng.uniform(0.035, 0.07)
         outline = [
             (0, 0),
             (foot, 0),
@@ -109,8 +109,8 @@ def _base(rng: np.random.Generator, width: float, depth: float, height: float, k
 
 
 def _legs(rng: np.random.Generator, width: float, depth: float, height: float) -> list[Any]:
-    radius = rng.uniform(0.014, 0.045)
-    taper, spread = rng.uniform(0.4, 1.0), rng.choice([1.0, rng.uniform(1.0, 1.25)])
+    radius = rng.uniform(0.022, 0.048)
+    taper, spread = rng.uniform(0.55, 1.0), rng.choice([1.0, rng.uniform(1.0, 1.25)])
     x, z = width / 2 - radius, depth / 2 - radius
     square = rng.random() < 0.4
     parts = []
@@ -134,7 +134,7 @@ def _legs(rng: np.random.Generator, width: float, depth: float, height: float) -
 
 
 def _back(rng: np.random.Generator, width: float, low: float, tall: float, rear: float, lean: float) -> list[Any]:
-    half, thick = width / 2 * rng.uniform(0.8, 1.0), rng.uniform(0.02, 0.06)
+    half, thick = width / 2 * rng.uniform(0.8, 1.0), rng.uniform(0.035, 0.07)
     at = lambda x, t: (x, low + tall * t, rear + thick / 2 - lean * t)  # noqa: E731
     kind = rng.choice(["panel", "slats", "spindles", "ladder", "oval"], p=[0.25, 0.2, 0.2, 0.25, 0.1])
     if kind == "panel":
@@ -143,7 +143,7 @@ def _back(rng: np.random.Generator, width: float, low: float, tall: float, rear:
     if kind == "oval":
         edge = [at(half * np.cos(a), 0.55 + 0.45 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 20, endpoint=False)]
         return [slab(edge, thick, axis=2), *both_sides(rod(at(half * 0.5, -0.02), at(half * 0.6, 0.4), 0.016))]
-    post = rng.uniform(0.014, 0.028)
+    post = rng.uniform(0.02, 0.032)
     parts = both_sides(rod(at(half - post, -0.01), at(half - post, 1), post))
     rail = 0.5 * rng.uniform(0.1, 0.22)
     edge = half - post
@@ -151,7 +151,9 @@ def _back(rng: np.random.Generator, width: float, low: float, tall: float, rear:
         for t in np.linspace(rng.uniform(0.15, 0.4), 1 - rail, int(rng.integers(2, 5))):
             parts.append(
                 slab(
-                    [at(-edge, t - rail / 2), at(edge, t - rail / 2), at(edge, t + rail / 2), at(-edge, t + rail / 2)], thick * 0.6, axis=2
+                    [at(-edge, t - rail / 2), at(edge, t - rail / 2), at(edge, t + rail / 2), at(-edge, t + rail / 2)],
+                    max(0.034, thick * 0.6),
+                    axis=2,
                 )
             )
         return parts
@@ -160,9 +162,9 @@ def _back(rng: np.random.Generator, width: float, low: float, tall: float, rear:
     for x in np.linspace(-edge, edge, count + 2)[1:-1]:
         if kind == "slats":
             w = edge / (count + 1) * rng.uniform(0.4, 0.6)
-            parts.append(slab([at(x - w, -0.01), at(x + w, -0.01), at(x + w, 1 - rail / 2), at(x - w, 1 - rail / 2)], 0.02, axis=2))
+            parts.append(slab([at(x - w, -0.01), at(x + w, -0.01), at(x + w, 1 - rail / 2), at(x - w, 1 - rail / 2)], 0.034, axis=2))
         else:
-            parts.append(rod(at(x, -0.01), at(x, 1 - rail / 2), rng.uniform(0.008, 0.012), sections=10))
+            parts.append(rod(at(x, -0.01), at(x, 1 - rail / 2), 0.018, sections=10))
     return parts
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-SECTIONS = 24  # around rods and turned solids
+SECTIONS = 24  # around turned solids
+_THIN_ROD, _THIN_BOX = 0.018, 0.03  # the least radius, the least side: four cells of the grid that surfaces are looked for on
 
 
 def box(size: Sequence[float], at: Sequence[float]) -> Any:
     """A box of a size [3] around a place [3]."""
     from manifold3d import Manifold
 
-    return Manifold.cube([float(side) for side in size], True).translate([float(number) for number in at])
+    return Manifold.cube([max(float(side), _THIN_BOX) for side in size], True).translate([float(number) for number in at])
 
 
 def rod(start: Sequence[float], end: Sequence[float], radius: float, radius_end: float | None = None, sections: int = 16) -> Any:
@@ -28,7 +29,8 @@ def rod(start: Sequence[float], end: Sequence[float], radius: float, radius_end:
     side = np.cross(along, [1.0, 0, 0] if abs(along[0]) < 0.9 else [0, 1.0, 0])
     side /= np.linalg.norm(side)
     frame = np.stack([side, np.cross(along, side), along, start], axis=1)
-    solid = Manifold.cylinder(length, float(radius), float(radius if radius_end is None else radius_end), sections)
+    low, high = (max(float(number), _THIN_ROD) for number in (radius, radius if radius_end is None else radius_end))
+    solid = Manifold.cylinder(length, low, high, sections)
     return solid.transform(frame)
 
 
@@ -36,6 +38,7 @@ def chain(places: Sequence[Sequence[float]], radius: float, sections: int = 12) 
     """Rods along a line of places, with balls where they meet."""
     from manifold3d import Manifold
 
+    radius = max(radius, _THIN_ROD)
     parts = [rod(a, b, radius, sections=sections) for a, b in zip(places, places[1:])]
     return parts + [Manifold.sphere(float(radius), sections).translate([float(x) for x in place]) for place in places[1:-1]]
 

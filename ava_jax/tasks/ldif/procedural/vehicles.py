@@ -73,14 +73,14 @@ def _car_details(
 
 def plane(rng: np.random.Generator) -> list[Any]:
     """Parts: a turned fuselage, tapered and swept wings (one pair or two), tail, engines or a propeller, floats or wheels."""
-    length, radius, span, chord = rng.uniform((0.85, 0.04, 0.8, 0.1), (1.3, 0.085, 1.4, 0.24))
+    length, radius, span, chord = rng.uniform((0.85, 0.06, 0.75, 0.14), (1.2, 0.11, 1.25, 0.3))
     t = np.linspace(0, 1, 15)
     swell = np.minimum(1, np.minimum((t / 0.16) ** 0.5, ((1 - t) / rng.uniform(0.35, 0.6)) ** 0.8)) * radius
     body = turned([(0, 0), *zip(np.maximum(swell[1:-1], 0.012), t[1:-1] * length), (0, length)], 20)
     parts = [body.rotate([-90, 0, 0]).translate([0, 0, length / 2])]  # its nose, where it begins, to +z
     wide, sweep = radius * rng.uniform(-0.8, 0.8), rng.uniform(-0.05, 0.45)
     biplane, dihedral = rng.random() < 0.15, rng.uniform(-0.02, 0.12)
-    thick, taper, at = rng.uniform(0.016, 0.03), rng.uniform(0.25, 0.9), rng.uniform(0.0, 0.14)
+    thick, taper, at = rng.uniform(0.036, 0.056), rng.uniform(0.25, 0.9), rng.uniform(0.0, 0.14)
     wing = _wing(span / 2, chord, taper, sweep, dihedral, thick)
     heights = (-radius, radius * 1.9) if biplane else (wide,)
     for y in heights:
@@ -119,16 +119,16 @@ def _wing(half: float, chord: float, taper: float, sweep: float, dihedral: float
     root_z, tip_z = (chord / 2, -chord / 2), (-sweep * half + tip / 2, -sweep * half - tip / 2)
     corners = [(-0.01, 0, root_z[0]), (-0.01, 0, root_z[1]), (half, dihedral * half, tip_z[0]), (half, dihedral * half, tip_z[1])]
     inner = [(-0.01, 0, root_z[0] - 0.3 * chord), (half, dihedral * half, tip_z[0] - 0.3 * tip)]
-    return slab(corners + inner, [thick * 0.5, thick * 0.4, thick * 0.4, thick * 0.35, thick, thick * 0.6])
+    return slab(corners + inner, [thick * 0.6, thick * 0.5, thick * 0.5, thick * 0.45, thick, thick * 0.75])
 
 
 def _tail(rng: np.random.Generator, length: float, radius: float) -> list[Any]:
     rear, tall, chord = -length / 2 + 0.07, rng.uniform(0.12, 0.24), rng.uniform(0.09, 0.15)
     high = rng.random() < 0.3  # the tailplane on the fin
     fin = slab(
-        [(0, 0, rear + chord / 2), (0, 0, rear - chord / 2), (0, tall, rear - chord * 0.9), (0, tall, rear - chord * 0.35)], 0.02, axis=0
+        [(0, 0, rear + chord / 2), (0, 0, rear - chord / 2), (0, tall, rear - chord * 0.9), (0, tall, rear - chord * 0.35)], 0.038, axis=0
     )
-    wing = _wing(rng.uniform(0.13, 0.24), chord, rng.uniform(0.4, 0.9), rng.uniform(0, 0.5), 0.0, 0.02)
+    wing = _wing(rng.uniform(0.13, 0.24), chord, rng.uniform(0.4, 0.9), rng.uniform(0, 0.5), 0.0, 0.04)
     place = [0, tall - 0.01, rear - chord * 0.6] if high else [0, 0, rear]
     return [fin, *both_sides(wing.translate(place))]
 

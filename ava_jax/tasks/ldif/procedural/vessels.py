@@ -12,8 +12,8 @@ def lamp(rng: np.random.Generator) -> list[Any]:
     kind = rng.choice(["standing", "desk", "tripod", "hanging"], p=[0.4, 0.25, 0.2, 0.15])
     if kind == "desk":
         return _desk(rng)
-    tall = rng.uniform(0.55, 1.2)
-    stem = rng.uniform(0.012, 0.03)
+    tall = rng.uniform(0.5, 0.9)
+    stem = rng.uniform(0.024, 0.045)
     if kind == "hanging":
         tall *= 0.5
         shade = _shade(rng, 0.0, rng.uniform(0.16, 0.36))
@@ -29,13 +29,13 @@ def lamp(rng: np.random.Generator) -> list[Any]:
         heights = np.linspace(0, tall * rng.uniform(0.3, 0.75), 14)
         radii = wave(rng, 14, stem, rng.uniform(0.07, 0.2), 2.5)
         parts.append(turned([(0, 0), *zip(radii, heights), (0, heights[-1])]))
-        parts.append(turned([(0, 0), (radii[0] + 0.05, 0), (radii[0] + 0.05, 0.02), (0, 0.02)]))
+        parts.append(turned([(0, 0), (radii[0] + 0.05, 0), (radii[0] + 0.05, 0.035), (0, 0.035)]))
     else:
         foot = rng.uniform(0.12, 0.24)
         if rng.random() < 0.3:
             parts.append(box((2 * foot, 0.03, 2 * foot), (0, 0.015, 0)))
         else:
-            parts.append(turned([(0, 0), (foot, 0), (foot, 0.02), (stem, 0.02 + rng.uniform(0.01, 0.08)), (0, 0.1)]))
+            parts.append(turned([(0, 0), (foot, 0), (foot, 0.04), (stem, 0.04 + rng.uniform(0.01, 0.07)), (0, 0.12)]))
     parts.append(_shade(rng, tall, tall))
     return parts
 
@@ -45,7 +45,7 @@ def vase(rng: np.random.Generator) -> list[Any]:
     tall, widest = rng.uniform(0.5, 1.1), rng.uniform(0.18, 0.4)
     heights = np.linspace(0, tall, 18)
     outer = wave(rng, 18, widest * rng.uniform(0.25, 0.6), widest, rng.uniform(0.7, 2.0))
-    solid = lathe(outer, heights, rng.uniform(0.02, 0.04), 0.04)
+    solid = lathe(outer, heights, rng.uniform(0.03, 0.06), 0.05)
     kind = rng.choice(["plain", "fluted", "square", "twisted"], p=[0.45, 0.25, 0.15, 0.15])
     if kind != "plain":
         flutes, deep = int(rng.integers(5, 12)), rng.uniform(0.04, 0.1)
@@ -62,23 +62,23 @@ def vase(rng: np.random.Generator) -> list[Any]:
 
 def _desk(rng: np.random.Generator) -> list[Any]:
     """A foot, an arm of two or three rods in the plane x = 0, and a hollow shade that looks down."""
-    foot, stem = rng.uniform(0.1, 0.18), rng.uniform(0.011, 0.02)
+    foot, stem = rng.uniform(0.12, 0.2), rng.uniform(0.02, 0.034)
     elbow = np.array([0, rng.uniform(0.35, 0.6), rng.uniform(-0.3, -0.1)])
     head = elbow + [0, rng.uniform(0.05, 0.3), rng.uniform(0.35, 0.6)]
-    parts = [turned([(0, 0), (foot, 0), (foot, 0.025), (0, 0.04)]), *chain([(0, 0.02, 0), elbow, head], stem)]
+    parts = [turned([(0, 0), (foot, 0), (foot, 0.04), (0, 0.055)]), *chain([(0, 0.02, 0), elbow, head], stem)]
     if rng.random() < 0.5:  # a second rod beside it
-        parts += chain([(0, 0.02, 0.05), elbow + [0, 0.0, 0.05], head], stem * 0.7)
+        parts += chain([(0, 0.02, 0.05), elbow + [0, 0.0, 0.05], head], stem * 0.8)
     parts.append(turned([(0, -0.02), (0.03, -0.02), (0.03, 0.02), (0, 0.02)]).rotate([0, 0, 90]).translate(elbow.tolist()))
-    long, wide = rng.uniform(0.14, 0.24), rng.uniform(0.09, 0.16)
-    cone = turned([(0, 0.03), (0.035, 0.03), (0.035, -0.02), (wide, -long), (wide - 0.02, -long), (0.02, -0.03), (0, -0.03)])
+    long, wide = rng.uniform(0.16, 0.26), rng.uniform(0.11, 0.18)
+    cone = turned([(0, 0.03), (0.035, 0.03), (0.035, -0.02), (wide, -long), (wide - 0.035, -long), (0.02, -0.03), (0, -0.03)])
     return [*parts, cone.rotate([float(rng.uniform(-50, 10)), 0, 0]).translate(head.tolist())]
 
 
 def _shade(rng: np.random.Generator, at: float, room: float) -> Any:
     """A hollow shade around the stem's upper end at a height, with the spider that holds it; `room` is how low it may reach."""
     tall = min(rng.uniform(0.16, 0.34), 0.8 * room)
-    low, high = rng.uniform(0.14, 0.3), rng.uniform(0.06, 0.2)
-    wall, bow = rng.uniform(0.014, 0.024), rng.uniform(-0.04, 0.06)
+    low, high = rng.uniform(0.16, 0.32), rng.uniform(0.08, 0.22)
+    wall, bow = rng.uniform(0.03, 0.045), rng.uniform(-0.04, 0.06)
     t = np.linspace(0, 1, 7)
     radii, heights = low + (high - low) * t + bow * np.sin(np.pi * t), at - 0.3 * tall + tall * t
     if rng.random() < 0.25:  # a globe
