@@ -44,8 +44,13 @@ def shape(kind: str, rng: np.random.Generator) -> Any:
 
 
 def _fits(mesh: Any) -> bool:
+    """Whether it lies in the box that samples are drawn from, and stays closed when vertices of one place are joined, as readers do."""
     own = meshes.Mesh(np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces), False)
-    return bool(np.abs(meshes.moved(own, meshes.normalization(own)).vertices).max() < meshes.HALF_SIDE)
+    if np.abs(meshes.moved(own, meshes.normalization(own)).vertices).max() >= meshes.HALF_SIDE:
+        return False
+    read = mesh.copy()
+    read.merge_vertices(merge_tex=True, merge_norm=True)
+    return read.is_watertight
 
 
 def write(folder: pathlib.Path, counts: dict[str, int], *, classes: Sequence[str] = CLASSES, seed: int = 0, jobs: int = 1) -> None:

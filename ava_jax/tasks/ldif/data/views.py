@@ -103,6 +103,16 @@ def surface_points(views: Views, count: int, rng: np.random.Generator) -> np.nda
     return np.concatenate([points, normals], axis=1).astype(np.float32)
 
 
+def coded(views: Views) -> Views:
+    """Normals as the published tools leave them: (n + 1) / |n + 1| of the 16-bit numbers (n + 1) 32768, whose coding is not undone.
+
+    For comparison with networks that were trained on such; all of them point away from the camera's left, lower and far side.
+    """
+    numbers = np.minimum(np.rint((views.normals + 1) * 32768), 65535)
+    numbers /= np.linalg.norm(numbers, axis=-1, keepdims=True)
+    return views._replace(normals=np.where(views.depth[..., None] > 0, numbers, 0).astype(np.float32))
+
+
 def picture(views: Views, view: int = 0) -> np.ndarray:
     """A view shaded as clay on white, u8 [137, 137, 3]: what single-view networks see of a shape without colours."""
     shaded = Image.fromarray(shade(views.normals[view], views.depth[view] > 0))

@@ -83,10 +83,12 @@ def _shade(rng: np.random.Generator, at: float, room: float) -> Any:
     radii, heights = low + (high - low) * t + bow * np.sin(np.pi * t), at - 0.3 * tall + tall * t
     if rng.random() < 0.25:  # a globe
         ball = rng.uniform(0.11, 0.2)
-        return turned([(ball * np.sin(a), at + ball * 0.8 - ball * np.cos(a)) for a in np.linspace(0, np.pi, 16)])
+        return turned([(ball * np.sin(a) if 0 < a < 3.14 else 0.0, at + ball * 0.8 - ball * np.cos(a)) for a in np.linspace(0, np.pi, 16)])
     shell = turned([*zip(radii, heights), *zip(radii[::-1] - wall, heights[::-1])])
-    spider = [rod((-radii[2] + wall / 2, heights[2], 0), (radii[2] - wall / 2, heights[2], 0), 0.011)]
-    return joined([shell, *spider, rod((0, at - 0.3 * tall, 0), (0, heights[2] + 0.02, 0), 0.025)])
+    # Between two rings of the shell: on one, edges would meet edges, and no closed mesh would come of it.
+    across, rod_at = 0.6 * radii[2] + 0.4 * radii[3] - wall / 2, 0.6 * heights[2] + 0.4 * heights[3]
+    spider = rod((-across, rod_at, 0), (across, rod_at, 0), 0.018)
+    return joined([shell, spider, rod((0, at - 0.3 * tall, 0), (0, rod_at + 0.03, 0), 0.025)])
 
 
 def _pressed(places: np.ndarray, kind: str, flutes: int, deep: float, twist: float) -> np.ndarray:
