@@ -96,5 +96,5 @@ def write_default(folder: pathlib.Path, *, small: bool = False) -> dict[str, Any
     works = prepare.find(folder / "meshes", folder / "examples")
     (folder / "examples").mkdir(exist_ok=True)
     samples = 500 if small else examples.SAMPLES
-    prepare.prepare(works, folder / "examples", jobs=1 if small else cores(), refuse_open=False, seed=0, samples=samples)
+    prepare.prepare(works, folder / "examples", prepare.Settings(samples=samples), jobs=1 if small else cores())
     return {"data.root": str(folder / "examples")}
