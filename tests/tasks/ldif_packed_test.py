@@ -1,11 +1,12 @@
 """Examples in few bytes: packed sets, what a step reads of them, the published tools' records; preparing by other runners."""
 
+import concurrent.futures
 import gzip
 import json
-import os
 import pathlib
 import runpy
 import struct
+from concurrent.futures.process import BrokenProcessPool
 
 import google_crc32c
 import jax
@@ -321,17 +322,37 @@ def test_beam_makes_the_same_examples(data, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["prepare.json", "test", "test.txt", "train", "train.txt"]
 
 
-def make_or_die(work):
-    if work.name == "deadly":
-        os._exit(9)  # as the kernel does with one that takes too much memory
-    return prepare.Outcome()
+class PoolThatBreaks:
+    """As `data.workers.Workers`: where a process is killed, every future of its pool that is not done fails."""
+
+    def __init__(self, jobs, initializer):
+        self.broken = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        pass
+
+    def submit(self, function, work):
+        future = concurrent.futures.Future()
+        self.broken |= work.name == "deadly"
+        if self.broken:
+            future.set_exception(BrokenProcessPool())
+        else:
+            future.set_result(function(work))
+        return future
 
 
-def test_a_process_that_is_killed_costs_one_mesh(tmp_path):
-    works = [prepare.Work("train", "a", name, tmp_path / name, tmp_path / "out" / name) for name in ("deadly", "one", "two")]
-    found = {work.name: outcome.fault for work, outcome in prepare._by_processes(works, 2, make_or_die)}
+def test_a_process_that_is_killed_costs_one_mesh(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "Workers", PoolThatBreaks)
+    works = [prepare.Work("train", "a", name, tmp_path / name, tmp_path / "out" / name) for name in ("one", "deadly", *map(str, range(9)))]
+    made = []
+    found = {
+        work.name: outcome.fault for work, outcome in prepare._by_processes(works, 2, lambda work: made.append(work) or prepare.Outcome())
+    }
     assert found.pop("deadly") == f"{tmp_path / 'deadly'}: the process that prepared it was killed; it may have been short of memory."
-    assert found == {"one": "", "two": ""}
+    assert len(found) == len(made) == 10 and set(found.values()) == {""}
 
 
 def test_meshes_that_enclose_nothing_or_promise_too_much(tmp_path):

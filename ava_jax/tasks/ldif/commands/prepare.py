@@ -2,6 +2,7 @@
 
   ava ldif prepare --meshes=MESHES --out=DATA
   ava ldif prepare --meshes=MESHES --out=DATA --packed=PACKED --open=refuse --jobs=8
+  ava ldif prepare --meshes=bob.ply,blub.ply --out=DATA --split=test --class=animal
   ava ldif prepare --meshes=MESHES --out=DATA --runner=FlinkRunner --runner_options="--flink_master=HOST:8081"
 
 An example is a folder, DATA/SPLIT/CLASS/NAME: the normalising matrix, a grid of signed distances, 100,000 samples near the surface and
@@ -17,7 +18,9 @@ from absl import flags
 
 from ava_jax.data.workers import cores
 
-_MESHES = flags.DEFINE_string("meshes", None, "Folder of the meshes.")
+_MESHES = flags.DEFINE_list("meshes", [], "Folder of the meshes, SPLIT/CLASS/NAME.ply; or files, with commas between.")
+_SPLIT = flags.DEFINE_string("split", "test", "Of files: the split that they are of.")
+_CLASS = flags.DEFINE_string("class", "mesh", "Of files: their class.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the examples.")
 _PACKED = flags.DEFINE_string("packed", None, "Pack the examples as well, into this folder, as ava ldif pack does.")
 _OPEN = flags.DEFINE_enum(
@@ -40,8 +43,12 @@ def main() -> None:
     from ava_jax.tasks.ldif.data import meshes, packing, prepare
 
     meshes.require()
-    root, out = (pathlib.Path(flag.value).expanduser().absolute() for flag in (_MESHES, _OUT))
-    works = prepare.find(root, out)
+    given = [pathlib.Path(path).expanduser().absolute() for path in _MESHES.value]
+    out = pathlib.Path(_OUT.value).expanduser().absolute()
+    if len(given) == 1 and not given[0].is_file():
+        works = prepare.find(given[0], out)
+    else:
+        works = prepare.of_files(given, out, prepare.one_word(_SPLIT.value, "--split"), prepare.one_word(_CLASS.value, "--class"))
     out.mkdir(parents=True, exist_ok=True)
     settings = prepare.Settings(
         refuse_open=_OPEN.value == "refuse",

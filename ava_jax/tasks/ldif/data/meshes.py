@@ -130,9 +130,15 @@ def signed_distances(mesh: Mesh, points: np.ndarray) -> np.ndarray:
     """Distances of points [P, 3] from the surface, f32 [P]; negative inside."""
     import igl
 
-    kind = igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER
+    points = np.ascontiguousarray(points, np.float64)
     faces = np.ascontiguousarray(outward(mesh).faces)  # those that look inwards give winding numbers of -1
-    return igl.signed_distance(np.ascontiguousarray(points, np.float64), mesh.vertices, faces, sign_type=kind)[0].astype(np.float32)
+    distance = np.sqrt(igl.point_mesh_squared_distance(points, mesh.vertices, faces)[0])
+    used = mesh.vertices[faces.reshape(-1)]
+    near = ((points >= used.min(0)) & (points <= used.max(0))).all(1)  # beyond the mesh's own box all is outside
+    inside = np.zeros(len(points), bool)
+    if near.any():
+        inside[near] = igl.fast_winding_number(mesh.vertices, faces, np.ascontiguousarray(points[near])) > 0.5
+    return np.where(inside, -distance, distance).astype(np.float32)
 
 
 def outward(mesh: Mesh) -> Mesh:

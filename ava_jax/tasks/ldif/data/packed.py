@@ -76,7 +76,7 @@ def write_shard(path: pathlib.Path, rows: list[dict[str, np.ndarray]], names: li
 
     Args:
       path: the file.
-      rows: of each example, its tensors without the first axis; all have the same.
+      rows: of each example, its tensors, [...] without the first axis; all have the same.
       names: of the examples, CLASS/NAME.
       wanted: of those that were to be packed, some of which could not be read.
 

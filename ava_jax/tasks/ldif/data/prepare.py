@@ -85,6 +85,33 @@ def find(root: pathlib.Path, out: pathlib.Path) -> list[Work]:
     return list(found.values())
 
 
+def one_word(name: str, what: str) -> str:
+    """The name, of a split or class.
+
+    Raises:
+      ValueError: it cannot be a folder's.
+    """
+    if not name or "/" in name or name.startswith("."):
+        raise ValueError(f"{what} must be a name that a folder can have; got {name!r}.")
+    return name
+
+
+def of_files(paths: Sequence[pathlib.Path], out: pathlib.Path, split: str, kind: str) -> list[Work]:
+    """Meshes by their paths, all of one split and class.
+
+    Raises:
+      ValueError: one is not there, or two have one name.
+    """
+    works: dict[str, Work] = {}
+    for path in paths:
+        if not path.is_file() or path.suffix.lower() not in _ENDS:
+            raise ValueError(f"{path}: there is no such mesh; files end in {', '.join(_ENDS)}.")
+        if path.stem in works:
+            raise ValueError(f"{path}: {works[path.stem].mesh} gives an example of the same name; rename one of them.")
+        works[path.stem] = Work(split, kind, path.stem, path.absolute(), out / split / kind / path.stem)
+    return list(works.values())
+
+
 def prepare(
     works: Sequence[Work], out: pathlib.Path, settings: Settings, *, jobs: int = 1, runner: str = "", options: Sequence[str] = ()
 ) -> dict[Work, Outcome]:
