@@ -372,3 +372,18 @@ def test_meshes_that_enclose_nothing_or_promise_too_much(tmp_path):
     assert "encloses nothing" in faults["nothing"]
     assert "10,000,000 faces; at most 2,000,000" in faults["huge"] and "10,000,000 faces" in faults["large"]
     assert json.loads((tmp_path / "out" / "prepare.json").read_text())["made"] == 0
+
+
+def test_meshes_by_file(tmp_path):
+    for name in ("bob.ply", "a/bob.obj", "blub.ply"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        trimesh.creation.box().export(tmp_path / name)
+    one, two = prepare.of_files([tmp_path / "bob.ply", tmp_path / "blub.ply"], tmp_path / "out", "test", "an animal")
+    assert (one.name, two.folder) == ("bob", tmp_path / "out" / "test" / "an animal" / "blub")
+    with pytest.raises(ValueError, match="of the same name"):
+        prepare.of_files([tmp_path / "bob.ply", tmp_path / "a" / "bob.obj"], tmp_path / "out", "test", "x")
+    with pytest.raises(ValueError, match="no such mesh"):
+        prepare.of_files([tmp_path / "none.ply"], tmp_path / "out", "test", "x")
+    for name in ("", "..", "a/b"):
+        with pytest.raises(ValueError, match="--split must be a name"):
+            prepare.one_word(name, "--split")

@@ -54,7 +54,7 @@ def read(root: pathlib.Path) -> PackedSet | None:
         found = json.loads(path.read_text())
         version, shards = found["version"], {str(split): [int(count) for count in counts] for split, counts in found["shards"].items()}
         out = PackedSet(str(found["examples"]), int(found["samples"]), shards)
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise ValueError(f"{path}: no record of a packed set ({str(e)[:80]}); ava ldif pack writes it.") from e
     if version != VERSION:
         raise ValueError(f"{path}: of version {version}; this program reads version {VERSION}: pack the examples again.")
@@ -118,7 +118,7 @@ class Shard:
             self.tensors = {name: _tensor(every[start:], one) for name, one in header.items() if name != "__metadata__"}
             if any(len(tensor) != len(self.names) for tensor in self.tensors.values()):
                 raise ValueError("tensors of other lengths than the list of names")
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise ValueError(f"{path}: no packed examples, or damaged ({str(e)[:80]}); pack them again.") from e
 
 
