@@ -61,14 +61,14 @@ def read(path: pathlib.Path, most_faces: int = MOST_FACES) -> Mesh:
     size, promised = path.stat().st_size, _faces_promised(path)
     if promised > most_faces or size > most_faces * _LONGEST_FACE:
         what = f"{promised:,} faces" if promised > most_faces else f"a file of {size:,} bytes"
-        raise ValueError(f"{path}: {what}; at most {most_faces:,} faces are read (--max_faces). Decimate it.")
+        raise ValueError(f"{path}: {what}; at most {most_faces:,} faces are used (--max_faces). Decimate it.")
     try:
         found = trimesh.load(path, force="mesh", process=False)
     except Exception as e:  # trimesh raises many kinds on nonsense
         raise ValueError(f"{path}: cannot be read as a mesh ({type(e).__name__}: {str(e)[:80]}).") from e
     faces = np.asarray(getattr(found, "faces", ()), np.int64).reshape(-1, 3)
     if len(faces) > most_faces:
-        raise ValueError(f"{path}: {len(faces):,} faces; at most {most_faces:,} faces are read (--max_faces). Decimate it.")
+        raise ValueError(f"{path}: {len(faces):,} faces; at most {most_faces:,} faces are used (--max_faces). Decimate it.")
     if len(faces) < 4:
         raise ValueError(f"{path}: {len(faces)} triangles enclose nothing.")
     vertices = np.asarray(found.vertices, np.float64)
