@@ -49,6 +49,14 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Redrawn(Protocol):
+    """A source that has more of a sample than a step needs, and gives another part of it each time."""
+
+    def redraw(self, index: int, position: int) -> Batch | None:
+        """As `source[index]`, a part that follows from the position in the order: a run that is gone on with sees the same."""
+
+
+@runtime_checkable
 class Grouped(Protocol):
     """A source whose samples have work in common in groups, as all views of a frame have its texture and mesh."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from ava_jax.core.sampling import Grouped, Sampling, Separable, Source, UnreadableData
+from ava_jax.core.sampling import Grouped, Redrawn, Sampling, Separable, Source, UnreadableData
 from ava_jax.core.types import Batch
 from ava_jax.data import order
 from ava_jax.data.process_iterator import ProcessIterator, none_readable
@@ -211,20 +211,27 @@ class _Ordered(Sequence):
     def __getitem__(self, position: int) -> Batch | None:
         if (index := self._positions[position]) is None:
             return None
-        sample = read_sample(self._source, index)
+        sample = read_sample(self._source, index, position)
         self._failures = 0 if sample is not None else self._failures + 1
         if self._failures > self._max_consecutive_failures:
             raise ValueError(none_readable(self._source))
         return sample
 
 
-def read_sample(source: Source, index: int) -> Batch | None:
+def read_sample(source: Source, index: int, position: int | None = None) -> Batch | None:
     """One sample, as the source gives it: arrays of any shape, or None where it cannot be read.
+
+    Args:
+      source: of samples.
+      index: of the sample.
+      position: in the order, for sources that draw from a sample anew each time; None: the whole sample.
 
     Raises:
       ValueError: reading failed; the message names the sample.
     """
     try:
+        if position is not None and isinstance(source, Redrawn):
+            return source.redraw(index, position)
         return source[index]
     except UnreadableData:
         raise

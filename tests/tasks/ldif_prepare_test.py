@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from ava_jax.tasks.ldif.data import example_files, examples, meshes, views
+from ava_jax.tasks.ldif.data import example_files, examples, meshes, packed, views
 
 RADIUS = 0.25 * np.sqrt(3)  # of a normalised ball: a third of its square is the second moment along an axis
 
@@ -106,10 +106,12 @@ def test_a_folder_of_meshes(tmp_path):
     holed.export(shapes / "train" / "a class" / "holed.off")
     (shapes / "train" / "a class" / "bad.ply").write_text("nonsense")
     out = tmp_path / "data"
-    done = run(f"--meshes={shapes}", f"--out={out}")
+    done = run(f"--meshes={shapes}", f"--out={out}", f"--packed={tmp_path / 'packed'}")
     assert done.returncode == 1 and "4 examples of 5 meshes (test 1, train 4); 1 with holes, mended; 1 could not be used" in done.stdout
     assert "bad.ply" in done.stderr and "Traceback" not in done.stderr
     assert (out / "train.txt").read_text().split("\n") == ["train/a class/holed/", "train/a class/one/", "train/a class/two/", ""]
+    assert packed.read(tmp_path / "packed").shards == {"test": [1], "train": [3]}
+    assert (tmp_path / "packed" / "train.txt").read_text() == (out / "train.txt").read_text()
     one = out / "test" / "b" / "one"
     assert example_files.read_grid(one / examples.GRID).values.shape == (32, 32, 32)
     near, uniform = example_files.read_samples(one / examples.NEAR), example_files.read_samples(one / examples.UNIFORM)

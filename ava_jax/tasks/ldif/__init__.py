@@ -5,6 +5,7 @@ from ava_jax.tasks.command import Command
 COMMANDS = (
     Command("synthesize", "Writes procedural shapes of six classes, and examples of them.", "ava_jax.tasks.ldif.commands.synthesize"),
     Command("prepare", "Makes examples to learn from of a folder of meshes.", "ava_jax.tasks.ldif.commands.prepare"),
+    Command("pack", "Packs examples into few large files that training reads piece by piece.", "ava_jax.tasks.ldif.commands.pack"),
     Command("extract", "Writes meshes of shapes that are stored as implicit functions.", "ava_jax.tasks.ldif.commands.extract"),
     Command("grid", "Turns meshes into grids of signed distances, and back.", "ava_jax.tasks.ldif.commands.grid"),
 )

@@ -16,7 +16,7 @@ from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.ops.implicit import SURFACE, Elements
 from ava_jax.tasks import base
 from ava_jax.tasks.ldif import optimizer, shapes
-from ava_jax.tasks.ldif.data import element_files, occnet_files, source
+from ava_jax.tasks.ldif.data import compact, element_files, occnet_files, source
 from ava_jax.tasks.ldif.model import losses
 from ava_jax.tasks.ldif.model.network import ShapeNetwork
 
@@ -71,12 +71,13 @@ class Ldif(base.Task):
     ) -> dict[str, base.LossTerm]:
         """The published terms: [B, ...] each. The decoder's running statistics move with each call of it, as published."""
         del step
+        batch = compact.unpacked(batch)
         looked, first, second = jax.random.split(key, 3)
         elements = model.elements(batch, looked, train=True)
         found: dict[str, base.LossTerm] = {}
         for name, own in ((UNIFORM, first), (NEAR, second)):
             if name in terms:
-                samples = _drawn(batch[name], self.config.data.samples, own)
+                samples = compact.samples(_drawn(batch[name], self.config.data.samples, own), batch.get("reach"))
                 values = model.values(elements, samples[..., :3], train=True)
                 found[name] = losses.of_samples(values, samples[..., 3], inside_weight=self.config.data.inside_weight), None
         if BOX in terms:
@@ -85,7 +86,8 @@ class Ldif(base.Task):
             at_centers = losses.grid_values(batch["grid"], batch["world_to_grid"], elements.center)
             found[GRID] = losses.far_from_surface(at_centers), None
         if CENTER in terms:
-            excess = losses.beyond_shape(elements.center, *losses.inside_box(batch["uniform"]))
+            box = jnp.moveaxis(batch["inside_box"], 1, 0) if "inside_box" in batch else losses.inside_box(batch["uniform"])
+            excess = losses.beyond_shape(elements.center, *box)
             inside = losses.outside_at_centers(model.values(elements, elements.center, train=True), excess)
             found[CENTER] = 0.01 * inside + 10 * excess, None
         return found
@@ -97,8 +99,9 @@ class Ldif(base.Task):
 
     def predict(self, model: ShapeNetwork, batch: Batch) -> dict[str, Any]:
         """Elements, and the function at the uniform samples, f32 [B, P]."""
+        batch = compact.unpacked(batch)
         elements = model.elements(batch, jax.random.key(0), train=False)
-        points = jnp.asarray(batch["uniform"])[..., :3]
+        points = compact.samples(jnp.asarray(batch["uniform"]), batch.get("reach"))[..., :3]
         count = points.shape[1]
         parts = -(-count // _AT_ONCE)
         padded = jnp.pad(points, ((0, 0), (0, parts * _AT_ONCE - count), (0, 0)))
@@ -109,7 +112,7 @@ class Ldif(base.Task):
     def score(self, prediction: dict[str, Any], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
         """IoU of the uniform samples, percent, [B]: 100 n / (u + 1e-5)."""
         found = np.asarray(prediction["values"]) < SURFACE
-        true = np.asarray(batch["uniform"])[..., 3] < 0
+        true = compact.samples(np.asarray(batch["uniform"]), batch.get("reach"))[..., 3] < 0
         return {"iou": 100 * (found & true).sum(1) / ((found | true).sum(1) + _EPS)}
 
     def export(self, prediction: dict[str, Any], sample: Batch, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -141,7 +144,9 @@ class Ldif(base.Task):
 
 
 def _drawn(samples: Array, count: int, key: jax.Array) -> jax.Array:
-    """`count` samples of each example, [B, count, 4]: with replacement, and never the last one, as published."""
+    """`count` of each example's samples [B, P, ...]: with replacement, and never the last, as published; all if there are as many."""
     samples = jnp.asarray(samples)
+    if samples.shape[1] == count:  # drawn when they were read
+        return samples
     which = by_sample(lambda own: jax.random.randint(own, (count,), 0, samples.shape[1] - 1), key, len(samples))
     return jnp.take_along_axis(samples, which[..., None], axis=1)

@@ -1,10 +1,10 @@
 """Writes procedural watertight shapes of six classes, and the examples to learn from.
 
   ava ldif synthesize --out=DATA                         # 40 shapes per class to train on, 2 to validate on, 5 to test on
-  ava ldif synthesize --out=DATA --train=1000 --test=50
+  ava ldif synthesize --out=DATA --train=1000 --test=50 --packed --also=bob.ply,blub.ply
 
-Chairs, tables, lamps, vases, planes, cars, no two alike: DATA/meshes and DATA/examples, which --config.data.root names. Run again, it makes
-what is missing. Needs pip install 'ava-jax[ldif]'.
+Chairs, tables, lamps, vases, planes, cars, no two alike: DATA/meshes and DATA/examples (or DATA/packed), which --config.data.root names.
+Run again, it makes what is missing. Needs pip install 'ava-jax[ldif]'.
 """
 
 import pathlib
@@ -17,6 +17,8 @@ _OUT = flags.DEFINE_string("out", None, "Folder of meshes and examples.")
 _TRAIN = flags.DEFINE_integer("train", 40, "Shapes of each class to train on.", lower_bound=1)
 _VAL = flags.DEFINE_integer("val", 2, "To validate on.", lower_bound=0)
 _TEST = flags.DEFINE_integer("test", 5, "To test on.", lower_bound=0)
+_ALSO = flags.DEFINE_list("also", [], "Files of meshes that become test examples too, of the class mesh, which is not trained on.")
+_PACKED = flags.DEFINE_bool("packed", False, "Pack the examples as well, into DATA/packed, as ava ldif pack does.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of shapes and samples.", lower_bound=0)
 _JOBS = flags.DEFINE_integer("jobs", cores(), "Processes, a shape each.", lower_bound=1)
 
@@ -26,14 +28,22 @@ def main() -> None:
     if not _OUT.value:
         raise ValueError("--out must name a folder, as in --out=DATA.")
     from ava_jax.tasks.ldif import shapes
-    from ava_jax.tasks.ldif.data import meshes, prepare
+    from ava_jax.tasks.ldif.data import meshes, packing, prepare
 
     meshes.require()
     out = pathlib.Path(_OUT.value).expanduser()
     counts = {split: count for split, count in (("train", _TRAIN.value), ("val", _VAL.value), ("test", _TEST.value)) if count}
-    shapes.write(out / "meshes", counts, seed=_SEED.value)
-    works = prepare.find(out / "meshes", out / "examples")
+    also = prepare.of_files([pathlib.Path(path).expanduser() for path in _ALSO.value], out / "examples", "test", "mesh")
+    shapes.write(out / "meshes", counts, seed=_SEED.value, jobs=_JOBS.value)
+    works = prepare.find(out / "meshes", out / "examples") + also
     (out / "examples").mkdir(exist_ok=True)
-    prepare.prepare(works, out / "examples", jobs=_JOBS.value, refuse_open=True, seed=_SEED.value)
+    outcomes = prepare.prepare(works, out / "examples", prepare.Settings(refuse_open=True, seed=_SEED.value), jobs=_JOBS.value)
+    if faults := [outcome.fault for outcome in outcomes.values() if outcome.fault]:
+        raise ValueError(f"{len(faults)} of {len(works)} shapes could not be used, and all others are there. The first: {faults[0]}")
+    root = out / "examples"
+    if _PACKED.value:
+        root = out / "packed"
+        packing.pack(out / "examples", root, jobs=_JOBS.value)
     listed = ", ".join(f"{split} {count} of each of {len(shapes.CLASSES)} classes" for split, count in counts.items())
-    print(f"{out / 'examples'}: {listed}\nava train --config=ldif:tiny --config.data.root={out / 'examples'} --workdir=RUN")
+    listed += f"; {', '.join(work.name for work in also)} to test on" if also else ""
+    print(f"{root}: {listed}\nava train --config=ldif:tiny --config.data.root={root} --workdir=RUN")

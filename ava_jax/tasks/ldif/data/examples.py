@@ -5,6 +5,7 @@ import shutil
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ava_jax.tasks.ldif.data import example_files, meshes, views
 from ava_jax.tasks.ldif.data.example_files import Grid
@@ -14,9 +15,9 @@ SAMPLES = 100_000
 _NEAR = 0.04  # the farthest that samples near the surface lie from it
 _MORE = 1.1  # so many pairs are made for each that stays
 _AWAY = 1e-6  # from the surface, where a ray starts that looks for the next hit
-GRID, NEAR, UNIFORM, DEPTH, POINTS, MATRIX = (
+GRID, NEAR, UNIFORM, DEPTH, POINTS, MATRIX, IMAGE = (
     "coarse_grid.grd", "nss_points.sdf", "bounding_box_samples.sdf", "depth_and_normals.npz", "surface_samples_from_dodeca.pts",
-    "orig_to_gaps.txt",
+    "orig_to_gaps.txt", "image.png",
 )  # fmt: skip
 
 
@@ -30,6 +31,7 @@ class Example(NamedTuple):
       uniform: f32 [P, 4], places in the box, and signed distances.
       views: twenty depth images.
       points: f32 [P, 6], of the surface, with normals.
+      image: u8 [137, 137, 3], the first view as clay on white.
     """
 
     matrix: np.ndarray
@@ -38,21 +40,34 @@ class Example(NamedTuple):
     uniform: np.ndarray
     views: views.Views
     points: np.ndarray
+    image: np.ndarray
 
 
-def make(mesh: Mesh, rng: np.random.Generator, *, samples: int = SAMPLES) -> Example:
+def make(mesh: Mesh, rng: np.random.Generator, *, samples: int = SAMPLES, coded_normals: bool = False) -> Example:
     """An example of a mesh, which is normalised first.
 
+    Args:
+      mesh: any size, anywhere.
+      rng: draws.
+      samples: near the surface, and everywhere; and points of the surface.
+      coded_normals: normals as the published reader has them, which leaves their files' coding in place; see `views.coded`.
+
     Raises:
-      ValueError: no camera sees it.
+      ValueError: no camera sees it, or it encloses nothing.
     """
     matrix = meshes.normalization(mesh)
     mesh = meshes.outward(meshes.moved(mesh, matrix))
     seen = views.draw(mesh)
     everywhere = rng.uniform(-HALF_SIDE, HALF_SIDE, (samples, 3))
     uniform = np.concatenate([everywhere, meshes.signed_distances(mesh, everywhere)[:, None]], axis=1).astype(np.float32)
+    grid = meshes.distance_grid(mesh)
+    if not (uniform[:, 3] < 0).any() and not (grid.values < 0).any():
+        raise ValueError(f"it encloses nothing: none of {samples:,} random places of the box around it lies inside.")
+    image = views.picture(seen)
+    if coded_normals:
+        seen = views.coded(seen)
     points = views.surface_points(seen, samples, rng)
-    return Example(matrix, meshes.distance_grid(mesh), near_surface(mesh, samples, rng), uniform, seen, points)
+    return Example(matrix, grid, near_surface(mesh, samples, rng), uniform, seen, points, image)
 
 
 def near_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -109,6 +124,7 @@ def write(example: Example, folder: pathlib.Path, original: pathlib.Path) -> Non
             example_files.write_rows(partial / name, rows)
         both = np.concatenate([example.views.depth[..., None], example.views.normals], axis=-1)
         np.savez_compressed(partial / DEPTH, both)
+        Image.fromarray(example.image).save(partial / IMAGE)
         (partial / MATRIX).write_text("".join(" ".join(f"{number:.9g}" for number in row) + "\n" for row in example.matrix))
         (partial / f"mesh_orig{original.suffix}").symlink_to(original.absolute())
         partial.rename(folder)

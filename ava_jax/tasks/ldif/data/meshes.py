@@ -6,6 +6,7 @@ Clouds, 2018) say what is inside for meshes with holes and crossing sheets too, 
 
 import importlib.util
 import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ HALF_SIDE = 0.7  # of the box that grids and samples lie in
 SUFFIXES = (".ply", ".obj", ".off", ".glb", ".stl")
 _RADIUS = 0.25  # of a normalised mesh: the root of the largest second moment of its surface
 _FLAT = 1e-4  # of the largest extent: a mesh that is thinner encloses nothing
-_MOST_FACES = 20_000_000
+MOST_FACES = 2_000_000
+_LONGEST_FACE = 300  # bytes of a file, its vertices and normals among them
 
 
 class Mesh(NamedTuple):
@@ -40,8 +42,12 @@ def require() -> None:
         raise ValueError(f"meshes need {' and '.join(missing)}: pip install 'ava-jax[ldif]'.")
 
 
-def read(path: pathlib.Path) -> Mesh:
+def read(path: pathlib.Path, most_faces: int = MOST_FACES) -> Mesh:
     """The triangles of a file, all its parts together, vertices of one place joined.
+
+    Args:
+      path: the file.
+      most_faces: of a file of more only the header is read, so that neither memory nor time is without bounds.
 
     Raises:
       ValueError: it cannot be read, or is no surface that encloses anything: empty, one triangle, flat, with numbers that are not finite.
@@ -52,13 +58,17 @@ def read(path: pathlib.Path) -> Mesh:
         raise ValueError(f"{path}: meshes are read from {', '.join(SUFFIXES)}.")
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file.")
+    size, promised = path.stat().st_size, _faces_promised(path)
+    if promised > most_faces or size > most_faces * _LONGEST_FACE:
+        what = f"{promised:,} faces" if promised > most_faces else f"a file of {size:,} bytes"
+        raise ValueError(f"{path}: {what}; at most {most_faces:,} faces are used (--max_faces). Decimate it.")
     try:
         found = trimesh.load(path, force="mesh", process=False)
     except Exception as e:  # trimesh raises many kinds on nonsense
         raise ValueError(f"{path}: cannot be read as a mesh ({type(e).__name__}: {str(e)[:80]}).") from e
     faces = np.asarray(getattr(found, "faces", ()), np.int64).reshape(-1, 3)
-    if len(faces) > _MOST_FACES:
-        raise ValueError(f"{path}: {len(faces):,} faces; at most {_MOST_FACES:,}. Decimate it.")
+    if len(faces) > most_faces:
+        raise ValueError(f"{path}: {len(faces):,} faces; at most {most_faces:,} faces are used (--max_faces). Decimate it.")
     if len(faces) < 4:
         raise ValueError(f"{path}: {len(faces)} triangles enclose nothing.")
     vertices = np.asarray(found.vertices, np.float64)
@@ -72,6 +82,19 @@ def read(path: pathlib.Path) -> Mesh:
     if not extent.min() > _FLAT * extent.max():
         raise ValueError(f"{path}: it is flat ({extent.min():.3g} thin, {extent.max():.3g} long) and encloses nothing.")
     return Mesh(vertices, faces, not found.is_watertight)
+
+
+def _faces_promised(path: pathlib.Path) -> int:
+    """How many faces the header of a PLY or OFF file says there are; 0 of others."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    if path.suffix.lower() == ".ply":
+        found = re.search(rb"element face (\d{1,18})\s", head)
+        return int(found[1]) if found else 0
+    if path.suffix.lower() == ".off":
+        numbers = re.sub(rb"#[^\n]*", b"", head).removeprefix(b"OFF").split()[:3]
+        return int(numbers[1]) if len(numbers) == 3 and numbers[1].isdigit() and len(numbers[1]) < 19 else 0
+    return 0
 
 
 def normalization(mesh: Mesh) -> np.ndarray:
@@ -107,9 +130,15 @@ def signed_distances(mesh: Mesh, points: np.ndarray) -> np.ndarray:
     """Distances of points [P, 3] from the surface, f32 [P]; negative inside."""
     import igl
 
-    kind = igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER
+    points = np.ascontiguousarray(points, np.float64)
     faces = np.ascontiguousarray(outward(mesh).faces)  # those that look inwards give winding numbers of -1
-    return igl.signed_distance(np.ascontiguousarray(points, np.float64), mesh.vertices, faces, sign_type=kind)[0].astype(np.float32)
+    distance = np.sqrt(igl.point_mesh_squared_distance(points, mesh.vertices, faces)[0])
+    used = mesh.vertices[faces.reshape(-1)]
+    near = ((points >= used.min(0)) & (points <= used.max(0))).all(1)  # beyond the mesh's own box all is outside
+    inside = np.zeros(len(points), bool)
+    if near.any():
+        inside[near] = igl.fast_winding_number(mesh.vertices, faces, np.ascontiguousarray(points[near])) > 0.5
+    return np.where(inside, -distance, distance).astype(np.float32)
 
 
 def outward(mesh: Mesh) -> Mesh:

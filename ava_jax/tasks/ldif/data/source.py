@@ -4,12 +4,14 @@ A sample (arrays without the batch axis), in the published place and size:
 
   depth f32 [137, 137, 20], twenty views; points f32 [10000 or fewer, 6], oriented; uniform, near f32 [P, 4]; grid f32 [32, 32, 32] (z, y,
   x); world_to_grid f32 [4, 4]; example int32 [], its position in the split; kind int32 [], its class in assets.names["classes"], -1 where
-  it is not in it
+  it is not in it; image u8 [137, 137, 3], with config.data.image
+
+Of a packed set the same in few bytes, as `compact` has them, of the views that the config names; and reach f32 [], inside_box f32 [2, 3].
+`compact.unpacked` and `compact.samples` bring both to one form. Where examples are not held on the device, training reads of a packed one
+only as many samples as a step takes.
 """
 
 import pathlib
-import zipfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -19,30 +21,31 @@ from ava_jax.core import names as naming
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.tasks.base import PREDICT, TRAIN
-from ava_jax.tasks.ldif.data import example_files, examples, meshes
-from ava_jax.tasks.ldif.model.encoders import resized
+from ava_jax.tasks.ldif.data import meshes, packed, reading
 
-POINTS = 10_000  # of the surface, of each example
 LISTS = {"data.classes": str}
 
 
 class Listed(NamedTuple):
-    """An example: its class, its name, its folder."""
+    """An example: its class, its name, its folder (of a packed set, where it was when it was packed), its place in the split's list."""
 
     kind: str
     name: str
     folder: pathlib.Path
+    place: int = 0
 
 
 def splits(config: ConfigDict) -> list[str]:
     """Names of the splits that the data root lists, as in ["test", "train"].
 
     Raises:
-      ValueError: the root lists none.
+      ValueError: the root lists none, or is a packed set that is not packed to its end.
     """
     root = pathlib.Path(config.data.root)
-    found = sorted(path.stem for path in root.glob("*.txt") if any("/" in line for line in path.read_text().splitlines()))
-    if not config.data.root or not found:
+    found = sorted(reading.lists(root)) if config.data.root else []
+    if not found:
+        if config.data.root and any(root.glob("*-of-*.safetensors")):
+            raise ValueError(f"config.data.root = {config.data.root!r}: not packed to its end; run the same ava ldif pack again.")
         raise ValueError(f"config.data.root = {config.data.root!r}: holds no SPLIT.txt; ava ldif prepare writes such a folder.")
     return found
 
@@ -56,11 +59,14 @@ def listed(config: ConfigDict, split: str) -> list[Listed]:
     root, known = pathlib.Path(config.data.root), splits(config)
     if split not in known:
         raise ValueError(f"ldif: split must be one of {', '.join(known)}; got {split!r}.")
-    lines = [line.strip().rstrip("/") for line in (root / f"{split}.txt").read_text().splitlines() if line.strip()]
-    found = [Listed(*line.split("/")[-2:], root / line) for line in lines]
-    kinds = sorted({one.kind for one in found})
+    lines, found = reading.lists(root)[split], packed.read(root)
+    if found is not None and sum(found.shards.get(split, ())) != len(lines):
+        raise ValueError(f"{root / packed.RECORD}: its shards hold another number of examples than {split}.txt lists; pack them again.")
+    folders = root if found is None else pathlib.Path(found.examples)
+    every = [Listed(*line.split("/")[-2:], folders / line, place) for place, line in enumerate(lines)]
+    kinds = sorted({one.kind for one in every})
     chosen = {naming.pick("config.data.classes", name, kinds) for name in config.data.classes} or set(kinds)
-    return [one for one in found if one.kind in chosen]
+    return [one for one in every if one.kind in chosen]
 
 
 def prepare(config: ConfigDict) -> Assets:
@@ -90,10 +96,16 @@ class ExampleSource:
           ValueError: as `listed`.
         """
         names = splits(config) if split == PREDICT else [split]
-        every = [one for name in names for one in listed(config, name)]
+        every = [(name, one) for name in names for one in listed(config, name)]
         if split not in (TRAIN, PREDICT):
             every = [every[at] for at in thin(len(every), config.eval.max_samples)]
-        self.examples, self._classes, self._counted = every, assets.names["classes"], {"unreadable": 0}
+        self.examples = [one for _, one in every]
+        self._splits, self._classes, self._counted = [name for name, _ in every], assets.names["classes"], {"unreadable": 0}
+        self._image, self._views = bool(config.data.get("image", False)), config.model.views
+        self._drawn = config.data.samples if split == TRAIN else 0
+        root = pathlib.Path(config.data.root)
+        found = packed.read(root)
+        self._shards = {name: packed.Shards(root, name, found.shards[name]) for name in names} if found else {}
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -112,31 +124,26 @@ class ExampleSource:
         Raises:
           ValueError: a file is missing or damaged; a line names it.
         """
+        return self._read(index, None)
+
+    def redraw(self, index: int, position: int) -> Batch:
+        """As `source[index]`; of a packed example that is trained on, samples in a row as many as a step takes, from a place drawn anew."""
+        return self._read(index, np.random.default_rng(position) if self._drawn else None)
+
+    def _read(self, index: int, rng: np.random.Generator | None) -> Batch:
         one = self.examples[index]
-        depth = resized(_depth(one.folder / examples.DEPTH))
-        points = example_files.read_points(one.folder / examples.POINTS)
-        grid = example_files.read_grid(one.folder / examples.GRID)
-        return {
-            "depth": depth,
-            "points": points[thin(len(points), POINTS)],
-            "uniform": example_files.read_samples(one.folder / examples.UNIFORM),
-            "near": example_files.read_samples(one.folder / examples.NEAR),
-            "grid": grid.values,
-            "world_to_grid": grid.world_to_grid,
-            "example": np.int32(index),
-            "kind": np.int32(self._classes.index(one.kind) if one.kind in self._classes else -1),
-        }
-
-
-def _depth(path: pathlib.Path) -> np.ndarray:
-    """Depths [20, 224, 224]."""
-    try:
-        if path.is_file() and not zipfile.is_zipfile(path):  # of what is none, NumPy says that it might be loaded unsafely
-            raise ValueError("no npz, or a damaged one")
-        with np.load(path) as file:
-            both = file["arr_0"]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as e:
-        raise ValueError(f"{path}: no depth images as ava ldif prepare writes them ({str(e)[:80]}).") from e
-    if both.ndim != 4 or both.shape[0] != 20 or both.shape[3] != 4:
-        raise ValueError(f"{path}: depth images must be [20, H, W, 4]; got {list(both.shape)}.")
-    return both[..., 0]
+        kind = self._classes.index(one.kind) if one.kind in self._classes else -1
+        own = {"example": np.int32(index), "kind": np.int32(kind)}
+        if not self._shards:
+            return {**reading.read(one.folder, image=self._image), **own}
+        tensors = dict(self._shards[self._splits[index]].tensors(one.place))
+        if not self._image:
+            tensors.pop("image", None)
+        elif "image" not in tensors:
+            raise ValueError(f"{one.kind}/{one.name}: config.data.image = True, and the set was packed from records without pictures.")
+        tensors["depth"] = tensors["depth"][: self._views]
+        for name in ("near", "uniform") if rng is not None else ():
+            rows = tensors[name]
+            start = int(rng.integers(max(len(rows) - self._drawn, 0) + 1))
+            tensors[name] = rows[start : start + self._drawn]
+        return {**{name: np.array(tensor) for name, tensor in tensors.items()}, **own}

@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ava_jax.core.types import Cameras
 from ava_jax.tasks.ldif.data.meshes import Mesh
@@ -15,6 +16,9 @@ from ava_jax.tasks.ldif.data.meshes import Mesh
 SIDE = 224
 VIEWS = 20
 DEPTH_STEPS = 1000  # per unit: depths are whole numbers of them
+PICTURE_SIDE = 137  # of the image that networks see
+_LAMP = np.array([-0.36, 0.60, 0.71])  # where it stands, in the camera's frame
+_CLAY = np.array([0.92, 0.84, 0.76])
 _FOCAL = SIDE / 2 / math.tan(0.5)
 
 
@@ -53,7 +57,10 @@ def draw(mesh: Mesh) -> Views:
     corners = mesh.vertices[mesh.faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
-    vertices, faces = mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32)
+    # Filled up to one of few sizes, so that few programs are compiled for many meshes; faces of one corner are not drawn.
+    vertices = np.zeros((_enough(len(mesh.vertices)), 3), np.float32)
+    faces = np.zeros((_enough(len(mesh.faces)), 3), np.int32)
+    vertices[: len(mesh.vertices)], faces[: len(mesh.faces)] = mesh.vertices, mesh.faces
     depth, normals = np.zeros((VIEWS, SIDE, SIDE), np.float32), np.zeros((VIEWS, SIDE, SIDE, 3), np.float32)
     every = cameras()
     for view in range(VIEWS):  # one by one: memory for one picture, one compiled program for all
@@ -66,6 +73,12 @@ def draw(mesh: Mesh) -> Views:
         towards = np.where((found * rays).sum(-1, keepdims=True) > 0, -found, found)
         normals[view] = np.where(index[..., None] >= 0, towards, 0)
     return Views(depth, normals)
+
+
+def _enough(count: int) -> int:
+    """A power of two, or one and a half of one, that is not smaller."""
+    power = 1 << max(count - 1, 512).bit_length()
+    return power * 3 // 4 if power * 3 // 4 >= count else power
 
 
 def surface_points(views: Views, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -88,6 +101,34 @@ def surface_points(views: Views, count: int, rng: np.random.Generator) -> np.nda
     points = np.einsum("nij,ni->nj", rotation, local) + every.position[view]
     normals = np.einsum("nij,ni->nj", rotation, views.normals[view, row, column] * [1, -1, -1])
     return np.concatenate([points, normals], axis=1).astype(np.float32)
+
+
+def coded(views: Views) -> Views:
+    """Normals as the published tools leave them: (n + 1) / |n + 1| of the 16-bit numbers (n + 1) 32768, whose coding is not undone.
+
+    For comparison with networks that were trained on such; all of them point away from the camera's left, lower and far side.
+    """
+    numbers = np.minimum(np.rint((views.normals + 1) * 32768), 65535)
+    numbers /= np.linalg.norm(numbers, axis=-1, keepdims=True)
+    return views._replace(normals=np.where(views.depth[..., None] > 0, numbers, 0).astype(np.float32))
+
+
+def picture(views: Views, view: int = 0) -> np.ndarray:
+    """A view shaded as clay on white, u8 [137, 137, 3]: what single-view networks see of a shape without colours."""
+    shaded = Image.fromarray(shade(views.normals[view], views.depth[view] > 0))
+    return np.asarray(shaded.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BOX, box=(0, 0, SIDE, SIDE)))
+
+
+def shade(normals: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Clay in the light of a lamp above the camera and of the sky, on white: u8 [H, W, 3].
+
+    Args:
+      normals: [H, W, 3], as of `Views`.
+      seen: bool [H, W].
+    """
+    lamp, fill = np.clip(normals @ _LAMP, 0, None), 0.5 + 0.5 * normals[..., 1]
+    light = (0.62 * lamp + 0.30 * fill + 0.08)[..., None] * _CLAY
+    return np.where(seen[..., None], np.clip(light, 0, 1) * 255, 255).round().astype(np.uint8)
 
 
 @functools.cache
