@@ -134,7 +134,7 @@ def load(
                 f"{capture.calibration}: captures that are used together must have images of one size (height x width): this one has "
                 f"{sizes[1]}, {first.name} {sizes[0]}. Convert or pack them to one, or use them apart (config.data.ids)."
             )
-    found = CaptureSet(folder, captures, _topology(folder, captures, topology), RecordArchives(index_folder))
+    found = CaptureSet(folder, captures, topology_of(folder, captures, topology), RecordArchives(index_folder))
     for capture in captures:
         if not capture.neutral_segment:
             found.say(
@@ -151,7 +151,7 @@ def load_one(folder: pathlib.Path | RemotePath, cameras: tuple[str, ...] = (), *
     return ava256.load(folder, cameras, judge=judge)
 
 
-def _topology(folder: pathlib.Path | RemotePath, captures: Sequence[Capture], named: str) -> pathlib.Path | RemotePath:
+def topology_of(folder: pathlib.Path | RemotePath, captures: Sequence[Capture], named: str = "") -> pathlib.Path | RemotePath:
     """The OBJ that is named, the layout's own, or, of captures of multiface alone, the first one beside their meshes."""
     if named:
         return location.at(named)
