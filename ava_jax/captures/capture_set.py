@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
 from ava_jax.captures.ava256 import Capture
-from ava_jax.captures.multiface import as_ava256, recording
+from ava_jax.captures.multiface import as_ava256, layout, recording
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.core import names
 from ava_jax.data.archive import Archives
@@ -138,7 +138,7 @@ def load(
     for capture in captures:
         if not capture.neutral_segment:
             found.say(
-                f"{capture.list_of_frames}: no segment {', '.join(recording.NEUTRALS)} is there: the frame nearest to the mean "
+                f"{capture.list_of_frames}: no segment {', '.join(layout.NEUTRALS)} is there: the frame nearest to the mean "
                 "mesh is taken for the neutral face"
             )
     return found

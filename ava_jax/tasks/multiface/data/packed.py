@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import layout, recording
 from ava_jax.core import amounts
 from ava_jax.data import files as writing
 from ava_jax.tasks.multiface.data.files import Files, Shared, Unreadable, sizes
@@ -57,10 +57,10 @@ def pack(data: pathlib.Path, out: pathlib.Path, *, image: bool = False, downsamp
         raise ValueError(f"{data}: is a packed copy; pack the capture as it was released.")
     found = recording.load(data)
     texels, vertices = sizes(data)
-    cameras = [camera.name for camera in found.cameras if camera.name in (found.cameras_in(recording.TEXTURES) or {camera.name})]
+    cameras = [camera.name for camera in found.cameras if camera.name in (found.cameras_in(layout.TEXTURES) or {camera.name})]
     if downsample < 1:
         raise ValueError(f"--downsample must be 1 or more; got {downsample}.")
-    height, width = (side // downsample for side in recording.SENSOR)
+    height, width = (side // downsample for side in layout.SENSOR)
     n, c = len(found.frames), len(cameras)
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {
         "numbers": ("<i4", (n,)),
@@ -158,7 +158,7 @@ def _frame(reader: Files, arrays: dict[str, np.ndarray], at: int, cameras: Seque
 
 def _copy_small(data: pathlib.Path, out: pathlib.Path, found: recording.Recording) -> None:
     """The lists, the statistics, and the OBJ that gives the topology."""
-    for name in (recording.KRT, recording.FRAME_LIST, *recording.STATISTICS):
+    for name in (layout.KRT, layout.FRAME_LIST, *layout.STATISTICS):
         if (data / name).is_file():
             writing.replace(out / name, (data / name).read_bytes())
     if (obj := found.topology()) is not None:
