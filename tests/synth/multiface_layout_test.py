@@ -45,6 +45,7 @@ def test_it_is_sound_and_its_statistics_are_those_of_its_files(tiny_multiface):
     np.testing.assert_array_equal(average.any(-1), seen[: len(found.cameras)].any(0))
 
 
+@pytest.mark.slow
 def test_another_topology_has_the_same_textures_as_in_the_other_layout(tmp_path):
     request = Request(**{**vars(SMALL), "topology": "other"})
     multiface_layout.write(tmp_path / "m", request, jobs=1)
