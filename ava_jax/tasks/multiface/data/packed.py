@@ -78,8 +78,8 @@ def pack(data: pathlib.Path, out: pathlib.Path, *, image: bool = False, downsamp
     arrays = _mapped(out, "r+")
     arrays["numbers"][:] = found.table.numbers
     reader = Files(found, texels, vertices, (height, width))
-    unreadable: list[str] = []
     left = np.flatnonzero(arrays["done"] == 0).tolist()
+    unreadable = _lost_before(found, reader, arrays, cameras, image=image)
     with (
         concurrent.futures.ThreadPoolExecutor(jobs) as pool,
         tqdm.tqdm(total=n, initial=n - len(left), desc="multiface pack", unit="frame", dynamic_ncols=True) as bar,
@@ -154,6 +154,24 @@ def _frame(reader: Files, arrays: dict[str, np.ndarray], at: int, cameras: Seque
     arrays["there"][at] = there
     arrays["done"][at] = 1
     return faults
+
+
+def _lost_before(
+    found: recording.Recording, reader: Files, arrays: dict[str, np.ndarray], cameras: Sequence[str], *, image: bool
+) -> list[str]:
+    """Lines on files that an earlier call, which was stopped, found unreadable: they are there, and not in the arrays."""
+    rows = np.flatnonzero(arrays["done"])
+    numbers = arrays["numbers"][rows].tolist()
+    columns = [(0, "", found.texture())]
+    columns += [(1 + i, camera, found.texture(camera)) for i, camera in enumerate(cameras)]
+    columns += [(1 + len(cameras) + i, camera, found.image(camera)) for i, camera in enumerate(cameras)] if image and numbers else []
+    lines = []
+    for column, camera, of in columns if numbers else ():
+        is_image = column > len(cameras)
+        there = reader.there(numbers, camera, texture=bool(camera) and not is_image, image=is_image)
+        lost = np.array(numbers)[there & (arrays["there"][rows, column] == 0)]
+        lines += [f"{of.path(number)}: could not be read when it was packed" for number in lost.tolist()]
+    return lines
 
 
 def _copy_small(data: pathlib.Path, out: pathlib.Path, found: recording.Recording) -> None:
