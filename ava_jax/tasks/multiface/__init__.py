@@ -1,0 +1,9 @@
+"""The deep appearance model of multiface. Its commands are listed here; nothing else is imported."""
+
+from ava_jax.tasks.command import Command
+
+COMMANDS = (
+    Command("download", "Fetches captures of multiface, whole or in part; resumes, repairs.", "ava_jax.tasks.multiface.commands.download"),
+    Command("pack", "Decodes a capture's pictures once, into arrays that training maps.", "ava_jax.tasks.multiface.commands.pack"),
+    Command("synthesize", "Writes captures of procedural heads as multiface's.", "ava_jax.tasks.multiface.commands.synthesize"),
+)
