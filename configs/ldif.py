@@ -70,6 +70,7 @@ def _ldif() -> ConfigDict:
     config.eval = evaluation = ConfigDict()
     evaluation.batch_size = 4
     evaluation.max_samples = 0  # a split, evenly spaced; 0 = all
+    evaluation.resolution = 256  # published: points per side of the grid that surfaces are looked for on
     return config
 
 
@@ -106,3 +107,4 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.optimizer.update({"learning_rate": 5e-4, "lr_warmup_steps": 100, "lr_decay_steps": 3_000})
     config.train.update({"steps": 3_000, "batch_size": 4, "log_every": 50, "checkpoint_every": 500, "validate_every": 500})
     config.train.validate_samples = 12
+    config.eval.resolution = 128
