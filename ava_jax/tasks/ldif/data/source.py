@@ -127,12 +127,9 @@ class ExampleSource:
           ValueError: a file is missing or damaged; a line names it.
         """
         one = self.examples[index]
-        depth = resized(_depth(one.folder / examples.DEPTH))
-        points = example_files.read_points(one.folder / examples.POINTS)
         grid = example_files.read_grid(one.folder / examples.GRID)
         return {
-            "depth": depth,
-            "points": points[thin(len(points), POINTS)],
+            **seen(one.folder),
             "uniform": example_files.read_samples(one.folder / examples.UNIFORM),
             "near": example_files.read_samples(one.folder / examples.NEAR),
             "grid": grid.values,
@@ -141,6 +138,12 @@ class ExampleSource:
             "number": np.int32(self._numbers[one.folder]),
             "kind": np.int32(self._classes.index(one.kind) if one.kind in self._classes else -1),
         }
+
+
+def seen(folder: pathlib.Path) -> Batch:
+    """What the network looks at of an example: `depth` and `points` of a sample. Raises as reading one."""
+    points = example_files.read_points(folder / examples.POINTS)
+    return {"depth": resized(_depth(folder / examples.DEPTH)), "points": points[thin(len(points), POINTS)]}
 
 
 def _depth(path: pathlib.Path) -> np.ndarray:
