@@ -3,6 +3,7 @@
   ava train --config=ldif --config.data.root=DATA --workdir=RUN           # LDIF, as published
   ava train --config=ldif:sifpp --config.data.root=DATA --workdir=RUN     # SIF++: without details
   ava train --config=ldif:sif --config.data.root=DATA --workdir=RUN       # SIF: one view, elements along the axes
+  ava train --config=ldif:shapenet --config.data.root=DATA --workdir=RUN  # LDIF, to the published end: scripts/ldif_shapenet.sh
   ava train --config=ldif:tiny --config.data.root=DATA --workdir=RUN      # LDIF with a small encoder, for CPUs
 
 DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes it of meshes, `ava ldif synthesize` of nothing.
@@ -10,11 +11,11 @@ DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes i
 
 from ml_collections import ConfigDict, FieldReference
 
-VARIANTS = ("ldif", "sifpp", "sif", "tiny")
+VARIANTS = ("ldif", "sifpp", "sif", "shapenet", "tiny")
 
 
 def get_config(variant: str = "ldif") -> ConfigDict:
-    """Variants: the three published types, and "tiny" (for CPUs)."""
+    """Variants: the three published types, "shapenet" (LDIF's published experiment) and "tiny" (for CPUs)."""
     config = _ldif()
     if variant == "sifpp":
         config.model.features = 0
@@ -25,6 +26,9 @@ def get_config(variant: str = "ldif") -> ConfigDict:
         config.data.samples = 3_000
         config.data.inside_weight = 10.0
         config.loss_weights.update({"box": 0.0, "grid": 0.0, "center": 1.0})
+    elif variant == "shapenet":
+        config.train.update({"steps": 3_500_000, "log_every": 1_000, "checkpoint_every": 20_000, "validate_every": 20_000})
+        config.train.validate_samples = 256
     elif variant == "tiny":
         _shrink_to_tiny(config)
     elif variant != "ldif":

@@ -6,6 +6,7 @@ COMMANDS = (
     Command("synthesize", "Writes procedural shapes of six classes, and examples of them.", "ava_jax.tasks.ldif.commands.synthesize"),
     Command("prepare", "Makes examples to learn from of a folder of meshes.", "ava_jax.tasks.ldif.commands.prepare"),
     Command("extract", "Writes meshes of shapes that are stored as implicit functions.", "ava_jax.tasks.ldif.commands.extract"),
+    Command("fit", "Fits the elements of one shape to a mesh, without a network.", "ava_jax.tasks.ldif.commands.fit"),
     Command("score", "Scores a mesh against the true one.", "ava_jax.tasks.ldif.commands.score"),
     Command("grid", "Turns meshes into grids of signed distances, and back.", "ava_jax.tasks.ldif.commands.grid"),
 )
