@@ -157,7 +157,7 @@ def test_without_the_original_mesh_surfaces_have_no_scores(run, tmp_path):
     assert np.isnan(scorer.score(ball, np.array([1]))["f_score"]).all() and scorer.surface(1).crosses and scorer.surface(0) is None
     assert any("1 examples without" in line for line in scorer.lines())
     scores = load_task(config).score({"values": np.full((1, 5), -1.0)}, {"uniform": np.full((1, 5, 4), -1.0)}, None)
-    assert scores["iou"] == pytest.approx(100) and np.isnan(scores["chamfer"]).all()
+    assert scores["iou"] == pytest.approx(100, abs=1e-3) and np.isnan(scores["chamfer"]).all()
 
 
 def checkpoint_config(run):
