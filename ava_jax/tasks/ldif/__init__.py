@@ -7,5 +7,7 @@ COMMANDS = (
     Command("prepare", "Makes examples to learn from of a folder of meshes.", "ava_jax.tasks.ldif.commands.prepare"),
     Command("pack", "Packs examples into few large files that training reads piece by piece.", "ava_jax.tasks.ldif.commands.pack"),
     Command("extract", "Writes meshes of shapes that are stored as implicit functions.", "ava_jax.tasks.ldif.commands.extract"),
+    Command("fit", "Fits the elements of one shape to a mesh, without a network.", "ava_jax.tasks.ldif.commands.fit"),
+    Command("score", "Scores a mesh against the true one.", "ava_jax.tasks.ldif.commands.score"),
     Command("grid", "Turns meshes into grids of signed distances, and back.", "ava_jax.tasks.ldif.commands.grid"),
 )

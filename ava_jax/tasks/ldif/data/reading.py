@@ -32,7 +32,7 @@ def lists(root: pathlib.Path) -> dict[str, list[str]]:
 
 
 def read(folder: pathlib.Path, *, image: bool = False) -> dict[str, np.ndarray]:
-    """An example's arrays: those of `data.source` but `example` and `kind`.
+    """An example's arrays: those of `data.source` but `example`, `number` and `kind`.
 
     Args:
       folder: of the example.
@@ -41,18 +41,21 @@ def read(folder: pathlib.Path, *, image: bool = False) -> dict[str, np.ndarray]:
     Raises:
       ValueError: a file is missing or damaged; a line names it.
     """
-    seen = _views(folder / examples.DEPTH)
-    points = example_files.read_points(folder / examples.POINTS)
     grid = example_files.read_grid(folder / examples.GRID)
-    out = {
-        "depth": resized(seen.depth),
-        "points": points[thin(len(points), POINTS)],
+    return seen(folder, image=image) | {
         "uniform": example_files.read_samples(folder / examples.UNIFORM),
         "near": example_files.read_samples(folder / examples.NEAR),
         "grid": grid.values,
         "world_to_grid": grid.world_to_grid,
     }
-    return {**out, "image": _image(folder / examples.IMAGE, seen)} if image else out
+
+
+def seen(folder: pathlib.Path, *, image: bool = False) -> dict[str, np.ndarray]:
+    """What the network looks at of an example: `depth`, `points` and, where asked for, `image`. Raises as `read`."""
+    drawn = _views(folder / examples.DEPTH)
+    points = example_files.read_points(folder / examples.POINTS)
+    found = {"depth": resized(drawn.depth), "points": points[thin(len(points), POINTS)]}
+    return found | {"image": _image(folder / examples.IMAGE, drawn)} if image else found
 
 
 def _image(path: pathlib.Path, seen: views.Views) -> np.ndarray:

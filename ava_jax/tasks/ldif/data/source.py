@@ -3,8 +3,8 @@
 A sample (arrays without the batch axis), in the published place and size:
 
   depth f32 [137, 137, 20], twenty views; points f32 [10000 or fewer, 6], oriented; uniform, near f32 [P, 4]; grid f32 [32, 32, 32] (z, y,
-  x); world_to_grid f32 [4, 4]; example int32 [], its position in the split; kind int32 [], its class in assets.names["classes"], -1 where
-  it is not in it; image u8 [137, 137, 3], with config.data.image
+  x); world_to_grid f32 [4, 4]; example int32 [], its position in the split; number int32 [], that in `every`; kind int32 [], its class in
+  assets.names["classes"], -1 where it is not in it; image u8 [137, 137, 3], with config.data.image
 
 Of a packed set the same in few bytes, as `compact` has them, of the views that the config names; and reach f32 [], inside_box f32 [2, 3].
 `compact.unpacked` and `compact.samples` bring both to one form. Where examples are not held on the device, training reads of a packed one
@@ -56,17 +56,27 @@ def listed(config: ConfigDict, split: str) -> list[Listed]:
     Raises:
       ValueError: there is no such split, none of its examples is there, or a class is not.
     """
-    root, known = pathlib.Path(config.data.root), splits(config)
+    known = splits(config)
     if split not in known:
         raise ValueError(f"ldif: split must be one of {', '.join(known)}; got {split!r}.")
+    found = _lines(config, split)
+    kinds = sorted({one.kind for one in found})
+    chosen = {naming.pick("config.data.classes", name, kinds) for name in config.data.classes} or set(kinds)
+    return [one for one in found if one.kind in chosen]
+
+
+def every(config: ConfigDict) -> list[Listed]:
+    """Examples of all splits and classes, in the order of `splits` and their lists: a sample's `number` counts them. Raises as `splits`."""
+    return [one for split in splits(config) for one in _lines(config, split)]
+
+
+def _lines(config: ConfigDict, split: str) -> list[Listed]:
+    root = pathlib.Path(config.data.root)
     lines, found = reading.lists(root)[split], packed.read(root)
     if found is not None and sum(found.shards.get(split, ())) != len(lines):
         raise ValueError(f"{root / packed.RECORD}: its shards hold another number of examples than {split}.txt lists; pack them again.")
     folders = root if found is None else pathlib.Path(found.examples)
-    every = [Listed(*line.split("/")[-2:], folders / line, place) for place, line in enumerate(lines)]
-    kinds = sorted({one.kind for one in every})
-    chosen = {naming.pick("config.data.classes", name, kinds) for name in config.data.classes} or set(kinds)
-    return [one for one in every if one.kind in chosen]
+    return [Listed(*line.split("/")[-2:], folders / line, place) for place, line in enumerate(lines)]
 
 
 def prepare(config: ConfigDict) -> Assets:
@@ -96,11 +106,15 @@ class ExampleSource:
           ValueError: as `listed`.
         """
         names = splits(config) if split == PREDICT else [split]
-        every = [(name, one) for name in names for one in listed(config, name)]
+        listing = [(name, one) for name in names for one in listed(config, name)]
         if split not in (TRAIN, PREDICT):
-            every = [every[at] for at in thin(len(every), config.eval.max_samples)]
-        self.examples = [one for _, one in every]
-        self._splits, self._classes, self._counted = [name for name, _ in every], assets.names["classes"], {"unreadable": 0}
+            kinds = sorted({one.kind for _, one in listing})
+            chosen = {naming.pick("--classes", name, kinds) for name in config.eval.get("classes", ())} or set(kinds)
+            listing = [(name, one) for name, one in listing if one.kind in chosen]
+            listing = [listing[at] for at in thin(len(listing), config.eval.max_samples)]
+        self.examples = [one for _, one in listing]
+        self._splits, self._classes, self._counted = [name for name, _ in listing], assets.names["classes"], {"unreadable": 0}
+        self._numbers = {one.folder: number for number, one in enumerate(every(config))}
         self._image, self._views = bool(config.data.get("image", False)), config.model.views
         self._drawn = config.data.samples if split == TRAIN else 0
         root = pathlib.Path(config.data.root)
@@ -133,7 +147,7 @@ class ExampleSource:
     def _read(self, index: int, rng: np.random.Generator | None) -> Batch:
         one = self.examples[index]
         kind = self._classes.index(one.kind) if one.kind in self._classes else -1
-        own = {"example": np.int32(index), "kind": np.int32(kind)}
+        own = {"example": np.int32(index), "number": np.int32(self._numbers[one.folder]), "kind": np.int32(kind)}
         if not self._shards:
             return {**reading.read(one.folder, image=self._image), **own}
         tensors = dict(self._shards[self._splits[index]].tensors(one.place))
