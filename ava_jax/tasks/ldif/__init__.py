@@ -6,5 +6,6 @@ COMMANDS = (
     Command("synthesize", "Writes procedural shapes of six classes, and examples of them.", "ava_jax.tasks.ldif.commands.synthesize"),
     Command("prepare", "Makes examples to learn from of a folder of meshes.", "ava_jax.tasks.ldif.commands.prepare"),
     Command("extract", "Writes meshes of shapes that are stored as implicit functions.", "ava_jax.tasks.ldif.commands.extract"),
+    Command("view", "Shows shapes live in a browser: elements are moved, the surface follows.", "ava_jax.tasks.ldif.commands.view"),
     Command("grid", "Turns meshes into grids of signed distances, and back.", "ava_jax.tasks.ldif.commands.grid"),
 )

@@ -23,7 +23,9 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Write meshes again that are 
 
 def main() -> None:
     """Extracts and writes, as the flags say."""
-    paths = [path for given in _SHAPES.value for path in _files(pathlib.Path(given).expanduser())]
+    from ava_jax.tasks.ldif.data import element_files
+
+    paths = [path for given in _SHAPES.value for path in element_files.find(pathlib.Path(given).expanduser())]
     if not paths:
         raise ValueError("--shapes must name files of elements or folders of them, as in --shapes=chair.txt.")
     out = pathlib.Path(_OUT.value).expanduser() if _OUT.value else None
@@ -46,14 +48,3 @@ def main() -> None:
         mesh_files.write(target, found)
         note = "" if found.crosses else "; its function has no surface: this is a sphere"
         print(f"wrote {target}: {len(found.vertices):,} vertices, {len(found.faces):,} faces{note}")
-
-
-def _files(path: pathlib.Path) -> list[pathlib.Path]:
-    if path.is_dir():
-        found = sorted(path.glob("*.txt"))
-        if not found:
-            raise ValueError(f"--shapes: no file .txt lies in {path}.")
-        return found
-    if not path.is_file():
-        raise ValueError(f"--shapes: there is no {path}.")
-    return [path]
