@@ -11,7 +11,7 @@ from ava_jax.ops.implicit.evaluate import CUT
 from ava_jax.tasks.ldif.apps import shape as shapes
 from ava_jax.tasks.ldif.apps.shape import Shape
 
-_FAINT = 1e-7  # Gaussians at most this large are left out of shapes that are not cut anyway
+_FAINT = 1e-8  # Gaussians at most this large are left out of shapes that are not cut anyway
 _CALLS = (4096, 32768)  # points per call of the compiled function: one program each
 _MARGIN = 1.002  # of an element's reach, for rounding
 _KEPT = 64  # elements whose values stay, so that taking them out again computes nothing
