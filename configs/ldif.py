@@ -3,6 +3,7 @@
   ava train --config=ldif --config.data.root=DATA --workdir=RUN           # LDIF, as published
   ava train --config=ldif:sifpp --config.data.root=DATA --workdir=RUN     # SIF++: without details
   ava train --config=ldif:sif --config.data.root=DATA --workdir=RUN       # SIF: one view, elements along the axes
+  ava train --config=ldif:shapenet --config.data.root=DATA --workdir=RUN  # LDIF, to the published end: scripts/ldif_shapenet.sh
   ava train --config=ldif:tiny --config.data.root=DATA --workdir=RUN      # LDIF with a small encoder, for CPUs
 
 DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes it of meshes, `ava ldif synthesize` of nothing.
@@ -10,11 +11,11 @@ DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes i
 
 from ml_collections import ConfigDict, FieldReference
 
-VARIANTS = ("ldif", "sifpp", "sif", "tiny")
+VARIANTS = ("ldif", "sifpp", "sif", "shapenet", "tiny")
 
 
 def get_config(variant: str = "ldif") -> ConfigDict:
-    """Variants: the three published types, and "tiny" (for CPUs)."""
+    """Variants: the three published types, "shapenet" (LDIF's published experiment) and "tiny" (for CPUs)."""
     config = _ldif()
     if variant == "sifpp":
         config.model.features = 0
@@ -25,6 +26,9 @@ def get_config(variant: str = "ldif") -> ConfigDict:
         config.data.samples = 3_000
         config.data.inside_weight = 10.0
         config.loss_weights.update({"box": 0.0, "grid": 0.0, "center": 1.0})
+    elif variant == "shapenet":
+        config.train.update({"steps": 3_500_000, "log_every": 1_000, "checkpoint_every": 20_000, "validate_every": 20_000})
+        config.train.validate_samples = 256
     elif variant == "tiny":
         _shrink_to_tiny(config)
     elif variant != "ldif":
@@ -70,6 +74,7 @@ def _ldif() -> ConfigDict:
     config.eval = evaluation = ConfigDict()
     evaluation.batch_size = 4
     evaluation.max_samples = 0  # a split, evenly spaced; 0 = all
+    evaluation.resolution = 256  # published: points per side of the grid that surfaces are looked for on
     return config
 
 
@@ -106,3 +111,4 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.optimizer.update({"learning_rate": 5e-4, "lr_warmup_steps": 100, "lr_decay_steps": 3_000})
     config.train.update({"steps": 3_000, "batch_size": 4, "log_every": 50, "checkpoint_every": 500, "validate_every": 500})
     config.train.validate_samples = 12
+    config.eval.resolution = 128

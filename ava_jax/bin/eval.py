@@ -4,6 +4,7 @@
   ava-eval --workdir=RUN --data=ELSEWHERE --max_samples=100 --export
   ava-eval --workdir=RUN --data=ELSEWHERE --all --out=FOLDER                    # everything there, whatever the run held out
   ava-eval --workdir=RUN --segments=EXP_free_face --cameras=400008 --every=10   # or a part of it
+  ava-eval --workdir=RUN --classes=chair,lamp --save_meshes                     # of implicit functions
   ava-eval --workdir=RUN --lpips_alex=alexnet.pth --lpips_vgg=vgg16.pth         # with LPIPS
 
 A checkpoint and the data are all that is needed. Results go to RUN/eval/<step>, with --all and its like to RUN/eval/<step>-selected:
@@ -25,6 +26,7 @@ flags.DEFINE_alias("captures", "data")
 _SPLITS = flags.DEFINE_list("splits", None, "Which splits, with commas between; by default all that the run holds out.")
 _MAX_SAMPLES = flags.DEFINE_integer("max_samples", None, "At most so many samples per split, evenly spaced; 0: all.", lower_bound=0)
 _EXPORT = flags.DEFINE_bool("export", False, "Write the predictions too, as ava predict does.")
+flags.DEFINE_alias("save_ldifs", "export")
 _BASELINES = flags.DEFINE_bool("baselines", True, "Score what needs no learning too.")
 _STEP = define_step()
 flags.DEFINE_bool("all", False, "Score all samples there are, instead of what the run held out.")
@@ -35,8 +37,12 @@ flags.DEFINE_integer("every", None, "Score every so many of the frames that fit,
 flags.DEFINE_string("held_out_by", None, "Score what this file of splits, or installed split, holds out, instead of what the run did.")
 flags.DEFINE_string("lpips_alex", None, "Weights of torchvision's AlexNet, .pth or .safetensors: adds LPIPS with it.")
 flags.DEFINE_string("lpips_vgg", None, "Weights of torchvision's VGG16, .pth or .safetensors: adds LPIPS with it.")
+flags.DEFINE_list("classes", None, "Score shapes of these classes alone.")
+flags.DEFINE_integer("resolution", None, "Points per side of the grid on which surfaces are looked for.", lower_bound=2, upper_bound=2048)
+_SAVE_MESHES = flags.DEFINE_bool("save_meshes", False, "Write the predictions, as --export does, and each shape's mesh beside its own.")
 _RULE = ("all", "people", "segments", "cameras", "every", "held_out_by")
-_OPTIONS = (*_RULE, "lpips_alex", "lpips_vgg")  # of tasks that list them in `Task.eval_options`
+_PART = (*_RULE, "classes")  # scores of a part have a folder of their own
+_OPTIONS = (*_PART, "resolution", "save_meshes", "lpips_alex", "lpips_vgg")  # of tasks that list them in `Task.eval_options`
 _OUT = flags.DEFINE_string("out", None, "Where results go; by default RUN/eval/<step>.")
 
 
@@ -49,15 +55,15 @@ def main(context: Context) -> None:
         raise ValueError(f"--{refused[0]}: runs of {type(task).__name__} are not evaluated by it; --splits names what they held out.")
     from ava_jax.run import evaluation, report  # jax is imported here, so that --help stays quick
 
-    name = f"{step}-selected" if set(options) & {*_RULE} else str(step)
+    name = f"{step}-selected" if set(options) & {*_PART} else str(step)
     folder = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value) / "eval" / name).expanduser()
     at_hand = task.check_data(assets)
-    selection = " ".join(f"--{name}={_text(value)}" for name, value in options.items() if name in _RULE)
+    selection = " ".join(f"--{name}={_text(value)}" for name, value in options.items() if name in _PART)
     report.check_folder(folder, at_hand.names, selection)
     print("".join(f"{note}\n" for note in at_hand.notes), end="", flush=True)
     compile_model = context.compile(model)
     splits = _SPLITS.value or task.eval_splits(assets)
-    export_to = folder / "predictions" if _EXPORT.value else None
+    export_to = folder / "predictions" if _EXPORT.value or _SAVE_MESHES.value else None
     how = {"threads": config.data.read_threads, "export_to": export_to, "with_baselines": _BASELINES.value}
     reports = evaluation.evaluate(task, assets, compile_model, splits, **how)
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,9 +20,10 @@ pytest.importorskip("viser", reason="the page needs viser: pip install 'ava-jax[
 from ldif_made import decoder_of, elements_of, grid_points  # noqa: E402
 
 from ava_jax.ops import implicit  # noqa: E402
+from ava_jax.tasks.ldif.apps import tints  # noqa: E402
 from ava_jax.tasks.ldif.apps.shape import Shape  # noqa: E402
 from ava_jax.tasks.ldif.data import element_files  # noqa: E402
-from ava_jax.tasks.ldif.viewer import benchmark, scene, tints, worker  # noqa: E402
+from ava_jax.tasks.ldif.viewer import benchmark, scene, worker  # noqa: E402
 from ava_jax.tasks.ldif.viewer.field import Field  # noqa: E402
 from ava_jax.tasks.ldif.viewer.page import Viewer  # noqa: E402
 from ava_jax.viz.live import options  # noqa: E402

@@ -12,6 +12,7 @@ from ava_jax.captures.packed import crop, shards
 from ava_jax.captures.packed import pack as packing
 from ava_jax.captures.packed.pack import SHARD_BYTES, Report
 from ava_jax.captures.packed.plan import Settings
+from ava_jax.data import beam as beams
 
 
 def pack(
@@ -34,18 +35,18 @@ def pack(
     Raises:
       ValueError: Beam is not installed or knows no such runner; or as `pack.pack`.
     """
-    beam = _beam()
+    beam = beams.module()
     job = packing.prepare(data, out.absolute(), settings, ids=ids, shard_bytes=shard_bytes)
     if settings.crop:
         sources = {job.folder(source): source for source in job.sources}
         items = [(str(folder), str(sources[folder])) for folder in packing.unfinished(job)]
-        with _pipeline(beam, runner, options) as p:
+        with beams.pipeline(runner, options) as p:
             _ = p | beam.Create(items, reshuffle=False) | beam.Reshuffle() | beam.Map(_measure)
     packing.decide(job)
     packing.require_space(job)
     todo = [(str(folder), kind, number) for folder, kind, number in packing.work(job)]
     whole = [str(folder) for folder in packing.unfinished(job)]
-    with _pipeline(beam, runner, options) as p:
+    with beams.pipeline(runner, options) as p:
         written = p | "shards" >> beam.Create(todo, reshuffle=False) | "spread" >> beam.Reshuffle() | "pack" >> beam.Map(_pack_shard)
         begun = p | "captures" >> beam.Create([(folder, 0) for folder in whole], reshuffle=False)
         _ = (written, begun) | beam.Flatten() | "by capture" >> beam.GroupByKey() | "finish" >> beam.Map(_finish)
@@ -67,32 +68,3 @@ def _finish(item: tuple[str, Any]) -> str:
     """A capture whose shards have all come."""
     shards.finish(pathlib.Path(item[0]))
     return item[0]
-
-
-def _pipeline(beam: Any, runner: str, options: Sequence[str]) -> Any:
-    """A pipeline of a runner.
-
-    Raises:
-      ValueError: Beam knows no such runner.
-    """
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    try:
-        return beam.Pipeline(options=PipelineOptions([f"--runner={runner}", *options]))
-    except (ValueError, TypeError) as e:
-        raise ValueError(f"--runner={runner}: Beam cannot start it ({' '.join(str(e).split())[:200]}).") from e
-
-
-def _beam() -> Any:
-    """The module.
-
-    Raises:
-      ValueError: it is not installed.
-    """
-    try:
-        import apache_beam
-    except ImportError as e:
-        raise ValueError(
-            f'--runner needs Apache Beam, which is not installed ({e}): pip install "ava-jax[beam]", or leave --runner out.'
-        ) from e
-    return apache_beam

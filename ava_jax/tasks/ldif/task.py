@@ -1,7 +1,8 @@
 """The LDIF task: what the rest of the package sees of it. LDIF, SIF++ and SIF are one network with parts on or off."""
 
+import functools
 import pathlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,16 +14,17 @@ from flax import nnx
 from ava_jax.core.parallel import by_sample
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
-from ava_jax.ops.implicit import SURFACE, Elements
+from ava_jax.ops.implicit import SURFACE, DecoderWeights, Elements
 from ava_jax.tasks import base
 from ava_jax.tasks.ldif import optimizer, shapes
+from ava_jax.tasks.ldif.apps import mesh_files
 from ava_jax.tasks.ldif.data import element_files, occnet_files, source
+from ava_jax.tasks.ldif.evaluation import scoring, tables
 from ava_jax.tasks.ldif.model import losses
 from ava_jax.tasks.ldif.model.network import ShapeNetwork
 
 UNIFORM, NEAR, BOX, GRID, CENTER = "uniform", "near", "box", "grid", "center"
 _AT_ONCE = 1024  # points of a sample that a prediction is evaluated at together
-_EPS = 1e-5
 
 
 class Ldif(base.Task):
@@ -32,11 +34,17 @@ class Ldif(base.Task):
     """
 
     loss_terms = (UNIFORM, NEAR, BOX, GRID, CENTER)
-    scores = (base.Score("iou", True, "%", digits=1),)
+    scores = scoring.EVERY
     group_by = ("class",)
     mean_by = "class"
     sample_name = "shape"
     lists = source.LISTS
+    eval_options = ("classes", "resolution", "save_meshes")
+    _surfaces: scoring.SurfaceScores | None = None  # of an evaluation; validations while training go without surfaces
+
+    @functools.cached_property
+    def _examples(self) -> list[source.Listed]:
+        return source.every(self.config)
 
     def prepare(self) -> Assets:
         """The classes."""
@@ -57,10 +65,14 @@ class Ldif(base.Task):
         return [split for split in source.splits(self.config) if split != base.TRAIN]
 
     def describe(self, batch: Batch, assets: Assets) -> list[base.Row]:
-        """Class, and position in the split's list."""
+        """Class, name, and position in the split's list."""
         names = assets.names["classes"]
         kinds = [names[kind] if kind >= 0 else "(not trained on)" for kind in np.asarray(batch["kind"])]
-        return [{"class": kind, "example": int(at)} for kind, at in zip(kinds, np.asarray(batch["example"]), strict=True)]
+        called = [self._examples[number].name for number in np.asarray(batch["number"])]
+        return [
+            {"class": kind, "name": name, "example": int(at)}
+            for kind, name, at in zip(kinds, called, np.asarray(batch["example"]), strict=True)
+        ]
 
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> ShapeNetwork:
         """The network."""
@@ -106,25 +118,60 @@ class Ldif(base.Task):
         values = jax.lax.map(lambda part: model.values(elements, part, train=False), by_part)
         return {"elements": elements._asdict(), "values": jnp.moveaxis(values, 0, 1).reshape(len(points), -1)[:, :count]}
 
+    def predictor(self, compile_model: base.Compile) -> Callable[[Batch], dict[str, Any]]:
+        """`predict`, compiled; from now on `score` finds surfaces too.
+
+        Raises:
+          ValueError: a package that this needs is not installed.
+        """
+        self._surfaces = scoring.SurfaceScores(self.config, self._decoder(compile_model))
+        return compile_model(self.predict)
+
     def score(self, prediction: dict[str, Any], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
-        """IoU of the uniform samples, percent, [B]: 100 n / (u + 1e-5)."""
+        """IoU of the uniform samples, percent, [B]: 100 n / (u + 1e-5). In an evaluation, the scores of surfaces; else these are NaN."""
         found = np.asarray(prediction["values"]) < SURFACE
         true = np.asarray(batch["uniform"])[..., 3] < 0
-        return {"iou": 100 * (found & true).sum(1) / ((found | true).sum(1) + _EPS)}
+        iou = {"iou": scoring.iou(found, true)}
+        if self._surfaces is None:
+            return iou | {score.name: np.full(len(found), np.nan) for score in scoring.SCORES}
+        elements = Elements(**{name: np.asarray(part) for name, part in prediction["elements"].items()})
+        return iou | self._surfaces.score(elements, np.asarray(batch["number"]))
+
+    def protocol(self, rows: Mapping[str, Sequence[base.Row]], assets: Assets) -> base.Protocol:
+        """Grid, samples and unit of the scores of surfaces."""
+        lines = self._surfaces.lines() if self._surfaces else ()
+        return base.Protocol(lines, {"resolution": self._surfaces.resolution, "lines": list(lines)} if lines else {})
 
     def export(self, prediction: dict[str, Any], sample: Batch, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
-        """The elements as .txt, which `ava ldif extract` makes a mesh of; of LDIF with the decoder that an evaluation writes."""
+        """The elements as .txt, which `ava ldif extract` makes a mesh of; of LDIF with the decoder that an evaluation writes.
+
+        With `eval.save_meshes`, the mesh that was scored as well, .ply, in the place and unit of the example's own mesh.
+        """
         path = folder / f"{int(sample['example']):05d}.txt"
         element_files.write(path, Elements(**prediction["elements"]), self.config.model.symmetric)
-        return [path]
+        found = self._surfaces.surface(int(sample["number"])) if self._surfaces and self.config.eval.get("save_meshes") else None
+        if found is None:
+            return [path]
+        mesh_files.write(path.with_suffix(".ply"), found)
+        return [path, path.with_suffix(".ply")]
+
+    def summarize(self, rows: Mapping[str, Sequence[base.Row]], assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Tables in the columns of the published evaluation."""
+        return tables.write(rows, folder)
 
     def write_artefacts(self, compile_model: base.Compile, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
         """The decoder as .occnet, of LDIF."""
-        if not self.config.model.features:
+        weights = self._decoder(compile_model)
+        if weights is None:
             return []
-        weights = compile_model(lambda model, unused: (model.decoder.weights(), unused))(np.zeros(1, np.float32))[0]
-        occnet_files.write(folder / "decoder.occnet", jax.device_get(weights))
+        occnet_files.write(folder / "decoder.occnet", weights)
         return [folder / "decoder.occnet"]
+
+    def _decoder(self, compile_model: base.Compile) -> DecoderWeights | None:
+        """NumPy; None of SIF and SIF++."""
+        if not self.config.model.features:
+            return None
+        return jax.device_get(compile_model(lambda model, unused: (model.decoder.weights(), unused))(np.zeros(1, np.float32))[0])
 
     @classmethod
     def synthesize(cls, folder: pathlib.Path, *, small: bool = False) -> dict[str, Any]:
@@ -137,6 +184,7 @@ class Ldif(base.Task):
         config.model.update({"encoder": "small", "code": 16, "head_width": 16, "elements": 4, "symmetric": 2, "views": 2})
         config.model.update({"features": 4, "local_points": 32, "rotated": True})
         config.data.samples = 16
+        config.eval.resolution = 16
         config.train.update({"batch_size": 2, "steps": 2, "log_every": 1, "validate_every": 1, "validate_samples": 1})
 
 

@@ -27,3 +27,9 @@ def write(path: pathlib.Path, surface: Surface) -> None:
         raise ValueError(f"{path}: meshes are written as .ply, .obj or .glb.")
     path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(path, trimesh.Trimesh(surface.vertices, surface.faces, process=False).export(file_type=kind))
+
+
+def described(path: pathlib.Path, surface: Surface) -> str:
+    """A line on a mesh that was written."""
+    note = "" if surface.crosses else "; its function has no surface: this is a sphere"
+    return f"wrote {path}: {len(surface.vertices):,} vertices, {len(surface.faces):,} faces{note}"

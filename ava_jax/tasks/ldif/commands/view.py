@@ -74,6 +74,6 @@ def _of_run(context: Context) -> dict:
     from ava_jax.tasks.ldif.apps.run_shapes import Shapes
 
     _, assets, task, model, _ = context.restore(_WORKDIR.value, _STEP.value, overrides={"data.root": _DATA.value})
-    found = Shapes(task, assets, model, context.compile(model), _SPLIT.value)
+    found = Shapes(task, assets, context.compile(model), _SPLIT.value)
     chosen = found.choose(_EXAMPLES.value, _MOST)
-    return {found.names[at]: found.make(at).shape for at in tqdm.tqdm(chosen, desc="shapes", leave=False)}
+    return {found.names[at]: found.make(found.sample(at)) for at in tqdm.tqdm(chosen, desc="shapes", leave=False)}

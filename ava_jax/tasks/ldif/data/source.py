@@ -53,14 +53,24 @@ def listed(config: ConfigDict, split: str) -> list[Listed]:
     Raises:
       ValueError: there is no such split, none of its examples is there, or a class is not.
     """
-    root, known = pathlib.Path(config.data.root), splits(config)
+    known = splits(config)
     if split not in known:
         raise ValueError(f"ldif: split must be one of {', '.join(known)}; got {split!r}.")
-    lines = [line.strip().rstrip("/") for line in (root / f"{split}.txt").read_text().splitlines() if line.strip()]
-    found = [Listed(*line.split("/")[-2:], root / line) for line in lines]
+    found = _lines(config, split)
     kinds = sorted({one.kind for one in found})
     chosen = {naming.pick("config.data.classes", name, kinds) for name in config.data.classes} or set(kinds)
     return [one for one in found if one.kind in chosen]
+
+
+def every(config: ConfigDict) -> list[Listed]:
+    """Examples of all splits and classes, in the order of `splits` and their lists: a sample's `number` counts them. Raises as `splits`."""
+    return [one for split in splits(config) for one in _lines(config, split)]
+
+
+def _lines(config: ConfigDict, split: str) -> list[Listed]:
+    root = pathlib.Path(config.data.root)
+    lines = [line.strip().rstrip("/") for line in (root / f"{split}.txt").read_text().splitlines() if line.strip()]
+    return [Listed(*line.split("/")[-2:], root / line) for line in lines]
 
 
 def prepare(config: ConfigDict) -> Assets:
@@ -90,10 +100,14 @@ class ExampleSource:
           ValueError: as `listed`.
         """
         names = splits(config) if split == PREDICT else [split]
-        every = [one for name in names for one in listed(config, name)]
+        found = [one for name in names for one in listed(config, name)]
         if split not in (TRAIN, PREDICT):
-            every = [every[at] for at in thin(len(every), config.eval.max_samples)]
-        self.examples, self._classes, self._counted = every, assets.names["classes"], {"unreadable": 0}
+            kinds = sorted({one.kind for one in found})
+            chosen = {naming.pick("--classes", name, kinds) for name in config.eval.get("classes", ())} or set(kinds)
+            found = [one for one in found if one.kind in chosen]
+            found = [found[at] for at in thin(len(found), config.eval.max_samples)]
+        self.examples, self._classes, self._counted = found, assets.names["classes"], {"unreadable": 0}
+        self._numbers = {one.folder: number for number, one in enumerate(every(config))}
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -113,19 +127,23 @@ class ExampleSource:
           ValueError: a file is missing or damaged; a line names it.
         """
         one = self.examples[index]
-        depth = resized(_depth(one.folder / examples.DEPTH))
-        points = example_files.read_points(one.folder / examples.POINTS)
         grid = example_files.read_grid(one.folder / examples.GRID)
         return {
-            "depth": depth,
-            "points": points[thin(len(points), POINTS)],
+            **seen(one.folder),
             "uniform": example_files.read_samples(one.folder / examples.UNIFORM),
             "near": example_files.read_samples(one.folder / examples.NEAR),
             "grid": grid.values,
             "world_to_grid": grid.world_to_grid,
             "example": np.int32(index),
+            "number": np.int32(self._numbers[one.folder]),
             "kind": np.int32(self._classes.index(one.kind) if one.kind in self._classes else -1),
         }
+
+
+def seen(folder: pathlib.Path) -> Batch:
+    """What the network looks at of an example: `depth` and `points` of a sample. Raises as reading one."""
+    points = example_files.read_points(folder / examples.POINTS)
+    return {"depth": resized(_depth(folder / examples.DEPTH)), "points": points[thin(len(points), POINTS)]}
 
 
 def _depth(path: pathlib.Path) -> np.ndarray:

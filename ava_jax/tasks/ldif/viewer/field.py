@@ -10,6 +10,7 @@ from ava_jax.ops import implicit
 from ava_jax.ops.implicit.evaluate import CUT
 from ava_jax.tasks.ldif.apps import shape as shapes
 from ava_jax.tasks.ldif.apps.shape import Shape
+from ava_jax.tasks.ldif.apps.tints import axes_of
 
 _FAINT = 1e-8  # Gaussians at most this large are left out of shapes that are not cut anyway
 _CALLS = (4096, 32768)  # points per call of the compiled function: one program each
@@ -96,15 +97,6 @@ def contribution(shape: Shape, i: int, places: np.ndarray) -> tuple[np.ndarray, 
     points = places[at[:, ::-1]]
     index = (at[:, 0] * len(places) + at[:, 1]) * len(places) + at[:, 2]
     return index, _values(one, shape, points)
-
-
-def axes_of(elements: implicit.Elements, rotated: bool) -> np.ndarray:
-    """Axes of elements [N, ...] in columns, [N, 3, 3]: those of the world where they are not rotated."""
-    if not rotated:
-        return np.broadcast_to(np.eye(3), (len(elements.constant), 3, 3))
-    (a, b, c), (x, y, z) = (part(np.asarray(elements.angles, np.float64)).T for part in (np.cos, np.sin))  # as `implicit.rotations`
-    rows = [[c * b, c * y * x - z * a, c * y * a + z * x], [z * b, z * y * x + c * a, z * y * a - c * x], [-y, b * x, b * a]]
-    return np.moveaxis(np.array(rows), -1, 0)
 
 
 def _values(one: implicit.Elements, shape: Shape, points: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 import viser
 
+from ava_jax.tasks.ldif.apps import tints
 from ava_jax.tasks.ldif.apps.shape import HALF_SIDE, Shape
 from ava_jax.tasks.ldif.data import element_files
-from ava_jax.tasks.ldif.viewer import tints
 from ava_jax.tasks.ldif.viewer.scene import Scene
 from ava_jax.tasks.ldif.viewer.worker import Found, Session, Wanted, Worker
 

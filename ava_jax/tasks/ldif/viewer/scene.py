@@ -4,10 +4,10 @@ import numpy as np
 import viser
 import viser.transforms
 
+from ava_jax.tasks.ldif.apps import tints
 from ava_jax.tasks.ldif.apps.shape import Shape
 from ava_jax.tasks.ldif.apps.surface import Surface
-from ava_jax.tasks.ldif.viewer import tints
-from ava_jax.tasks.ldif.viewer.field import axes_of
+from ava_jax.tasks.ldif.apps.tints import axes_of
 from ava_jax.viz import ellipsoids
 
 _APART = 0.55  # of the middle to either side, when elements and surface are drawn side by side

@@ -2,15 +2,24 @@
 
 import numpy as np
 
+from ava_jax.ops import implicit
 from ava_jax.tasks.ldif.apps.shape import HALF_SIDE, Shape
 from ava_jax.tasks.ldif.standalone import sif
-from ava_jax.tasks.ldif.viewer.field import axes_of
 from ava_jax.viz.colours import palette
 
 PLAIN, ELEMENT, FEATURES, PLACE = "Plain", "Element", "Features", "Place"
 _GREY = (176, 184, 196)
 _SPREAD = 0.22  # of the colour range per standard deviation of a component
 _AT_ONCE = 20_000  # vertices that are weighed together
+
+
+def axes_of(elements: implicit.Elements, rotated: bool) -> np.ndarray:
+    """Axes of elements [N, ...] in columns, [N, 3, 3]: those of the world where they are not rotated."""
+    if not rotated:
+        return np.broadcast_to(np.eye(3), (len(elements.constant), 3, 3))
+    (a, b, c), (x, y, z) = (part(np.asarray(elements.angles, np.float64)).T for part in (np.cos, np.sin))  # as `implicit.rotations`
+    rows = [[c * b, c * y * x - z * a, c * y * a + z * x], [z * b, z * y * x + c * a, z * y * a - c * x], [-y, b * x, b * a]]
+    return np.moveaxis(np.array(rows), -1, 0)
 
 
 def as_sif(shape: Shape) -> sif.Shape:
