@@ -9,6 +9,9 @@ import numpy as np
 from ava_jax.data import files
 from ava_jax.tasks.ldif.apps import surface, tints
 from ava_jax.tasks.ldif.apps.shape import Shape
+from ava_jax.tasks.ldif.data import meshes
+from ava_jax.tasks.ldif.data.meshes import Mesh
+from ava_jax.tasks.ldif.evaluation import scoring
 from ava_jax.viz import ellipsoids, shaded
 from ava_jax.viz.sheet import SHEET_BYTES, Strip, compose, jpeg
 
@@ -77,3 +80,22 @@ def write(strips: Sequence[Strip], path: pathlib.Path, columns: int) -> None:
         raise ValueError(f"{path}: {len(strips)} shapes do not fit into {SHEET_BYTES} bytes; draw fewer.")
     path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(path, found)
+
+
+def normalized(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """A mesh in the published place and size, as `Drawn.mesh`."""
+    moved = meshes.moved(mesh, meshes.normalization(mesh))
+    return moved.vertices, moved.faces
+
+
+def true_mesh(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """The mesh that an example was made of, as `Drawn.mesh`; None where it is not there any more.
+
+    Raises:
+      ValueError: it, or its matrix, cannot be read.
+    """
+    path = scoring.mesh_of(folder)
+    if path is None:
+        return None
+    moved = meshes.moved(meshes.read(path), scoring.matrix_of(folder))
+    return moved.vertices, moved.faces

@@ -14,12 +14,10 @@ _AT_ONCE = 20_000  # vertices that are weighed together
 
 
 def axes_of(elements: implicit.Elements, rotated: bool) -> np.ndarray:
-    """Axes of elements [N, ...] in columns, [N, 3, 3]: those of the world where they are not rotated."""
+    """Axes of elements [N, ...] in columns, f64 [N, 3, 3]: those of the world where they are not rotated."""
     if not rotated:
-        return np.broadcast_to(np.eye(3), (len(elements.constant), 3, 3))
-    (a, b, c), (x, y, z) = (part(np.asarray(elements.angles, np.float64)).T for part in (np.cos, np.sin))  # as `implicit.rotations`
-    rows = [[c * b, c * y * x - z * a, c * y * a + z * x], [z * b, z * y * x + c * a, z * y * a - c * x], [-y, b * x, b * a]]
-    return np.moveaxis(np.array(rows), -1, 0)
+        return np.tile(np.eye(3), (len(elements.constant), 1, 1))
+    return np.asarray(implicit.rotations(np.asarray(elements.angles, np.float32)), np.float64)
 
 
 def as_sif(shape: Shape) -> sif.Shape:
