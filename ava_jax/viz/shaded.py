@@ -13,7 +13,7 @@ _AMBIENT, _KEY, _FILL = 0.38, 0.55, 0.22
 _KEY_LIGHT, _FILL_LIGHT = np.array([-0.45, 0.75, 0.6]), np.array([0.9, 0.1, 0.3])  # in the camera's frame: x right, y up, z to the eye
 
 
-def camera(size: int, *, azimuth: float = 35.0, elevation: float = 20.0, distance: float = 3.2, reach: float = 0.72) -> Cameras:
+def camera(size: int, *, azimuth: float = 35.0, elevation: float = 20.0, distance: float = 3.2, reach: float = 0.85) -> Cameras:
     """A camera that looks at the origin, leading axis 1.
 
     Args:

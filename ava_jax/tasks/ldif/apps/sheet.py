@@ -8,6 +8,7 @@ import numpy as np
 
 from ava_jax.data import files
 from ava_jax.tasks.ldif.apps import surface, tints
+from ava_jax.tasks.ldif.apps.field import Field
 from ava_jax.tasks.ldif.apps.shape import Shape
 from ava_jax.tasks.ldif.data import meshes
 from ava_jax.tasks.ldif.data.meshes import Mesh
@@ -42,7 +43,9 @@ def strip(one: Drawn, *, size: int = SIZE, resolution: int = RESOLUTION, azimuth
         vertices, faces = flat(*one.mesh)
         panels.append(("mesh", shaded.draw(vertices, faces, np.broadcast_to(np.array(_GREY, np.uint8), vertices.shape), size, **view)))
     panels.append(("elements", shaded.draw(*elements_mesh(one.shape), size, **view)))
-    found = surface.extract(one.shape, resolution)
+    field = Field(resolution)
+    field.update(one.shape)
+    found = surface.mesh_of(field.values.astype(np.float32), field.places)
     if found.crosses:
         colours = tints.of_vertices(one.shape, tints.ELEMENT, found.vertices)
         panels.append(("surface", shaded.draw(found.vertices, found.faces, colours, size, **view)))

@@ -48,9 +48,12 @@ def main(context: Context) -> None:
         page = viewer.serve(_PAGE.host.value, _PAGE.port.value, token)
         _PAGE.announce(_WORKDIR.value or f"{len(shapes)} shape{'s' if len(shapes) > 1 else ''}", page.address, token)
         if _BENCHMARK.value:
+            import numpy as np
+
             from ava_jax.tasks.ldif.viewer import benchmark
 
-            print(benchmark.run(page))
+            largest = int(np.prod(next(iter(shapes.values())).elements.variance, axis=1).argmax())
+            print(benchmark.run(page, 1 + largest))
             return
         options.wait_for_failure(lambda: viewer.worker.failure)
     finally:

@@ -11,11 +11,16 @@ from ava_jax.viz.live.page import Page
 
 _CHANGES = 20  # of a slider, whose answers are timed
 _WAIT = 120.0  # seconds for a surface
+_SETTLE = 1.0  # seconds until its sliders are those of the element
 _LABEL = "Move x"
 
 
-def run(page: Page) -> str:
-    """Moves the first element to and fro, and says how long the surfaces took.
+def run(page: Page, number: int) -> str:
+    """Moves an element of the first shape to and fro, and says how long the surfaces took.
+
+    Args:
+      page: that is served.
+      number: the element, from 1.
 
     Raises:
       TimeoutError: none came.
@@ -23,6 +28,8 @@ def run(page: Page) -> str:
     client = Client(page.address)
     client.look((1.0, 1.0, 2.0), (0.0, 0.0, 0.0), 0.75)  # the page begins with it
     _at_rest(client, 0)
+    client.set("Number", number)
+    time.sleep(_SETTLE)
     first, whole, sizes = [], [], []
     for value in np.linspace(-0.3, 0.3, _CHANGES):
         count, begun = len(client.meshes), time.perf_counter()

@@ -10,9 +10,9 @@ import numpy as np
 
 from ava_jax.ops import implicit
 from ava_jax.tasks.ldif.apps import surface, tints
+from ava_jax.tasks.ldif.apps.field import Field
 from ava_jax.tasks.ldif.apps.shape import Shape
 from ava_jax.tasks.ldif.apps.surface import Surface
-from ava_jax.tasks.ldif.viewer.field import Field
 
 COARSE = 48  # points per side of the first answer's grid
 _IDLE = 5.0  # seconds after which the thread looks again by itself
