@@ -26,7 +26,7 @@ def test_a_strip_shows_mesh_elements_and_surface():
     size = [(np.abs(picture.astype(int) - picture[0, 0]).max(-1) > 15).mean() for picture in (mesh, elements, surface)]
     assert size[0] > 0.2, "the box"
     assert 0.01 < size[1] < 0.6 * size[2], "an ellipsoid of one radius, within the surface of its element"
-    assert size[2] == pytest.approx(np.pi * 0.3**2 / (2 * 0.85) ** 2, rel=0.15), "a ball of radius 0.3"
+    assert size[2] == pytest.approx(np.pi * 0.3**2 / (2 * 1.18 * 0.3 * 3**0.5) ** 2, rel=0.15), "a ball of radius 0.3"
     hue = tints.of_elements(Shape(ball(), 0), tints.ELEMENT)[0].astype(float)
     seen = surface[24, 24].astype(float)
     np.testing.assert_allclose(seen / seen.sum(), hue / hue.sum(), atol=0.03)

@@ -18,6 +18,7 @@ from ava_jax.viz.sheet import SHEET_BYTES, Strip, compose, jpeg
 
 SIZE = 240  # pixels of a picture
 RESOLUTION = 96  # points per side of the surfaces' grid
+_ROOM = 1.18  # of what a picture shows to every side, over the farthest point
 _GREY = (190, 196, 206)
 
 
@@ -37,7 +38,8 @@ class Drawn(NamedTuple):
 
 def strip(one: Drawn, *, size: int = SIZE, resolution: int = RESOLUTION, azimuth: float = 35.0) -> Strip:
     """Three pictures: the mesh with its edges sharp, ellipsoids one radius large, the surface by elements' colours."""
-    view = {"azimuth": azimuth}
+    extent = one.mesh[0] if one.mesh is not None else elements_mesh(one.shape)[0]
+    view = {"azimuth": azimuth, "reach": _ROOM * float(np.linalg.norm(extent, axis=1).max())}
     panels = []
     if one.mesh is not None:
         vertices, faces = flat(*one.mesh)

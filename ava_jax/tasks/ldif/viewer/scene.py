@@ -32,7 +32,7 @@ class Scene:
     def draw_elements(self, shape: Shape, chosen: int, mode: str) -> None:
         """Ellipsoids of one radius, reflected ones too; a wire around the chosen one."""
         places, turns, radii, which = _placed(shape)
-        colours = tints.of_elements(shape, mode)[which]
+        colours = _linear(tints.of_elements(shape, mode)[which])
         if self._elements is not None and self._count != len(which):
             self._elements.remove()
             self._elements = None
@@ -95,11 +95,15 @@ def _placed_index(instance: int, count: int, shape: Shape) -> int:
     return instance if instance < own else instance - own
 
 
+def _linear(colours: np.ndarray) -> np.ndarray:
+    """Colours of vertices and instances as the page takes them: u8, linear."""
+    return np.rint(255 * (colours / 255.0) ** 2.2).astype(np.uint8)
+
+
 def glb(surface: Surface, colours: np.ndarray) -> bytes:
     """A surface with smooth normals and colours u8 [V, 3] as a GLB."""
     import trimesh
 
-    linear = np.rint(255 * (colours / 255.0) ** 2.2)  # glTF's vertex colours are linear
-    rgba = np.concatenate([linear, np.full((len(colours), 1), 255)], axis=1).astype(np.uint8)
+    rgba = np.concatenate([_linear(colours), np.full((len(colours), 1), 255)], axis=1).astype(np.uint8)
     made = trimesh.Trimesh(surface.vertices, surface.faces, process=False, vertex_colors=rgba)
     return trimesh.exchange.gltf.export_glb(made.scene(), include_normals=True)
