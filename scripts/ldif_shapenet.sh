@@ -14,7 +14,8 @@ case $type in
   sifpp | sif) config=(--config="ldif:$type" --config.train.steps=700000) ;;
   *) echo "the type must be ldif, sifpp or sif; got $type" >&2; exit 2 ;;
 esac
-ava ldif prepare --meshes="$meshes" --out="$work/examples"
+# Meshes that cannot be used are named, and the rest goes on.
+ava ldif prepare --meshes="$meshes" --out="$work/examples" || test -s "$work/examples/train.txt"
 # shellcheck disable=SC2086  # several flags in one word
 ava train "${config[@]}" --config.data.root="$work/examples" --workdir="$work/$type" ${TRAIN_FLAGS:-}
 # shellcheck disable=SC2086

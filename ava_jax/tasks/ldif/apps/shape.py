@@ -204,11 +204,14 @@ class _Blocks:
             axes[row] = [self.places[np.minimum(np.arange(start, start + _BLOCK), len(self.places) - 1)] for start in self.starts[at]]
         elements = implicit.Elements(*(np.asarray(array)[index] for array in self.elements))
         elements = elements._replace(constant=elements.constant * real)
-        return np.asarray(_evaluate(elements, self.sign[index], axes, self.shape.decoder, self.shape.rotated, self.shape.cut))[: len(part)]
+        return np.asarray(evaluate_blocks(elements, self.sign[index], axes, self.shape.decoder, self.shape.rotated, self.shape.cut))[
+            : len(part)
+        ]
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))
-def _evaluate(elements, sign, axes, decoder, rotated, cut):
+def evaluate_blocks(elements, sign, axes, decoder, rotated, cut):
+    """Blocks [B, S, S, S] (z, y, x) of elements [B, N, ...], signs of z [B, N], places along z, y, x [B, 3, S]."""
     z, y, x = (axes[:, i] for i in range(3))
     side = axes.shape[-1]
     shape = (len(axes), side, side, side)

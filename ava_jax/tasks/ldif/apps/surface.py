@@ -7,6 +7,7 @@ import numpy as np
 
 from ava_jax.ops.implicit.evaluate import SURFACE
 from ava_jax.tasks.ldif.apps import shape as shapes
+from ava_jax.tasks.ldif.apps import sparse
 from ava_jax.tasks.ldif.apps.shape import Shape
 from ava_jax.tasks.ldif.data.example_files import Grid
 
@@ -38,7 +39,7 @@ def extract(shape: Shape, resolution: int = 256, *, progress: Callable[[int], ob
     if not 2 <= resolution <= 2048:
         raise ValueError(f"extract: the resolution must be within 2..2048; got {resolution}.")
     places = shapes.centers(resolution)
-    return mesh_of(shapes.sample(shape, places, near=SURFACE, progress=progress), places)
+    return mesh_of(sparse.sample(shape, places, SURFACE, progress=progress), places)
 
 
 def mesh_of(grid: np.ndarray, places: np.ndarray) -> Surface:
