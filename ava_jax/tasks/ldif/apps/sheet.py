@@ -88,13 +88,13 @@ def write(strips: Sequence[Strip], path: pathlib.Path, columns: int) -> None:
 
 
 def normalized(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """A mesh in the published place and size, as `Drawn.mesh`."""
+    """Vertices [V, 3] and faces [F, 3] of a mesh, in the published place and size."""
     moved = meshes.moved(mesh, meshes.normalization(mesh))
     return moved.vertices, moved.faces
 
 
 def true_mesh(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """The mesh that an example was made of, as `Drawn.mesh`; None where it is not there any more.
+    """The mesh that an example was made of, as `Drawn.mesh`, [V, 3] and [F, 3]; None where it is not there any more.
 
     Raises:
       ValueError: it, or its matrix, cannot be read.
