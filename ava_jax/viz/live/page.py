@@ -4,6 +4,7 @@ import contextlib
 import io
 import socket
 import urllib.parse
+import warnings
 
 import viser
 
@@ -41,6 +42,8 @@ class Page:
           RuntimeError: viser does not ask the guard.
         """
         check_address(host, port)
+        # Of a client that has gone in this moment; what it was sent goes nowhere, and that is no fault.
+        warnings.filterwarnings("ignore", message=r"Queued a \w+ on a closed connection", category=UserWarning)
         guard = Guard(token)
         with guard.around_servers(), contextlib.redirect_stdout(io.StringIO()):  # it prints an address without the token
             self.viser = _Viser(host=host, port=port, label="ava_jax", verbose=False)
