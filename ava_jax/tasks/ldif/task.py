@@ -34,13 +34,17 @@ class Ldif(base.Task):
     """
 
     loss_terms = (UNIFORM, NEAR, BOX, GRID, CENTER)
-    scores = scoring.EVERY
     group_by = ("class",)
     mean_by = "class"
     sample_name = "shape"
     lists = source.LISTS
     eval_options = ("classes", "resolution", "save_meshes")
     _surfaces: scoring.SurfaceScores | None = None  # of an evaluation; validations while training go without surfaces
+
+    @property
+    def scores(self) -> tuple[base.Score, ...]:
+        """IoU; in an evaluation those of surfaces too."""
+        return scoring.EVERY if self._surfaces else (scoring.IOU,)
 
     @functools.cached_property
     def _examples(self) -> list[source.Listed]:
@@ -128,12 +132,12 @@ class Ldif(base.Task):
         return compile_model(self.predict)
 
     def score(self, prediction: dict[str, Any], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
-        """IoU of the uniform samples, percent, [B]: 100 n / (u + 1e-5). In an evaluation, the scores of surfaces; else these are NaN."""
+        """IoU of the uniform samples, percent, [B]: 100 n / (u + 1e-5). In an evaluation, the scores of surfaces, too."""
         found = np.asarray(prediction["values"]) < SURFACE
         true = np.asarray(batch["uniform"])[..., 3] < 0
         iou = {"iou": scoring.iou(found, true)}
         if self._surfaces is None:
-            return iou | {score.name: np.full(len(found), np.nan) for score in scoring.SCORES}
+            return iou
         elements = Elements(**{name: np.asarray(part) for name, part in prediction["elements"].items()})
         return iou | self._surfaces.score(elements, np.asarray(batch["number"]))
 
