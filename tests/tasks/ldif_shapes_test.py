@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import trimesh
+from ldif_made import decoder_of, elements_of
 from scipy.spatial import cKDTree
 
 from ava_jax.ops import implicit
@@ -15,24 +16,6 @@ from ava_jax.tasks.ldif.apps import shape, surface
 from ava_jax.tasks.ldif.apps.shape import Shape
 from ava_jax.tasks.ldif.data import element_files, occnet_files
 from ava_jax.tasks.ldif.standalone import sif
-
-
-def elements_of(count=6, features=0, seed=0, size=1.0):
-    rng = np.random.default_rng(seed)
-    number = lambda *shape: rng.uniform(-1, 1, shape).astype(np.float32)  # noqa: E731
-    return implicit.Elements(
-        -np.abs(number(count)) * size,
-        0.4 * number(count, 3),
-        np.square(rng.uniform(0.03, 0.15, (count, 3))).astype(np.float32),
-        0.7 * number(count, 3),
-        number(count, features),
-    )
-
-
-def decoder_of(width=4, seed=1):
-    rng = np.random.default_rng(seed)
-    count = occnet_files._count(width)
-    return occnet_files._from_numbers((0.3 * np.abs(rng.standard_normal(count))).astype(np.float32), width)
 
 
 @pytest.fixture(scope="module")

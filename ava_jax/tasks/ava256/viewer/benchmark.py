@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from ava_jax.tasks.ava256.viewer.client import Client
 from ava_jax.tasks.ava256.viewer.eyes import MM
 from ava_jax.tasks.ava256.viewer.server import Server
 from ava_jax.tasks.ava256.viewer.start import Viewer
+from ava_jax.viz.live.client import Client
 
 _SECONDS = 5.0  # of an orbit
 _EVERY = 1 / 120  # seconds between two cameras of it: more than are drawn

@@ -1,11 +1,7 @@
 """The page: viser's server behind a guard, with a panel for each client."""
 
-import contextlib
-import io
 import math
-import socket
 import threading
-import urllib.parse
 from typing import Any
 
 import numpy as np
@@ -16,25 +12,15 @@ from ava_jax.tasks.ava256.apps.avatar import Avatar
 from ava_jax.tasks.ava256.viewer.components import Components
 from ava_jax.tasks.ava256.viewer.controls import Panel
 from ava_jax.tasks.ava256.viewer.eyes import MM, Eye
-from ava_jax.tasks.ava256.viewer.guard import PARAMETER, Guard
 from ava_jax.tasks.ava256.viewer.people import People
 from ava_jax.tasks.ava256.viewer.pipeline import Pipeline
 from ava_jax.tasks.ava256.viewer.recordings import Recordings
+from ava_jax.viz.live.page import Page
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DISTANCE = 1000.0  # mm from the head's middle, at first
 _DIRECTIONS = {"Front": (0.0, 0.0), "Left": (75.0, 0.0), "Right": (-75.0, 0.0), "Top": (0.0, 55.0)}  # azimuth, elevation, degrees
 _NEAR, _FAR = 0.05, 20.0  # m
 _WIDE = 0.85  # width over height of a window that shows the whole head; in narrower ones the camera stands back
-_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-
-
-class _Viser(viser.ViserServer):
-    """Without the tunnel to a server of viser's makers, which any client could ask for."""
-
-    def request_share_url(self, verbose: bool = True) -> str | None:
-        """Opens none."""
-        return None
 
 
 class Server:
@@ -65,29 +51,13 @@ class Server:
         self._avatar, self._pipeline, self._people, self._recordings, self._components = avatar, pipeline, people, recordings, components
         self._panels: dict[int, Panel] = {}
         self._lock = threading.Lock()
-        check_address(host, port)
-        guard = Guard(token)
-        with guard.around_servers(), contextlib.redirect_stdout(io.StringIO()):  # it prints an address without the token
-            self._viser = _Viser(host=host, port=port, label="ava_jax", verbose=False)
-        self.port = self._viser.get_port()
-        if port and self.port != port:  # taken in this very moment; viser takes another in silence
-            self.stop()
-            raise OSError(f"--port={port}: something else listens there.")
-        shown = _ANY_HOST.get(host, host)
-        try:
-            guard.check(shown, self.port)
-        except BaseException:
-            self.stop()
-            raise
-        name = f"[{shown}]" if ":" in shown else shown
-        query = f"?{urllib.parse.urlencode({PARAMETER: token})}" if token else ""
-        self.address = f"http://{name}:{self.port}/{query}"
+        self._page = Page(host, port, token)
+        self.port, self.address = self._page.port, self._page.address
         self._prepare()
 
     def stop(self) -> None:
         """Ends the server; its clients lose their connection."""
-        with contextlib.redirect_stdout(io.StringIO()):
-            self._viser.stop()
+        self._page.stop()
 
     @property
     def clients(self) -> int:
@@ -95,10 +65,7 @@ class Server:
         return len(self._panels)
 
     def _prepare(self) -> None:
-        server = self._viser
-        server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=(88, 130, 190))
-        server.gui.main_panel.dock_right()
-        server.scene.set_up_direction("+y")
+        server = self._page.viser
         camera = server.initial_camera
         camera.position, camera.look_at, camera.up = self._place("Front"), self._avatar.middle / MM, (0.0, 1.0, 0.0)
         camera.fov, camera.near, camera.far = self.fov, _NEAR, _FAR
@@ -157,18 +124,3 @@ def eye_of(camera: Any) -> Eye | None:
         return None
     to_head = viser.transforms.SO3(numbers[:4]).as_matrix()
     return Eye(to_head.T, MM * numbers[4:7], float(camera.fov), camera.image_width / camera.image_height)
-
-
-def check_address(host: str, port: int) -> None:
-    """Whether something can listen there; viser would try the next 999 ports.
-
-    Raises:
-      OSError: it cannot.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as e:
-            raise OSError(f"--host={host} --port={port}: cannot listen there ({e.strerror or e}).") from e

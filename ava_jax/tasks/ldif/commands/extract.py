@@ -52,7 +52,9 @@ def main(context: Context) -> None:
 
 
 def _of_shapes() -> None:
-    paths = [path for given in _SHAPES.value for path in _files(pathlib.Path(given).expanduser())]
+    from ava_jax.tasks.ldif.data import element_files
+
+    paths = [path for given in _SHAPES.value for path in element_files.find(pathlib.Path(given).expanduser())]
     out = pathlib.Path(_OUT.value).expanduser() if _OUT.value else None
     targets = [(out or path.parent) / f"{path.stem}.{_FORMAT.value}" for path in paths]
     if twice := sorted({str(target) for target in targets if targets.count(target) > 1}):
@@ -117,14 +119,3 @@ def _one_by_one(network, works, output) -> list[str]:
             else:
                 bar.write(outcome.line)
     return faults
-
-
-def _files(path: pathlib.Path) -> list[pathlib.Path]:
-    if path.is_dir():
-        found = sorted(path.glob("*.txt"))
-        if not found:
-            raise ValueError(f"--shapes: no file .txt lies in {path}.")
-        return found
-    if not path.is_file():
-        raise ValueError(f"--shapes: there is no {path}.")
-    return [path]

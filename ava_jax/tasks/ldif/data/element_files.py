@@ -16,6 +16,22 @@ _NUMBERS = 11  # of a row, before its features
 _MOST = 100_000  # numbers of a file's elements
 
 
+def find(path: pathlib.Path) -> list[pathlib.Path]:
+    """A file, or all files `.txt` of a folder in the order of their names.
+
+    Raises:
+      ValueError: there is none.
+    """
+    if path.is_dir():
+        found = sorted(path.glob("*.txt"))
+        if not found:
+            raise ValueError(f"--shapes: no file .txt lies in {path}.")
+        return found
+    if not path.is_file():
+        raise ValueError(f"--shapes: there is no {path}.")
+    return [path]
+
+
 def read(path: pathlib.Path) -> tuple[Elements, int]:
     """Elements, NumPy float32 [N, ...], and how many of the first are symmetric.
 

@@ -20,8 +20,8 @@ from PIL import Image
 pytest.importorskip("viser", reason="the page needs viser: pip install 'ava-jax[view]'")
 import websockets.exceptions  # noqa: E402  viser brings it
 
-from ava_jax.tasks.ava256.viewer import server  # noqa: E402
-from ava_jax.tasks.ava256.viewer.client import Client  # noqa: E402
+from ava_jax.viz.live import page as pages  # noqa: E402
+from ava_jax.viz.live.client import Client  # noqa: E402
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[4]
 WAIT = 60.0  # seconds that no test needs
@@ -189,6 +189,6 @@ def test_an_address_that_cannot_be_had_is_told():
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"--port={port}: cannot listen there \(Address already in use\)"):
-            server.check_address("127.0.0.1", port)
+            pages.check_address("127.0.0.1", port)
     with pytest.raises(OSError, match="--host=no.such.host.invalid"):
-        server.check_address("no.such.host.invalid", 0)
+        pages.check_address("no.such.host.invalid", 0)

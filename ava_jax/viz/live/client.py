@@ -41,6 +41,7 @@ class Client:
         self.texts: dict[str, str] = {}  # id to Markdown
         self.arrivals: list[tuple[float, int]] = []  # seconds of `time.perf_counter`, and bytes, of each picture
         self.picture = b""  # the last one's JPEG
+        self.meshes: list[tuple[float, bytes]] = []  # seconds, and the GLB, of each mesh
         threading.Thread(target=self._receive, daemon=True, name="client").start()
 
     def look(self, position: Any, target: Any, fov: float) -> None:
@@ -97,6 +98,8 @@ class Client:
         if message["type"] == "BackgroundImageMessage" and message["rgb_data"] is not None:
             self.picture = message["rgb_data"]
             self.arrivals.append((now, len(self.picture)))
+        elif "glb_data" in (message.get("props") or message.get("updates") or {}):
+            self.meshes.append((now, (message.get("props") or message["updates"])["glb_data"]))
         elif message["type"] == "GuiMarkdownMessage":
             self.texts[message["uuid"]] = message["props"]["_markdown"]
         elif message["type"] == "GuiUpdateMessage" and message["uuid"] in self.texts:

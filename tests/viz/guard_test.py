@@ -7,7 +7,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 pytest.importorskip("viser", reason="the page needs viser: pip install 'ava-jax[view]'")
-from ava_jax.tasks.ava256.viewer.guard import Guard, new_token  # noqa: E402  viser brings websockets
+from ava_jax.viz.live.guard import Guard, new_token  # noqa: E402  viser brings websockets
 
 
 def _request(path: str = "/", **headers: str) -> Request:

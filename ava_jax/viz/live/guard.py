@@ -22,7 +22,7 @@ from websockets.http11 import Request, Response
 
 PARAMETER = "token"
 _COOKIE = "ava_view_token"
-_REFUSED = b"403: this page needs its token. Open the whole address that `ava view` printed.\n"
+_REFUSED = b"403: this page needs its token. Open the whole address that was printed.\n"
 _OTHER_SITE = b"403: another site's page may not connect here.\n"
 _CHECK_SECONDS = 10
 _PINGS = {"ping_interval": 5, "ping_timeout": 10}  # seconds: a client that is lost without a word is noticed within their sum
