@@ -37,7 +37,7 @@ class Up(nnx.Module):
         layer = WNConv3x3 if arch == "bilinear" else WNConvUp
         self.layer = layer(d_in, d_out, activate=activate, dtype=dtype, rngs=rngs)
         self.texel_bias = nnx.Param(jnp.zeros((1, 1, d_out) if arch == "non" else (side, side, d_out)))
-        self.residual = WNConv3x3(d_out, d_out, activate=False, dtype=dtype, rngs=rngs) if arch == "res" and activate else None
+        self.residual = WNConv3x3(d_out, d_out, activate=False, dtype=dtype, rngs=rngs) if arch == "res" else None
         self.repeats, self.activate = arch == "bilinear", activate
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -47,11 +47,14 @@ class Up(nnx.Module):
             x = jnp.broadcast_to(x[:, :, None, :, None], (b, s, 2, s, 2, c)).reshape(b, 2 * s, 2 * s, c)
         y = self.layer(x, activate=False)
         y = (y.astype(jnp.float32) + self.texel_bias[...]).astype(y.dtype)
-        return _with_residual(self.residual, leaky_relu(y)) if self.activate else y
+        return _with_residual(self.residual, leaky_relu(y) if self.activate else y, activate=self.activate)
 
 
-def _with_residual(residual: WNConv3x3 | None, h: jax.Array) -> jax.Array:
-    return h if residual is None else leaky_relu(residual(h) + h)
+def _with_residual(residual: WNConv3x3 | None, h: jax.Array, *, activate: bool = True) -> jax.Array:
+    if residual is None:
+        return h
+    h = residual(h) + h
+    return leaky_relu(h) if activate else h
 
 
 class PlainConv3x3(nnx.Module):

@@ -100,10 +100,7 @@ class Decoder(nnx.Module):
         self.mesh = WNDense(_HIDDEN, 3 * vertices, activate=False, rngs=rngs)
         self.seed = WNDense(_HIDDEN + _VIEW, self.side * self.side * config.code, rngs=rngs)
         self.ups = nnx.List(
-            [
-                Up(channels[i], channels[i + 1], self.side << (i + 1), activate=i < levels - 1, rngs=rngs, **how)
-                for i in range(levels)
-            ]
+            [Up(channels[i], channels[i + 1], self.side << (i + 1), activate=i < levels - 1, rngs=rngs, **how) for i in range(levels)]
         )
 
     def __call__(self, code: jax.Array, view: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -171,5 +168,5 @@ def _check(config: ConfigDict) -> None:
     for name, count in halvings.items():
         if config.texture_size < 1 << count or config.texture_size % (1 << count):
             raise ValueError(
-                f"config.model.{name} halves the texture {count} times: texture_size must be a multiple of {1 << count}; got {config.texture_size}."
+                f"config.model.{name}: of {count} halvings texture_size must be a multiple of {1 << count}; got {config.texture_size}."
             )

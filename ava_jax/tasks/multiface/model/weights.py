@@ -197,4 +197,6 @@ def _is_finite(array: np.ndarray) -> bool:
 def _refuse(what: str, keys: list[str]) -> None:
     if keys:
         named = ", ".join(key[:120] for key in keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
-        raise ValueError(f"the state dict {what} {len(keys)} keys: {named}. config.model must have the sizes that it was trained with ({', '.join(ARCHS)}).")
+        raise ValueError(
+            f"the state dict {what} {len(keys)} keys: {named}. The model must have the sizes that it was trained with ({', '.join(ARCHS)})."
+        )
