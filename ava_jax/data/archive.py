@@ -1,4 +1,7 @@
-"""Zip files whose members are named by number (`cam400029/001003.avif`), read at random from many threads."""
+"""Zip files whose members are named by number (`cam400029/001003.avif`), read at random from many threads.
+
+Where captures are folders of files instead, `FrameFiles` stands for a zip in all that is asked here.
+"""
 
 import bisect
 import concurrent.futures
@@ -17,6 +20,7 @@ from absl import logging
 from ava_jax.data import files, zip_directory, zip_index
 from ava_jax.data.cache import Cache
 from ava_jax.data.files import OpenFiles
+from ava_jax.data.frame_files import FrameFiles
 from ava_jax.data.remote.location import RemotePath
 from ava_jax.data.zip_directory import ABSENT, Directory
 
@@ -98,6 +102,8 @@ class Archives:
         digest = hashlib.blake2b(np.ascontiguousarray(numbers, "<i4").tobytes(), digest_size=16).digest()
 
         def bits(path: pathlib.Path) -> np.ndarray:
+            if isinstance(path, FrameFiles):
+                return path.there(numbers.tolist())
             key = zip_index.key_of(path, digest)
             held = self._indexed.get(path)
             if held is not None and held.key == key:
@@ -130,6 +136,8 @@ class Archives:
 
     def has(self, path: pathlib.Path, number: int) -> bool:
         """Whether the zip has a member of that number. Raises as `read`."""
+        if isinstance(path, FrameFiles):
+            return path.has(number)
         indexed = self._indexed.get(path)
         return (_find(self._directory(path), number) if indexed is None else indexed.find(number)) is not None
 
@@ -139,6 +147,8 @@ class Archives:
         Raises:
           ValueError: there is no such file, it is not a whole zip, or the content is damaged.
         """
+        if isinstance(path, FrameFiles):
+            return path.read(number)
         entry = self._entry(path, number)
         content = self._content(path, number, entry) if entry else None
         for _ in range(_FETCHES if entry and isinstance(path, RemotePath) else 0):

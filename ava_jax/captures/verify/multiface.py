@@ -13,7 +13,7 @@ import numpy as np
 
 from ava_jax.captures import appearance, projection, reading
 from ava_jax.captures.ava256 import Capture
-from ava_jax.captures.verify import multiface_files as files
+from ava_jax.captures.multiface import files
 from ava_jax.captures.verify.contents import Depth, Job
 from ava_jax.captures.verify.decoder import check_mesh
 from ava_jax.captures.verify.findings import FETCH, Book

@@ -24,6 +24,7 @@ _TARGET = np.array([0.0, -26.0, 0.0])  # the middle of head and neck
 _FIXED_LAMP = (np.array([-0.75, 0.35, 0.55]) / np.linalg.norm([-0.75, 0.35, 0.55])).astype(np.float32)
 # Colour of a camera's own lamp, of the fixed one and of the sky; and what comes from everywhere.
 _LAMPS = np.array([[1.01, 0.95, 0.87], [0.165, 0.20, 0.25], [0.09, 0.10, 0.11]], np.float32)
+_LEAST_FACING = 0.2  # cosine to the camera, below which a texel is not seen: unwrapped, it would be smeared over the surface
 _FLOOR = np.array([0.054, 0.06, 0.066], np.float32)
 
 
@@ -95,9 +96,43 @@ def texture_in(
       cameras: that see it.
       pose: [3, 4], head to world, mm.
     """
-    surface, jaw, index, weights = layout.texels(head.size)
-    painted = skin.animate(_painted_in(layout, identity, head.size), surface, jaw, identity, expression)
-    return _lit(head, painted, index, weights, cameras, pose)
+    _, _, index, weights = layout.texels(head.size)
+    return _lit(head, paint_in(layout, head.size, identity, expression), index, weights, cameras, pose)
+
+
+def paint_in(layout: layouts.Layout, size: int, identity: Identity, expression: Expression) -> skin.Paint:
+    """Unlit colour of `size` x `size` texels, flat, of another chart."""
+    surface, jaw, _, _ = layout.texels(size)
+    return skin.animate(_painted_in(layout, identity, size), surface, jaw, identity, expression)
+
+
+def views_of_texels(
+    head: Painted, cameras: list[Camera], pose: np.ndarray, layout: layouts.Layout | None = None, paint: skin.Paint | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each of N cameras sees of each texel, as textures unwrapped from its pictures have it.
+
+    Args:
+      head: `face` of the identity and the expression.
+      cameras: N of them.
+      pose: [3, 4], head to world, mm.
+      layout, paint: of another chart; None: the heads' own.
+
+    Returns:
+      u8 [N, T, T, 3], with the camera's own gain and offset and at least 1; and whether it sees the texel, bool [N, T, T]: its surface
+      faces the camera. What hides behind something else is taken to be seen.
+    """
+    if layout is None:
+        index, weights = (x.reshape(-1, 3) for x in _lookup(head.size))
+    else:
+        _, _, index, weights = layout.texels(head.size)
+    normal = np.einsum("qcl,qc->ql", head.normals[index], weights)
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
+    textures, seen = [], []
+    for camera in cameras:
+        lit = _lit(head, head.paint if paint is None else paint, index, weights, [camera], pose)
+        textures.append(np.clip(lit * camera.gain + camera.offset + 0.5, 1, 255).astype(np.uint8))
+        seen.append((normal @ _to_camera(camera, pose) > _LEAST_FACING).reshape(head.size, head.size))
+    return np.stack(textures), np.stack(seen)
 
 
 def _lit(head: Painted, paint: skin.Paint, index: np.ndarray, weights: np.ndarray, cameras: list[Camera], pose: np.ndarray) -> np.ndarray:

@@ -34,10 +34,10 @@ from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
 from ava_jax.data.archive import Archives
+from ava_jax.data.faults import Faults
 from ava_jax.data.remote import location
 from ava_jax.data.remote.location import RemotePath
 from ava_jax.tasks.ava256.data import absent, rules
-from ava_jax.tasks.ava256.data.faults import Faults
 from ava_jax.tasks.base import NOT_SEEN
 
 # The config's lists, with the kind of their elements.

@@ -37,3 +37,153 @@ The part of the config that is read here:
 Splits: "train" (TRAIN), "unseen_segments", "unseen_cameras" (cameras of the JSON's "test" that are not in its "train", frames trained on),
 "predict" (PREDICT: all that has an average texture, no `texture`, no `image`).
 """
+
+import pathlib
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface.recording import Recording
+from ava_jax.core import names as naming
+from ava_jax.core.types import Assets, Batch
+from ava_jax.data import images, mesh_files
+from ava_jax.tasks.base import PREDICT
+from ava_jax.tasks.multiface.data import splits
+from ava_jax.tasks.multiface.data.splits import UNSEEN_CAMERAS, UNSEEN_SEGMENTS
+from ava_jax.tasks.multiface.data.views import ViewSource
+
+LISTS = {"data.held_out.segments": str, "data.cameras": str, "data.frames": int}  # of the config
+PATHS = ("data.root", "data.split", "data.weight_mask")
+
+
+def load(config: ConfigDict) -> Recording:
+    """The capture that a config names.
+
+    Raises:
+      ValueError: there is none, there are several, or its small files are missing or malformed.
+    """
+    if not config.data.root:
+        raise ValueError(
+            "config.data.root must name the folder of a capture, m--DATE--TIME--ID--GHS; it is empty (--config.data.root=FOLDER)."
+        )
+    root = pathlib.Path(config.data.root).expanduser()
+    if not root.is_dir():
+        raise ValueError(f"{root}: there is no such folder; config.data.root must be a capture's, m--DATE--TIME--ID--GHS.")
+    found = recording.find(root)
+    if not found:
+        raise ValueError(f"{root}: no capture of multiface (KRT, frame_list.txt) there; ava multiface synthesize or download makes one.")
+    if len(found) > 1:
+        shown = ", ".join(path.name for path in found[:3])
+        raise ValueError(f"{root}: has {len(found)} captures, {shown}; a model is of one: give its folder, as in {found[0]}.")
+    return recording.load(found[0])
+
+
+def prepare(config: ConfigDict) -> Assets:
+    """Statistics, topology and names of the capture.
+
+    Raises:
+      ValueError: a file is missing or malformed, they do not fit together, or the config holds out what is not there.
+    """
+    found = load(config)
+    splits.check(found, config)
+    mean = _picture(found.folder / recording.TEXTURE_MEAN)
+    if mean.shape[0] != mean.shape[1]:
+        raise ValueError(f"{found.folder / recording.TEXTURE_MEAN}: must be square; it is {mean.shape[0]} x {mean.shape[1]}.")
+    vertices = recording.vertex_mean(found.folder / recording.VERTEX_MEAN)
+    obj = found.topology()
+    if obj is None:
+        raise ValueError(f"{found.folder / recording.MESHES}: no OBJ beside the meshes, which gives faces and UVs; fetch the meshes whole.")
+    topology = mesh_files.read_topology(obj, len(vertices))
+    arrays = {
+        "texture_mean": mean.astype(np.float32),
+        "texture_std": _deviation(found.folder / recording.TEXTURE_VARIANCE),
+        "vertices_mean": vertices.copy(),
+        "vertices_std": _deviation(found.folder / recording.VERTEX_VARIANCE),
+        "faces": topology.faces,
+        "face_uvs": topology.face_uvs,
+        "uvs": topology.uvs,
+        "image_size": np.array(image_size(config), np.int32),
+    }
+    if config.data.get("weight_mask", ""):
+        mask = _picture(pathlib.Path(config.data.weight_mask).expanduser()).astype(np.float32)
+        if not mask.max():
+            raise ValueError(f"{config.data.weight_mask}: a mask of weights must have some that are not 0.")
+        arrays["weight_mask"] = mask / mask.max()
+    names = {
+        "cameras": [camera.name for camera in found.cameras],
+        "segments": sorted(set(found.segments.tolist())),
+        "identity": [found.identity],
+    }
+    return Assets(arrays=arrays, names=names)
+
+
+def image_size(config: ConfigDict) -> tuple[int, int]:
+    """(height, width) of photographs.
+
+    Raises:
+      ValueError: `config.data.downsample` is below 1.
+    """
+    downsample = config.data.get("downsample", 1)
+    if downsample < 1:
+        raise ValueError(f"config.data.downsample must be 1 or more; got {downsample}.")
+    return recording.SENSOR[0] // downsample, recording.SENSOR[1] // downsample
+
+
+def _picture(path: pathlib.Path) -> np.ndarray:
+    """A picture u8 [H, W, 3], its rows turned: row 0 is v = 0."""
+    try:
+        return np.ascontiguousarray(images.decode(path.read_bytes(), whole=(1, 1))[::-1])
+    except OSError as e:
+        raise ValueError(f"{path}: cannot be read ({e}).") from e
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}.") from e
+
+
+def _deviation(path: pathlib.Path) -> np.float32:
+    variance = recording.number(path)
+    if not variance:
+        raise ValueError(f"{path}: the variance is 0: nothing can be normalised by it.")
+    return np.float32(np.sqrt(variance))
+
+
+def source(config: ConfigDict, split: str, assets: Assets, *, image: bool = False) -> ViewSource:
+    """Samples of a split.
+
+    Args:
+      config: of the task.
+      split: one of `splits.SPLITS`.
+      assets: of `prepare`, of this capture or another one.
+      image: whether samples have photographs; then one whose photograph is missing is left out.
+
+    Raises:
+      ValueError: `split` is not one, or none of its samples is there.
+    """
+    naming.pick("multiface: split", split, splits.SPLITS)
+    found = load(config)
+    splits.check(found, config)
+    part = splits.select(found, config, split)
+    most = config.eval.max_samples if split in (UNSEEN_SEGMENTS, UNSEEN_CAMERAS) else 0
+    scale = (config.data.get("downsample", 1), image_size(config))
+    made = ViewSource(found, part, assets, scale, image=image and split != PREDICT, texture=split != PREDICT, most=most, config=config)
+    if part.count and not made.available:
+        raise ValueError(
+            f"{found.folder}: none of the {part.count} samples of the split {split!r} is there with textures, mesh and head pose"
+            f"{' and photograph' if image else ''}; ava verify says what is missing."
+        )
+    return made
+
+
+def eval_splits(config: ConfigDict, assets: Assets) -> tuple[str, ...]:
+    """The splits beside "train" in which the config leaves any sample."""
+    del assets
+    found = load(config)
+    return tuple(split for split in (UNSEEN_SEGMENTS, UNSEEN_CAMERAS) if splits.select(found, config, split).count)
+
+
+def describe(batch: Batch, assets: Assets) -> list[dict[str, Any]]:
+    """Segment, camera and frame of each sample of a batch."""
+    known = assets.names["segments"]
+    rows = zip(*(np.asarray(batch[key]).tolist() for key in ("segment", "camera_id", "frame")), strict=True)
+    return [{"segment": known[s] if s >= 0 else "unknown", "camera": str(camera), "frame": frame} for s, camera, frame in rows]
