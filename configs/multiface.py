@@ -62,6 +62,9 @@ def _base() -> ConfigDict:
     data.max_unreadable = 0.01  # of the samples; more of them end the run
     data.on_device = False  # small captures fit there: a step then waits for no copy
     data.read_threads = 8
+    data.shuffle = ConfigDict()
+    data.shuffle.cameras_per_visit = 4  # views for which a frame's average texture and mesh are decoded once; 1 = for every sample
+    data.shuffle.window = 16  # frames begun between two views of one
     data.held_out = ConfigDict()
     data.held_out.segments = _list("EXP_ROM", "EXP_free_face")  # beginnings of names
 
@@ -121,7 +124,7 @@ def _training() -> ConfigDict:
 
 def _shrink_to_tiny(config: ConfigDict) -> None:
     """Textures of 128 and few channels: minutes on two cores."""
-    config.data.update({"on_device": True, "read_threads": 2, "downsample": 1})
+    config.data.update({"on_device": True, "read_threads": 2, "downsample": 8})
     config.model.update({"code": 32, "texture_size": 128})
     config.model.encoder_channels = (8, 16, 16, 32, 32, 32)
     config.model.decoder_channels = (32, 32, 16, 16, 8)

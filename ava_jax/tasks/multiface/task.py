@@ -14,7 +14,7 @@ from ava_jax.core.sampling import Sampling, Source
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks import base
 from ava_jax.tasks.multiface import optimizer
-from ava_jax.tasks.multiface.data import source
+from ava_jax.tasks.multiface.data import source, synthesize
 from ava_jax.tasks.multiface.evaluation import pictures, published, scores
 from ava_jax.tasks.multiface.model import avatar
 from ava_jax.tasks.multiface.model.avatar import Avatar
@@ -51,9 +51,10 @@ class Multiface(base.Task):
         return source.source(self.config, split, assets, image=scores.needs_photographs(self.config))
 
     def sampling(self, split: str) -> Sampling:
-        """What is learned from is shuffled."""
+        """What is learned from is shuffled, several views of a frame near each other."""
         if split == self.config.train.split:
-            return Sampling(self.config.train.batch_size)
+            shuffle = self.config.data.shuffle
+            return Sampling(self.config.train.batch_size, per_visit=shuffle.cameras_per_visit, window=shuffle.window)
         return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
 
     def eval_splits(self, assets: Assets) -> Sequence[str]:
@@ -136,6 +137,11 @@ class Multiface(base.Task):
     def draw_pictures(self, pictures_: dict[str, Array], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
         """Textures beside predictions: u8 [H, W, 3]."""
         return pictures.progress(pictures_["texture"], batch, assets)
+
+    @classmethod
+    def synthesize(cls, folder: pathlib.Path, *, small: bool = False) -> dict[str, Any]:
+        """A procedural head, captured."""
+        return synthesize.write_default(folder, small=small)
 
     @classmethod
     def test_config(cls, config: ml_collections.ConfigDict) -> None:
