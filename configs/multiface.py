@@ -71,6 +71,7 @@ def _base() -> ConfigDict:
     config.model = model = ConfigDict()
     model.arch = "base"
     model.code = 256
+    model.hidden = 256  # width of the dense layers
     model.texture_size = 1024
     model.encoder_channels = (16, 16, 32, 32, 64, 64, 128, 128)  # each halves the texture
     model.decoder_channels = (256, 64, 64, 32, 32, 16, 16)  # each doubles it, and 3 at the end once more
@@ -125,7 +126,7 @@ def _training() -> ConfigDict:
 def _shrink_to_tiny(config: ConfigDict) -> None:
     """Textures of 128 and few channels: minutes on two cores."""
     config.data.update({"on_device": True, "read_threads": 2, "downsample": 8})
-    config.model.update({"code": 32, "texture_size": 128})
+    config.model.update({"code": 32, "hidden": 64, "texture_size": 128})
     config.model.encoder_channels = (8, 16, 16, 32, 32, 32)
     config.model.decoder_channels = (32, 32, 16, 16, 8)
     config.model.warp_channels = (32, 16, 16, 8, 8)

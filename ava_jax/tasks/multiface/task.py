@@ -146,7 +146,7 @@ class Multiface(base.Task):
     @classmethod
     def test_config(cls, config: ml_collections.ConfigDict) -> None:
         """A network of a few thousand parameters, on textures of 16 x 16."""
-        config.model.update({"code": 4, "texture_size": 16})
+        config.model.update({"code": 4, "hidden": 8, "texture_size": 16})
         config.model.encoder_channels = (4, 4, 4)
         config.model.decoder_channels = (4, 4)
         config.model.warp_channels = (4, 4)

@@ -14,7 +14,7 @@ from ava_jax.ops.mesh import sample_texture
 from ava_jax.tasks.multiface.model.layers import ARCHS, Down, PlainConv3x3, Up
 
 _MEAN_SCALE, _LOGSTD_SCALE = 0.1, 0.01
-_HIDDEN, _VIEW = 256, 8
+_VIEW = 8  # numbers that a view direction becomes
 _WARP_SEED = 2  # side of the warp's first picture, texels
 _PRECISIONS = ("float32", "bfloat16")
 
@@ -73,9 +73,9 @@ class Encoder(nnx.Module):
         channels = (3, *config.encoder_channels)
         self.downs = nnx.List([Down(a, b, rngs=rngs, **how) for a, b in zip(channels, channels[1:])])
         side = config.texture_size >> len(config.encoder_channels)
-        self.texture = WNDense(channels[-1] * side * side, _HIDDEN, rngs=rngs)
-        self.mesh = WNDense(3 * vertices, _HIDDEN, rngs=rngs)
-        self.code = WNDense(2 * _HIDDEN, 2 * config.code, activate=False, rngs=rngs)
+        self.texture = WNDense(channels[-1] * side * side, config.hidden, rngs=rngs)
+        self.mesh = WNDense(3 * vertices, config.hidden, rngs=rngs)
+        self.code = WNDense(2 * config.hidden, 2 * config.code, activate=False, rngs=rngs)
 
     def __call__(self, texture: jax.Array, vertices: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Normalised texture [B, T, T, 3] and vertices [B, V, 3] to mean and logstd, f32 [B, Z]."""
@@ -96,9 +96,9 @@ class Decoder(nnx.Module):
         levels = len(channels) - 1
         self.side = config.texture_size >> levels
         self.view = WNDense(3, _VIEW, rngs=rngs)
-        self.code = WNDense(config.code, _HIDDEN, rngs=rngs)
-        self.mesh = WNDense(_HIDDEN, 3 * vertices, activate=False, rngs=rngs)
-        self.seed = WNDense(_HIDDEN + _VIEW, self.side * self.side * config.code, rngs=rngs)
+        self.code = WNDense(config.code, config.hidden, rngs=rngs)
+        self.mesh = WNDense(config.hidden, 3 * vertices, activate=False, rngs=rngs)
+        self.seed = WNDense(config.hidden + _VIEW, self.side * self.side * config.code, rngs=rngs)
         self.ups = nnx.List(
             [Up(channels[i], channels[i + 1], self.side << (i + 1), activate=i < levels - 1, rngs=rngs, **how) for i in range(levels)]
         )
@@ -120,9 +120,9 @@ class Warp(nnx.Module):
     """
 
     def __init__(self, config: ConfigDict, how: dict, *, rngs: nnx.Rngs):
-        channels = (_HIDDEN, *config.warp_channels)
+        channels = (config.hidden, *config.warp_channels)
         self.size = config.texture_size
-        self.mlp = nnx.List([WNDense(config.code, 256, rngs=rngs), WNDense(256, _WARP_SEED**2 * _HIDDEN, rngs=rngs)])
+        self.mlp = nnx.List([WNDense(config.code, config.hidden, rngs=rngs), WNDense(config.hidden, _WARP_SEED**2 * config.hidden, rngs=rngs)])
         ups = [Up(channels[i], channels[i + 1], _WARP_SEED << (i + 1), activate=True, rngs=rngs, **how) for i in range(len(channels) - 1)]
         self.ups = nnx.List(ups)
         self.offset = PlainConv3x3(channels[-1], 2, rngs=rngs)
@@ -162,8 +162,9 @@ def _check(config: ConfigDict) -> None:
     for name, known in (("arch", ARCHS), ("precision", _PRECISIONS)):
         if config[name] not in known:
             raise ValueError(f"config.model.{name} must be one of {', '.join(known)}; got {config[name]!r}.{nearest(config[name], known)}")
-    if config.code < 1:
-        raise ValueError(f"config.model.code must be at least 1; got {config.code}.")
+    for name in ("code", "hidden"):
+        if config[name] < 1:
+            raise ValueError(f"config.model.{name} must be at least 1; got {config[name]}.")
     halvings = {"encoder_channels": len(config.encoder_channels), "decoder_channels": len(config.decoder_channels) + 1}
     for name, count in halvings.items():
         if config.texture_size < 1 << count or config.texture_size % (1 << count):
