@@ -2,9 +2,9 @@
 
   python scripts/parity.py --golden=DIR
 
-DIR holds `ava256_modules.npz`, `ava256_uv.npz`, `ava256_state_dict.json`, `multiface_*`, `raymarch_*.npz`, `raster_*.npz` and `silhouette.npz`; the
-assets folder `021924.bin`, `021924_avgtex.png` and `face_topology.obj`. Prints a line an array (name, largest error, scale, verdict);
-exits 1 when one is off.
+DIR holds `ava256_modules.npz`, `ava256_uv.npz`, `ava256_state_dict.json`, `multiface_*`, `raymarch_*.npz`, `raster_*.npz` and
+`silhouette.npz`; the assets folder `021924.bin`, `021924_avgtex.png` and `face_topology.obj`. Prints a line an array (name, largest error,
+scale, verdict); exits 1 when one is off.
 """
 
 import itertools

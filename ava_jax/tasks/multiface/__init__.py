@@ -7,4 +7,8 @@ COMMANDS = (
         "download", "Fetches captures of multiface, whole or in part; resumes and repairs.", "ava_jax.tasks.multiface.commands.download"
     ),
     Command("synthesize", "Writes captures of procedural heads as multiface's.", "ava_jax.tasks.multiface.commands.synthesize"),
+    Command("import", "Makes a run of published weights.", "ava_jax.tasks.multiface.commands.import_weights"),
+    Command("export", "Writes a run's weights as the published ones.", "ava_jax.tasks.multiface.commands.export_weights"),
+    Command("adapt", "The published test protocol, which learns on the test data.", "ava_jax.tasks.multiface.commands.adapt"),
+    Command("visualise", "Draws GT | PRED | DIFF over time, as PNGs and videos.", "ava_jax.tasks.multiface.commands.visualise"),
 )

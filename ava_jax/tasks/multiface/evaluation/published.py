@@ -58,3 +58,21 @@ def how(config: ConfigDict) -> str:
         learnt = ", ".join(part.strip("/") for part in config.train.trainable) or "the whole model"
         return f"ADAPTED: {learnt} learnt on {config.train.split}, which is what is scored there; not a test on unseen data"
     return "honest: nothing of what is scored was learnt from (the published protocol adapts to it: ava multiface adapt)"
+
+
+def make_adapted(config: ConfigDict, split: str, views: int, run: str, *, passes: int = PASSES) -> None:
+    """Turns a run's config, in place, into that of the published test protocol.
+
+    Args:
+      config: the run's.
+      split: that is learned from.
+      views: its samples.
+      run: whose weights it starts with, as `config.train.init_from` takes it.
+      passes: over the split.
+    """
+    steps = passes * max(views // min(config.train.batch_size, views), 1)
+    config.train.update({"split": split, "init_from": run, "epochs": 0, "steps": steps, "validate_every": 0, "picture_every": 0})
+    config.train.update({"batch_size": min(config.train.batch_size, views), "checkpoint_every": steps})
+    config.optimizer.update({"lr_warmup_steps": 0, "lr_decay_steps": 0, "epoch_decay": 1.0})
+    with config.ignore_type():
+        config.train.init_filter, config.train.trainable = (), TRAINABLE

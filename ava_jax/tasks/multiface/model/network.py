@@ -122,7 +122,9 @@ class Warp(nnx.Module):
     def __init__(self, config: ConfigDict, how: dict, *, rngs: nnx.Rngs):
         channels = (config.hidden, *config.warp_channels)
         self.size = config.texture_size
-        self.mlp = nnx.List([WNDense(config.code, config.hidden, rngs=rngs), WNDense(config.hidden, _WARP_SEED**2 * config.hidden, rngs=rngs)])
+        self.mlp = nnx.List(
+            [WNDense(config.code, config.hidden, rngs=rngs), WNDense(config.hidden, _WARP_SEED**2 * config.hidden, rngs=rngs)]
+        )
         ups = [Up(channels[i], channels[i + 1], _WARP_SEED << (i + 1), activate=True, rngs=rngs, **how) for i in range(len(channels) - 1)]
         self.ups = nnx.List(ups)
         self.offset = PlainConv3x3(channels[-1], 2, rngs=rngs)
