@@ -116,8 +116,10 @@ def _training() -> ConfigDict:
     train.validate_every = 5_000
     train.validate_samples = 500  # published
     train.patience = 0  # so many validations in a row without a better one, and the run ends; 0: it goes on to its last step
-    train.spike_factor = 50.0  # published: a batch whose loss is over 50 x that of the last accepted one is thrown away
+    # Published: a batch is thrown away whose loss, or whose part of vertices or code, is over 50 x that of the last accepted one.
+    train.spike_factor = 50.0
     train.spike_window = 1
+    train.spike_terms = _list("vert", "kl")
     train.spike_steps = 50
     train.max_recoveries = 5
     return train
