@@ -96,6 +96,7 @@ def _data() -> ConfigDict:
     data.read_processes = 12  # per GPU, that read for training, as many as there are cores at most; 0: threads of the one process do ...
     data.read_threads = 8  # ... so many; they read for everything else
     data.on_device = False  # the training split is read once and held on the devices; for small samples and short steps
+    data.fill_unseen = True  # texels that no camera saw, where captures mark them by 0 (multiface), take the mean texture's colour
     data.max_unreadable = 0.01  # fraction of the samples read that may fail to decode before the run stops; missing images do not count
     data.shuffle = ConfigDict()
     data.shuffle.cameras_per_visit = 4  # views for which a frame's texture and mesh are decoded once; 1 = for every sample

@@ -72,6 +72,17 @@ def tiny_capture(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_multiface(tmp_path_factory) -> pathlib.Path:
+    """The same heads as `tiny_capture`, in two captures of multiface: read only."""
+    from ava_jax.synth import multiface_layout
+    from ava_jax.tasks.ava256 import examples
+
+    folder = tmp_path_factory.mktemp("tiny") / "multiface"
+    multiface_layout.write(folder, examples.SMALL, jobs=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_run(tiny_capture, tmp_path_factory) -> pathlib.Path:
     """A run's folder with a checkpoint, of step 0, of the smallest avatar, which has learnt nothing: read only.
 

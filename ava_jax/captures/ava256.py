@@ -19,6 +19,7 @@ from ava_jax.captures.packed import index
 from ava_jax.captures.tables import frame_list as frame_list
 from ava_jax.captures.tables import names_listed as names_listed
 from ava_jax.core import names
+from ava_jax.data import mesh_files
 
 SENSOR = (4096, 2668)  # height and width, pixels, that calibrations refer to which name no other size
 NEUTRAL = "EXP_neutral_peak"  # the segment whose first complete frame is a person's neutral face
@@ -43,6 +44,7 @@ class Capture:
       distorted: ids of the cameras whose calibration gives a distortion. It is not modelled: images must be undistorted.
       positions: int32 [C], each camera's position in the calibration file, whatever cameras are used.
       calibrated: cameras that the file has.
+      measured: what was found by reading many files, kept for those who ask again.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Capture:
     positions: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     calibrated: int = 0
     cropped: bool = False
+    measured: dict[str, int] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def calibration(self) -> pathlib.Path:
@@ -70,6 +73,26 @@ class Capture:
     def subject(self) -> str:
         """The subject's id, the last part of the name."""
         return self.name.rpartition("--")[2]
+
+    @property
+    def data_set(self) -> str:
+        """Whose cameras' ids these are; "": ava-256's. Equal ids of two data sets are two cameras."""
+        return ""
+
+    @property
+    def has_segmentation(self) -> bool:
+        """Whether there may be label pictures."""
+        return True
+
+    @property
+    def black_is_unseen(self) -> bool:
+        """Whether texels of textures that are 0 in all channels were seen by no camera."""
+        return False
+
+    @property
+    def list_of_frames(self) -> pathlib.Path:
+        """CSV of segments and frames."""
+        return self.decoder / "frame_list.csv"
 
     def image_size(self, downsample: int) -> tuple[int, int]:
         """(height, width) of its images at `downsample`."""
@@ -100,6 +123,29 @@ class Capture:
     def texture(self) -> pathlib.Path:
         """Zip of textures, one AVIF per frame."""
         return self.decoder / "uv_image" / "color.zip"
+
+    @property
+    def texture_mean(self) -> pathlib.Path:
+        """Mean texture."""
+        return self.texture.with_name("color_mean.png")
+
+    @property
+    def vertices_mean(self) -> pathlib.Path:
+        """Mean mesh."""
+        return self.vertices.with_name("registration_vertices_mean.npy")
+
+    @property
+    def vertices_variance(self) -> pathlib.Path:
+        """Text of one number, the vertices' variance, mm^2."""
+        return self.vertices.with_name("registration_vertices_variance.txt")
+
+    def parse_vertices(self, data: bytes) -> np.ndarray:
+        """Vertices f32 [V, 3], mm, of a frame's file.
+
+        Raises:
+          ValueError: it is no mesh.
+        """
+        return mesh_files.read_vertices(data)
 
     @functools.cached_property
     def keypoints(self) -> pathlib.Path:

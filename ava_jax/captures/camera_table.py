@@ -13,6 +13,7 @@ from ava_jax.captures.ava256 import Capture
 
 RULES = ("id", "position")
 _POSITION = "position "
+_FRONTAL = ("400029", "401168", "401875", "402040", "401031")  # of the first captures of multiface; of ava-256
 
 
 def names(captures: Iterable[Capture], rule: str, *, held_out: Collection[str] = ()) -> list[str]:
@@ -24,13 +25,42 @@ def names(captures: Iterable[Capture], rule: str, *, held_out: Collection[str] =
       held_out: ids of cameras that have no row by "id"; by "position" each row may be another capture's too.
 
     Raises:
-      ValueError: `rule` is none of these.
+      ValueError: `rule` is none of these, or cannot be used for these captures.
     """
     if rule not in RULES:
         raise ValueError(f"config.data.camera_table must be {' or '.join(map(repr, RULES))}; got {rule!r}.")
     if rule == "position":
+        captures = list(captures)
+        if len({capture.data_set for capture in captures}) > 1:
+            raise ValueError(
+                "config.data.camera_table='position': captures of several data sets number other cameras alike; 'id' tells them apart."
+            )
         return positions(max(capture.calibrated for capture in captures))
-    return sorted({camera for capture in captures for camera in capture.cameras} - set(held_out))
+    return sorted({_row(capture, camera) for capture in captures for camera in capture.cameras if camera not in held_out})
+
+
+def _row(capture: Capture, camera: str) -> str:
+    """Name of a camera's row by "id": ids of another data set are other cameras, and say whose they are."""
+    return f"{capture.data_set} {camera}" if capture.data_set else camera
+
+
+def anchors(captures: Iterable[Capture], rows: Sequence[str]) -> list[int]:
+    """The row of one camera of each data set, which colours are told by where data sets are mixed: of those usual in front the first.
+
+    Args:
+      captures: that a model is trained on.
+      rows: names of the rows.
+    """
+    of: dict[str, set[str]] = {}
+    for capture in captures:
+        of.setdefault(capture.data_set, set()).update(known(capture, rows))
+    index = {name: i for i, name in enumerate(rows)}
+    found = []
+    for data_set, cameras in sorted(of.items()):
+        if cameras and not is_by_position(rows):
+            first = next((camera for camera in _FRONTAL if camera in cameras), min(cameras))
+            found.append(index[f"{data_set} {first}" if data_set else first])
+    return found
 
 
 def positions(count: int) -> list[str]:
@@ -48,7 +78,7 @@ def indices(capture: Capture, rows: Sequence[str]) -> np.ndarray:
     if is_by_position(rows):
         return np.where(capture.positions < len(rows), capture.positions, -1).astype(np.int32)
     index = {name: i for i, name in enumerate(rows)}
-    return np.array([index.get(name, -1) for name in capture.cameras], np.int32)
+    return np.array([index.get(_row(capture, name), -1) for name in capture.cameras], np.int32)
 
 
 def known(capture: Capture, rows: Sequence[str]) -> list[str]:

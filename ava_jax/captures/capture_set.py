@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.multiface import as_ava256, recording
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.core import names
 from ava_jax.data.archive import Archives
@@ -60,7 +61,7 @@ class CaptureSet:
     @property
     def every_camera(self) -> set[str]:
         """Ids of the cameras that any capture has, used or not; of captures on a server, those that are used."""
-        here = [capture.decoder.parent for capture in self.captures if not isinstance(capture.decoder, RemotePath)]
+        here = [c.decoder.parent for c in self.captures if not isinstance(c.decoder, RemotePath) and not c.data_set]
         return self.cameras.union(*(ava256.cameras_with_images(folder, ()) for folder in here))
 
     def image_size(self, downsample: int) -> tuple[int, int]:
@@ -124,7 +125,7 @@ def load(
     folders = ava256.find(folder, ids)
     # A server is waited for; here one after the other is as quick.
     with concurrent.futures.ThreadPoolExecutor(_ASKED_AT_ONCE if isinstance(folder, RemotePath) else 1) as pool:
-        captures = tuple(pool.map(lambda of: ava256.load(of, tuple(cameras)), folders))
+        captures = tuple(pool.map(lambda of: load_one(of, tuple(cameras)), folders))
     first = captures[0]
     for capture in captures:
         if capture.sensor != first.sensor:
@@ -133,5 +134,30 @@ def load(
                 f"{capture.calibration}: captures that are used together must have images of one size (height x width): this one has "
                 f"{sizes[1]}, {first.name} {sizes[0]}. Convert or pack them to one, or use them apart (config.data.ids)."
             )
-    path = location.at(topology) if topology else folder / ava256.TOPOLOGY
-    return CaptureSet(folder, captures, path, RecordArchives(index_folder))
+    found = CaptureSet(folder, captures, _topology(folder, captures, topology), RecordArchives(index_folder))
+    for capture in captures:
+        if not capture.neutral_segment:
+            found.say(
+                f"{capture.list_of_frames}: no segment {', '.join(recording.NEUTRALS)} is there: the frame nearest to the mean "
+                "mesh is taken for the neutral face"
+            )
+    return found
+
+
+def load_one(folder: pathlib.Path | RemotePath, cameras: tuple[str, ...] = (), *, judge: bool = True) -> Capture:
+    """Parses a capture, of ava-256 or of multiface; as `ava256.load`, which says what it raises."""
+    if recording.is_one(folder):
+        return as_ava256.load(folder, cameras, judge=judge)
+    return ava256.load(folder, cameras, judge=judge)
+
+
+def _topology(folder: pathlib.Path | RemotePath, captures: Sequence[Capture], named: str) -> pathlib.Path | RemotePath:
+    """The OBJ that is named, the layout's own, or, of captures of multiface alone, the first one beside their meshes."""
+    if named:
+        return location.at(named)
+    own = folder / ava256.TOPOLOGY
+    if not captures[0].data_set or not all(isinstance(capture, as_ava256.MultifaceCapture) for capture in captures):
+        return own
+    beside = [own, captures[0].decoder.parent / ava256.TOPOLOGY]  # the folder may be the one capture
+    found = next((path for path in beside if path.is_file()), None)
+    return found or captures[0].recording.topology() or own

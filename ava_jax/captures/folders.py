@@ -1,10 +1,11 @@
-"""Where captures are: their folders below one on a disk or a server, as zips or packed, and which cameras they have images of."""
+"""Where captures are: their folders below one on a disk or a server, as zips, packed or of multiface, and which cameras have images."""
 
 import concurrent.futures
 import fnmatch
 import pathlib
 from collections.abc import Collection
 
+from ava_jax.captures.multiface import recording as multiface
 from ava_jax.captures.packed import index
 from ava_jax.captures.tables import names_listed
 from ava_jax.data.remote import location
@@ -32,18 +33,23 @@ def find(root: str | pathlib.Path | RemotePath, ids: str) -> list[pathlib.Path |
     if not ids:
         if isinstance(folder, RemotePath):
             return _listed(folder)
-        found = sorted(path.parent for path in folder.glob(f"{_NAMES}/decoder"))
+        found = sorted([*(path.parent for path in folder.glob(f"{_NAMES}/decoder")), *multiface.find(folder)], key=lambda path: path.name)
         if missing := index.begun(folder) - {path.name for path in found}:
             raise ValueError(f"{folder / min(missing)}: was not packed; run the same ava pack again, which goes on.")
         if not found:
             raise ValueError(f"{folder}: {_why_none(folder)}")
         return found
-    listed = sorted(set(names_listed(location.at(ids))))
+    listed, found = sorted(set(names_listed(location.at(ids)))), []
     for name in listed:
+        other = folder / f"m--{name}--GHS"
+        if multiface.is_one(other):
+            found.append(other)
+            continue
         decoder = folder / name / "decoder"
         if not ((decoder / CALIBRATION).is_file() if isinstance(folder, RemotePath) else decoder.is_dir()):
             raise ValueError(f"{folder / name}: no capture there, but {ids} lists it.")
-    return [folder / name for name in listed]
+        found.append(folder / name)
+    return sorted(found, key=lambda path: path.name)
 
 
 def _why_none(folder: pathlib.Path) -> str:
@@ -57,7 +63,10 @@ def _why_none(folder: pathlib.Path) -> str:
         return f"is a capture, or in one; give the folder that holds the captures, {inside.parent} (config.data.ids chooses of them)."
     if below := sorted({path.parents[1] for path in folder.glob(f"*/{_NAMES}/decoder")}):
         return f"no capture there, but in {', '.join(map(str, below[:_NAMED]))}; give that folder."
-    return "no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside); ava synth makes some."
+    return (
+        "no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside, or of multiface m--DATE--TIME--ID--GHS with KRT and "
+        "frame_list.txt); ava synth makes some."
+    )
 
 
 def _listed(folder: RemotePath) -> list[RemotePath]:

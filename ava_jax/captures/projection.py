@@ -11,7 +11,6 @@ import numpy as np
 
 from ava_jax.captures import reading
 from ava_jax.captures.ava256 import Capture
-from ava_jax.data import mesh_files
 from ava_jax.data.archive import Archives
 
 SOUND = 0.5  # of a mesh inside an image: fewer is told; sound captures have all of it, close-ups a part
@@ -49,7 +48,7 @@ def reference(archives: Archives, capture: Capture, *, threads: int = 8) -> Refe
     for frame in capture.frames[frames[:_MOST_TRIED]].tolist():
         try:
             pose = reading.head_pose(archives, capture, frame)
-            vertices = reading.decoded(archives, capture.vertices, frame, mesh_files.read_vertices).astype(np.float64)
+            vertices = reading.decoded(archives, capture.vertices, frame, capture.parse_vertices).astype(np.float64)
         except reading.Unreadable as e:
             last = e
             continue

@@ -9,6 +9,7 @@ import numpy as np
 
 from ava_jax.captures import kept_statistics
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.multiface import recording
 from ava_jax.data import images, npy_files, text_files
 
 _AT_ONCE = 16  # textures held while their sum is taken
@@ -31,7 +32,7 @@ class Statistics(NamedTuple):
 
 
 def combine(captures: Sequence[Capture], texture_size: int, *, folder: pathlib.Path | None = None) -> Statistics:
-    """Combines the captures' own statistics (`color_mean.png`, `registration_vertices_{mean.npy,variance.txt}`).
+    """Combines the captures' own statistics: `color_mean.png`, `registration_vertices_{mean.npy,variance.txt}`, or multiface's of the kind.
 
     Means are means of means. The texture's variance is the mean square deviation of the captures' means from it, over texels and
     channels; of a single capture, that of its mean from each texel's mean over channels. The vertices' variance is the mean square
@@ -47,9 +48,9 @@ def combine(captures: Sequence[Capture], texture_size: int, *, folder: pathlib.P
     Raises:
       ValueError: a file is missing or malformed, or captures differ in their number of vertices.
     """
-    textures = [c.texture.with_name("color_mean.png") for c in captures]
-    meshes = [c.vertices.with_name("registration_vertices_mean.npy") for c in captures]
-    deviations = [c.vertices.with_name("registration_vertices_variance.txt") for c in captures]
+    textures = [c.texture_mean for c in captures]
+    meshes = [c.vertices_mean for c in captures]
+    deviations = [c.vertices_variance for c in captures]
     key = kept_statistics.key_of([*textures, *meshes, *deviations], texture_size) if folder else None
     kept = kept_statistics.load(folder, key) if key else None
     if kept is not None:
@@ -109,7 +110,7 @@ def vertex_means(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:
     """
     means: list[np.ndarray] = []
     for path in paths:
-        mean = npy_files.read(path)
+        mean = recording.vertex_mean(path) if path.suffix == ".bin" else npy_files.read(path)
         if mean.dtype.kind not in "fiu" or not np.isfinite(mean).all():
             raise ValueError(f"{path}: must hold finite numbers; got {mean.dtype}.")
         if mean.ndim != 2 or mean.shape[1] != 3 or (means and mean.shape != means[0].shape):

@@ -18,6 +18,9 @@ class Folder:
 
     texture = ava256.Capture.texture
     vertices = ava256.Capture.vertices
+    texture_mean = ava256.Capture.texture_mean
+    vertices_mean = ava256.Capture.vertices_mean
+    vertices_variance = ava256.Capture.vertices_variance
 
 
 def make(folder: pathlib.Path, texture, vertices, variance) -> Folder:

@@ -102,8 +102,12 @@ def find(root: pathlib.Path) -> list[pathlib.Path]:
     return sorted(path for path in root.glob(FOLDERS) if is_one(path))
 
 
-def load(folder: pathlib.Path) -> Recording:
+def load(folder: pathlib.Path, *, judge: bool = True) -> Recording:
     """Reads KRT and the frame list.
+
+    Args:
+      folder: the capture's.
+      judge: whether to refuse what cannot be a pinhole camera's; False takes the numbers as they stand, for a picture of them.
 
     Raises:
       ValueError: one is missing or malformed, a camera is no pinhole camera, or a frame's number is there twice: files of samples, and
@@ -111,7 +115,7 @@ def load(folder: pathlib.Path) -> Recording:
     """
     cameras = files.cameras(folder / KRT)
     for camera in cameras:
-        if fault := files.camera_fault(camera):
+        if judge and (fault := files.camera_fault(camera)):
             raise ValueError(f"{folder / KRT}: camera {camera.name[:40]}: {fault}.")
         if not (camera.name.isascii() and camera.name.isdigit() and int(camera.name) <= _MOST_FRAME):
             raise ValueError(f"{folder / KRT}: a camera's name must be a number, as in 400029; got {camera.name[:40]!r}.")

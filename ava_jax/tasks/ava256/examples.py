@@ -9,7 +9,7 @@ import ml_collections
 from ava_jax.synth import ava256_layout
 
 # A capture that shows everything there is to read: two people, a camera that one of them lacks, a segment that is held out.
-_SMALL = ava256_layout.Request(identities=2, frames=6, cameras=4, height=64, texture_size=64)
+SMALL = ava256_layout.Request(identities=2, frames=6, cameras=4, height=64, texture_size=64)
 
 
 def synthesize(folder: pathlib.Path, *, small: bool) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def synthesize(folder: pathlib.Path, *, small: bool) -> dict[str, Any]:
     Raises:
       ValueError: the folder holds something else.
     """
-    request = _SMALL if small else ava256_layout.Request()
+    request = SMALL if small else ava256_layout.Request()
     ava256_layout.write(folder, request, jobs=1 if small else os.cpu_count() or 1, exist_ok=True)
     return {"data.root": str(folder)}
 

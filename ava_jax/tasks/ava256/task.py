@@ -189,7 +189,8 @@ class Ava256(Task):
     def write_references(self, assets: Assets, folder: pathlib.Path) -> None:
         """The neutral faces; a run of imported weights may name no captures, and have none."""
         if self.config.data.root:
-            neutrals.write(self.captures, assets, folder, kept=self.config.data.get("base_run", ""))
+            kept, fill = self.config.data.get("base_run", ""), self.config.data.get("fill_unseen", True)
+            neutrals.write(self.captures, assets, folder, kept=kept, fill_unseen=fill)
 
     def library(self, compile_model: Compile, assets: Assets, folder: pathlib.Path, step: int) -> Avatar:
         """The avatar."""

@@ -51,6 +51,7 @@ class Faces:
             segmentation=False,
             image=False,
             threads=max(config.data.read_threads, 1),
+            fill_unseen=config.data.get("fill_unseen", True),
         )
 
     def __len__(self) -> int:
@@ -79,7 +80,10 @@ def neutral_face(captures: CaptureSet, config: ConfigDict, assets: Assets, captu
     Raises:
       ValueError: the capture has none, or no frame of it can be read.
     """
-    faces = Faces(captures, config, assets, capture, np.flatnonzero(capture.segments == capture.neutral_segment))
+    frames = np.flatnonzero(capture.segments == capture.neutral_segment)
+    if not capture.neutral_segment:
+        frames = np.flatnonzero(capture.frames == reading.neutral_frame(captures.archives, capture))
+    faces = Faces(captures, config, assets, capture, frames)
     for sample in map(faces.__getitem__, range(len(faces))):
         if sample is not None:
             return sample["neutral_texture"][None], sample["neutral_vertices"][None]

@@ -82,5 +82,6 @@ def _samples(captures: CaptureSet, config: ConfigDict, assets: Assets, capture: 
         downsample=config.data.downsample,
         texture_size=config.model.texture_size,
         segmentation=False,
+        fill_unseen=config.data.get("fill_unseen", True),
     )
     return map(samples.__getitem__, range(len(samples)))

@@ -10,6 +10,7 @@ from ava_jax.captures.packed import index
 from ava_jax.captures.splits import Selection
 from ava_jax.core.binding import listed
 from ava_jax.data.archive import Archives
+from ava_jax.data.frame_files import FrameFiles
 
 _CAPTURES = 2  # that an error goes into
 _NO_SCORES = "their images are trained on, and cannot be scored"
@@ -25,6 +26,8 @@ def tell_segmentation(captures: CaptureSet, selections: Sequence[Selection]) -> 
 
 def with_segmentation(capture: Capture, cameras: np.ndarray) -> np.ndarray:
     """Of cameras, indices int [U], whether their zip of segmentations is there: bool [U]; where all are missing, reading says so."""
+    if not capture.has_segmentation:  # the mesh's silhouette stands for it
+        return np.ones(len(cameras), bool)
     there = np.array([index.has_stream(capture.segmentation(capture.cameras[i])) for i in cameras], bool)
     return there if there.any() else np.ones(len(there), bool)
 
@@ -43,10 +46,11 @@ def _lacks(archives: Archives, capture: Capture, selection: Selection, *, image:
     cameras = [capture.cameras[i] for i in selection.cameras]
     kinds = {"head poses": [capture.head_pose], "meshes": [capture.vertices], "textures": [capture.texture]}
     kinds |= {"images": [capture.image(camera) for camera in cameras]} if image else {}
-    kinds |= {"segmentations": [capture.segmentation(camera) for camera in cameras]} if segmentation else {}
+    kinds |= {"segmentations": [capture.segmentation(camera) for camera in cameras]} if segmentation and capture.has_segmentation else {}
     absent = []
     for kind, paths in kinds.items():
-        if not any(index.has_stream(path) and any(archives.has(path, number) for number in numbers) for path in paths):
+        there = [path for path in paths if isinstance(path, FrameFiles) or index.has_stream(path)]
+        if not any(archives.has(path, number) for path in there for number in numbers):
             absent.append(f"no {kind} ({listed([path.relative_to(capture.decoder).as_posix() for path in paths])})")
     frames = f"frames {listed([str(number) for number in numbers])}"
     return f"{capture.decoder} has {', '.join(absent) or 'not one with all of its files'} of {frames}"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ava_jax.captures import reading
+from ava_jax.captures import reading, statistics
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.types import Assets
 from ava_jax.data import archive, images, mesh_files
@@ -33,7 +33,7 @@ class Neutral(NamedTuple):
     vertices: np.ndarray
 
 
-def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path, *, kept: str = "") -> None:
+def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path, *, kept: str = "", fill_unseen: bool = True) -> None:
     """Writes FILE into `folder`, whole or not at all, unless it is there and has everyone.
 
     Imported weights know people whose captures are not at hand, or not whole: those are left out, and a line says how many.
@@ -42,6 +42,7 @@ def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path, *, kept: s
       captures: those at hand.
       assets: the run's, whose identities are wanted.
       folder: the run's.
+      fill_unseen: as of `CaptureSource`.
       kept: the folder of another run, whose file has those of them who have no capture at hand; "": of none.
 
     Raises:
@@ -55,7 +56,7 @@ def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path, *, kept: s
     members = _kept(pathlib.Path(kept), [name for name in people if name not in known]) if kept else []
     for name in filter(known.__contains__, people):
         try:
-            members += _members(captures, name)
+            members += _members(captures, name, np.asarray(assets.arrays["texture_mean"], np.float32), fill_unseen)
         except ValueError:
             if set(people) <= set(known):
                 raise
@@ -67,9 +68,11 @@ def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path, *, kept: s
     archive.write(path, members)
 
 
-def _members(captures: CaptureSet, name: str) -> list[tuple[str, bytes]]:
+def _members(captures: CaptureSet, name: str, texture_mean: np.ndarray, fill_unseen: bool) -> list[tuple[str, bytes]]:
     capture = captures.by_name[name]
     frame = reading.neutral_frame(captures.archives, capture)
+    if capture.data_set:
+        return _drawn(captures, name, frame, texture_mean, fill_unseen)
     found = []
     for member, source in ((_TEXTURE, capture.texture), (_VERTICES, capture.vertices)):
         content = captures.archives.read(source, frame)
@@ -77,6 +80,22 @@ def _members(captures: CaptureSet, name: str) -> list[tuple[str, bytes]]:
             raise ValueError(f"{source}: frame {frame}, a neutral face, is no longer in the zip.")
         found.append((f"{name}/{member}", content))
     return found
+
+
+def _drawn(captures: CaptureSet, name: str, frame: int, texture_mean: np.ndarray, fill_unseen: bool) -> list[tuple[str, bytes]]:
+    """Of captures whose files are of other kinds: the texture as the model sees it, f32 mean [T, T, 3] where nobody saw it, and a PLY."""
+    capture = captures.by_name[name]
+    (mean,) = statistics.vertex_means([capture.vertices_mean])
+    size = {"texture_size": len(texture_mean), "vertices": len(mean)}
+    reader = reading.Reader(
+        captures.archives, downsample=1, segmentation=False, frames_kept=1, unseen=texture_mean if fill_unseen else None, **size
+    )
+    try:
+        texture, vertices = reader.surface(capture, frame)
+    except reading.Unreadable as e:
+        raise ValueError(f"the neutral face of {name} cannot be read: {e}") from e
+    # Readers go by what is in a member, not by its name.
+    return [(f"{name}/{_TEXTURE}", images.encode(texture, "png")), (f"{name}/{_VERTICES}", mesh_files.write_vertices(vertices))]
 
 
 def names(folder: pathlib.Path) -> set[str]:

@@ -92,6 +92,8 @@ def prepare(captures: CaptureSet, config: ConfigDict) -> Assets:
     # A crop of the images is another image plane, which each camera's background is learned in: a run goes on with the one it began with.
     sensor = np.array(captures.captures[0].sensor, np.int32)
     arrays = {**combined._asdict(), "sensor": sensor, "faces": topology.faces, "face_uvs": topology.face_uvs, "uvs": topology.uvs}
+    if any(capture.data_set for capture in used):
+        arrays["camera_anchors"] = np.array(camera_table.anchors(used, names["cameras"]), np.int32)
     return Assets(arrays=arrays, names=names)
 
 
@@ -172,6 +174,7 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
         downsample=config.data.downsample,
         texture_size=config.model.texture_size,
         threads=threads,
+        fill_unseen=config.data.get("fill_unseen", True),  # runs of older versions do not have it
         **options,
     )
     if len(found) and not found.available:
@@ -237,6 +240,7 @@ class CaptureSource:
         frames_kept: int = 1,
         threads: int = 1,
         max_unreadable: float = 1.0,
+        fill_unseen: bool = True,
     ) -> None:
         """Looks up what there is.
 
@@ -249,6 +253,7 @@ class CaptureSource:
           frames_kept: frames to hold decoded.
           threads: that read zips' directories.
           max_unreadable: fraction of the samples read, above which `UnreadableData` is raised.
+          fill_unseen: whether texels that no camera saw take the mean texture's colour, in captures that mark them.
 
         Raises:
           ValueError: a zip is missing or damaged, or does not match its frame list.
@@ -264,6 +269,8 @@ class CaptureSource:
             segmentation=segmentation,
             image=image,
             frames_kept=frames_kept,
+            unseen=np.asarray(assets.arrays["texture_mean"], np.float32) if fill_unseen else None,
+            faces=np.asarray(assets.arrays["faces"]) if segmentation else None,
         )
         self._camera_index = [camera_table.indices(c, assets.names["cameras"]) for c in captures]
         people, segments = ((), ()) if at_hand is None else (at_hand.people, at_hand.segments)

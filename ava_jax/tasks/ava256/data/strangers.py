@@ -93,5 +93,4 @@ def _check_mean(capture: Capture, assets: Assets) -> None:
 
 def _means(capture: Capture) -> tuple[pathlib.Path, ...]:
     """The files that the statistics are combined of, the mean mesh first."""
-    vertices = ("registration_vertices_mean.npy", "registration_vertices_variance.txt")
-    return (*(capture.vertices.with_name(name) for name in vertices), capture.texture.with_name("color_mean.png"))
+    return capture.vertices_mean, capture.vertices_variance, capture.texture_mean

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from ava_jax.captures import statistics
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.core.types import Assets, Batch, Cameras
 from ava_jax.data import images
@@ -132,8 +133,8 @@ def load(captures: CaptureSet, config: ConfigDict, assets: Assets) -> MeanHeads:
         height, _ = capture.image_size(config.data.downsample)
         size = min(1024, 2 * 2 ** int(np.ceil(np.log2(height))))
         try:
-            vertices[index] = np.load(capture.vertices.with_name("registration_vertices_mean.npy")).astype(np.float32)
-            textures[index] = images.decode(capture.texture.with_name("color_mean.png").read_bytes(), (size, size))
+            vertices[index] = statistics.vertex_means([capture.vertices_mean])[0].astype(np.float32)
+            textures[index] = images.decode(capture.texture_mean.read_bytes(), (size, size))
         except (OSError, ValueError) as e:
             raise ValueError(f"baseline: the mean mesh and texture of {capture.decoder} cannot be read ({e}).") from e
     return MeanHeads(vertices, textures, *(np.asarray(assets.arrays[name]) for name in ("faces", "face_uvs", "uvs")))

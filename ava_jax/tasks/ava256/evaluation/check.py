@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures import ava256, chart, photographs, projection, reading, statistics
+from ava_jax.captures import ava256, capture_set, chart, photographs, projection, reading, statistics
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.data import images, mesh_files
@@ -32,7 +32,7 @@ def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
     data = config.data
     strips, captures = [], []
     for path in ava256.find(source.root(config), data.ids)[:MOST_CAPTURES]:
-        captures.append(ava256.load(path, tuple(data.cameras), judge=False))
+        captures.append(capture_set.load_one(path, tuple(data.cameras), judge=False))
         topology = location.at(data.topology) if data.topology else path.parent / ava256.TOPOLOGY
         strips.append(strip(RecordArchives(), captures[-1], topology))
     if "model" in config:
@@ -83,11 +83,11 @@ def chart_strip(capture: Capture, topology: pathlib.Path, model: ConfigDict) -> 
     Raises:
       ValueError: the mean mesh or the chart cannot be read, or the chart covers nothing.
     """
-    (mean,) = statistics.vertex_means([capture.vertices.with_name("registration_vertices_mean.npy")])
+    (mean,) = statistics.vertex_means([capture.vertices_mean])
     mesh = mesh_files.read_topology(topology, len(mean))
     title = chart.measure(mesh, mean, per_side=model.primitives_per_side, volume_radius=model.volume_radius).line()
     part = chart.shown(mesh, mean, _HEIGHT)[..., None]
-    path = capture.texture.with_name("color_mean.png")
+    path = capture.texture_mean
     try:
         texture = images.decode(path.read_bytes(), (_HEIGHT, _HEIGHT))
     except (OSError, ValueError):

@@ -1,14 +1,19 @@
 """Colour calibration of cameras and of people. Source: Codec Avatar Studio, 2024, supplement."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 
 class ColourCalibration(nnx.Module):
     """A gain and an offset per channel, of the camera and of the identity."""
 
-    def __init__(self, cameras: int, identities: int):
+    def __init__(self, cameras: int, identities: int, anchors: Sequence[int] = ()):
+        """`anchors`: cameras whose gain stays 1 and whose offset stays 0. Colours of people seen by no common camera drift apart else."""
+        self.anchors = tuple(int(row) for row in anchors)
         self.camera_gain = nnx.Param(jnp.ones((cameras, 3)))
         self.camera_offset = nnx.Param(jnp.zeros((cameras, 3)))
         self.identity_gain = nnx.Param(jnp.zeros((identities, 3)))
@@ -16,8 +21,11 @@ class ColourCalibration(nnx.Module):
 
     def __call__(self, image: jax.Array, camera: jax.Array, identity: jax.Array) -> jax.Array:
         """Image [B, H, W, 3], 0-255, as camera [B] sees identity [B]; the mean of those known where an index is -1."""
-        gain = _row(self.camera_gain[...], camera) + _row(self.identity_gain[...], identity)
-        offset = _row(self.camera_offset[...], camera) + _row(self.identity_offset[...], identity)
+        of_camera = [self.camera_gain[...], self.camera_offset[...]]
+        if self.anchors:
+            of_camera = [table.at[np.array(self.anchors)].set(value) for table, value in zip(of_camera, (1.0, 0.0), strict=True)]
+        gain = _row(of_camera[0], camera) + _row(self.identity_gain[...], identity)
+        offset = _row(of_camera[1], camera) + _row(self.identity_offset[...], identity)
         return gain[:, None, None] * image + offset[:, None, None]
 
     def of_render(self, rgba: jax.Array, camera: jax.Array, identity: jax.Array) -> jax.Array:

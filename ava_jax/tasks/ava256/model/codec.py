@@ -89,7 +89,7 @@ class AvatarCodec(nnx.Module):
         texture = texture if config.initial_texture else None
         self.colour_decoder = ColourDecoder(sizes, initial_texture=texture, basis=config.expression_basis, rngs=rngs)
         cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
-        self.calibration = ColourCalibration(cameras, identities)
+        self.calibration = ColourCalibration(cameras, identities, np.asarray(assets.arrays.get("camera_anchors", ())).tolist())
         self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
         self.background_fraction = config.background_fraction
         index, weights = chart.uv_map(sizes.texture)
