@@ -126,12 +126,13 @@ def _training() -> ConfigDict:
 
 
 def _shrink_to_tiny(config: ConfigDict) -> None:
-    """Textures of 128 and few channels: minutes on two cores."""
+    """Textures of 128 and few channels, photographs of 256 x 166, on what `ava multiface synthesize` makes: minutes on two cores."""
     config.data.update({"on_device": True, "read_threads": 2, "downsample": 8})
     config.model.update({"code": 32, "hidden": 64, "texture_size": 128})
     config.model.encoder_channels = (8, 16, 16, 32, 32, 32)
     config.model.decoder_channels = (32, 32, 16, 16, 8)
     config.model.warp_channels = (32, 16, 16, 8, 8)
-    config.optimizer.update({"learning_rate": 1e-3, "lr_warmup_steps": 50, "lr_decay_steps": 1_500})
-    config.train.update({"epochs": 0, "steps": 1_500, "batch_size": 8, "log_every": 50, "picture_every": 500})
-    config.train.update({"checkpoint_every": 500, "validate_every": 500, "validate_samples": 32})
+    config.loss_weights.screen = 1.0
+    config.optimizer.update({"learning_rate": 2e-3, "lr_warmup_steps": 50, "lr_decay_steps": 500})
+    config.train.update({"epochs": 0, "steps": 500, "batch_size": 8, "log_every": 50, "picture_every": 250})
+    config.train.update({"checkpoint_every": 250, "validate_every": 250, "validate_samples": 14})

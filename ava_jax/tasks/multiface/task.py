@@ -150,7 +150,8 @@ class Multiface(base.Task):
         config.model.encoder_channels = (4, 4, 4)
         config.model.decoder_channels = (4, 4)
         config.model.warp_channels = (4, 4)
-        config.data.max_unreadable = 0.5
+        config.data.update({"max_unreadable": 0.5, "downsample": 32})
+        config.loss_weights.screen = 1.0
         config.train.update({"steps": 2, "epochs": 0, "batch_size": 2, "steps_per_call": 1, "log_every": 1, "picture_every": 1})
         config.train.update({"checkpoint_every": 1, "validate_every": 1, "validate_samples": 1})
         config.eval.batch_size = 2

@@ -57,7 +57,8 @@ def of_means(assets: Assets, size: int, batch: Batch) -> dict[str, np.ndarray]:
         return _of_parts(statistics, Answer(vertices, jnp.zeros((len(vertices), size, size, 3)), nothing, nothing), batch)
 
     needed = {name: jnp.asarray(batch[name]) for name in ("texture", "vertices")}
-    return {name: np.asarray(values) for name, values in jax.jit(score)(needed).items()}
+    found = jax.jit(score)(needed)
+    return {score.name: np.asarray(found[score.name]) for score in _DECLARED}  # jit sorts names
 
 
 def _of_parts(statistics: Statistics, answer: Answer, batch: Batch) -> dict[str, jax.Array]:
