@@ -64,7 +64,7 @@ def _why_none(folder: pathlib.Path) -> str:
     if below := sorted({path.parents[1] for path in folder.glob(f"*/{_NAMES}/decoder")}):
         return f"no capture there, but in {', '.join(map(str, below[:_NAMED]))}; give that folder."
     return (
-        "no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside, or of multiface m--DATE--TIME--ID--GHS with KRT and "
+        "no capture there (a folder <mcd>--<mct>--<sid> with decoder/ inside), nor one of multiface (m--DATE--TIME--ID--GHS with KRT and "
         "frame_list.txt); ava synth makes some."
     )
 

@@ -79,6 +79,11 @@ class Manifest:
             if time.monotonic() - self._saved > max(_SOONEST, self._cost / _PART):
                 self._save()
 
+    def drop(self, path: str) -> None:
+        """Forgets a file, which is no longer there on purpose."""
+        with self._lock:
+            self._changed = self.files.pop(path, None) is not None or self._changed
+
     def save(self) -> None:
         """Writes it, whole or not at all, where it has changed.
 

@@ -9,14 +9,13 @@ ava ava256 download --out=DATA --assets=checkpoint
 """
 
 import pathlib
-import sys
 import time
 
 from absl import flags
 
 from ava_jax.captures import published, published_choice
 from ava_jax.core import amounts, lists
-from ava_jax.data.download import manifest
+from ava_jax.data.download import manifest, report
 from ava_jax.data.download.client import Client
 from ava_jax.data.download.engine import Download, Item, Plan, Problem
 
@@ -80,13 +79,13 @@ def _run(out: pathlib.Path, choice: published_choice.Choice, captures: list[str]
     plan = download.plan(items)
     problems += plan.problems
     if _DRY_RUN.value:
-        print(_table(plan))
+        print(report.table(plan))
     else:
         download.require_space(plan.tasks)
         problems += download.run(plan.tasks)
         problems += _empty(download, choice, items)
         _summarise(download, plan, len(items), problems, time.monotonic() - begun)
-    _raise(problems)
+    report.require_none(problems, allow_missing=_ALLOW_MISSING.value)
 
 
 def _empty(download: Download, choice: published_choice.Choice, items: list[Item]) -> list[Problem]:
@@ -109,31 +108,3 @@ def _summarise(download: Download, plan: Plan, count: int, problems: list[Proble
     there = sum(item.path not in download.early for item, _ in plan.kept)
     files = f"{count} file" + ("" if count == 1 else "s")
     print(f"{download.folder}: {files}; {len(fetched)} fetched{speed}, {there} were there, {len(problems)} missing")
-
-
-def _raise(problems: list[Problem]) -> None:
-    """Lists what is not there; raises a ValueError where that is a failure."""
-    for problem in problems:
-        print(f"{problem.path}: {problem.text}", file=sys.stderr)
-    if problems and not (_ALLOW_MISSING.value and all(problem.missing for problem in problems)):
-        missing = sum(problem.missing for problem in problems)
-        lost = len(problems) - missing
-        parts = [f"{missing} missing on the server (--allow_missing takes it so)"] if missing else []
-        parts += [f"{lost} failed: run the same again, it goes on where it stopped"] if lost else []
-        raise ValueError(f"not all is there; listed above are {' and '.join(parts)}.")
-
-
-def _table(plan: Plan) -> str:
-    """Files and bytes of each asset, and of all."""
-    rows = []
-    groups = dict.fromkeys([task.item.group for task in plan.tasks] + [item.group for item, _ in plan.kept])
-    for group in [*groups, None]:
-        tasks = [task for task in plan.tasks if group in (None, task.item.group)]
-        kept = [size for item, size in plan.kept if group in (None, item.group)]
-        rows.append((group or "in all", len(tasks), amounts.size(sum(task.bytes for task in tasks)), len(kept), amounts.size(sum(kept))))
-    head = ("asset", "to fetch", "bytes", "there", "bytes")
-    lines = [f"{a:20}{b:>9}{c:>11}{d:>8}{e:>11}" for a, b, c, d, e in [head, *rows]]
-    unsized = sum(task.facts.size is None for task in plan.tasks)
-    notes = [f"{unsized} files are of unknown size."] if unsized else []
-    notes += [] if plan.exact else ["Bytes of chosen frames are estimated from their number."]
-    return "\n".join(lines + notes)
