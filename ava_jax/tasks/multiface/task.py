@@ -145,11 +145,9 @@ class Multiface(base.Task):
 
     @classmethod
     def test_config(cls, config: ml_collections.ConfigDict) -> None:
-        """A network of a few thousand parameters, on textures of 16 x 16."""
-        config.model.update({"code": 4, "hidden": 8, "texture_size": 16})
-        config.model.encoder_channels = (4, 4, 4)
-        config.model.decoder_channels = (4, 4)
-        config.model.warp_channels = (4, 4)
+        """A network of a few thousand parameters, on textures of 8 x 8."""
+        config.model.update({"code": 4, "hidden": 8, "texture_size": 8})
+        config.model.encoder_channels, config.model.decoder_channels, config.model.warp_channels = (4, 5), (5,), (4, 5)
         config.data.update({"max_unreadable": 0.5, "downsample": 32})
         config.loss_weights.screen = 1.0
         config.train.update({"steps": 2, "epochs": 0, "batch_size": 2, "steps_per_call": 1, "log_every": 1, "picture_every": 1})
