@@ -15,7 +15,7 @@ from ava_jax.core.types import Assets
 from ava_jax.data import torch_writer
 from ava_jax.tasks.multiface import optimizer
 from ava_jax.tasks.multiface.apps import weight_files
-from ava_jax.tasks.multiface.evaluation import display, published
+from ava_jax.tasks.multiface.evaluation import display, pictures, published
 from ava_jax.tasks.multiface.model import avatar, weights
 from ava_jax.tasks.multiface.model.avatar import Answer
 from ava_jax.tasks.multiface.model.network import ColourCorrection, DeepAppearanceModel
@@ -255,6 +255,17 @@ def test_pictures_are_shown_as_published():
     expected = np.clip(np.rint(255 * np.clip(np.sqrt(x) - 15 / 255, 0, 2)), 0, 255)
     np.testing.assert_array_equal(display.shown(grey), expected.astype(np.uint8))
     np.testing.assert_array_equal(display.shown(grey, plain=True), grey.astype(np.uint8))
+
+
+def test_differences_of_textures_are_shown_where_all_was_seen():
+    truth = np.full((8, 8, 3), 200, np.uint8)
+    truth[:4] = 0  # the lower half of the chart, which is the lower half of the picture, was not seen
+    found = np.full((4, 4, 3), 200, np.float32)
+    drawn = pictures.panels(found, truth)
+    assert list(drawn)[:2] == ["truth", "prediction"] and not drawn[display.DIFFERENCE].any()
+    assert drawn["truth"][0].all() and not drawn["truth"][-1].any()
+    found[3] = 100  # its upper row
+    assert pictures.panels(found, truth)[display.DIFFERENCE].any(-1).tolist() == [[True] * 4, *[[False] * 4] * 3]
 
 
 def test_variants_of_the_config():

@@ -24,10 +24,15 @@ def panels(found: Array, truth: Array) -> dict[str, np.ndarray]:
       found: [T, T, 3], raw, 0-255, row 0 at v = 0.
       truth: u8 [S, S, 3], the same; brought to T.
     """
-    found = np.asarray(found)[::-1]
-    truth = np.asarray(Image.fromarray(np.ascontiguousarray(truth[::-1])).resize(found.shape[:2], Image.Resampling.BILINEAR))
-    seen = display.shown(truth), display.shown(found)
-    return {"truth": seen[0], "prediction": seen[1], display.DIFFERENCE: display.difference(seen[1], seen[0], truth.any(-1))}
+    found, truth = np.asarray(found)[::-1], np.asarray(truth)[::-1]
+    whole = _resized(np.where(truth.any(-1), np.uint8(255), np.uint8(0)), len(found)) == 255  # texels beside unseen ones mix with black
+    shown, expected = display.shown(found), display.shown(_resized(truth, len(found)))
+    return {"truth": expected, "prediction": shown, display.DIFFERENCE: display.difference(shown, expected, whole)}
+
+
+def _resized(picture: np.ndarray, size: int) -> np.ndarray:
+    """A picture u8 [S, S, ...] as [size, size, ...]."""
+    return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def progress(textures: Array, batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
