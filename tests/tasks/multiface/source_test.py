@@ -14,7 +14,7 @@ from ava_jax.core import zbuffer
 from ava_jax.core.sampling import UnreadableData
 from ava_jax.core.types import Cameras
 from ava_jax.data import images
-from ava_jax.tasks.multiface.data import source, splits
+from ava_jax.tasks.multiface.data import packed, source, splits
 
 
 def config_of(root: pathlib.Path, **data) -> ConfigDict:
@@ -178,3 +178,57 @@ def test_meshes_that_do_not_fit_are_told(copy):
         mesh.write_bytes(data)
         config = config_of(copy)
         assert message in source.source(config, "train", source.prepare(config)).read(0)
+
+
+def test_a_packed_copy_gives_the_same_samples(capture, tmp_path):
+    out = tmp_path / "packed"
+    report = packed.pack(capture, out, image=True, downsample=32)
+    assert (report.frames, report.views, report.unreadable) == (6, 18, [])
+    sources = []
+    for root in (capture, out):
+        config = config_of(root)
+        assets = source.prepare(config)
+        sources.append(source.source(config, "train", assets, image=True))
+    plain, copy_ = sources
+    assert plain.counts == copy_.counts and plain.counts["missing"] == 1
+    for i in range(len(plain)):
+        assert plain.has(i) == copy_.has(i)
+        if plain.has(i):
+            here, there = plain[i], pickle.loads(pickle.dumps(copy_.part(2))).read(i)
+            assert here.keys() == there.keys()
+            for name in here:
+                np.testing.assert_array_equal(here[name], there[name], err_msg=name)
+    assert len(pickle.dumps(copy_.part(2))) < 50_000  # the arrays are mapped anew
+    with pytest.raises(ValueError, match="packed with photographs of --downsample=32"):
+        config = config_of(out, downsample=16)
+        source.source(config, "train", source.prepare(config), image=True)
+    with pytest.raises(ValueError, match="another capture was packed there"):
+        packed.pack(capture, out)
+    with pytest.raises(ValueError, match="nothing that ava multiface pack wrote"):
+        packed.pack(capture, capture)
+
+
+def test_packing_goes_on_where_it_was_stopped(copy, tmp_path, monkeypatch):
+    out, decode = tmp_path / "packed", packed.Files.texture
+    read = []
+
+    def stops(self, number, camera):
+        read.append(number)
+        if len(read) == 8:  # in the third of six frames
+            raise KeyboardInterrupt
+        return decode(self, number, camera)
+
+    monkeypatch.setattr(packed.Files, "texture", stops)
+    with pytest.raises(KeyboardInterrupt):
+        packed.pack(copy, out)
+    assert not packed.is_one(out)
+    monkeypatch.undo()
+    bad = next((copy / recording.TEXTURES).glob("EXP_free_face/4*/*.png"))
+    bad.write_bytes(b"no picture")
+    report = packed.pack(copy, out)
+    assert report.views == 17 and len(report.unreadable) == 1 and str(bad) in report.unreadable[0]
+    config = config_of(out)
+    assert source.source(config, "train", source.prepare(config)).counts["missing"] == 0
+    (out / "packed" / "texture.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match="texture.npy: cannot be read"):
+        source.source(config, "train", source.prepare(config))

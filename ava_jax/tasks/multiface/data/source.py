@@ -25,7 +25,7 @@ Assets of `prepare`:
 
 The part of the config that is read here:
 
-  data.root: the capture's folder, m--DATE--TIME--ID--GHS, or a folder that holds one.
+  data.root: the capture's folder, m--DATE--TIME--ID--GHS, a packed copy of it, or a folder that holds one.
   data.held_out.segments: beginnings of names of segments that are tested on (published: EXP_ROM, EXP_free_face); a frame of a segment that
     begins with any is of the split "unseen_segments", all others are trained on.
   data.split: JSON {"full": {"train": [...], "test": [...], "visual": [...]}} of cameras; "": all cameras are trained on and tested.
@@ -48,9 +48,9 @@ from ava_jax.captures.multiface import recording
 from ava_jax.captures.multiface.recording import Recording
 from ava_jax.core import names as naming
 from ava_jax.core.types import Assets, Batch
-from ava_jax.data import images, mesh_files
+from ava_jax.data import mesh_files
 from ava_jax.tasks.base import PREDICT
-from ava_jax.tasks.multiface.data import splits
+from ava_jax.tasks.multiface.data import files, packed, splits
 from ava_jax.tasks.multiface.data.splits import UNSEEN_CAMERAS, UNSEEN_SEGMENTS
 from ava_jax.tasks.multiface.data.views import ViewSource
 
@@ -88,9 +88,7 @@ def prepare(config: ConfigDict) -> Assets:
     """
     found = load(config)
     splits.check(found, config)
-    mean = _picture(found.folder / recording.TEXTURE_MEAN)
-    if mean.shape[0] != mean.shape[1]:
-        raise ValueError(f"{found.folder / recording.TEXTURE_MEAN}: must be square; it is {mean.shape[0]} x {mean.shape[1]}.")
+    mean = files.turned(found.folder / recording.TEXTURE_MEAN)
     vertices = recording.vertex_mean(found.folder / recording.VERTEX_MEAN)
     obj = found.topology()
     if obj is None:
@@ -107,7 +105,7 @@ def prepare(config: ConfigDict) -> Assets:
         "image_size": np.array(image_size(config), np.int32),
     }
     if config.data.get("weight_mask", ""):
-        mask = _picture(pathlib.Path(config.data.weight_mask).expanduser()).astype(np.float32)
+        mask = files.turned(pathlib.Path(config.data.weight_mask).expanduser()).astype(np.float32)
         if not mask.max():
             raise ValueError(f"{config.data.weight_mask}: a mask of weights must have some that are not 0.")
         arrays["weight_mask"] = mask / mask.max()
@@ -129,16 +127,6 @@ def image_size(config: ConfigDict) -> tuple[int, int]:
     if downsample < 1:
         raise ValueError(f"config.data.downsample must be 1 or more; got {downsample}.")
     return recording.SENSOR[0] // downsample, recording.SENSOR[1] // downsample
-
-
-def _picture(path: pathlib.Path) -> np.ndarray:
-    """A picture u8 [H, W, 3], its rows turned: row 0 is v = 0."""
-    try:
-        return np.ascontiguousarray(images.decode(path.read_bytes(), whole=(1, 1))[::-1])
-    except OSError as e:
-        raise ValueError(f"{path}: cannot be read ({e}).") from e
-    except ValueError as e:
-        raise ValueError(f"{path}: {e}.") from e
 
 
 def _deviation(path: pathlib.Path) -> np.float32:
@@ -165,8 +153,13 @@ def source(config: ConfigDict, split: str, assets: Assets, *, image: bool = Fals
     splits.check(found, config)
     part = splits.select(found, config, split)
     most = config.eval.max_samples if split in (UNSEEN_SEGMENTS, UNSEEN_CAMERAS) else 0
-    scale = (config.data.get("downsample", 1), image_size(config))
-    made = ViewSource(found, part, assets, scale, image=image and split != PREDICT, texture=split != PREDICT, most=most, config=config)
+    image = image and split != PREDICT
+    if packed.is_one(found.folder):
+        reader: files.Reader = packed.Packed(found.folder, config.data.get("downsample", 1), image=image)
+    else:
+        texels, vertices = assets.arrays["texture_mean"].shape[0], len(assets.arrays["vertices_mean"])
+        reader = files.Files(found, texels, vertices, image_size(config))
+    made = ViewSource(found, part, assets, reader, image=image, texture=split != PREDICT, most=most, config=config)
     if part.count and not made.available:
         raise ValueError(
             f"{found.folder}: none of the {part.count} samples of the split {split!r} is there with textures, mesh and head pose"

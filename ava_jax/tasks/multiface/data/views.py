@@ -1,21 +1,18 @@
 """Reading samples of one capture by number; `source` says what a sample holds, and makes these."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures.multiface import recording
 from ava_jax.captures.multiface.recording import Recording
 from ava_jax.core import cameras as geometry
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
-from ava_jax.data import images
 from ava_jax.data.cache import Cache
 from ava_jax.data.faults import Faults
-from ava_jax.data.frame_files import FrameFiles
+from ava_jax.tasks.multiface.data.files import Reader, Unreadable
 from ava_jax.tasks.multiface.data.splits import Part
 
 
@@ -31,7 +28,7 @@ class ViewSource:
         found: Recording,
         part: Part,
         assets: Assets,
-        scale: tuple[int, tuple[int, int]],
+        reader: Reader,
         *,
         image: bool,
         texture: bool,
@@ -44,14 +41,13 @@ class ViewSource:
           found: the capture.
           part: frames and cameras.
           assets: of `prepare`.
-          scale: downsample of photographs, and their (height, width).
+          reader: of its files, or of a packed copy of them.
           image, texture: whether samples have them.
           most: thins the split to as many; 0 = all.
           config: of the task.
         """
-        self._found, self._part, self._texels = found, part, assets.arrays["texture_mean"].shape[0]
-        self._vertices = len(assets.arrays["vertices_mean"])
-        self._scale, self._image, self._texture = scale, image, texture
+        self._found, self._part, self._reader = found, part, reader
+        self._downsample, self._image, self._texture = config.data.get("downsample", 1), image, texture
         rows = {name: i for i, name in enumerate(assets.names["cameras"])}
         same = list(rows) == [camera.name for camera in found.cameras]
         self._rows = [rows[camera.name] if same else -1 for camera in found.cameras]
@@ -78,15 +74,12 @@ class ViewSource:
 
     def _look_up(self) -> np.ndarray:
         """Whether each sample's files are there, bool [frames, cameras]."""
-        found, part = self._found, self._part
+        found, part, reader = self._found, self._part, self._reader
         numbers = found.frames[part.frames].tolist()
-        shared = [found.vertices, found.head_pose, found.texture()]
-        whole = np.logical_and.reduce([one.there(numbers) for one in shared]) if numbers else np.zeros(0, bool)
         views = np.zeros((len(numbers), len(part.cameras)), bool)
+        views[:] = reader.there(numbers)[:, None]
         for at, camera in enumerate(part.cameras):
-            name = found.cameras[camera].name
-            kinds = [found.texture(name)] * self._texture + [found.image(name)] * self._image
-            views[:, at] = np.logical_and.reduce([whole, *(kind.there(numbers) for kind in kinds)])
+            views[:, at] &= reader.there(numbers, found.cameras[camera].name, texture=self._texture, image=self._image)
         return views
 
     def __len__(self) -> int:
@@ -150,7 +143,7 @@ class ViewSource:
         frame, camera = int(self._part.frames[row]), int(self._part.cameras[column])
         try:
             return self._sample(frame, camera)
-        except _Unreadable as e:
+        except Unreadable as e:
             return str(e)
 
     def _locate(self, index: int) -> tuple[int, int]:
@@ -161,8 +154,8 @@ class ViewSource:
     def _sample(self, frame: int, camera: int) -> Batch:
         """Of a frame of the list and a camera of KRT, both by index."""
         found, number = self._found, int(self._found.frames[frame])
-        krt, (downsample, size) = found.cameras[camera], self._scale
-        average, vertices, pose = self._frames.get(number, lambda: self._shared(number))
+        krt, downsample = found.cameras[camera], self._downsample
+        average, vertices, pose = self._frames.get(number, lambda: self._reader.shared(number))
         rotation, position = geometry.head_to_camera(krt.extrinsics[:, :3], krt.extrinsics[:, 3], pose)
         sample = {
             "average_texture": average,
@@ -180,42 +173,7 @@ class ViewSource:
             "frame": np.int32(number),
         }
         if self._texture:
-            sample["texture"] = self._decoded(found.texture(krt.name), number, self._unwrapped)
+            sample["texture"] = self._reader.texture(number, krt.name)
         if self._image:
-            sample["image"] = self._decoded(found.image(krt.name), number, lambda d: images.decode(d, size, whole=recording.SENSOR))
+            sample["image"] = self._reader.image(number, krt.name)
         return sample
-
-    def _shared(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What all views of a frame share: its average texture, vertices, head pose."""
-        found = self._found
-        return (
-            self._decoded(found.texture(), number, self._unwrapped),
-            self._decoded(found.vertices, number, self._mesh),
-            self._decoded(found.head_pose, number, recording.pose),
-        )
-
-    def _unwrapped(self, data: bytes) -> np.ndarray:
-        texture = images.decode(data, whole=(1, 1))
-        if texture.shape[0] != self._texels:
-            raise ValueError(f"a texture must have {self._texels} texels a side, as the mean one; it has {texture.shape[0]}")
-        return texture[::-1]
-
-    def _mesh(self, data: bytes) -> np.ndarray:
-        vertices = recording.points(data)
-        if len(vertices) != self._vertices:
-            raise ValueError(f"a mesh must have {self._vertices} vertices, as the mean one; it has {len(vertices)}")
-        return vertices
-
-    @staticmethod
-    def _decoded(files: FrameFiles, number: int, decode: Callable[[bytes], Any]) -> Any:
-        try:
-            data = files.read(number)
-            if data is None:
-                raise ValueError("the file is no longer there")
-            return decode(data)
-        except ValueError as e:
-            raise _Unreadable(f"{files.path(number)}: {e}") from e
-
-
-class _Unreadable(Exception):
-    """A file is there and cannot be decoded."""
