@@ -46,7 +46,10 @@ def progress(textures: Array, batch: Batch, assets: Assets) -> dict[str, np.ndar
 def write_examples(
     predict: Callable[[Batch], Mapping[str, Array]], best: Sequence[Example], worst: Sequence[Example], path: pathlib.Path
 ) -> bool:
-    """Draws the best samples to the left, the worst to the right, into a JPEG. `predict` is compiled; False where there are none."""
+    """Draws the best samples to the left, the worst to the right, into a JPEG. False where there are none.
+
+    `predict`: compiled; its `texture` is [B, T, T, 3].
+    """
     strips = []
     for label, row, sample in (example for pair in zip(best, worst, strict=True) for example in pair):
         found = predict({name: value[None] for name, value in sample.items()})
@@ -57,7 +60,10 @@ def write_examples(
 
 
 def export(prediction: Mapping[str, Array], sample: Batch, assets: Assets, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Writes SEGMENT_FRAME_CAMERA.obj, mm, with its material and its texture as a PNG, raw values."""
+    """Writes SEGMENT_FRAME_CAMERA.obj, mm, with its material and its texture as a PNG, raw values.
+
+    `prediction`: `vertices` [V, 3], mm; `texture` [T, T, 3], 0-255, row 0 at v = 0.
+    """
     row = source.describe({name: np.asarray(value)[None] for name, value in sample.items()}, assets)[0]
     name = f"{row['segment']}_{row['frame']:06d}_{row['camera']}"
     topology = Topology(*(assets.arrays[part] for part in ("faces", "face_uvs", "uvs")))

@@ -77,6 +77,6 @@ def _of_parts(statistics: Statistics, answer: Answer, batch: Batch) -> dict[str,
 
 
 def on_host(found: dict[str, Array], config: ConfigDict) -> dict[str, np.ndarray]:
-    """As `Task.score` gives them: NaN for what was not computed."""
+    """As `Task.score` gives them, [B] each: NaN for what was not computed."""
     count = len(np.asarray(found["tex"]))
     return {score.name: np.asarray(found[score.name]) if score.name in found else np.full(count, np.nan) for score in declared(config)}

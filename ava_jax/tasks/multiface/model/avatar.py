@@ -42,7 +42,7 @@ class Avatar(DeepAppearanceModel):
         """Encodes a batch and decodes it again.
 
         Args:
-          batch: `average_texture`, `vertices`, `view_direction`, `camera`, as `data.source` describes them.
+          batch: `average_texture` [B, S, S, 3], `vertices` [B, V, 3], `view_direction` [B, 3], `camera` [B]: see `data.source`.
           key: draws the code; None: it is the mean.
         """
         average, _ = self.statistics.texture(batch["average_texture"])
