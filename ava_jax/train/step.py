@@ -92,7 +92,7 @@ def step_function(
     The metrics are scalars: `loss` (the weighted sum), `losses` (the mean of each term that is computed, by name), `norm` (of the
     gradient, before clipping, of what is finite), `update_norm`, `parameter_norm` (of those that learn, before the step), `nonfinite`
     (how many of the gradient's values were NaN or infinite, and taken as 0), `applied` (bool), `spikes` (in a row, up to this step),
-    `median` (of the losses of the last steps applied, NaN while they are few) and `optimization.learning_rates`.
+    `median` (of the losses of the last steps applied, NaN while they are few), `term_medians` (the same of `spike_terms`, by name) and `optimization.learning_rates`.
 
     Args:
       task: gives the loss terms.
@@ -123,11 +123,13 @@ def step_function(
         scale = at(weights, state.step)
         loss = sum(scale[name] * value for name, value in losses.items())
         gradients, nonfinite = _zero_nonfinite(gradients)
-        applied, guard, median = _judge(state.guard, loss, losses, spike_factor, spike_terms)
+        applied, guard, medians = _judge(state.guard, loss, losses, spike_factor, spike_terms)
         norm = joint_norm(gradients)
         with jax.named_scope("optimiser"):
             updates, opt_state = optimization.update(optimizer, gradients, norm, state.opt_state, state.params, loss)
-        metrics = {"loss": loss, "losses": losses, "nonfinite": nonfinite, "applied": applied, "spikes": guard.spikes, "median": median}
+        metrics = {"loss": loss, "losses": losses, "nonfinite": nonfinite, "applied": applied, "spikes": guard.spikes, "median": medians[0]}
+        if spike_terms:
+            metrics["term_medians"] = dict(zip(spike_terms, medians[1:]))
         metrics |= {"norm": norm, "update_norm": joint_norm(updates), "parameter_norm": joint_norm(state.params.groups)}
         metrics |= optimization.learning_rates(opt_state)
         groups = state.params.groups
@@ -180,7 +182,7 @@ def _mean_share(term: LossTerm) -> jax.Array:
 def _judge(
     guard: Guard, loss: jax.Array, losses: Mapping[str, jax.Array], spike_factor: float, spike_terms: Sequence[str]
 ) -> tuple[jax.Array, Guard, jax.Array]:
-    """Whether a step of this loss is applied; the guard after it; the median that the loss was held against."""
+    """Whether a step of this loss is applied; the guard after it; the medians that the loss and the terms were held against."""
     finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(jnp.stack(list(losses.values()))))
     judged = jnp.stack([loss, *(losses[name] for name in spike_terms)]) if spike_terms else loss
     medians = jnp.median(guard.recent, axis=-1)  # NaN while one is, and then nothing is a spike; nor is it of losses that may be negative
@@ -188,7 +190,7 @@ def _judge(
     applied = finite & ~spike
     place = guard.count % guard.recent.shape[-1]
     recent = guard.recent.at[..., place].set(jnp.where(applied, judged, guard.recent[..., place]))
-    return applied, Guard(recent, guard.count + applied, jnp.where(spike, guard.spikes + 1, 0)), jnp.ravel(medians)[0]
+    return applied, Guard(recent, guard.count + applied, jnp.where(spike, guard.spikes + 1, 0)), jnp.ravel(medians)
 
 
 def _check_terms(task: Task, terms: Mapping[str, LossTerm], asked: Collection[str]) -> None:

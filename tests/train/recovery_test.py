@@ -10,7 +10,7 @@ import pytest
 from loop_test import _assert_same, _config, _final
 from toy_task import Toy
 
-from ava_jax.train import loop
+from ava_jax.train import loop, recovery
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.checkpoint import Checkpoints, restore_model
@@ -148,12 +148,13 @@ def test_a_term_is_judged_by_itself_however_little_it_weighs():
     how = {"spike_factor": 10.0, "spike_terms": ("size",)}
     step = steps.make_step(steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, **how), mesh)
     samples = [task.source("train", assets)[i] for i in (0, 1, 2, 4)]
-    applied = []
+    applied, told = [], []
     for scale in (1.0, 8.0, 100.0, 70.0):
         batch = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
         batch["y"] = batch["y"] * 0 + scale
         state, metrics = step(state, parts.constants, batch)
         applied.append(bool(metrics["applied"]))
-    assert applied == [True, True, False, True] and state.guard.recent.shape == (2, 1)
+        told.append(recovery.spiked(metrics))
+    assert applied == [True, True, False, True] and told[2] == ("loss size", 100.0, 8.0) and state.guard.recent.shape == (2, 1)
     with pytest.raises(ValueError, match="spike_terms: 'sice' is no term that is computed. Did you mean size"):
         steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_terms=("sice",))

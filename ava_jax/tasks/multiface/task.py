@@ -52,7 +52,7 @@ class Multiface(base.Task):
 
     def sampling(self, split: str) -> Sampling:
         """What is learned from is shuffled, several views of a frame near each other."""
-        if split == self.config.train.split:
+        if split == base.TRAIN:
             shuffle = self.config.data.shuffle
             return Sampling(self.config.train.batch_size, per_visit=shuffle.cameras_per_visit, window=shuffle.window)
         return Sampling(self.config.eval.batch_size, shuffle=False, epochs=1, drop_remainder=False)
