@@ -92,7 +92,8 @@ def step_function(
     The metrics are scalars: `loss` (the weighted sum), `losses` (the mean of each term that is computed, by name), `norm` (of the
     gradient, before clipping, of what is finite), `update_norm`, `parameter_norm` (of those that learn, before the step), `nonfinite`
     (how many of the gradient's values were NaN or infinite, and taken as 0), `applied` (bool), `spikes` (in a row, up to this step),
-    `median` (of the losses of the last steps applied, NaN while they are few), `term_medians` (the same of `spike_terms`, by name) and `optimization.learning_rates`.
+    `median` (of the losses of the last steps applied, NaN while they are few), `term_medians` (the same of `spike_terms`, by name) and
+    `optimization.learning_rates`.
 
     Args:
       task: gives the loss terms.
