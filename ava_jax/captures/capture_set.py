@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ava_jax.captures import ava256
 from ava_jax.captures.ava256 import Capture
-from ava_jax.captures.multiface import as_ava256, recording
+from ava_jax.captures.multiface import as_ava256, layout, recording
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.core import names
 from ava_jax.data.archive import Archives
@@ -134,11 +134,11 @@ def load(
                 f"{capture.calibration}: captures that are used together must have images of one size (height x width): this one has "
                 f"{sizes[1]}, {first.name} {sizes[0]}. Convert or pack them to one, or use them apart (config.data.ids)."
             )
-    found = CaptureSet(folder, captures, _topology(folder, captures, topology), RecordArchives(index_folder))
+    found = CaptureSet(folder, captures, topology_of(folder, captures, topology), RecordArchives(index_folder))
     for capture in captures:
         if not capture.neutral_segment:
             found.say(
-                f"{capture.list_of_frames}: no segment {', '.join(recording.NEUTRALS)} is there: the frame nearest to the mean "
+                f"{capture.list_of_frames}: no segment {', '.join(layout.NEUTRALS)} is there: the frame nearest to the mean "
                 "mesh is taken for the neutral face"
             )
     return found
@@ -151,7 +151,7 @@ def load_one(folder: pathlib.Path | RemotePath, cameras: tuple[str, ...] = (), *
     return ava256.load(folder, cameras, judge=judge)
 
 
-def _topology(folder: pathlib.Path | RemotePath, captures: Sequence[Capture], named: str) -> pathlib.Path | RemotePath:
+def topology_of(folder: pathlib.Path | RemotePath, captures: Sequence[Capture], named: str = "") -> pathlib.Path | RemotePath:
     """The OBJ that is named, the layout's own, or, of captures of multiface alone, the first one beside their meshes."""
     if named:
         return location.at(named)

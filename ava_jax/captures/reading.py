@@ -64,8 +64,9 @@ def availability(
     surface = there[:_SURFACE].all(0)
     views = there[_SURFACE:].reshape(len(kinds), len(used), len(capture.frames)).all(0) & surface
     if views.size and views.mean() < 1 - MOST_MISSING:
+        kind = "files" if capture.data_set else "zips"
         raise ValueError(
-            f"{capture.list_of_frames}: does not match the files beside it: of the {views.size} images it lists for {len(used)} cameras, "
+            f"{capture.list_of_frames} does not match the {kind}: of the {views.size} images it lists for {len(used)} cameras, "
             f"{int(views.sum())} are there with texture, mesh and head pose."
         )
     return views

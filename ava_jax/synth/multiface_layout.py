@@ -13,7 +13,7 @@ import numpy as np
 import tqdm
 
 from ava_jax.captures.ava256 import TOPOLOGY
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import layout
 from ava_jax.core.mesh import Topology
 from ava_jax.data import files, images, mesh_files
 from ava_jax.data.workers import Workers
@@ -128,18 +128,18 @@ def _write_capture(folder: pathlib.Path, request: Request, person: int, drawn, t
     cameras = ava256_layout.cameras_of(request, person)
     segments = [segment for segment, _ in ava256_layout.script(request, person)]
     numbers, poses = ava256_layout.frame_numbers(request, person), ava256_layout.head_poses(request, person)
-    (folder / recording.KRT).write_text("".join(_krt(camera) for camera in cameras))
-    (folder / recording.FRAME_LIST).write_text("".join(f"{s} {n:06d}\n" for s, n in zip(segments, numbers, strict=True)))
+    (folder / layout.KRT).write_text("".join(_krt(camera) for camera in cameras))
+    (folder / layout.FRAME_LIST).write_text("".join(f"{s} {n:06d}\n" for s, n in zip(segments, numbers, strict=True)))
     gap = (cameras[-1].name, numbers[len(numbers) // 2]) if person == 0 else None  # real captures lack one image in a thousand
     meshes, sums = [], []
     for segment, number, pose, frame in zip(segments, numbers, poses, drawn, strict=True):
         name = f"{number:06d}"
         for camera in cameras:
             if (camera.name, number) != gap:
-                _put(folder / recording.IMAGES / segment / camera.name / f"{name}.png", frame.images[camera.name])
-            _put(folder / recording.TEXTURES / segment / camera.name / f"{name}.png", frame.textures[camera.name])
-        _put(folder / recording.TEXTURES / segment / recording.AVERAGE / f"{name}.png", frame.average)
-        mesh = folder / recording.MESHES / segment
+                _put(folder / layout.IMAGES / segment / camera.name / f"{name}.png", frame.images[camera.name])
+            _put(folder / layout.TEXTURES / segment / camera.name / f"{name}.png", frame.textures[camera.name])
+        _put(folder / layout.TEXTURES / segment / layout.AVERAGE / f"{name}.png", frame.average)
+        mesh = folder / layout.MESHES / segment
         _put(mesh / f"{name}.bin", frame.vertices.astype("<f4").tobytes())
         _put(mesh / f"{name}_transform.txt", ("\n".join(" ".join(f"{x:.9e}" for x in row) for row in pose) + "\n").encode())
         if not any(mesh.glob("*.obj")):
@@ -156,14 +156,14 @@ def _statistics(folder: pathlib.Path, meshes: np.ndarray, total: np.ndarray, squ
     views = np.maximum(count, 1)[..., None]
     mean = total / views
     variance = (squares / views - mean**2)[count > 0].mean()
-    (folder / recording.TEXTURE_MEAN).write_bytes(images.encode(np.rint(mean).astype(np.uint8), "png"))
-    (folder / recording.TEXTURE_VARIANCE).write_text(f"{variance:.6f}\n")
-    (folder / recording.VERTEX_MEAN).write_bytes(meshes.mean(0).astype("<f4").tobytes())
-    (folder / recording.VERTEX_VARIANCE).write_text(f"{meshes.var(0).mean():.6f}\n")
+    (folder / layout.TEXTURE_MEAN).write_bytes(images.encode(np.rint(mean).astype(np.uint8), "png"))
+    (folder / layout.TEXTURE_VARIANCE).write_text(f"{variance:.6f}\n")
+    (folder / layout.VERTEX_MEAN).write_bytes(meshes.mean(0).astype("<f4").tobytes())
+    (folder / layout.VERTEX_VARIANCE).write_text(f"{meshes.var(0).mean():.6f}\n")
 
 
 def _krt(camera: render.Camera) -> str:
-    """A camera's block; K of half the sensor, to which `recording.SENSOR` refers."""
+    """A camera's block; K of half the sensor, to which `layout.SENSOR` refers."""
     pinhole = ava256_layout.pinhole(camera)
     (fx, fy), (cx, cy) = (np.asarray(pinhole.focal) / 2).tolist(), (np.asarray(pinhole.principal) / 2).tolist()
     rows: Sequence[Sequence[float]] = [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0], [0.0] * 5]

@@ -1,7 +1,12 @@
 """Captures of multiface read as ava-256's: the same samples, of the same heads."""
 
+import os
 import pathlib
+import pickle
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -113,6 +118,10 @@ def test_several_and_mixed_captures(tiny_multiface, tiny_capture, tmp_path):
         assert [rows[i].removeprefix("multiface ") for i in camera_table.indices(capture, rows)] == list(capture.cameras)
     alike = [source.source(task.captures, task.config, split, assets)[0] for split in ("train", "unseen_frames")]
     assert alike[0].keys() | {"segmentation"} == alike[1].keys()
+    found = source.source(task.captures, task.config, "train", assets)
+    for index in (0, len(found) - 1):  # of either data set, read by another process
+        there = pickle.loads(pickle.dumps(found.part(2))).read(index)
+        assert all(np.array_equal(there[name], value) for name, value in found[index].items())
     with pytest.raises(ValueError, match="number other cameras alike"):
         samples_of(mixed, camera_table="position")
 
@@ -159,3 +168,27 @@ def test_the_calibration_is_held_against_the_photographs(tiny_multiface, tmp_pat
     task = Ava256(config_of(tmp_path))
     task.source("train", task.prepare())
     assert "upside down" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_mixed_run_trains(tiny_multiface, tiny_capture, tmp_path, compiling_quickly):
+    """2 + 2 people: losses fall, and the camera that colours are told by keeps its own."""
+    mixed = tmp_path / "mixed"
+    shutil.copytree(tiny_capture, mixed)
+    for folder in tiny_multiface.glob("m--*"):
+        (mixed / folder.name).symlink_to(folder)
+    small = {"data.downsample": 64, "model.width": 1 / 16, "model.step_size": 1 / 32, "train.steps": 12, "train.log_every": 1}
+    small |= {
+        "train.validate_every": 12,
+        "train.checkpoint_every": 12,
+        "train.picture_every": 0,
+        "eval.batch_size": 2,
+        "eval.max_samples": 2,
+    }
+    command = [sys.executable, "-m", "ava_jax.bin.ava", "train", "--config=ava256:tiny", f"--config.data.root={mixed}"]
+    command += [f"--workdir={tmp_path / 'run'}", *(f"--config.{name}={value}" for name, value in small.items())]
+    done = subprocess.run(command, env=os.environ | compiling_quickly, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-2000:]
+    losses = [float(found) for found in re.findall(r"^step \d+/12  loss ([\d.]+)", done.stdout, re.M)]
+    assert "8 cameras, 4 identities" in done.stdout and len(losses) == 12
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])

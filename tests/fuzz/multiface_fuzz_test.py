@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multiface_tree import ENTITY, tar
 from readers import JSON, mutated, named, outcome, texts, written
 
-from ava_jax.captures.multiface import published, recording
+from ava_jax.captures.multiface import layout, published, recording
 from ava_jax.core.cameras import rotation_fault
 from ava_jax.data.download import tars
 from ava_jax.tasks.multiface.data import splits
@@ -21,8 +21,8 @@ _LIST = b"E001_Neutral 000100\nE057 021897\n"
 def _recording(folder: pathlib.Path, krt: bytes, frames: bytes) -> pathlib.Path:
     made = folder / "m--1--2--3--GHS"
     made.mkdir(exist_ok=True)
-    (made / recording.KRT).write_bytes(krt)
-    (made / recording.FRAME_LIST).write_bytes(frames)
+    (made / layout.KRT).write_bytes(krt)
+    (made / layout.FRAME_LIST).write_bytes(frames)
     return made
 
 

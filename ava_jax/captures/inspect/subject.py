@@ -14,6 +14,7 @@ from ava_jax.captures import ava256, calibration, photographs, projection, readi
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.inspect import coverage
 from ava_jax.captures.inspect.coverage import ABSENT, THERE, Coverage
+from ava_jax.captures.multiface import recording
 from ava_jax.captures.packed import index
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.core.mesh import Topology
@@ -231,6 +232,11 @@ class Subject:
 
 def _whole(folder: pathlib.Path | RemotePath) -> Capture:
     """The capture with every calibrated camera, whether it has images or not; calibrations as they stand, wrong ones too."""
+    if recording.is_one(folder):
+        raise ValueError(
+            f"{folder}: a capture of multiface, which is not inspected; ava verify says whether it is whole, and ava train --check with "
+            "--config=ava256 draws its meshes over its images."
+        )
     capture = ava256.load(folder, judge=False)
     entries = calibration.read(capture.calibration)
     names = sorted(entries)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ava_jax.captures.ava256 import SENSOR, Capture
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import layout, recording
 from ava_jax.captures.multiface.recording import Recording
 from ava_jax.core import names
 from ava_jax.data.frame_files import FrameFiles
 
 DATA_SET = "multiface"
-_SCALE = SENSOR[0] // recording.SENSOR[0]  # pixels of the sensor per pixel that KRT refers to
+_SCALE = SENSOR[0] // layout.SENSOR[0]  # pixels of the sensor per pixel that KRT refers to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +49,12 @@ class MultifaceCapture(Capture):
     @property
     def calibration(self) -> pathlib.Path:
         """KRT."""
-        return self.decoder / recording.KRT
+        return self.decoder / layout.KRT
 
     @property
     def list_of_frames(self) -> pathlib.Path:
         """`frame_list.txt`."""
-        return self.decoder / recording.FRAME_LIST
+        return self.decoder / layout.FRAME_LIST
 
     @property
     def head_pose(self) -> FrameFiles:
@@ -74,17 +74,17 @@ class MultifaceCapture(Capture):
     @property
     def texture_mean(self) -> pathlib.Path:
         """`tex_mean.png`."""
-        return self.decoder / recording.TEXTURE_MEAN
+        return self.decoder / layout.TEXTURE_MEAN
 
     @property
     def vertices_mean(self) -> pathlib.Path:
         """`vert_mean.bin`."""
-        return self.decoder / recording.VERTEX_MEAN
+        return self.decoder / layout.VERTEX_MEAN
 
     @property
     def vertices_variance(self) -> pathlib.Path:
         """`vert_var.txt`."""
-        return self.decoder / recording.VERTEX_VARIANCE
+        return self.decoder / layout.VERTEX_VARIANCE
 
     def image(self, camera: str) -> FrameFiles:
         """A camera's photographs."""
@@ -114,7 +114,7 @@ def load(folder: pathlib.Path, cameras: Sequence[str] = (), *, judge: bool = Tru
     found = recording.load(folder, judge=judge)
     calibrated = {camera.name: i for i, camera in enumerate(found.cameras)}
     # Of a capture without photographs, which can be predicted all the same, every camera is used.
-    have = set(calibrated) & (found.cameras_in(recording.IMAGES) or set(calibrated))
+    have = set(calibrated) & (found.cameras_in(layout.IMAGES) or set(calibrated))
     if not have:
         raise ValueError(f"{folder}: no camera to use: KRT has {len(calibrated)}, and none of those that have images.")
     used = sorted(have & (set(cameras) or have))
@@ -141,7 +141,7 @@ def load(folder: pathlib.Path, cameras: Sequence[str] = (), *, judge: bool = Tru
 
 def _neutral(found: Recording) -> str:
     """The segment whose first complete frame is the neutral face; "": there is none, and the frame nearest to the mean mesh serves."""
-    for name in recording.NEUTRALS:
+    for name in layout.NEUTRALS:
         numbers = found.frames[found.segments == name].tolist()
         if len(numbers) and (found.vertices.there(numbers) & found.texture().there(numbers)).any():
             return name

@@ -12,7 +12,7 @@ import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import layout
 from ava_jax.core.names import pick
 from ava_jax.data import text_files
 from ava_jax.data.download import paths
@@ -20,9 +20,9 @@ from ava_jax.data.download.items import Item
 
 BASE = "https://fb-baas-f32eacb9-8abb-11eb-b2b8-4857dd089e15.s3.amazonaws.com/MugsyDataRelease/"
 ASSETS = {  # name in the published config -> beginning of its tars' names
-    "image": f"{recording.IMAGES}--",
-    "mesh": f"{recording.MESHES}--",
-    "texture": f"{recording.TEXTURES}--",
+    "image": f"{layout.IMAGES}--",
+    "mesh": f"{layout.MESHES}--",
+    "texture": f"{layout.TEXTURES}--",
     "metadata": "metadata.tar",
     "audio": "audio.tar",
 }
@@ -90,7 +90,7 @@ class Choice:
 
     def _folders(self, asset: str) -> tuple[str, ...]:
         if asset == "texture" and (self.averages_only or self.cameras):
-            return tuple(sorted({recording.AVERAGE, *(() if self.averages_only else self.cameras)}))
+            return tuple(sorted({layout.AVERAGE, *(() if self.averages_only else self.cameras)}))
         return tuple(sorted(self.cameras)) if asset == "image" else ()
 
 

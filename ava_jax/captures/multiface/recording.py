@@ -15,19 +15,12 @@ import sys
 
 import numpy as np
 
-from ava_jax.captures.multiface import files
+from ava_jax.captures.multiface import files, layout
 from ava_jax.captures.multiface.files import KrtCamera
 from ava_jax.core.cameras import rotation_fault
 from ava_jax.data import text_files
 from ava_jax.data.frame_files import FrameFiles, FrameTable
 
-SENSOR = (2048, 1334)  # height and width, pixels, that KRT refers to
-IMAGES, MESHES, TEXTURES, AVERAGE = "images", "tracked_mesh", "unwrapped_uv_1024", "average"
-KRT, FRAME_LIST = "KRT", "frame_list.txt"
-TEXTURE_MEAN, TEXTURE_VARIANCE, VERTEX_MEAN, VERTEX_VARIANCE = "tex_mean.png", "tex_var.txt", "vert_mean.bin", "vert_var.txt"
-STATISTICS = (TEXTURE_MEAN, TEXTURE_VARIANCE, VERTEX_MEAN, VERTEX_VARIANCE)
-NEUTRALS = ("EXP_neutral_peak", "E001_Neutral_Eyes_Open", "EXP_eye_neutral")  # the first that there is
-FOLDERS = "m--*--*--*"
 _MOST_FRAME = 2**31 - 1
 
 
@@ -58,33 +51,33 @@ class Recording:
     @property
     def vertices(self) -> FrameFiles:
         """Meshes."""
-        return FrameFiles(self.folder / MESHES, "", ".bin", self.table)
+        return FrameFiles(self.folder / layout.MESHES, "", ".bin", self.table)
 
     @property
     def head_pose(self) -> FrameFiles:
         """Head poses."""
-        return FrameFiles(self.folder / MESHES, "", "_transform.txt", self.table)
+        return FrameFiles(self.folder / layout.MESHES, "", "_transform.txt", self.table)
 
-    def texture(self, camera: str = AVERAGE) -> FrameFiles:
+    def texture(self, camera: str = layout.AVERAGE) -> FrameFiles:
         """What a camera sees of each texel; or the average."""
-        return FrameFiles(self.folder / TEXTURES, f"{camera}/", ".png", self.table)
+        return FrameFiles(self.folder / layout.TEXTURES, f"{camera}/", ".png", self.table)
 
     def image(self, camera: str) -> FrameFiles:
         """A camera's photographs."""
-        return FrameFiles(self.folder / IMAGES, f"{camera}/", ".png", self.table)
+        return FrameFiles(self.folder / layout.IMAGES, f"{camera}/", ".png", self.table)
 
     def cameras_in(self, kind: str) -> set[str]:
         """Names of the cameras that have a folder in the first segment that has any, of IMAGES or TEXTURES."""
         for segment in dict.fromkeys(self.segments.tolist()):
             folder = self.folder / kind / segment
-            if folder.is_dir() and (found := {path.name for path in folder.iterdir() if path.is_dir()} - {AVERAGE}):
+            if folder.is_dir() and (found := {path.name for path in folder.iterdir() if path.is_dir()} - {layout.AVERAGE}):
                 return found
         return set()
 
     def topology(self) -> pathlib.Path | None:
         """The first OBJ beside a mesh, which gives faces and UVs; None where there is none."""
         for segment in dict.fromkeys(self.segments.tolist()):
-            folder = self.folder / MESHES / segment
+            folder = self.folder / layout.MESHES / segment
             if found := next(iter(sorted(folder.glob("*.obj"))), None):
                 return found
         return None
@@ -92,14 +85,14 @@ class Recording:
 
 def is_one(folder: pathlib.Path) -> bool:
     """Whether a folder is a capture of multiface, by its two lists."""
-    return isinstance(folder, pathlib.Path) and (folder / KRT).is_file() and (folder / FRAME_LIST).is_file()
+    return isinstance(folder, pathlib.Path) and (folder / layout.KRT).is_file() and (folder / layout.FRAME_LIST).is_file()
 
 
 def find(root: pathlib.Path) -> list[pathlib.Path]:
     """Captures of multiface at a path: itself, or those below it, sorted by name."""
     if is_one(root):
         return [root]
-    return sorted(path for path in root.glob(FOLDERS) if is_one(path))
+    return sorted(path for path in root.glob(layout.FOLDERS) if is_one(path))
 
 
 def load(folder: pathlib.Path, *, judge: bool = True) -> Recording:
@@ -113,22 +106,22 @@ def load(folder: pathlib.Path, *, judge: bool = True) -> Recording:
       ValueError: one is missing or malformed, a camera is no pinhole camera, or a frame's number is there twice: files of samples, and
         what is held out, go by numbers alone.
     """
-    cameras = files.cameras(folder / KRT)
+    cameras = files.cameras(folder / layout.KRT)
     for camera in cameras:
         if judge and (fault := files.camera_fault(camera)):
-            raise ValueError(f"{folder / KRT}: camera {camera.name[:40]}: {fault}.")
+            raise ValueError(f"{folder / layout.KRT}: camera {camera.name[:40]}: {fault}.")
         if not (camera.name.isascii() and camera.name.isdigit() and int(camera.name) <= _MOST_FRAME):
-            raise ValueError(f"{folder / KRT}: a camera's name must be a number, as in 400029; got {camera.name[:40]!r}.")
-    listed = files.frame_list(folder / FRAME_LIST)
+            raise ValueError(f"{folder / layout.KRT}: a camera's name must be a number, as in 400029; got {camera.name[:40]!r}.")
+    listed = files.frame_list(folder / layout.FRAME_LIST)
     rows = [(sys.intern(segment), name) for segment, names in listed.items() for name in names]
     seen: dict[int, str] = {}
     for segment, name in rows:
         number = int(name)
         if number > _MOST_FRAME:
-            raise ValueError(f"{folder / FRAME_LIST}: a frame must be {_MOST_FRAME} at most; got {segment} {name}.")
+            raise ValueError(f"{folder / layout.FRAME_LIST}: a frame must be {_MOST_FRAME} at most; got {segment} {name}.")
         if number in seen:
             raise ValueError(
-                f"{folder / FRAME_LIST}: frame {number} is there twice, in {seen[number]} and in {segment}; numbers count through a "
+                f"{folder / layout.FRAME_LIST}: frame {number} is there twice, in {seen[number]} and in {segment}; numbers count through a "
                 "recording: leave one of the two out."
             )
         seen[number] = segment

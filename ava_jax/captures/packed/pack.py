@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import tqdm
 
 from ava_jax.captures import ava256, reading
+from ava_jax.captures.multiface import recording as multiface
 from ava_jax.captures.packed import crop, index, plan, shards
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.captures.packed.plan import Plan, Settings
@@ -106,7 +107,13 @@ def downsample_of(height: int, data: str, ids: str = "") -> int:
 def _sources(data: str, ids: str) -> tuple[pathlib.Path, ...]:
     if "://" in data:
         raise ValueError(f"--data={data}: captures on a server cannot be packed; download them first.")
-    return tuple(folder.absolute() for folder in ava256.find(data, ids))
+    found = tuple(folder.absolute() for folder in ava256.find(data, ids))
+    if others := [folder for folder in found if multiface.is_one(folder)]:
+        raise ValueError(
+            f"{others[0]}: a capture of multiface: ava multiface pack packs it for the deep appearance model; the universal model reads it "
+            "as it is (--ids leaves it out here)."
+        )
+    return found
 
 
 def find(data: str, out: pathlib.Path, ids: str = "") -> tuple[pathlib.Path, ...]:

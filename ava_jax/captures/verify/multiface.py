@@ -14,6 +14,7 @@ import numpy as np
 from ava_jax.captures import appearance, projection, reading
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.multiface import files
+from ava_jax.captures.multiface.layout import AVERAGE, IMAGES, MESHES, NEUTRALS, SENSOR, STATISTICS, TEXTURES
 from ava_jax.captures.verify.contents import Depth, Job
 from ava_jax.captures.verify.decoder import check_mesh
 from ava_jax.captures.verify.findings import FETCH, Book
@@ -23,12 +24,7 @@ from ava_jax.core.mesh import Topology
 from ava_jax.data import images, obj_files, text_files
 from ava_jax.data.archive import Archives
 
-SENSOR = (2048, 1334)  # height and width, pixels, that KRT refers to
-NEUTRALS = ("EXP_neutral_peak", "E001_Neutral_Eyes_Open", "EXP_eye_neutral")  # the first that there is
-_AVERAGE = "average"
-_IMAGES, _MESHES, _TEXTURES = "images", "tracked_mesh", "unwrapped_uv_1024"
 _MOST_TRIED = 20
-_STATISTICS = ("tex_mean.png", "tex_var.txt", "vert_mean.bin", "vert_var.txt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +39,10 @@ class _Rig(Capture):
 
     @property
     def texture(self) -> pathlib.Path:
-        return self.decoder / _TEXTURES / self.segment / _AVERAGE
+        return self.decoder / TEXTURES / self.segment / AVERAGE
 
     def image(self, camera: str) -> pathlib.Path:
-        return self.decoder / _IMAGES / self.segment / camera
+        return self.decoder / IMAGES / self.segment / camera
 
 
 class _Folders(Archives):
@@ -77,20 +73,20 @@ class Multiface:
 
     def structure(self) -> None:
         """Which files are there; calibration, frame list, topology, statistics; the frame list against the folders."""
-        for name in ("KRT", "frame_list.txt", *_STATISTICS):
+        for name in ("KRT", "frame_list.txt", *STATISTICS):
             if not (self.folder / name).is_file():
                 self.book.add("fault", "file", "is missing", self.folder / name, action="fetch metadata.tar again", refetch=True)
         self._load_list()
         self._load_cameras()
         self._topology()
         self._statistics()
-        there = [segment for segment in self.listed if (self.folder / _MESHES / segment).is_dir()]
+        there = [segment for segment in self.listed if (self.folder / MESHES / segment).is_dir()]
         absent = [segment for segment in self.listed if segment not in there]
         for segment in absent:
             text = "a listed segment that is not there; it may have been left out"
-            self.book.add("note", "segment", text, self.folder / _MESHES / segment)
+            self.book.add("note", "segment", text, self.folder / MESHES / segment)
         if self.listed and not there:
-            self.book.add("fault", "segment", "none of those listed is there", self.folder / _MESHES, action="fetch one or more segments")
+            self.book.add("fault", "segment", "none of those listed is there", self.folder / MESHES, action="fetch one or more segments")
         for segment in there:
             self._segment(segment)
         self.book.count("segments", len(there))
@@ -141,10 +137,10 @@ class Multiface:
 
     def _topology(self) -> None:
         """The first OBJ gives it, as for those that read multiface."""
-        first = next((path for segment in self.listed for path in sorted((self.folder / _MESHES / segment).glob("*.obj"))[:1]), None)
+        first = next((path for segment in self.listed for path in sorted((self.folder / MESHES / segment).glob("*.obj"))[:1]), None)
         if first is None:
             text = "there is no OBJ beside the meshes; the topology of ava-256 fits them too"
-            self.book.add("note", "topology", text, self.folder / _MESHES)
+            self.book.add("note", "topology", text, self.folder / MESHES)
             return
         try:
             mesh = obj_files.read(first)
@@ -187,7 +183,7 @@ class Multiface:
     def _segment(self, segment: str) -> None:
         """The frames of a segment against its folders."""
         frames = self.listed[segment]
-        folder = self.folder / _MESHES / segment
+        folder = self.folder / MESHES / segment
         sizes = _files(folder)
         size = None if self.vertices is None else 12 * self.vertices
         wrong = [
@@ -205,8 +201,8 @@ class Multiface:
         good = [frame for frame in frames if f"{frame}.bin" in sizes and f"{frame}_transform.txt" in sizes and frame not in set(wrong)]
         self.meshes += [(segment, frame) for frame in good]
         for camera in self.rig.cameras if self.rig is not None else ():
-            self.pictures.setdefault(camera, []).extend(self._pictures("image", self.folder / _IMAGES / segment / camera, frames))
-        self.averages += self._pictures("texture", self.folder / _TEXTURES / segment / _AVERAGE, frames)
+            self.pictures.setdefault(camera, []).extend(self._pictures("image", self.folder / IMAGES / segment / camera, frames))
+        self.averages += self._pictures("texture", self.folder / TEXTURES / segment / AVERAGE, frames)
 
     def _pictures(self, kind: str, folder: pathlib.Path, frames: Sequence[str]) -> list[pathlib.Path]:
         """The listed pictures that are there and not empty."""
@@ -278,14 +274,14 @@ class Multiface:
         """What of the contents is to be decoded."""
         if depth.images == "none":
             return
-        folder = f"{_MESHES}/"
+        folder = f"{MESHES}/"
         yield Job(self.book, "head pose", folder, self.meshes, lambda key: self._pose(key) is None, "", "head poses read")
         yield Job(self.book, "mesh", folder, depth.choose(self.meshes, 20), self._check, "", "meshes read")
         for camera, paths in self.pictures.items():
-            yield from self._job("image", f"{_IMAGES}/*/{camera}", depth.choose(paths), SENSOR, "images decoded")
+            yield from self._job("image", f"{IMAGES}/*/{camera}", depth.choose(paths), SENSOR, "images decoded")
         if self.seen is not None and self.topology is not None:
             yield Job(self.book, "calibration", "KRT", ["its colours"], self._colours)
-        yield from self._job("texture", f"{_TEXTURES}/*/{_AVERAGE}", depth.choose(self.averages), (1, 1), "textures decoded")
+        yield from self._job("texture", f"{TEXTURES}/*/{AVERAGE}", depth.choose(self.averages), (1, 1), "textures decoded")
 
     def _job(self, kind: str, file: str, paths: Sequence[pathlib.Path], whole: tuple[int, int], counted: str) -> Iterable[Job]:
         by_name = {"/".join(path.parts[-3:]): path for path in paths}
@@ -298,7 +294,7 @@ class Multiface:
 
     def _points(self, key: tuple[str, str]) -> np.ndarray:
         """Vertices of a mesh, f32 [V, 3], mm, head space."""
-        path = self.folder / _MESHES / key[0] / f"{key[1]}.bin"
+        path = self.folder / MESHES / key[0] / f"{key[1]}.bin"
         data = path.read_bytes()
         if len(data) % 12 or not data:
             raise ValueError(f"{'/'.join(key)}.bin: must be rows of three float32; it has {len(data)} bytes")
@@ -306,7 +302,7 @@ class Multiface:
 
     def _pose(self, key: tuple[str, str]) -> np.ndarray:
         """Head to world, f64 [3, 4], mm."""
-        path = self.folder / _MESHES / key[0] / f"{key[1]}_transform.txt"
+        path = self.folder / MESHES / key[0] / f"{key[1]}_transform.txt"
         pose = np.array(text_files.numbers(path.read_bytes()), np.float64)
         if pose.shape != (12,) or not np.isfinite(pose).all():
             raise ValueError(f"{'/'.join(key)}_transform.txt: must be 3 x 4 finite numbers; got {pose.size}")

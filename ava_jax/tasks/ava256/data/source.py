@@ -269,7 +269,7 @@ class CaptureSource:
             segmentation=segmentation,
             image=image,
             frames_kept=frames_kept,
-            unseen=np.asarray(assets.arrays["texture_mean"], np.float32) if fill_unseen else None,
+            unseen=_unseen(captures, assets) if fill_unseen else None,
             faces=np.asarray(assets.arrays["faces"]) if segmentation else None,
         )
         self._camera_index = [camera_table.indices(c, assets.names["cameras"]) for c in captures]
@@ -377,6 +377,12 @@ class CaptureSource:
         if self._thinned is not None:
             return sum(not self._is_available(int(listed)) for listed in self._thinned)
         return self._starts[-1] - self.available
+
+
+def _unseen(captures: Sequence[Capture], assets: Assets) -> np.ndarray | None:
+    """The mean texture f32 [T, T, 3], where a capture marks texels that no camera saw."""
+    marked = any(capture.black_is_unseen for capture in captures)
+    return np.asarray(assets.arrays["texture_mean"], np.float32) if marked else None
 
 
 def _check_ids(captures: Sequence[Capture]) -> None:

@@ -12,7 +12,6 @@ from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.packed.archives import RecordArchives
 from ava_jax.data import images, mesh_files
 from ava_jax.data.archive import Archives
-from ava_jax.data.remote import location
 from ava_jax.tasks.ava256.data import source
 from ava_jax.viz import sheet, wire
 
@@ -33,7 +32,7 @@ def write(config: ConfigDict, folder: pathlib.Path) -> list[pathlib.Path]:
     strips, captures = [], []
     for path in ava256.find(source.root(config), data.ids)[:MOST_CAPTURES]:
         captures.append(capture_set.load_one(path, tuple(data.cameras), judge=False))
-        topology = location.at(data.topology) if data.topology else path.parent / ava256.TOPOLOGY
+        topology = capture_set.topology_of(path.parent, captures[-1:], data.topology)
         strips.append(strip(RecordArchives(), captures[-1], topology))
     if "model" in config:
         strips.append(chart_strip(captures[0], topology, config.model))

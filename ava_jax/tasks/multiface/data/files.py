@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import layout, recording
 from ava_jax.captures.multiface.recording import Recording
 from ava_jax.data import images
 from ava_jax.data.frame_files import FrameFiles
@@ -70,7 +70,7 @@ class Files:
     def image(self, number: int, camera: str) -> np.ndarray:
         """A camera's photograph, u8 [H, W, 3]."""
         size = self._image_size
-        return _decoded(self._found.image(camera), number, lambda data: images.decode(data, size, whole=recording.SENSOR))
+        return _decoded(self._found.image(camera), number, lambda data: images.decode(data, size, whole=layout.SENSOR))
 
     def _unwrapped(self, data: bytes) -> np.ndarray:
         texture = images.decode(data, whole=(1, 1))
@@ -101,7 +101,7 @@ def sizes(folder: pathlib.Path) -> tuple[int, int]:
     Raises:
       ValueError: one cannot be read.
     """
-    return len(turned(folder / recording.TEXTURE_MEAN)), len(recording.vertex_mean(folder / recording.VERTEX_MEAN))
+    return len(turned(folder / layout.TEXTURE_MEAN)), len(recording.vertex_mean(folder / layout.VERTEX_MEAN))
 
 
 def turned(path: pathlib.Path) -> np.ndarray:

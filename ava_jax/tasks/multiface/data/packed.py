@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import layout, recording
 from ava_jax.core import amounts
 from ava_jax.data import files as writing
 from ava_jax.tasks.multiface.data.files import Files, Shared, Unreadable, sizes
@@ -57,10 +57,10 @@ def pack(data: pathlib.Path, out: pathlib.Path, *, image: bool = False, downsamp
         raise ValueError(f"{data}: is a packed copy; pack the capture as it was released.")
     found = recording.load(data)
     texels, vertices = sizes(data)
-    cameras = [camera.name for camera in found.cameras if camera.name in (found.cameras_in(recording.TEXTURES) or {camera.name})]
+    cameras = [camera.name for camera in found.cameras if camera.name in (found.cameras_in(layout.TEXTURES) or {camera.name})]
     if downsample < 1:
         raise ValueError(f"--downsample must be 1 or more; got {downsample}.")
-    height, width = (side // downsample for side in recording.SENSOR)
+    height, width = (side // downsample for side in layout.SENSOR)
     n, c = len(found.frames), len(cameras)
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {
         "numbers": ("<i4", (n,)),
@@ -78,8 +78,8 @@ def pack(data: pathlib.Path, out: pathlib.Path, *, image: bool = False, downsamp
     arrays = _mapped(out, "r+")
     arrays["numbers"][:] = found.table.numbers
     reader = Files(found, texels, vertices, (height, width))
-    unreadable: list[str] = []
     left = np.flatnonzero(arrays["done"] == 0).tolist()
+    unreadable = _lost_before(found, reader, arrays, cameras, image=image)
     with (
         concurrent.futures.ThreadPoolExecutor(jobs) as pool,
         tqdm.tqdm(total=n, initial=n - len(left), desc="multiface pack", unit="frame", dynamic_ncols=True) as bar,
@@ -156,9 +156,27 @@ def _frame(reader: Files, arrays: dict[str, np.ndarray], at: int, cameras: Seque
     return faults
 
 
+def _lost_before(
+    found: recording.Recording, reader: Files, arrays: dict[str, np.ndarray], cameras: Sequence[str], *, image: bool
+) -> list[str]:
+    """Lines on files that an earlier call, which was stopped, found unreadable: they are there, and not in the arrays."""
+    rows = np.flatnonzero(arrays["done"])
+    numbers = arrays["numbers"][rows].tolist()
+    columns = [(0, "", found.texture())]
+    columns += [(1 + i, camera, found.texture(camera)) for i, camera in enumerate(cameras)]
+    columns += [(1 + len(cameras) + i, camera, found.image(camera)) for i, camera in enumerate(cameras)] if image and numbers else []
+    lines = []
+    for column, camera, of in columns if numbers else ():
+        is_image = column > len(cameras)
+        there = reader.there(numbers, camera, texture=bool(camera) and not is_image, image=is_image)
+        lost = np.array(numbers)[there & (arrays["there"][rows, column] == 0)]
+        lines += [f"{of.path(number)}: could not be read when it was packed" for number in lost.tolist()]
+    return lines
+
+
 def _copy_small(data: pathlib.Path, out: pathlib.Path, found: recording.Recording) -> None:
     """The lists, the statistics, and the OBJ that gives the topology."""
-    for name in (recording.KRT, recording.FRAME_LIST, *recording.STATISTICS):
+    for name in (layout.KRT, layout.FRAME_LIST, *layout.STATISTICS):
         if (data / name).is_file():
             writing.replace(out / name, (data / name).read_bytes())
     if (obj := found.topology()) is not None:

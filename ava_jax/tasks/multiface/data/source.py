@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import layout, recording
 from ava_jax.captures.multiface.recording import Recording
 from ava_jax.core import names as naming
 from ava_jax.core.types import Assets, Batch
@@ -88,17 +88,17 @@ def prepare(config: ConfigDict) -> Assets:
     """
     found = load(config)
     splits.check(found, config)
-    mean = files.turned(found.folder / recording.TEXTURE_MEAN)
-    vertices = recording.vertex_mean(found.folder / recording.VERTEX_MEAN)
+    mean = files.turned(found.folder / layout.TEXTURE_MEAN)
+    vertices = recording.vertex_mean(found.folder / layout.VERTEX_MEAN)
     obj = found.topology()
     if obj is None:
-        raise ValueError(f"{found.folder / recording.MESHES}: no OBJ beside the meshes, which gives faces and UVs; fetch the meshes whole.")
+        raise ValueError(f"{found.folder / layout.MESHES}: no OBJ beside the meshes, which gives faces and UVs; fetch the meshes whole.")
     topology = mesh_files.read_topology(obj, len(vertices))
     arrays = {
         "texture_mean": mean.astype(np.float32),
-        "texture_std": _deviation(found.folder / recording.TEXTURE_VARIANCE),
+        "texture_std": _deviation(found.folder / layout.TEXTURE_VARIANCE),
         "vertices_mean": vertices.copy(),
-        "vertices_std": _deviation(found.folder / recording.VERTEX_VARIANCE),
+        "vertices_std": _deviation(found.folder / layout.VERTEX_VARIANCE),
         "faces": topology.faces,
         "face_uvs": topology.face_uvs,
         "uvs": topology.uvs,
@@ -126,7 +126,7 @@ def image_size(config: ConfigDict) -> tuple[int, int]:
     downsample = config.data.get("downsample", 1)
     if downsample < 1:
         raise ValueError(f"config.data.downsample must be 1 or more; got {downsample}.")
-    return recording.SENSOR[0] // downsample, recording.SENSOR[1] // downsample
+    return layout.SENSOR[0] // downsample, layout.SENSOR[1] // downsample
 
 
 def _deviation(path: pathlib.Path) -> np.float32:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import layout
 from ava_jax.captures.multiface.recording import Recording
 from ava_jax.core import names as naming
 from ava_jax.data import text_files
@@ -72,7 +72,7 @@ def check(found: Recording, config: ConfigDict) -> None:
     naming.require("config.data.cameras", config.data.get("cameras", ()), known, "capture")
     there = set(found.frames.tolist())
     if missing := [number for number in config.data.get("frames", ()) if number not in there]:
-        raise ValueError(f"config.data.frames: {found.folder / recording.FRAME_LIST} has no frame {missing[0]}.")
+        raise ValueError(f"config.data.frames: {found.folder / layout.FRAME_LIST} has no frame {missing[0]}.")
     if not select(found, config, TRAIN).count:
         raise ValueError(
             f"{found.folder}: config.data.held_out.segments, {', '.join(config.data.held_out.segments)}, leaves none of its "
@@ -94,7 +94,7 @@ def select(found: Recording, config: ConfigDict, split: str) -> Part:
         listed = read_cameras(path)
         for use in ("train", "test"):
             naming.require(f"{path}: {use}", listed[use], known, "KRT")
-    there = found.cameras_in(recording.TEXTURES) or set(known)  # without --cameras, a capture fetched in part has what it has
+    there = found.cameras_in(layout.TEXTURES) or set(known)  # without --cameras, a capture fetched in part has what it has
     uses = {use: {name for name in names if name in only and name in there} for use, names in listed.items()}
     held = held_out(found, config)
     frames = np.isin(found.frames, config.data.frames) if config.data.get("frames", ()) else np.ones(len(held), bool)
