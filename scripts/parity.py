@@ -2,9 +2,9 @@
 
   python scripts/parity.py --golden=DIR
 
-DIR holds `ava256_modules.npz`, `ava256_uv.npz`, `ava256_state_dict.json`, `raymarch_*.npz`, `raster_*.npz` and `silhouette.npz`; the
-assets folder `021924.bin`, `021924_avgtex.png` and `face_topology.obj`. Prints a line an array (name, largest error, scale, verdict);
-exits 1 when one is off.
+DIR holds `ava256_modules.npz`, `ava256_uv.npz`, `ava256_state_dict.json`, `multiface_*`, `raymarch_*.npz`, `raster_*.npz` and
+`silhouette.npz`; the assets folder `021924.bin`, `021924_avgtex.png` and `face_topology.obj`. Prints a line an array (name, largest error,
+scale, verdict); exits 1 when one is off.
 """
 
 import itertools
@@ -13,6 +13,7 @@ import sys
 
 import jax
 import parity_modules
+import parity_multiface
 import parity_rasterize
 import parity_raymarch
 from absl import app, flags
@@ -30,7 +31,7 @@ def main(_) -> None:
     print(f"platform: {jax.default_backend()}, {jax.devices()[0].device_kind}; bounds are relative to the scale")
     print(f"{'array':40} {'max error':>10} {'scale':>10} {'relative':>9} {'bound':>8}  verdict")
     off = []
-    parts = (parity_modules, parity_raymarch, parity_rasterize)
+    parts = (parity_modules, parity_multiface, parity_raymarch, parity_rasterize)
     for row in itertools.chain.from_iterable(part.rows(golden, assets) for part in parts):
         relative = row.max_error / row.scale if row.scale else float(row.max_error > 0)
         verdict = "ok" if row.ok else "OFF"

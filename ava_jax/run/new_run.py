@@ -40,7 +40,8 @@ def write_run(config: ml_collections.ConfigDict, assets: Assets, model: nnx.Modu
     task = load_task(config, restore=restore_model)
     # How many steps there will be is not known where epochs are counted; what an optimizer begins with does not depend on it.
     optimizer = task.optimizer(max(config.train.steps, 1), 1)
-    how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window}
+    spike_terms = len(config.train.get("spike_terms", ()))
+    how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window, "spike_terms": spike_terms}
     state = states.initial_state(states.split(model), optimizer, config.seed, **how)
     record.write(workdir, config, task, assets, first=0)
     with Checkpoints(workdir, write=True) as checkpoints:

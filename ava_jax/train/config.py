@@ -57,7 +57,11 @@ _ADDED = {
 }
 
 
-LISTS: dict[str, type] = {"train.trainable": str, "train.init_filter": str}  # of the loop, with the kind of their elements
+LISTS: dict[str, type] = {
+    "train.trainable": str,
+    "train.init_filter": str,
+    "train.spike_terms": str,
+}  # of the loop, with the kind of their elements
 
 
 def read_lists(config: ml_collections.ConfigDict, kinds: Mapping[str, type]) -> None:

@@ -264,8 +264,9 @@ class _Loop:
         recovery.judge(step, metrics, read, self.config.spike_steps)
         self.spikes = metrics["spikes"]
         self.meter.add_not_applied()
-        limit = f"{self.config.spike_factor:g} x the median of the last losses, {metrics['median']:.4g}"
-        self.terminal.print_line(f"step {step}: the loss {metrics['loss']:.4g} is over {limit}: not applied")
+        name, value, median = recovery.spiked(metrics)
+        limit = f"{self.config.spike_factor:g} x the median of the last losses, {median:.4g}"
+        self.terminal.print_line(f"step {step}: the {name} {value:.4g} is over {limit}: not applied")
 
     def _shown(self, scalars: dict[str, Any]) -> dict[str, Any]:
         """The few values for the terminal: the weighted sum and the term of the largest weight."""

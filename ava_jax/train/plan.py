@@ -233,7 +233,8 @@ def _build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, St
         initialization.warn_of_other_arrays(config.train.init_from, assets, task.bound_arrays)
     constants = steps.put(parts.constants, everywhere)
     optimizer = task.optimizer(found.steps, found.steps_per_epoch)
-    how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window}
+    spike_terms = config.train.get("spike_terms", ())  # only configs of tasks that judge terms have it
+    how = {"trainable": config.train.trainable, "spike_window": config.train.spike_window, "spike_terms": len(spike_terms)}
     state = steps.put(states.initial_state(parts, optimizer, config.seed, **how), everywhere)
     recoveries: list[dict[str, Any]] = []
     position = None
@@ -243,7 +244,8 @@ def _build(found: Data, saved: Checkpoints, latest: int | None) -> tuple[Run, St
     validation = Validation.of(config, task, assets, parts.graphdef, constants, everywhere)
     pictures = _picture_taker(found, parts.graphdef, constants, everywhere)
     held = _held(found, everywhere)
-    function = steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_factor=config.train.spike_factor)
+    guard = {"spike_factor": config.train.spike_factor, "spike_terms": spike_terms}
+    function = steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, **guard)
     run = Run(
         config=config,
         task=task,

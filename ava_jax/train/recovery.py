@@ -46,9 +46,18 @@ def judge(step: int, metrics: Mapping[str, Any], batch: Batch, spike_steps: int)
         if not math.isfinite(value):
             raise Diverged(step, term, float(value), f"the {term} is {float(value)}", batch)
     if metrics["spikes"] >= spike_steps:
-        loss = float(metrics["loss"])
-        reason = f"the loss exploded: {loss:.4g}, and of {spike_steps} steps in a row far over the median, {float(metrics['median']):.4g}"
-        raise Diverged(step, "weighted sum of the losses", loss, reason, batch)
+        name, loss, median = spiked(metrics)
+        reason = f"the {name} exploded: {loss:.4g}, and of {spike_steps} steps in a row far over the median, {median:.4g}"
+        raise Diverged(step, "weighted sum of the losses" if name == "loss" else name, loss, reason, batch)
+
+
+def spiked(metrics: Mapping[str, Any]) -> tuple[str, float, float]:
+    """Of a spike: what is the most over its median, "loss" or "loss TERM"; its value; the median."""
+    found = {"loss": (float(metrics["loss"]), float(metrics["median"]))}
+    for name, median in metrics.get("term_medians", {}).items():
+        found[f"loss {name}"] = float(metrics["losses"][name]), float(median)
+    name = max(found, key=lambda name: found[name][0] / found[name][1] if found[name][1] > 0 else 0.0)
+    return name, *found[name]
 
 
 def record(failure: Diverged, task: Task, assets: Assets) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class Guard(NamedTuple):
 
     Attributes:
       recent: float32 [train.spike_window], the weighted sums of the last steps that were applied, a ring; NaN where there is none yet.
-        Steps before there are as many are not judged: early losses fall too fast.
+        Steps before there are as many are not judged: early losses fall too fast. With `train.spike_terms` [1 + terms, train.spike_window],
+        each term's own after the weighted sums.
       count: int32 [], steps applied in all.
       spikes: int32 [], steps in a row, up to the last, whose loss was too far over the median.
     """
@@ -94,6 +95,7 @@ def initial_state(
     *,
     trainable: Sequence[str] = (),
     spike_window: int = RECENT_LOSSES,
+    spike_terms: int = 0,
 ) -> TrainState:
     """The state before the first step. The model's own initialisation uses another key: see `model_rngs`.
 
@@ -103,11 +105,13 @@ def initial_state(
       seed: the config's.
       trainable: `config.train.trainable`: regular expressions of the paths of parameters that learn; () is all.
       spike_window: `config.train.spike_window`: how many of the last losses a loss is judged by.
+      spike_terms: how many terms `config.train.spike_terms` names.
 
     Raises:
       ValueError: groups or expressions do not fit the model's parameters (`optimization.lay_out`).
     """
-    guard = Guard(jnp.full(spike_window, jnp.nan, jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    judged = (1 + spike_terms, spike_window) if spike_terms else (spike_window,)
+    guard = Guard(jnp.full(judged, jnp.nan, jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
     params = optimization.lay_out(parts.params, optimizer, trainable)
     opt_state = optimization.init(optimizer, params)
     return TrainState(jnp.zeros((), jnp.int32), params, parts.running, opt_state, jax.random.key(seed), guard)

@@ -6,7 +6,7 @@ shard_map's own replication rules, which a custom call can break in silence, out
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ava_jax.core.names import nearest
 from ava_jax.core.norms import total
 from ava_jax.core.parallel import BATCH_AXIS
 from ava_jax.core.types import Batch
@@ -26,7 +27,7 @@ from ava_jax.train import optimization, processes
 from ava_jax.train import state as states
 from ava_jax.train.optimization import joint_norm
 from ava_jax.train.state import Guard, Split, TrainState
-from ava_jax.train.weights import Weight, at, check
+from ava_jax.train.weights import Weight, at, check, computed
 
 StepFn = Callable[[TrainState, nnx.State, Batch], tuple[TrainState, dict[str, Any]]]
 
@@ -82,6 +83,7 @@ def step_function(
     mesh: Mesh,
     *,
     spike_factor: float = 0.0,
+    spike_terms: Sequence[str] = (),
 ) -> StepFn:
     """One step as a pure function to be traced: (state, constants, batch) -> (state, metrics). Several may be scanned over.
 
@@ -90,7 +92,8 @@ def step_function(
     The metrics are scalars: `loss` (the weighted sum), `losses` (the mean of each term that is computed, by name), `norm` (of the
     gradient, before clipping, of what is finite), `update_norm`, `parameter_norm` (of those that learn, before the step), `nonfinite`
     (how many of the gradient's values were NaN or infinite, and taken as 0), `applied` (bool), `spikes` (in a row, up to this step),
-    `median` (of the losses of the last steps applied, NaN while they are few) and `optimization.learning_rates`.
+    `median` (of the losses of the last steps applied, NaN while they are few), `term_medians` (the same of `spike_terms`, by name) and
+    `optimization.learning_rates`.
 
     Args:
       task: gives the loss terms.
@@ -99,11 +102,14 @@ def step_function(
       weights: loss term -> weight in the sum, `config.loss_weights`; a term whose weight is always 0 is not computed.
       mesh: devices, from `device_mesh`.
       spike_factor: a loss over this many times the median of the last ones (`state.Guard`) is a spike; 0: none is.
+      spike_terms: names of terms of which each is judged like the weighted sum; a spike of one is a spike.
 
     Raises:
-      ValueError: the weights do not name the task's terms, or are no weights.
+      ValueError: the weights do not name the task's terms, or are no weights; a term that is judged is not computed.
     """
     check(weights, task.loss_terms)
+    if unknown := [name for name in spike_terms if name not in computed(weights)]:
+        raise ValueError(f"config.train.spike_terms: {unknown[0]!r} is no term that is computed.{nearest(unknown[0], task.loss_terms)}")
 
     def step(state: TrainState, constants: nnx.State, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
         share = jax.shard_map(
@@ -118,11 +124,13 @@ def step_function(
         scale = at(weights, state.step)
         loss = sum(scale[name] * value for name, value in losses.items())
         gradients, nonfinite = _zero_nonfinite(gradients)
-        applied, guard, median = _judge(state.guard, loss, losses, spike_factor)
+        applied, guard, medians = _judge(state.guard, loss, losses, spike_factor, spike_terms)
         norm = joint_norm(gradients)
         with jax.named_scope("optimiser"):
             updates, opt_state = optimization.update(optimizer, gradients, norm, state.opt_state, state.params, loss)
-        metrics = {"loss": loss, "losses": losses, "nonfinite": nonfinite, "applied": applied, "spikes": guard.spikes, "median": median}
+        metrics = {"loss": loss, "losses": losses, "nonfinite": nonfinite, "applied": applied, "spikes": guard.spikes, "median": medians[0]}
+        if spike_terms:
+            metrics["term_medians"] = dict(zip(spike_terms, medians[1:]))
         metrics |= {"norm": norm, "update_norm": joint_norm(updates), "parameter_norm": joint_norm(state.params.groups)}
         metrics |= optimization.learning_rates(opt_state)
         groups = state.params.groups
@@ -172,15 +180,18 @@ def _mean_share(term: LossTerm) -> jax.Array:
     return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)
 
 
-def _judge(guard: Guard, loss: jax.Array, losses: Mapping[str, jax.Array], spike_factor: float) -> tuple[jax.Array, Guard, jax.Array]:
-    """Whether a step of this loss is applied; the guard after it; the median that the loss was held against."""
+def _judge(
+    guard: Guard, loss: jax.Array, losses: Mapping[str, jax.Array], spike_factor: float, spike_terms: Sequence[str]
+) -> tuple[jax.Array, Guard, jax.Array]:
+    """Whether a step of this loss is applied; the guard after it; the medians that the loss and the terms were held against."""
     finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(jnp.stack(list(losses.values()))))
-    median = jnp.median(guard.recent)  # NaN while one is, and then nothing is a spike; nor is it of losses that may be negative
-    spike = finite & (spike_factor > 0) & (median > 0) & (loss > spike_factor * median)
+    judged = jnp.stack([loss, *(losses[name] for name in spike_terms)]) if spike_terms else loss
+    medians = jnp.median(guard.recent, axis=-1)  # NaN while one is, and then nothing is a spike; nor is it of losses that may be negative
+    spike = finite & (spike_factor > 0) & jnp.any((medians > 0) & (judged > spike_factor * medians))
     applied = finite & ~spike
-    place = guard.count % guard.recent.size
-    recent = guard.recent.at[place].set(jnp.where(applied, loss, guard.recent[place]))
-    return applied, Guard(recent, guard.count + applied, jnp.where(spike, guard.spikes + 1, 0)), median
+    place = guard.count % guard.recent.shape[-1]
+    recent = guard.recent.at[..., place].set(jnp.where(applied, judged, guard.recent[..., place]))
+    return applied, Guard(recent, guard.count + applied, jnp.where(spike, guard.spikes + 1, 0)), jnp.ravel(medians)
 
 
 def _check_terms(task: Task, terms: Mapping[str, LossTerm], asked: Collection[str]) -> None:

@@ -120,7 +120,15 @@ def unseen_example(mesh):
     samples = np.concatenate([places, meshes.signed_distances(moved, places)[:, None]], 1).astype(np.float32)
     points = surfaces.sample(moved.vertices, moved.faces, 200, seed=0)
     grid = Grid(np.ones((4, 4, 4), np.float32), np.eye(4, dtype=np.float32))
-    return examples.Example(matrix, grid, samples, samples, views.Views(nothing[..., 0], nothing), np.hstack(points).astype(np.float32))
+    return examples.Example(
+        matrix,
+        grid,
+        samples,
+        samples,
+        views.Views(nothing[..., 0], nothing),
+        np.hstack(points).astype(np.float32),
+        np.zeros((137, 137, 3), np.uint8),
+    )
 
 
 @pytest.fixture(scope="module")

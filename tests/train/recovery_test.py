@@ -10,7 +10,7 @@ import pytest
 from loop_test import _assert_same, _config, _final
 from toy_task import Toy
 
-from ava_jax.train import loop
+from ava_jax.train import loop, recovery
 from ava_jax.train import state as states
 from ava_jax.train import step as steps
 from ava_jax.train.checkpoint import Checkpoints, restore_model
@@ -128,3 +128,33 @@ def test_a_window_of_one_judges_by_the_last_loss_that_was_applied():
     assert [applied for applied, _, _ in seen] == [True, False, True, False, True, True]
     losses = [loss for _, _, loss in seen]
     assert np.isnan(seen[0][1]) and [median for _, median, _ in seen[1:]] == [losses[i] for i in (0, 0, 2, 2, 4)]
+
+
+class _Small(Toy):
+    """`fit` is always 1, and `size` what the batch says."""
+
+    def loss(self, model, batch, *, step, key, terms):
+        fit, _ = super().loss(model, batch, step=step, key=key, terms=terms)["fit"]
+        return {"fit": (fit * 0 + 1, None), "size": (jnp.abs(batch["y"][:, :1]), None)}
+
+
+def test_a_term_is_judged_by_itself_however_little_it_weighs():
+    config = _config()
+    config.loss_weights.size = 1e-6
+    task = _Small(config)
+    assets = task.prepare()
+    parts, optimizer, mesh = states.split(task.model(assets, rngs=states.model_rngs(0))), task.optimizer(1, 1), steps.device_mesh(4)
+    state = states.initial_state(parts, optimizer, 0, spike_window=1, spike_terms=1)
+    how = {"spike_factor": 10.0, "spike_terms": ("size",)}
+    step = steps.make_step(steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, **how), mesh)
+    samples = [task.source("train", assets)[i] for i in (0, 1, 2, 4)]
+    applied, told = [], []
+    for scale in (1.0, 8.0, 100.0, 70.0):
+        batch = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
+        batch["y"] = batch["y"] * 0 + scale
+        state, metrics = step(state, parts.constants, batch)
+        applied.append(bool(metrics["applied"]))
+        told.append(recovery.spiked(metrics))
+    assert applied == [True, True, False, True] and told[2] == ("loss size", 100.0, 8.0) and state.guard.recent.shape == (2, 1)
+    with pytest.raises(ValueError, match="spike_terms: 'sice' is no term that is computed. Did you mean size"):
+        steps.step_function(task, optimizer, parts.graphdef, config.loss_weights, mesh, spike_terms=("sice",))

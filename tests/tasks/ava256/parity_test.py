@@ -25,3 +25,6 @@ def test_every_array_is_within_its_bound(test_data):
             assert re.search(rf"^{name} .* ok$", result.stdout, re.MULTILINE), f"{name} was not compared"
     for scene in ("grid64", "warp27", "inside100", "head16384"):
         assert re.search(rf"^{scene} colour .* ok$|^{scene} init colour .* ok$", result.stdout, re.MULTILINE), f"{scene} was not compared"
+    with np.load(golden / "multiface_modules.npz") as vectors:
+        for name in set(vectors.files) - {"seed"}:
+            assert re.search(rf"^multiface {name} .* ok$", result.stdout, re.MULTILINE), f"multiface {name} was not compared"

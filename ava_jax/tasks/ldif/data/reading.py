@@ -51,7 +51,7 @@ def read(folder: pathlib.Path, *, image: bool = False) -> dict[str, np.ndarray]:
 
 
 def seen(folder: pathlib.Path, *, image: bool = False) -> dict[str, np.ndarray]:
-    """What the network looks at of an example: `depth`, `points` and, where asked for, `image`. Raises as `read`."""
+    """What the network looks at of an example: `depth` [137, 137, 20], `points` [P, 6] and, where asked for, `image`. Raises as `read`."""
     drawn = _views(folder / examples.DEPTH)
     points = example_files.read_points(folder / examples.POINTS)
     found = {"depth": resized(drawn.depth), "points": points[thin(len(points), POINTS)]}
