@@ -56,6 +56,8 @@ def _ldif() -> ConfigDict:
     model.features = 32  # of each element, which the decoder makes details of; 0: SIF, SIF++
     model.local_points = 1024  # of the surface, that an element's features are found from
 
+    model.precision = "float32"  # of activations and products; on recent NVIDIA GPUs these are TF32; or "bfloat16"
+
     # Weights as published: of the total uniform + 0.1 near + 10 box + grid; center is SIF's, its own parts weighed in it.
     config.loss_weights = ConfigDict({"uniform": 1.0, "near": 0.1, "box": 10.0, "grid": 1.0, "center": 0.0})
 

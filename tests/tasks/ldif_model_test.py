@@ -11,7 +11,7 @@ from flax import nnx
 
 from ava_jax.ops import implicit
 from ava_jax.tasks.ldif import shapes
-from ava_jax.tasks.ldif.model import encoders, pointnet
+from ava_jax.tasks.ldif.model import encoders, pointnet, smallest
 from ava_jax.tasks.ldif.model.network import ShapeNetwork
 from ava_jax.tasks.ldif.task import Ldif
 
@@ -56,24 +56,52 @@ def test_points_in_frames_by_hand():
         *(np.float32(part)[None, None] for part in (-1.0, [1, 0, 0], [0.04, 0.01, 0.01], [0, 0, quarter], np.zeros(0)))
     )
     points = np.float32([[[1, 0.2, 0, 0, 1, 0]]])  # along the element's first axis, which a quarter turn about z lays on y
-    places, normals = pointnet.in_frames(elements, points)
-    np.testing.assert_allclose(places[0, 0, 0], [1, 0, 0], atol=1e-5)
-    np.testing.assert_allclose(normals[0, 0, 0], [1, 0, 0], atol=1e-5)
-    slanted = pointnet.in_frames(elements, np.float32([[[1, 0, 0, -(0.5**0.5), 0.5**0.5, 0]]]))[1]
-    np.testing.assert_allclose(slanted[0, 0, 0], np.array([2, 1, 0]) / 5**0.5, atol=1e-5)
+    local = pointnet.in_frames(elements, points[:, None])
+    np.testing.assert_allclose(local[0, 0, 0], [1, 0, 0, 1, 0, 0], atol=1e-5)
+    slanted = pointnet.in_frames(elements, np.float32([[[[1, 0, 0, -(0.5**0.5), 0.5**0.5, 0]]]]))
+    np.testing.assert_allclose(slanted[0, 0, 0, 3:], np.array([2, 1, 0]) / 5**0.5, atol=1e-5)
+    np.testing.assert_allclose(pointnet.distances(elements, np.float32([[[1.3, 0.8, 0, 0, 1, 0]]])), [[[5]]], rtol=1e-5)
 
 
 def test_what_an_element_looks_at():
     """Those within reach at random; where they are fewer than wanted, the nearest others."""
-    places = np.zeros((1, 1, 100, 3), np.float32)
-    places[..., 0] = np.r_[np.full(30, 1.0), np.linspace(4, 9, 70)]
+    distance = np.r_[np.full(30, 1.0), np.linspace(4, 9, 70)].astype(np.float32)[None, None]
     keys = jax.random.split(jax.random.key(0), 1)
-    ten = np.asarray(pointnet.chosen(places, 10, keys))[0, 0]
+    ten = np.asarray(pointnet.chosen(distance, 10, keys))[0, 0]
     assert len(set(ten)) == 10 and ten.max() < 30 and set(ten) != set(range(10))
-    forty = np.asarray(pointnet.chosen(places, 40, keys))[0, 0]
+    forty = np.asarray(pointnet.chosen(distance, 40, keys))[0, 0]
     assert set(forty) == set(range(40))
-    other = np.asarray(pointnet.chosen(places, 10, jax.random.split(jax.random.key(1), 1)))[0, 0]
+    other = np.asarray(pointnet.chosen(distance, 10, jax.random.split(jax.random.key(1), 1)))[0, 0]
     assert set(other) != set(ten)
+
+
+@pytest.mark.parametrize("count", [1, 7, 99])
+def test_the_smallest_by_counting_are_those_of_a_sort(count):
+    rng = np.random.default_rng(count)
+    x = np.float32(rng.choice([0, 1e-30, 0.1, 0.25, 0.3, 1, 8, 1e9, np.inf], (3, 2, 100)))  # many are equal
+    x[0] = rng.uniform(size=(2, 100)) * 100
+    found = np.sort(smallest.by_counting(x, count), axis=-1)
+    np.testing.assert_array_equal(found, np.sort(np.argsort(x, axis=-1, kind="stable")[..., :count], axis=-1))
+
+
+def test_features_of_many_points_have_the_plain_gradients(monkeypatch):
+    """What is differentiated is only the largest values' points; a network of so few channels that they are fewer than the points."""
+    monkeypatch.setattr(pointnet, "_WIDTHS", (6, 8, 8, 20))
+    rng = np.random.default_rng(0)
+    net = pointnet.PointNet(4, rngs=nnx.Rngs(0))
+    elements = implicit.from_network(jnp.asarray(rng.standard_normal((2, 3, 10)), jnp.float32))
+    points = jnp.asarray(rng.uniform(-0.5, 0.5, (2, 3, 40, 6)), jnp.float32)
+    cotangent = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    graph, state = nnx.split(net)
+
+    def total(state, elements):
+        return jnp.sum(nnx.merge(graph, state)(elements, points) * cotangent)
+
+    found = jax.value_and_grad(total, (0, 1))(state, elements)
+    monkeypatch.setattr(pointnet, "_WIDTHS", (6, 8, 8, 40))  # as many as points: all at once
+    plain = jax.value_and_grad(total, (0, 1))(state, elements)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), found, plain)
+    assert np.abs(found[1][1].center).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -83,6 +111,7 @@ def test_what_an_element_looks_at():
         ({"symmetric": 33}, "symmetric must be within"),
         ({"rotated": False}, "rotated must be True"),
         ({"views": 0}, "views must be within"),
+        ({"precision": "float16"}, "precision must be one of"),
     ],
 )
 def test_values_out_of_range_are_told(values, said):

@@ -1,5 +1,7 @@
 """The decoder as it is trained: its normalisations follow the statistics of what they see."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,11 +38,12 @@ class ConditionalNorm(nnx.Module):
     def __call__(self, features: jax.Array, x: jax.Array, *, train: bool) -> jax.Array:
         """Normalises x [..., P, C] by features [..., L]; `train` moves the running statistics."""
         if train:
-            means = jnp.mean(x, axis=(-2, -1), keepdims=True)
-            axes = tuple(range(x.ndim))
-            for running, now in ((self.mean, batch_mean(x, axes)), (self.variance, batch_mean(jnp.square(x - means), axes))):
-                running[...] = _KEPT * running[...] + (1 - _KEPT) * lax.stop_gradient(now)
-        return functions.normalize(self.weights(), features, x)
+            wide = lax.stop_gradient(x).astype(jnp.float32)
+            means, squares = jnp.mean(wide, axis=(-2, -1)), jnp.mean(jnp.square(wide), axis=(-2, -1))  # one pass over x for both
+            axes = tuple(range(means.ndim))
+            for running, now in ((self.mean, batch_mean(means, axes)), (self.variance, batch_mean(squares - jnp.square(means), axes))):
+                running[...] = _KEPT * running[...] + (1 - _KEPT) * now
+        return functions.normalize(self.weights(), features, x).astype(x.dtype)
 
     def weights(self) -> Norm:
         """As the functions of `ops.implicit` take them."""
@@ -50,23 +53,29 @@ class ConditionalNorm(nnx.Module):
 class Decoder(nnx.Module):
     """What an element's features add to its Gaussian at points in its frame; `ops.implicit.decode`, in training."""
 
-    def __init__(self, features: int = 32, *, rngs: nnx.Rngs):
-        """Draws the weights; layers are as wide as there are features, which `.occnet` files need."""
-        width = features
+    def __init__(self, features: int = 32, *, dtype: Any = None, rngs: nnx.Rngs):
+        """Draws the weights; layers are as wide as there are features, which `.occnet` files need.
+
+        Args:
+          features: L.
+          dtype: of what is between the first layer, which reads places, and the last; None: float32.
+          rngs: draws.
+        """
+        width, self.dtype = features, dtype
         self.first = nnx.Linear(3, width, rngs=rngs)
         self.norm1 = ConditionalNorm(features, width, rngs=rngs)
-        self.dense1 = nnx.Linear(width, width, rngs=rngs)
+        self.dense1 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.norm2 = ConditionalNorm(features, width, rngs=rngs)
-        self.dense2 = nnx.Linear(width, width, rngs=rngs)
+        self.dense2 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.norm3 = ConditionalNorm(features, width, rngs=rngs)
         self.last = nnx.Linear(width, 1, rngs=rngs)
 
     def __call__(self, features: jax.Array, local: jax.Array, *, train: bool = False) -> jax.Array:
         """Details [..., P] at points [..., P, 3] in the frames of elements of features [..., L]."""
-        skip = self.norm1(features, self.first(local), train=train)
+        skip = self.norm1(features, self.first(local).astype(self.dtype or jnp.float32), train=train)
         x = self.norm2(features, self.dense1(jax.nn.relu(skip)), train=train)
         x = self.norm3(features, skip + self.dense2(jax.nn.relu(x)), train=train)
-        return self.last(x)[..., 0]
+        return self.last(x.astype(jnp.float32))[..., 0]
 
     def weights(self) -> DecoderWeights:
         """As the functions of `ops.implicit`, and `.occnet` files, have them."""

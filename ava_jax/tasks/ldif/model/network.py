@@ -13,9 +13,10 @@ from ava_jax.core.types import Array, Batch
 from ava_jax.ops import implicit
 from ava_jax.tasks.ldif.model.decoder import Decoder
 from ava_jax.tasks.ldif.model.encoders import Head, ResNet50, SmallNetwork
-from ava_jax.tasks.ldif.model.pointnet import PointNet, chosen, in_frames
+from ava_jax.tasks.ldif.model.pointnet import PointNet, chosen, distances
 
 ENCODERS = ("resnet50", "small")
+PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 class ShapeNetwork(nnx.Module):
@@ -35,14 +36,17 @@ class ShapeNetwork(nnx.Module):
             raise ValueError("config.model.features: the decoder reads places in the elements' own frames: rotated must be True.")
         if not 1 <= config.views <= 20:
             raise ValueError(f"config.model.views must be within 1..20; got {config.views}.")
+        if config.precision not in PRECISIONS:
+            raise ValueError(f"config.model.precision must be one of {', '.join(PRECISIONS)}; got {config.precision!r}.")
+        dtype = PRECISIONS[config.precision]
         self.symmetric, self.rotated, self.views, self.local_points = config.symmetric, config.rotated, config.views, config.local_points
         if config.encoder == "resnet50":
-            self.encoder, code = ResNet50(config.views, rngs=rngs), ResNet50.code
+            self.encoder, code = ResNet50(config.views, dtype=dtype, rngs=rngs), ResNet50.code
         else:
-            self.encoder, code = SmallNetwork(config.views, config.code, rngs=rngs), config.code
+            self.encoder, code = SmallNetwork(config.views, config.code, dtype=dtype, rngs=rngs), config.code
         self.head = Head(code, config.head_width, config.elements, 10 if config.rotated else 7, rngs=rngs)
-        self.pointnet = PointNet(config.features, rngs=rngs) if config.features else None
-        self.decoder = Decoder(config.features, rngs=rngs) if config.features else None
+        self.pointnet = PointNet(config.features, dtype=dtype, rngs=rngs) if config.features else None
+        self.decoder = Decoder(config.features, dtype=dtype, rngs=rngs) if config.features else None
 
     def elements(self, batch: Batch, key: jax.Array, *, train: bool) -> implicit.Elements:
         """Elements [B, N, ...] of what the batch shows.
@@ -56,11 +60,10 @@ class ShapeNetwork(nnx.Module):
         if self.pointnet is None:
             return found
         points = batch["points"]
-        places, normals = in_frames(found, points)
         keys = by_sample(lambda own: own, key, len(points))
-        which = chosen(places, min(self.local_points, points.shape[1]), keys)[..., None]
-        near = jnp.concatenate([jnp.take_along_axis(places, which, axis=2), jnp.take_along_axis(normals, which, axis=2)], axis=-1)
-        return found._replace(features=self.pointnet(near))
+        which = chosen(distances(found, points), min(self.local_points, points.shape[1]), keys)
+        near = jax.vmap(lambda own, at: own[at])(points, which)
+        return found._replace(features=self.pointnet(found, near))
 
     def values(self, elements: implicit.Elements, points: Array, *, train: bool) -> jax.Array:
         """The function of elements [B, N, ...] at points [B, P, 3]: [B, P]."""
