@@ -46,7 +46,7 @@ class ShapeNetwork(nnx.Module):
             self.encoder, code = SmallNetwork(config.views, config.code, dtype=dtype, rngs=rngs), config.code
         self.head = Head(code, config.head_width, config.elements, 10 if config.rotated else 7, rngs=rngs)
         self.pointnet = PointNet(config.features, dtype=dtype, rngs=rngs) if config.features else None
-        self.decoder = Decoder(config.features, dtype=dtype, rngs=rngs) if config.features else None
+        self.decoder = Decoder(config.features, dtype=dtype, silent=config.silent_details, rngs=rngs) if config.features else None
 
     def elements(self, batch: Batch, key: jax.Array, *, train: bool) -> implicit.Elements:
         """Elements [B, N, ...] of what the batch shows.
