@@ -1,26 +1,54 @@
-"""Procedural watertight shapes of several classes, put together from closed parts by manifold3d, and examples of them."""
+"""Procedural watertight shapes of six classes, put together from closed parts by manifold3d, and examples of them.
+
+Shapes stand with y up and x to the front. Most are symmetric in z, as the published networks' symmetric elements are.
+"""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tqdm
 
-from ava_jax.data.workers import cores
-from ava_jax.tasks.ldif.data import examples, prepare
+from ava_jax.data import files
+from ava_jax.data.workers import Workers, cores
+from ava_jax.tasks.ldif.data import examples, meshes, prepare
+from ava_jax.tasks.ldif.procedural import furniture, parts, vehicles, vessels
 
-CLASSES = ("chair", "table", "lamp", "vase", "plane", "car")
-SPLITS = ("train", "val", "test")
+_PARTS = {
+    "chair": furniture.chair,
+    "table": furniture.table,
+    "lamp": vessels.lamp,
+    "vase": vessels.vase,
+    "plane": vehicles.plane,
+    "car": vehicles.car,
+}
+CLASSES = tuple(_PARTS)
+_TRIES = 20
 
 
 def shape(kind: str, rng: np.random.Generator) -> Any:
-    """A mesh of trimesh, watertight, y up, about one long. `kind` is one of CLASSES."""
+    """A mesh of trimesh, watertight, of one piece, y up, x to the front, about one long. `kind` is one of CLASSES.
+
+    Normalised, it lies within the box of +-0.7 that samples are drawn from.
+    """
     import trimesh
 
-    parts = _PARTS[kind](rng)
-    return parts[0] if len(parts) == 1 else trimesh.boolean.union(parts, engine="manifold")
+    for _ in range(_TRIES):  # arms may miss a round seat, say: another one is drawn then
+        solid = parts.joined(_PARTS[kind](rng))
+        mesh = solid.rotate([0.0, 90.0, 0.0]).simplify(1e-4).to_mesh()
+        found = trimesh.Trimesh(mesh.vert_properties[:, :3], mesh.tri_verts, process=False)
+        if len(solid.decompose()) == 1 and _fits(found):
+            break
+    return found
 
 
-def write(folder: pathlib.Path, counts: dict[str, int], *, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> None:
+def _fits(mesh: Any) -> bool:
+    own = meshes.Mesh(np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces), False)
+    return bool(np.abs(meshes.moved(own, meshes.normalization(own)).vertices).max() < meshes.HALF_SIDE)
+
+
+def write(folder: pathlib.Path, counts: dict[str, int], *, classes: Sequence[str] = CLASSES, seed: int = 0, jobs: int = 1) -> None:
     """Writes meshes as SPLIT/CLASS/NAME.ply; those that are there stay. No two shapes are alike, in whatever split.
 
     Args:
@@ -28,7 +56,9 @@ def write(folder: pathlib.Path, counts: dict[str, int], *, classes: tuple[str, .
       counts: split -> shapes of each class.
       classes: of CLASSES.
       seed: of the shapes.
+      jobs: processes.
     """
+    left = []
     for kind in classes:
         number = 0
         for split, count in counts.items():
@@ -36,9 +66,22 @@ def write(folder: pathlib.Path, counts: dict[str, int], *, classes: tuple[str, .
             for _ in range(count):
                 path = folder / split / kind / f"{kind}_{number:05d}.ply"
                 if not path.exists():
-                    rng = np.random.default_rng([seed, CLASSES.index(kind), number])
-                    path.write_bytes(shape(kind, rng).export(file_type="ply"))
+                    left.append((path, kind, (seed, CLASSES.index(kind), number)))
                 number += 1
+    with tqdm.tqdm(total=len(left), desc="shapes", unit="shape", delay=1) as bar:
+        if jobs == 1 or len(left) < 50:  # a process takes as long to begin
+            for one in left:
+                _write(*one)
+                bar.update()
+            return
+        with Workers(min(jobs, len(left))) as pool:
+            for _ in pool.map(_write, *zip(*left), chunksize=20):
+                bar.update()
+
+
+def _write(path: pathlib.Path, kind: str, seed: tuple[int, ...]) -> None:
+    with files.writing(path, durable=False) as file:
+        file.write(shape(kind, np.random.default_rng(seed)).export(file_type="ply"))
 
 
 def write_default(folder: pathlib.Path, *, small: bool = False) -> dict[str, Any]:
@@ -50,106 +93,3 @@ def write_default(folder: pathlib.Path, *, small: bool = False) -> dict[str, Any
     samples = 500 if small else examples.SAMPLES
     prepare.prepare(works, folder / "examples", jobs=1 if small else cores(), refuse_open=False, seed=0, samples=samples)
     return {"data.root": str(folder / "examples")}
-
-
-def _box(size: Any, at: Any) -> Any:
-    import trimesh
-
-    return trimesh.creation.box(size, trimesh.transformations.translation_matrix(at))
-
-
-def _rod(radius: float, start: Any, end: Any) -> Any:
-    import trimesh
-
-    return trimesh.creation.cylinder(radius, segment=[start, end], sections=24)
-
-
-def _turned(outline: Any) -> Any:
-    """A solid of revolution about y. `outline`: [P, 2], radius and height, from the axis below to the axis above."""
-    import trimesh
-
-    solid = trimesh.creation.revolve(np.asarray(outline, float), sections=32)
-    solid.apply_transform(trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0)))
-    if solid.volume < 0:
-        solid.invert()
-    return solid
-
-
-def _legs(rng: np.random.Generator, width: float, depth: float, height: float) -> list[Any]:
-    radius = rng.uniform(0.02, 0.05)
-    x, z, spread = width / 2 - radius, depth / 2 - radius, rng.uniform(1.0, 1.2)
-    return [_rod(radius, (i * x * spread, 0, k * z * spread), (i * x, height, k * z)) for i in (-1, 1) for k in (-1, 1)]
-
-
-def _table(rng: np.random.Generator) -> list[Any]:
-    width, depth, height, thick = rng.uniform((0.6, 0.4, 0.35, 0.04), (1.2, 0.8, 0.7, 0.1))
-    if rng.random() < 0.3:
-        foot = _turned([(0, 0), (0.3 * width, 0), (0.28 * width, 0.04), (0.05, 0.08), (0.05, height), (0, height)])
-        top = _rod(width / 2, (0, height - 0.01, 0), (0, height + thick, 0))
-        return [foot, top]
-    return [_box((width, thick, depth), (0, height, 0)), *_legs(rng, width, depth, height)]
-
-
-def _chair(rng: np.random.Generator) -> list[Any]:
-    width, depth, height, back = rng.uniform((0.4, 0.4, 0.35, 0.35), (0.6, 0.6, 0.5, 0.7))
-    parts = [_box((width, 0.06, depth), (0, height, 0)), *_legs(rng, width, depth, height)]
-    parts.append(_box((width, back, 0.05), (0, height + back / 2, -depth / 2 + 0.025)))
-    if rng.random() < 0.5:
-        for side in (-1, 1):
-            parts += [_box((0.05, 0.22, 0.05), (side * (width / 2 - 0.025), height + 0.1, depth / 2 - 0.05))]
-            parts += [_box((0.06, 0.05, depth), (side * (width / 2 - 0.025), height + 0.22, 0))]
-    return parts
-
-
-def _lamp(rng: np.random.Generator) -> list[Any]:
-    height, foot, stem, low, high = rng.uniform((0.6, 0.12, 0.02, 0.2, 0.08), (1.1, 0.3, 0.05, 0.4, 0.2))
-    shade = rng.uniform(0.2, 0.35)
-    base = _turned([(0, 0), (foot, 0), (foot, 0.04), (stem, 0.08), (stem, height), (0, height)])
-    return [base, _turned([(0, height - 0.02), (low, height - 0.02), (high, height + shade), (0, height + shade)])]
-
-
-def _vase(rng: np.random.Generator) -> list[Any]:
-    heights = np.linspace(0, rng.uniform(0.6, 1.1), 12)
-    phase, turns = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.4)
-    outer = rng.uniform(0.2, 0.35) * (1 + rng.uniform(0.2, 0.5) * np.sin(phase + turns * np.pi * heights / heights[-1]))
-    inner, floor = outer - 0.04, heights + np.where(np.arange(12) == 0, 0.05, 0)
-    way = [(0, 0), *zip(outer, heights), *zip(inner[::-1], floor[::-1]), (0, floor[0])]
-    return [_turned(way)]
-
-
-def _plane(rng: np.random.Generator) -> list[Any]:
-    import trimesh
-
-    length, radius, span, chord = rng.uniform((0.8, 0.05, 0.8, 0.14), (1.2, 0.1, 1.3, 0.26))
-    body = trimesh.creation.capsule(length - 2 * radius, radius, count=(24, 24))
-    body.apply_translation((0, 0, -body.bounds.mean(0)[2]))
-    sweep, at = rng.uniform(0.0, 0.5), rng.uniform(-0.05, 0.15)
-    parts = [body]
-    for side in (-1, 1):
-        wing = _box((span / 2, 0.03, chord), (side * span / 4, 0, at))
-        wing.vertices[:, 2] -= sweep * np.abs(wing.vertices[:, 0])
-        tail = _box((span / 6, 0.025, chord / 2), (side * span / 12, 0.02, -length / 2 + 0.1))
-        parts += [wing, tail]
-    parts.append(_box((0.025, rng.uniform(0.12, 0.22), chord / 2), (0, 0.1, -length / 2 + 0.1)))
-    return parts
-
-
-def _car(rng: np.random.Generator) -> list[Any]:
-    import trimesh
-
-    length, width, height = rng.uniform((0.9, 0.38, 0.16), (1.2, 0.5, 0.24))
-    wheel = rng.uniform(0.08, 0.12)
-    body = _box((width, height, length), (0, wheel + height / 2, 0))
-    roof = _box((width * 0.9, height, length * rng.uniform(0.4, 0.6)), (0, wheel + 1.4 * height, rng.uniform(-0.15, 0.05)))
-    top = roof.vertices[:, 1] > wheel + 1.4 * height
-    roof.vertices[top, 2] *= rng.uniform(0.6, 0.9)
-    roof = trimesh.Trimesh(roof.vertices, roof.faces)
-    wheels = [
-        _rod(wheel, (x * (width / 2 - 0.06), wheel, z * 0.3 * length), (x * (width / 2 + 0.02), wheel, z * 0.3 * length))
-        for x in (-1, 1)
-        for z in (-1, 1)
-    ]
-    return [body, roof, *wheels]
-
-
-_PARTS = {"chair": _chair, "table": _table, "lamp": _lamp, "vase": _vase, "plane": _plane, "car": _car}

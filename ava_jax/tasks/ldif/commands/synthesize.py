@@ -31,7 +31,7 @@ def main() -> None:
     meshes.require()
     out = pathlib.Path(_OUT.value).expanduser()
     counts = {split: count for split, count in (("train", _TRAIN.value), ("val", _VAL.value), ("test", _TEST.value)) if count}
-    shapes.write(out / "meshes", counts, seed=_SEED.value)
+    shapes.write(out / "meshes", counts, seed=_SEED.value, jobs=_JOBS.value)
     works = prepare.find(out / "meshes", out / "examples")
     (out / "examples").mkdir(exist_ok=True)
     prepare.prepare(works, out / "examples", jobs=_JOBS.value, refuse_open=True, seed=_SEED.value)

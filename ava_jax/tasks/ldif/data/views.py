@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ava_jax.core.types import Cameras
 from ava_jax.tasks.ldif.data.meshes import Mesh
@@ -15,6 +16,9 @@ from ava_jax.tasks.ldif.data.meshes import Mesh
 SIDE = 224
 VIEWS = 20
 DEPTH_STEPS = 1000  # per unit: depths are whole numbers of them
+PICTURE_SIDE = 137  # of the image that networks see
+_LAMP = np.array([-0.36, 0.60, 0.71])  # where it stands, in the camera's frame
+_CLAY = np.array([0.92, 0.84, 0.76])
 _FOCAL = SIDE / 2 / math.tan(0.5)
 
 
@@ -88,6 +92,24 @@ def surface_points(views: Views, count: int, rng: np.random.Generator) -> np.nda
     points = np.einsum("nij,ni->nj", rotation, local) + every.position[view]
     normals = np.einsum("nij,ni->nj", rotation, views.normals[view, row, column] * [1, -1, -1])
     return np.concatenate([points, normals], axis=1).astype(np.float32)
+
+
+def picture(views: Views, view: int = 0) -> np.ndarray:
+    """A view shaded as clay on white, u8 [137, 137, 3]: what single-view networks see of a shape without colours."""
+    shaded = Image.fromarray(shade(views.normals[view], views.depth[view] > 0))
+    return np.asarray(shaded.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BOX, box=(0, 0, SIDE, SIDE)))
+
+
+def shade(normals: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Clay in the light of a lamp above the camera and of the sky, on white: u8 [H, W, 3].
+
+    Args:
+      normals: [H, W, 3], as of `Views`.
+      seen: bool [H, W].
+    """
+    lamp, fill = np.clip(normals @ _LAMP, 0, None), 0.5 + 0.5 * normals[..., 1]
+    light = (0.62 * lamp + 0.30 * fill + 0.08)[..., None] * _CLAY
+    return np.where(seen[..., None], np.clip(light, 0, 1) * 255, 255).round().astype(np.uint8)
 
 
 @functools.cache
