@@ -3,6 +3,8 @@
   ava train --config=ldif --config.data.root=DATA --workdir=RUN           # LDIF, as published
   ava train --config=ldif:sifpp --config.data.root=DATA --workdir=RUN     # SIF++: without details
   ava train --config=ldif:sif --config.data.root=DATA --workdir=RUN       # SIF: one view, elements along the axes
+  ava train --config=ldif:depth1 --config.data.root=DATA --workdir=RUN    # LDIF of a single depth image
+  ava train --config=ldif:image --config.data.root=DATA --workdir=RUN     # LDIF of a picture
   ava train --config=ldif:tiny --config.data.root=DATA --workdir=RUN      # LDIF with a small encoder, for CPUs
 
 DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes it of meshes, `ava ldif synthesize` of nothing.
@@ -10,11 +12,11 @@ DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes i
 
 from ml_collections import ConfigDict, FieldReference
 
-VARIANTS = ("ldif", "sifpp", "sif", "tiny")
+VARIANTS = ("ldif", "sifpp", "sif", "depth1", "image", "tiny")
 
 
 def get_config(variant: str = "ldif") -> ConfigDict:
-    """Variants: the three published types, and "tiny" (for CPUs)."""
+    """Variants: the three published types; of one view, "depth1" and "image"; "tiny", for CPUs."""
     config = _ldif()
     if variant == "sifpp":
         config.model.features = 0
@@ -25,6 +27,11 @@ def get_config(variant: str = "ldif") -> ConfigDict:
         config.data.samples = 3_000
         config.data.inside_weight = 10.0
         config.loss_weights.update({"box": 0.0, "grid": 0.0, "center": 1.0})
+    elif variant == "depth1":
+        config.model.update({"views": 1, "features_from": "code"})
+    elif variant == "image":
+        config.data.image = True
+        config.model.features_from = "code"
     elif variant == "tiny":
         _shrink_to_tiny(config)
     elif variant != "ldif":
@@ -40,13 +47,14 @@ def _ldif() -> ConfigDict:
     config.data = data = ConfigDict()
     data.root = ""
     data.classes = FieldReference((), field_type=object)  # only these, as a,b; () = all
+    data.image = False  # examples' pictures are read, and the network sees these instead of depth
     data.samples = 1024  # of those near the surface, and as many of those everywhere, drawn anew for each loss
     data.inside_weight = 1.0  # of samples inside the shape
     data.on_device = False  # examples take 5 MB each there: where they fit, a step waits for no copy
     data.read_threads = 8  # an example is 4 MB of compressed depth images
 
     config.model = model = ConfigDict()
-    model.encoder = "resnet50"  # or "small", five convolutions, to codes of model.code
+    model.encoder = "resnet50"  # or "resnet26"; or "small", five convolutions, to codes of model.code
     model.code = 1024
     model.head_width = 2048
     model.views = 20  # the first ones of twenty
@@ -54,6 +62,7 @@ def _ldif() -> ConfigDict:
     model.symmetric = 16  # serve again, reflected at z = 0
     model.rotated = True  # elements have axes of their own
     model.features = 32  # of each element, which the decoder makes details of; 0: SIF, SIF++
+    model.features_from = "points"  # of the surface, all around; or "code": what the encoder's images tell, and nothing else
     model.local_points = 1024  # of the surface, that an element's features are found from
 
     model.silent_details = False  # they start at 0: as published they are large until the decoder's running statistics have settled

@@ -25,13 +25,14 @@ def test_the_published_model_has_37_million_parameters():
     assert round(count / 1e6, 1) == 37.3
 
 
-@pytest.mark.parametrize("variant", ["ldif", "sifpp", "sif", "tiny"])
+@pytest.mark.parametrize("variant", ["ldif", "sifpp", "sif", "depth1", "image", "tiny"])
 def test_shapes_of_every_variant(variant):
     config = CONFIGS["get_config"](variant)
-    batch = {"depth": jnp.zeros((1, 137, 137, 20)), "points": jnp.ones((1, 2000, 6))}
+    batch = {"points": jnp.ones((1, 2000, 6))}
+    batch |= {"image": jnp.zeros((1, 137, 137, 3))} if variant == "image" else {"depth": jnp.zeros((1, 137, 137, 20))}
 
     def run():
-        model = ShapeNetwork(config.model, rngs=nnx.Rngs(0))
+        model = ShapeNetwork(config.model, image=config.data.image, rngs=nnx.Rngs(0))
         elements = model.elements(batch, jax.random.key(0), train=True)
         return elements, model.values(elements, jnp.zeros((1, 5, 3)), train=True)
 
@@ -97,9 +98,9 @@ def test_features_of_many_points_have_the_plain_gradients(monkeypatch):
     def total(state, elements):
         return jnp.sum(nnx.merge(graph, state)(elements, points) * cotangent)
 
-    found = jax.value_and_grad(total, (0, 1))(state, elements)
+    found = jax.jit(jax.value_and_grad(total, (0, 1)))(state, elements)
     monkeypatch.setattr(pointnet, "_WIDTHS", (6, 8, 8, 40))  # as many as points: all at once
-    plain = jax.value_and_grad(total, (0, 1))(state, elements)
+    plain = jax.jit(jax.value_and_grad(lambda *args: total(*args), (0, 1)))(state, elements)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), found, plain)
     assert np.abs(found[1][1].center).max() > 1e-3
 
@@ -111,6 +112,7 @@ def test_features_of_many_points_have_the_plain_gradients(monkeypatch):
         ({"symmetric": 33}, "symmetric must be within"),
         ({"rotated": False}, "rotated must be True"),
         ({"views": 0}, "views must be within"),
+        ({"features_from": "depth"}, "features_from must be one of"),
         ({"precision": "float16"}, "precision must be one of"),
     ],
 )

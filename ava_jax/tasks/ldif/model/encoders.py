@@ -1,9 +1,10 @@
-"""Networks that look at depth images: ResNet-50 v2 over twenty views, and a small convolutional network over one.
+"""Networks that look at images: ResNet-50 v2 over twenty depth images, one of half as many layers, and a small convolutional network.
 
 Sources: He et al., Identity Mappings in Deep Residual Networks, 2016, as TF-slim's v2-50 has it (the last unit of a block strides; layers
 without a norm have biases); Genova et al., Learning Shape Templates, 2019, for the small one.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,8 @@ from flax import nnx
 from ava_jax.nn.batch_norm import BatchNorm
 
 SIDE = 137  # of the images that networks see
-_BLOCKS = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))  # width, units, stride of the last
+_BLOCKS = ((64, 2), (128, 2), (256, 2), (512, 1))  # width, stride of the last unit
+RESNETS = {"resnet50": (3, 4, 6, 3), "resnet26": (2, 2, 2, 2)}  # units of each block
 _MOMENTUM = 0.003
 _LEAK = 0.2
 
@@ -52,16 +54,23 @@ class _Unit(nnx.Module):
         return shortcut + self.expand(y)
 
 
-class ResNet50(nnx.Module):
+class ResNet(nnx.Module):
     """Images [B, 137, 137, V] to codes [B, 2048] of length 1."""
 
     code = 2048
 
-    def __init__(self, channels: int, *, dtype: Any = None, rngs: nnx.Rngs):
-        """Draws the weights. `channels`: V, views; `dtype`: of activations and products, None: float32."""
+    def __init__(self, channels: int, counts: Sequence[int] = RESNETS["resnet50"], *, dtype: Any = None, rngs: nnx.Rngs):
+        """Draws the weights.
+
+        Args:
+          channels: V, views, or colours of one.
+          counts: units of each block, of RESNETS.
+          dtype: of activations and products; None: float32.
+          rngs: draws.
+        """
         self.root = nnx.Conv(channels, 64, (7, 7), strides=2, padding=3, dtype=dtype, rngs=rngs)
         units, width_in = [], 64
-        for width, count, stride in _BLOCKS:
+        for (width, stride), count in zip(_BLOCKS, counts, strict=True):
             for at in range(count):
                 units.append(_Unit(width_in, width, stride if at == count - 1 else 1, dtype=dtype, rngs=rngs))
                 width_in = 4 * width
