@@ -50,6 +50,7 @@ def _ldif() -> ConfigDict:
     data.image = False  # examples' pictures are read, and the network sees these instead of depth
     data.samples = 1024  # of those near the surface, and as many of those everywhere, drawn anew for each loss
     data.inside_weight = 1.0  # of samples inside the shape
+    data.difference = "squares"  # published, of occupancies at samples; or "cross_entropy"
     data.on_device = False  # examples take 5 MB each there: where they fit, a step waits for no copy
     data.read_threads = 8  # an example is 4 MB of compressed depth images
 

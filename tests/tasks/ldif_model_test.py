@@ -11,7 +11,7 @@ from flax import nnx
 
 from ava_jax.ops import implicit
 from ava_jax.tasks.ldif import shapes
-from ava_jax.tasks.ldif.model import encoders, pointnet, smallest
+from ava_jax.tasks.ldif.model import encoders, losses, pointnet, smallest
 from ava_jax.tasks.ldif.model.network import ShapeNetwork
 from ava_jax.tasks.ldif.task import Ldif
 
@@ -89,7 +89,7 @@ def test_features_of_many_points_have_the_plain_gradients(monkeypatch):
     """What is differentiated is only the largest values' points; a network of so few channels that they are fewer than the points."""
     monkeypatch.setattr(pointnet, "_WIDTHS", (6, 8, 8, 20))
     rng = np.random.default_rng(0)
-    net = pointnet.PointNet(4, rngs=nnx.Rngs(0))
+    net = nnx.jit(lambda: pointnet.PointNet(4, rngs=nnx.Rngs(0)))()
     elements = implicit.from_network(jnp.asarray(rng.standard_normal((2, 3, 10)), jnp.float32))
     points = jnp.asarray(rng.uniform(-0.5, 0.5, (2, 3, 40, 6)), jnp.float32)
     cotangent = rng.standard_normal((2, 3, 4)).astype(np.float32)
@@ -129,6 +129,18 @@ def test_shapes_are_watertight_and_differ(kind):
     assert one.is_watertight and one.volume > 0.01 and one.body_count == 1
     assert 0.7 < one.extents.max() < 1.6 and one.extents[1] > 0.1
     assert one.volume != pytest.approx(other.volume, rel=1e-3)
+
+
+def test_cross_entropy_by_hand():
+    """As large as the squares at the surface; linear, and not flat, far on the wrong side."""
+    values = implicit.SURFACE + np.float32([[0, 0, -0.5, -0.6, 0.5]])
+    signs = np.float32([[1, -1, 1, 1, 1]])
+    found = np.asarray(losses.of_samples(values, signs, kind=losses.CROSS_ENTROPY, inside_weight=2.0))[0]
+    np.testing.assert_allclose(found[:2], [0.25, 0.5], rtol=1e-5)
+    np.testing.assert_allclose(found[3] - found[2], 10 / (4 * np.log(2)), rtol=1e-4)
+    assert found[4] < 1e-6
+    with pytest.raises(ValueError, match="difference must be one of squares, cross_entropy"):
+        losses.of_samples(values, signs, kind="absolute")
 
 
 def test_iou_by_hand():
