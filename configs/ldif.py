@@ -67,6 +67,7 @@ def _ldif() -> ConfigDict:
     model.local_points = 1024  # of the surface, that an element's features are found from
 
     model.silent_details = False  # they start at 0: as published they are large until the decoder's running statistics have settled
+    model.decoder_kernels = True  # on GPUs the decoder learns by kernels of its own, in float32 with TF32 products
     model.precision = "float32"  # of activations and products; on recent NVIDIA GPUs these are TF32; or "bfloat16"
 
     # Weights as published: of the total uniform + 0.1 near + 10 box + grid; center is SIF's, its own parts weighed in it.

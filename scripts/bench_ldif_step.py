@@ -1,6 +1,7 @@
 """Times the training step of LDIF, SIF++ and SIF and its parts, on the platform at hand, on made-up examples.
 
-  python scripts/bench_ldif_step.py [--variants=ldif,sifpp,sif] [--precisions=float32,bfloat16] [--batch=24] [--out=FILE.json]
+  python scripts/bench_ldif_step.py [--variants=ldif,sifpp,sif] [--precisions=float32,bfloat16] [--nokernels] [--batch=24]
+
 
 A step's time is that of a program of --steps steps on one batch, divided. Each part is compiled apart, forward and forward + backward
 (gradients of its weights and of what other parts computed), several in flight. Operations are those of matrix products and convolutions;
@@ -31,6 +32,7 @@ from ava_jax.train import step as steps
 
 _VARIANTS = flags.DEFINE_list("variants", ["ldif", "sifpp", "sif"], "Of configs/ldif.py.")
 _PRECISIONS = flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of config.model.precision.")
+_KERNELS = flags.DEFINE_bool("kernels", True, "config.model.decoder_kernels.")
 _BATCH = flags.DEFINE_integer("batch", 24, "Samples per step.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 20, "Per call.", lower_bound=1)
 _PARTS = flags.DEFINE_bool("parts", True, "Profile the parts of the first variant.")
@@ -84,6 +86,7 @@ def bench(variant: str, precision: str, *, with_parts: bool) -> dict[str, Any]:
     """Figures of one config."""
     config = _configs.load(_configs.path_of(f"ldif:{variant}"))
     config.model.precision, config.train.batch_size = precision, _BATCH.value
+    config.model.decoder_kernels = _KERNELS.value
     task = load_task(config)
     assets = Assets(arrays={"half_side": np.array([0.7], np.float32)}, names={"classes": ["sphere"]})
     model = task.model(assets, rngs=states.model_rngs(0))
@@ -105,7 +108,7 @@ def bench(variant: str, precision: str, *, with_parts: bool) -> dict[str, Any]:
         holder[0], metrics = compiled(holder[0], constants, batch)
         return metrics["loss"]
 
-    row = {"variant": variant, "precision": precision, "batch": _BATCH.value, "compile_s": seconds}
+    row = {"variant": variant, "precision": precision, "kernels": _KERNELS.value, "batch": _BATCH.value, "compile_s": seconds}
     row["step_ms"] = 1e3 * timed(take, 1) / _STEPS.value
     row["gflop"] = operations(traced.jaxpr.jaxpr, 1) / _STEPS.value / 1e9
     row["planned_gib"] = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30

@@ -1,5 +1,6 @@
 """Networks of implicit functions: sizes, what they look at, what they learn; procedural shapes."""
 
+import functools
 import pathlib
 import runpy
 
@@ -11,7 +12,7 @@ from flax import nnx
 
 from ava_jax.ops import implicit
 from ava_jax.tasks.ldif import shapes
-from ava_jax.tasks.ldif.model import encoders, losses, pointnet, smallest
+from ava_jax.tasks.ldif.model import decoder, encoders, losses, pointnet, smallest
 from ava_jax.tasks.ldif.model.network import ShapeNetwork
 from ava_jax.tasks.ldif.task import Ldif
 
@@ -129,6 +130,24 @@ def test_shapes_are_watertight_and_differ(kind):
     assert one.is_watertight and one.volume > 0.01 and one.body_count == 1
     assert 0.7 < one.extents.max() < 1.6 and one.extents[1] > 0.1
     assert one.volume != pytest.approx(other.volume, rel=1e-3)
+
+
+def test_the_fused_decoder_is_the_plain_one():
+    """Values, gradients, statistics; two calls, as in a step."""
+    rng = np.random.default_rng(0)
+    features, cotangent = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 3, 16), (2, 3, 128)))
+    places = [2 * rng.standard_normal((2, 3, 128, 3)).astype(np.float32) for _ in range(2)]
+    graph, params, running = nnx.split(nnx.jit(lambda: decoder.Decoder(16, rngs=nnx.Rngs(0)))(), nnx.Param, ...)
+
+    def total(fused, params, features, places):
+        model = nnx.merge(graph, params, running, copy=True)
+        call = functools.partial(model.fused, interpret=True) if fused else functools.partial(model, train=True)
+        found = [call(features, own) for own in places]
+        return sum(jnp.sum(own * cotangent) for own in found), (found, nnx.state(model).split(nnx.Param, ...)[1])
+
+    run = jax.jit(jax.value_and_grad(total, (1, 2, 3), has_aux=True), static_argnums=0)
+    fused, plain = (run(fused, params, features, places) for fused in (True, False))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5 * float(np.abs(b).max())), fused, plain)
 
 
 def test_cross_entropy_by_hand():
