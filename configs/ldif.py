@@ -64,6 +64,7 @@ def _ldif() -> ConfigDict:
     model.rotated = True  # elements have axes of their own
     model.features = 32  # of each element, which the decoder makes details of; 0: SIF, SIF++
     model.features_from = "points"  # of the surface, all around; or "code": what the encoder's images tell, and nothing else
+    model.surface_points = 10_000  # that are looked at
     model.local_points = 1024  # of the surface, that an element's features are found from
 
     model.silent_details = False  # they start at 0: as published they are large until the decoder's running statistics have settled

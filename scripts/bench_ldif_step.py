@@ -2,7 +2,6 @@
 
   python scripts/bench_ldif_step.py [--variants=ldif,sifpp,sif] [--precisions=float32,bfloat16] [--nokernels] [--batch=24]
 
-
 A step's time is that of a program of --steps steps on one batch, divided. Each part is compiled apart, forward and forward + backward
 (gradients of its weights and of what other parts computed), several in flight. Operations are those of matrix products and convolutions;
 `bytes` is what the compiler says that a program reads and writes, where it says so.

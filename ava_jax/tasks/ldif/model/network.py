@@ -42,7 +42,8 @@ class ShapeNetwork(nnx.Module):
         if config.precision not in PRECISIONS:
             raise ValueError(f"config.model.precision must be one of {', '.join(PRECISIONS)}; got {config.precision!r}.")
         dtype = PRECISIONS[config.precision]
-        self.symmetric, self.rotated, self.views, self.local_points = config.symmetric, config.rotated, config.views, config.local_points
+        self.symmetric, self.rotated, self.views = config.symmetric, config.rotated, config.views
+        self.surface_points, self.local_points = config.surface_points, config.local_points
         self.image = image
         channels = 3 if image else config.views
         if config.encoder == "small":
@@ -68,7 +69,7 @@ class ShapeNetwork(nnx.Module):
         found = implicit.from_network(self.head(self.encoder(seen, train=train)))
         if self.pointnet is None:
             return found
-        points = batch["points"]
+        points = batch["points"][:, : self.surface_points]  # they are in random order
         keys = by_sample(lambda own: own, key, len(points))
         which = chosen(distances(found, points), min(self.local_points, points.shape[1]), keys)
         near = jax.vmap(lambda own, at: own[at])(points, which)
