@@ -61,11 +61,11 @@ class ShapeNetwork(nnx.Module):
         """Elements [B, N, ...] of what the batch shows.
 
         Args:
-          batch: `depth` f32 [B, 137, 137, 20], or `image` f32 [B, 137, 137, 3]; where features are found from them, `points` f32 [B, P, 6].
+          batch: `depth` f32 [B, 137, 137, 20], or `image` u8 [B, 137, 137, 3]; where features are found from them, `points` f32 [B, P, 6].
           key: draws which points are looked at, each sample's by itself.
           train: moves running statistics.
         """
-        seen = batch["image"] if self.image else batch["depth"][..., : self.views]
+        seen = batch["image"] / jnp.float32(255) if self.image else batch["depth"][..., : self.views]
         found = implicit.from_network(self.head(self.encoder(seen, train=train)))
         if self.pointnet is None:
             return found
