@@ -36,9 +36,10 @@ def in_frames(elements: Elements, points: Array) -> jax.Array:
 def distances(elements: Elements, points: Array) -> jax.Array:
     """How many radii points [B, P, 6] lie from elements [B, N, ...], without a gradient: [B, N, P]."""
     elements, points = jax.lax.stop_gradient((elements, points))
-    offset = points[:, None, :, :3] - elements.center[:, :, None]
-    places = _turned_back(rotations(elements.angles)[:, :, None], offset)
-    return jnp.sqrt(jnp.sum(jnp.square(places) / jnp.square(jnp.sqrt(elements.variance + TINY) + TINY)[:, :, None], axis=-1))
+    turned, radius = rotations(elements.angles), jnp.sqrt(elements.variance + TINY) + TINY
+    offset = [points[:, None, :, i] - elements.center[:, :, None, i] for i in range(3)]  # [B, N, P] each: points side by side in memory
+    along = [sum(offset[i] * turned[:, :, i, j, None] for i in range(3)) / radius[:, :, None, j] for j in range(3)]
+    return jnp.sqrt(sum(jnp.square(part) for part in along))
 
 
 def _turned_back(rotation: jax.Array, vectors: jax.Array) -> jax.Array:
