@@ -7,6 +7,7 @@ A step's time is that of a program of --steps steps on one batch, divided. Each 
 `bytes` is what the compiler says that a program reads and writes, where it says so.
 """
 
+import functools
 import json
 import pathlib
 import time
@@ -132,7 +133,7 @@ def profile(task: Any, model: nnx.Module, batch: Any) -> list[dict[str, Any]]:
     found = jax.jit(lambda state: call(lambda m: m.elements(batch, keys[0], train=True), state))(state)
     listed = [
         ("encoder", lambda m, images: m.encoder(images, train=True), (batch["depth"][..., : model.views],), True),
-        ("evaluate 1,024", lambda m, e, p: m.values(e, p, train=True), (found, batch["uniform"][:, : task.config.data.samples, :3]), True),
+        ("evaluate", lambda m, e, p: m.values(e, p, train=True), (found, batch["uniform"][:, : task.config.data.samples, :3]), True),
     ]
     if model.pointnet is not None:
         far = jax.jit(pointnet.distances)(found, batch["points"])
@@ -147,13 +148,19 @@ def profile(task: Any, model: nnx.Module, batch: Any) -> list[dict[str, Any]]:
     if model.decoder is not None:
         local = jax.random.normal(jax.random.key(1), (len(keys), found.center.shape[1] + model.symmetric, task.config.data.samples, 3))
         features = jnp.concatenate([found.features, found.features[:, : model.symmetric]], axis=1)
-        listed.append(("decoder 1,024", lambda m, f, x: m.decoder(f, x, train=True), (features, local), True))
+        for kernels in (True, False):
+            listed.append((f"decoder{'' if kernels else ', plain'}", functools.partial(_decode, kernels), (features, local), True))
     rows = []
     for name, function, args, learns in listed:
         for backward in (False, True)[: 1 + learns]:
             kind = "forward + backward" if backward else "forward"
             rows.append({"name": name, "kind": kind, **of_part(graph, state, function, args, backward)})
     return rows
+
+
+def _decode(kernels: bool, model: nnx.Module, features: jax.Array, local: jax.Array) -> jax.Array:
+    model.decoder.kernels = kernels
+    return model.decoder(features, local, train=True)
 
 
 def of_part(graph: Any, state: Any, function: Callable, args: tuple, backward: bool) -> dict[str, float]:
