@@ -26,7 +26,7 @@ def test_the_published_model_has_37_million_parameters():
     assert round(count / 1e6, 1) == 37.3
 
 
-@pytest.mark.parametrize("variant", ["ldif", "sifpp", "sif", "depth1", "image", "tiny"])
+@pytest.mark.parametrize("variant", ["ldif", "sifpp", "sif", "depth1", "image", "quick", "tiny"])
 def test_shapes_of_every_variant(variant):
     config = CONFIGS["get_config"](variant)
     batch = {"points": jnp.ones((1, 2000, 6))}
