@@ -1,6 +1,6 @@
 """Times the training step of LDIF, SIF++ and SIF and its parts, on the platform at hand, on made-up examples.
 
-  python scripts/bench_ldif_step.py [--variants=ldif,sifpp,sif] [--precisions=float32,bfloat16] [--nokernels] [--batch=24]
+  python scripts/bench_ldif_step.py [--variants=ldif,sifpp,sif] [--precisions=float32,bfloat16] [--kernels] [--batch=24]
 
 A step's time is that of a program of --steps steps on one batch, divided. Each part is compiled apart, forward and forward + backward
 (gradients of its weights and of what other parts computed), several in flight. Operations are those of matrix products and convolutions;
@@ -32,7 +32,7 @@ from ava_jax.train import step as steps
 
 _VARIANTS = flags.DEFINE_list("variants", ["ldif", "sifpp", "sif"], "Of configs/ldif.py.")
 _PRECISIONS = flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of config.model.precision.")
-_KERNELS = flags.DEFINE_bool("kernels", True, "config.model.decoder_kernels.")
+_KERNELS = flags.DEFINE_bool("kernels", False, "config.model.decoder_kernels.")
 _BATCH = flags.DEFINE_integer("batch", 24, "Samples per step.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 20, "Per call.", lower_bound=1)
 _PARTS = flags.DEFINE_bool("parts", True, "Profile the parts of the first variant.")

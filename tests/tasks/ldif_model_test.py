@@ -12,7 +12,7 @@ from flax import nnx
 
 from ava_jax.ops import implicit
 from ava_jax.tasks.ldif import shapes
-from ava_jax.tasks.ldif.model import decoder, encoders, losses, pointnet, smallest
+from ava_jax.tasks.ldif.model import decoder, encoders, pointnet, smallest
 from ava_jax.tasks.ldif.model.network import ShapeNetwork
 from ava_jax.tasks.ldif.task import Ldif
 
@@ -148,18 +148,6 @@ def test_the_fused_decoder_is_the_plain_one():
     run = jax.jit(jax.value_and_grad(total, (1, 2, 3), has_aux=True), static_argnums=0)
     fused, plain = (run(fused, params, features, places) for fused in (True, False))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5 * float(np.abs(b).max())), fused, plain)
-
-
-def test_cross_entropy_by_hand():
-    """As large as the squares at the surface; linear, and not flat, far on the wrong side."""
-    values = implicit.SURFACE + np.float32([[0, 0, -0.5, -0.6, 0.5]])
-    signs = np.float32([[1, -1, 1, 1, 1]])
-    found = np.asarray(losses.of_samples(values, signs, kind=losses.CROSS_ENTROPY, inside_weight=2.0))[0]
-    np.testing.assert_allclose(found[:2], [0.25, 0.5], rtol=1e-5)
-    np.testing.assert_allclose(found[3] - found[2], 10 / (4 * np.log(2)), rtol=1e-4)
-    assert found[4] < 1e-6
-    with pytest.raises(ValueError, match="difference must be one of squares, cross_entropy"):
-        losses.of_samples(values, signs, kind="absolute")
 
 
 def test_iou_by_hand():

@@ -78,8 +78,7 @@ class Ldif(base.Task):
             if name in terms:
                 samples = _drawn(batch[name], self.config.data.samples, own)
                 values = model.values(elements, samples[..., :3], train=True)
-                how = {"inside_weight": self.config.data.inside_weight, "kind": self.config.data.difference}
-                found[name] = losses.of_samples(values, samples[..., 3], **how), None
+                found[name] = losses.of_samples(values, samples[..., 3], inside_weight=self.config.data.inside_weight), None
         if BOX in terms:
             found[BOX] = losses.beyond_box(elements.center), None
         if GRID in terms:

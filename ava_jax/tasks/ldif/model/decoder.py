@@ -63,7 +63,7 @@ class ConditionalNorm(nnx.Module):
 class Decoder(nnx.Module):
     """What an element's features add to its Gaussian at points in its frame; `ops.implicit.decode`, in training."""
 
-    def __init__(self, features: int = 32, *, dtype: Any = None, silent: bool = False, kernels: bool = True, rngs: nnx.Rngs):
+    def __init__(self, features: int = 32, *, dtype: Any = None, silent: bool = False, kernels: bool = False, rngs: nnx.Rngs):
         """Draws the weights; layers are as wide as there are features, which `.occnet` files need.
 
         Args:

@@ -119,9 +119,10 @@ def _call(kernel: Any, operands: list[jax.Array], by_row: int, out: list[jax.Sha
     return call(*operands)
 
 
-def _product(a: jax.Array, b: jax.Array, **transposed: bool) -> jax.Array:
-    """Product of two matrices, either transposed on request (`trans_a`, `trans_b`); in TF32 on GPUs."""
-    return pl.dot(a, b, allow_tf32=True, **transposed)
+def _product(a: jax.Array, b: jax.Array, *, trans_a: bool = False, trans_b: bool = False) -> jax.Array:
+    """Product of two matrices, either transposed on request; in TF32 on GPUs."""
+    contracted = ((0 if trans_a else 1,), (1 if trans_b else 0,))
+    return jax.lax.dot_general(a, b, (contracted, ((), ())), precision=jax.lax.Precision.HIGH, preferred_element_type=jnp.float32)
 
 
 def _places(local, at):

@@ -4,40 +4,26 @@ import jax
 import jax.numpy as jnp
 
 from ava_jax.core.types import Array
-from ava_jax.ops.implicit.evaluate import SHARPNESS, SURFACE, occupancy
+from ava_jax.ops.implicit.evaluate import occupancy
 
-SQUARES, CROSS_ENTROPY = KINDS = ("squares", "cross_entropy")
 HALF_SIDE = 0.7  # of the box that shapes and their grids lie in
 _FAR = 0.044  # from the surface, above which a centre's distance counts
-_CROSS_ENTROPY_SCALE = 4 * 0.6931472  # at the surface, both kinds are 1/4
 _EDGE = 1e-5  # fractions of a cell are kept so far within it
 
 
-def of_samples(values: Array, distances: Array, *, inside_weight: float = 1.0, kind: str = SQUARES) -> jax.Array:
-    """Difference of occupancies at samples.
+def of_samples(values: Array, distances: Array, *, inside_weight: float = 1.0) -> jax.Array:
+    """Squared difference of occupancies at samples.
 
     Args:
       values: f32 [B, P], the function's.
       distances: f32 [B, P], signed; positive is outside. Only the sign counts.
       inside_weight: of samples inside.
-      kind: of KINDS: the squared difference, as published, which hardly tells a sample that is far on the wrong side where to go; or the
-        cross entropy, as large at the surface, whose gradient does not fade there.
 
     Returns:
       f32 [B, P].
-
-    Raises:
-      ValueError: `kind` is not of KINDS.
     """
-    if kind not in KINDS:
-        raise ValueError(f"config.data.difference must be one of {', '.join(KINDS)}; got {kind!r}.")
     outside = (jnp.asarray(distances) > 0).astype(jnp.float32)
-    if kind == SQUARES:
-        difference = jnp.square(occupancy(values) - outside)
-    else:
-        towards = SHARPNESS * (jnp.asarray(values) - SURFACE) * (2 * outside - 1)
-        difference = jax.nn.softplus(-towards) / _CROSS_ENTROPY_SCALE
-    return jnp.where(outside > 0.5, 1.0, inside_weight) * difference
+    return jnp.where(outside > 0.5, 1.0, inside_weight) * jnp.square(occupancy(values) - outside)
 
 
 def beyond_box(centers: Array) -> jax.Array:
