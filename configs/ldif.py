@@ -5,7 +5,6 @@
   ava train --config=ldif:sif --config.data.root=DATA --workdir=RUN       # SIF: one view, elements along the axes
   ava train --config=ldif:depth1 --config.data.root=DATA --workdir=RUN    # LDIF of a single depth image
   ava train --config=ldif:image --config.data.root=DATA --workdir=RUN     # LDIF of a picture
-  ava train --config=ldif:quick --config.data.root=DATA --workdir=RUN     # LDIF in minutes on one GPU, for thousands of shapes
   ava train --config=ldif:tiny --config.data.root=DATA --workdir=RUN      # LDIF with a small encoder, for CPUs
 
 DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes it of meshes, `ava ldif synthesize` of nothing.
@@ -13,11 +12,11 @@ DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes i
 
 from ml_collections import ConfigDict, FieldReference
 
-VARIANTS = ("ldif", "sifpp", "sif", "depth1", "image", "quick", "tiny")
+VARIANTS = ("ldif", "sifpp", "sif", "depth1", "image", "tiny")
 
 
 def get_config(variant: str = "ldif") -> ConfigDict:
-    """Variants: the three published types; of one view, "depth1" and "image"; for short runs, "quick", and "tiny" on CPUs."""
+    """Variants: the three published types; of one view, "depth1" and "image"; "tiny", for CPUs."""
     config = _ldif()
     if variant == "sifpp":
         config.model.features = 0
@@ -33,12 +32,6 @@ def get_config(variant: str = "ldif") -> ConfigDict:
     elif variant == "image":
         config.data.image = True
         config.model.features_from = "code"
-    elif variant == "quick":
-        _hasten(config, steps=30_000)
-        config.data.on_device = True
-        config.model.update({"encoder": "small", "local_points": 256, "precision": "bfloat16"})
-        config.optimizer.learning_rate = 5e-4
-        config.train.update({"steps_per_call": 25, "log_every": 500})
     elif variant == "tiny":
         _shrink_to_tiny(config)
     elif variant != "ldif":
@@ -73,7 +66,6 @@ def _ldif() -> ConfigDict:
     model.surface_points = 10_000  # that are looked at
     model.local_points = 1024  # of the surface, that an element's features are found from
 
-    model.silent_details = False  # they start at 0: as published they are large until the decoder's running statistics have settled
     model.decoder_kernels = False  # on GPUs the decoder learns by kernels of its own; experimental: they have not run on one yet
     model.precision = "float32"  # of activations and products; on recent NVIDIA GPUs these are TF32; or "bfloat16"
 
@@ -120,17 +112,10 @@ def _training() -> ConfigDict:
     return train
 
 
-def _hasten(config: ConfigDict, steps: int) -> None:
-    """For runs of far fewer steps than the published million."""
-    config.model.silent_details = True
-    config.optimizer.update({"lr_warmup_steps": 200, "lr_decay_steps": steps})
-    config.train.steps = steps
-
-
 def _shrink_to_tiny(config: ConfigDict) -> None:
     """For the few hundred shapes that `ava ldif synthesize` makes, on two cores."""
-    _hasten(config, steps=1_500)
     config.data.update({"samples": 256, "on_device": True, "read_threads": 2})
     config.model.update({"encoder": "small", "code": 256, "head_width": 256, "views": 4, "surface_points": 2_000, "local_points": 64})
-    config.optimizer.learning_rate = 1e-3
-    config.train.update({"batch_size": 4, "log_every": 50, "checkpoint_every": 500, "validate_every": 500, "validate_samples": 12})
+    config.optimizer.update({"learning_rate": 5e-4, "lr_warmup_steps": 100, "lr_decay_steps": 3_000})
+    config.train.update({"steps": 3_000, "batch_size": 4, "log_every": 50, "checkpoint_every": 500, "validate_every": 500})
+    config.train.validate_samples = 12

@@ -26,7 +26,7 @@ def test_the_published_model_has_37_million_parameters():
     assert round(count / 1e6, 1) == 37.3
 
 
-@pytest.mark.parametrize("variant", ["ldif", "sifpp", "sif", "depth1", "image", "quick", "tiny"])
+@pytest.mark.parametrize("variant", ["ldif", "sifpp", "sif", "depth1", "image", "tiny"])
 def test_shapes_of_every_variant(variant):
     config = CONFIGS["get_config"](variant)
     batch = {"points": jnp.ones((1, 2000, 6))}
@@ -132,6 +132,7 @@ def test_shapes_are_watertight_and_differ(kind):
     assert one.volume != pytest.approx(other.volume, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_fused_decoder_is_the_plain_one():
     """Values, gradients, statistics; two calls, as in a step."""
     rng = np.random.default_rng(0)
@@ -148,6 +149,41 @@ def test_the_fused_decoder_is_the_plain_one():
     run = jax.jit(jax.value_and_grad(total, (1, 2, 3), has_aux=True), static_argnums=0)
     fused, plain = (run(fused, params, features, places) for fused in (True, False))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5 * float(np.abs(b).max())), fused, plain)
+
+
+def _need_gpu():
+    if jax.default_backend() != "gpu":
+        pytest.skip("needs an NVIDIA GPU")
+
+
+@pytest.mark.gpu
+def test_the_fused_decoder_on_a_gpu():
+    """Within what products in TF32 lose, as the plain decoder with these is."""
+    _need_gpu()
+    rng = np.random.default_rng(0)
+    features, places = rng.standard_normal((4, 48, 32)).astype(np.float32), rng.standard_normal((4, 48, 1024, 3)).astype(np.float32)
+    cotangent = rng.standard_normal((4, 48, 1024)).astype(np.float32)
+    graph, params, running = nnx.split(decoder.Decoder(32, rngs=nnx.Rngs(0)), nnx.Param, ...)
+
+    def total(fused, params, features, places):
+        model = nnx.merge(graph, params, running, copy=True)
+        found = model.fused(features, places) if fused else model(features, places, train=True)
+        return jnp.sum(found * cotangent), (found, nnx.state(model).split(nnx.Param, ...)[1])
+
+    run = jax.jit(jax.value_and_grad(total, (1, 2, 3), has_aux=True), static_argnums=0)
+    fused = run(True, params, features, places)
+    with jax.default_matmul_precision("highest"):
+        exact = run(False, params, features, places)
+    for a, b in zip(jax.tree.leaves((fused[0][1], fused[1])), jax.tree.leaves((exact[0][1], exact[1])), strict=True):
+        assert np.linalg.norm(a - b) <= 5e-3 * np.linalg.norm(b)
+
+
+@pytest.mark.gpu
+def test_points_are_chosen_on_a_gpu_as_on_a_cpu():
+    _need_gpu()
+    x = jnp.asarray(np.random.default_rng(0).uniform(size=(3, 5, 10_000)), jnp.float32)
+    found = np.sort(jax.jit(lambda x: smallest.smallest(x, 1024))(x), axis=-1)
+    np.testing.assert_array_equal(found, np.sort(np.argsort(x, axis=-1)[..., :1024], axis=-1))
 
 
 def test_iou_by_hand():

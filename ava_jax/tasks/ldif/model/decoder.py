@@ -63,13 +63,12 @@ class ConditionalNorm(nnx.Module):
 class Decoder(nnx.Module):
     """What an element's features add to its Gaussian at points in its frame; `ops.implicit.decode`, in training."""
 
-    def __init__(self, features: int = 32, *, dtype: Any = None, silent: bool = False, kernels: bool = False, rngs: nnx.Rngs):
+    def __init__(self, features: int = 32, *, dtype: Any = None, kernels: bool = False, rngs: nnx.Rngs):
         """Draws the weights; layers are as wide as there are features, which `.occnet` files need.
 
         Args:
           features: L.
           dtype: of what is between the first layer, which reads places, and the last; None: float32.
-          silent: starts with details of 0 everywhere.
           kernels: on GPUs, trains by those of `fused_decoder`, whatever `dtype`.
           rngs: draws.
         """
@@ -80,8 +79,7 @@ class Decoder(nnx.Module):
         self.norm2 = ConditionalNorm(features, width, rngs=rngs)
         self.dense2 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.norm3 = ConditionalNorm(features, width, rngs=rngs)
-        start = {"kernel_init": nnx.initializers.zeros} if silent else {}
-        self.last = nnx.Linear(width, 1, **start, rngs=rngs)
+        self.last = nnx.Linear(width, 1, rngs=rngs)
 
     def __call__(self, features: jax.Array, local: jax.Array, *, train: bool = False) -> jax.Array:
         """Details [..., P] at points [..., P, 3] in the frames of elements of features [..., L]."""

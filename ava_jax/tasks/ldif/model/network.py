@@ -54,7 +54,7 @@ class ShapeNetwork(nnx.Module):
         numbers = (10 if config.rotated else 7) + (0 if of_points else config.features)
         self.head = Head(code, config.head_width, config.elements, numbers, rngs=rngs)
         self.pointnet = PointNet(config.features, dtype=dtype, rngs=rngs) if of_points else None
-        how = {"dtype": dtype, "silent": config.silent_details, "kernels": config.decoder_kernels}
+        how = {"dtype": dtype, "kernels": config.decoder_kernels}
         self.decoder = Decoder(config.features, **how, rngs=rngs) if config.features else None
 
     def elements(self, batch: Batch, key: jax.Array, *, train: bool) -> implicit.Elements:
