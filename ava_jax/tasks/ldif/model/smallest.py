@@ -26,7 +26,7 @@ def smallest(x: jax.Array, count: int) -> jax.Array:
 
 
 def by_counting(x: jax.Array, count: int) -> jax.Array:
-    """`smallest`, as it is done on GPUs."""
+    """`smallest`, as it is done on GPUs: of x f32 [..., P], `count` of each row, at most P < 32,768: int32 [..., count]."""
     length = x.shape[-1]
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32).reshape(-1, length)  # in the numbers' order, as none is negative
     found = jnp.zeros((len(bits), 1), jnp.uint32)  # the leading digits of the last one that belongs to the smallest
