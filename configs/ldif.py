@@ -4,6 +4,8 @@
   ava train --config=ldif:sifpp --config.data.root=DATA --workdir=RUN     # SIF++: without details
   ava train --config=ldif:sif --config.data.root=DATA --workdir=RUN       # SIF: one view, elements along the axes
   ava train --config=ldif:shapenet --config.data.root=DATA --workdir=RUN  # LDIF, to the published end: scripts/ldif_shapenet.sh
+  ava train --config=ldif:depth1 --config.data.root=DATA --workdir=RUN    # LDIF of a single depth image
+  ava train --config=ldif:image --config.data.root=DATA --workdir=RUN     # LDIF of a picture
   ava train --config=ldif:tiny --config.data.root=DATA --workdir=RUN      # LDIF with a small encoder, for CPUs
 
 DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes it of meshes, `ava ldif synthesize` of nothing.
@@ -11,11 +13,11 @@ DATA holds SPLIT.txt and the examples that they list; `ava ldif prepare` makes i
 
 from ml_collections import ConfigDict, FieldReference
 
-VARIANTS = ("ldif", "sifpp", "sif", "shapenet", "tiny")
+VARIANTS = ("ldif", "sifpp", "sif", "shapenet", "depth1", "image", "tiny")
 
 
 def get_config(variant: str = "ldif") -> ConfigDict:
-    """Variants: the three published types, "shapenet" (LDIF's published experiment) and "tiny" (for CPUs)."""
+    """Variants: the three published types; "shapenet", LDIF's published experiment; of one view, "depth1" and "image"; "tiny", for CPUs."""
     config = _ldif()
     if variant == "sifpp":
         config.model.features = 0
@@ -29,6 +31,11 @@ def get_config(variant: str = "ldif") -> ConfigDict:
     elif variant == "shapenet":
         config.train.update({"steps": 3_500_000, "log_every": 1_000, "checkpoint_every": 20_000, "validate_every": 20_000})
         config.train.validate_samples = 256
+    elif variant == "depth1":
+        config.model.update({"views": 1, "features_from": "code"})
+    elif variant == "image":
+        config.data.image = True
+        config.model.features_from = "code"
     elif variant == "tiny":
         _shrink_to_tiny(config)
     elif variant != "ldif":
@@ -44,13 +51,14 @@ def _ldif() -> ConfigDict:
     config.data = data = ConfigDict()
     data.root = ""
     data.classes = FieldReference((), field_type=object)  # only these, as a,b; () = all
+    data.image = False  # examples' pictures are read, and the network sees these instead of depth
     data.samples = 1024  # of those near the surface, and as many of those everywhere, drawn anew for each loss
     data.inside_weight = 1.0  # of samples inside the shape
     data.on_device = False  # examples take 5 MB each there: where they fit, a step waits for no copy
     data.read_threads = 8  # an example is 4 MB of compressed depth images
 
     config.model = model = ConfigDict()
-    model.encoder = "resnet50"  # or "small", five convolutions, to codes of model.code
+    model.encoder = "resnet50"  # or "resnet26"; or "small", five convolutions, to codes of model.code
     model.code = 1024
     model.head_width = 2048
     model.views = 20  # the first ones of twenty
@@ -58,7 +66,12 @@ def _ldif() -> ConfigDict:
     model.symmetric = 16  # serve again, reflected at z = 0
     model.rotated = True  # elements have axes of their own
     model.features = 32  # of each element, which the decoder makes details of; 0: SIF, SIF++
+    model.features_from = "points"  # of the surface, all around; or "code": what the encoder's images tell, and nothing else
+    model.surface_points = 10_000  # that are looked at
     model.local_points = 1024  # of the surface, that an element's features are found from
+
+    model.decoder_kernels = False  # on GPUs the decoder learns by kernels of its own; experimental: they have not run on one yet
+    model.precision = "float32"  # of activations and products; on recent NVIDIA GPUs these are TF32; or "bfloat16"
 
     # Weights as published: of the total uniform + 0.1 near + 10 box + grid; center is SIF's, its own parts weighed in it.
     config.loss_weights = ConfigDict({"uniform": 1.0, "near": 0.1, "box": 10.0, "grid": 1.0, "center": 0.0})
@@ -107,7 +120,7 @@ def _training() -> ConfigDict:
 def _shrink_to_tiny(config: ConfigDict) -> None:
     """For the few hundred shapes that `ava ldif synthesize` makes, on two cores."""
     config.data.update({"samples": 256, "on_device": True, "read_threads": 2})
-    config.model.update({"encoder": "small", "code": 256, "head_width": 256, "views": 4, "local_points": 128})
+    config.model.update({"encoder": "small", "code": 256, "head_width": 256, "views": 4, "surface_points": 2_000, "local_points": 64})
     config.optimizer.update({"learning_rate": 5e-4, "lr_warmup_steps": 100, "lr_decay_steps": 3_000})
     config.train.update({"steps": 3_000, "batch_size": 4, "log_every": 50, "checkpoint_every": 500, "validate_every": 500})
     config.train.validate_samples = 12

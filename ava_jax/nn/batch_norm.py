@@ -39,9 +39,7 @@ class BatchNorm(nnx.Module):
         """Normalises [B, ..., C]; computed in float32, of x's type. `train`: by the batch's statistics, which move the running ones."""
         wide = x.astype(jnp.float32)
         if train:
-            axes = tuple(range(x.ndim - 1))
-            mean = batch_mean(wide, axes)
-            variance = batch_mean(jnp.square(wide - mean), axes)  # not E[x^2] - mean^2, which loses digits where the mean is large
+            mean, variance = _moments(wide)
             self._move(mean, variance, device_count() * x.size // x.shape[-1])
         else:
             mean, variance = self.mean[...], self.variance[...]
@@ -53,3 +51,18 @@ class BatchNorm(nnx.Module):
         unbiased = variance * (count / max(count - 1, 1))
         for running, now in ((self.mean, mean), (self.variance, unbiased)):
             running[...] += self.momentum * (lax.stop_gradient(now) - running[...])
+
+
+def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance by channel over the whole batch: of x [B, ..., C], f32 [C] each.
+
+    Of differences to one value per channel, so that one pass over x gives both; E[x^2] - mean^2 would lose digits where the mean is large.
+    """
+    shift = lax.stop_gradient(x[(0,) * (x.ndim - 1)])
+    axes = tuple(range(x.ndim - 1))
+    offset, square = jnp.mean(x - shift, axis=axes), jnp.mean(jnp.square(x - shift), axis=axes)
+    here = shift + offset
+    if device_count() == 1:
+        return here, square - jnp.square(offset)
+    mean = batch_mean(here[None])
+    return mean, batch_mean((square - jnp.square(offset) + jnp.square(here - mean))[None])

@@ -80,7 +80,7 @@ class Ldif(base.Task):
 
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> ShapeNetwork:
         """The network."""
-        return ShapeNetwork(self.config.model, rngs=rngs)
+        return ShapeNetwork(self.config.model, image=self.config.data.image, rngs=rngs)
 
     def loss(
         self, model: ShapeNetwork, batch: Batch, *, step: jax.Array, key: jax.Array, terms: Collection[str]

@@ -1,8 +1,11 @@
-"""Networks that look at depth images: ResNet-50 v2 over twenty views, and a small convolutional network over one.
+"""Networks that look at images: ResNet-50 v2 over twenty depth images, one of half as many layers, and a small convolutional network.
 
 Sources: He et al., Identity Mappings in Deep Residual Networks, 2016, as TF-slim's v2-50 has it (the last unit of a block strides; layers
 without a norm have biases); Genova et al., Learning Shape Templates, 2019, for the small one.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +15,8 @@ from flax import nnx
 from ava_jax.nn.batch_norm import BatchNorm
 
 SIDE = 137  # of the images that networks see
-_BLOCKS = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))  # width, units, stride of the last
+_BLOCKS = ((64, 2), (128, 2), (256, 2), (512, 1))  # width, stride of the last unit
+RESNETS = {"resnet50": (3, 4, 6, 3), "resnet26": (2, 2, 2, 2)}  # units of each block
 _MOMENTUM = 0.003
 _LEAK = 0.2
 
@@ -31,15 +35,16 @@ def resized(depth: np.ndarray, side: int = SIDE) -> np.ndarray:
 class _Unit(nnx.Module):
     """A bottleneck: norms and ReLUs before its convolutions."""
 
-    def __init__(self, channels: int, width: int, stride: int, *, rngs: nnx.Rngs):
-        out, one = 4 * width, {"use_bias": False, "rngs": rngs}
+    def __init__(self, channels: int, width: int, stride: int, *, dtype: Any, rngs: nnx.Rngs):
+        out, own = 4 * width, {"dtype": dtype, "rngs": rngs}
+        one = {"use_bias": False, **own}
         self.stride, self.same = stride, channels == out
         self.first = BatchNorm(channels, momentum=_MOMENTUM)
-        self.shortcut = None if self.same else nnx.Conv(channels, out, (1, 1), strides=stride, rngs=rngs)
+        self.shortcut = None if self.same else nnx.Conv(channels, out, (1, 1), strides=stride, **own)
         self.reduce, self.norm1 = nnx.Conv(channels, width, (1, 1), **one), BatchNorm(width, momentum=_MOMENTUM)
         self.middle = nnx.Conv(width, width, (3, 3), strides=stride, padding=1, **one)
         self.norm2 = BatchNorm(width, momentum=_MOMENTUM)
-        self.expand = nnx.Conv(width, out, (1, 1), rngs=rngs)
+        self.expand = nnx.Conv(width, out, (1, 1), **own)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         before = jax.nn.relu(self.first(x, train=train))
@@ -49,18 +54,25 @@ class _Unit(nnx.Module):
         return shortcut + self.expand(y)
 
 
-class ResNet50(nnx.Module):
+class ResNet(nnx.Module):
     """Images [B, 137, 137, V] to codes [B, 2048] of length 1."""
 
     code = 2048
 
-    def __init__(self, channels: int, *, rngs: nnx.Rngs):
-        """Draws the weights. `channels`: V, views."""
-        self.root = nnx.Conv(channels, 64, (7, 7), strides=2, padding=3, rngs=rngs)
+    def __init__(self, channels: int, counts: Sequence[int] = RESNETS["resnet50"], *, dtype: Any = None, rngs: nnx.Rngs):
+        """Draws the weights.
+
+        Args:
+          channels: V, views, or colours of one.
+          counts: units of each block, of RESNETS.
+          dtype: of activations and products; None: float32.
+          rngs: draws.
+        """
+        self.root = nnx.Conv(channels, 64, (7, 7), strides=2, padding=3, dtype=dtype, rngs=rngs)
         units, width_in = [], 64
-        for width, count, stride in _BLOCKS:
+        for (width, stride), count in zip(_BLOCKS, counts, strict=True):
             for at in range(count):
-                units.append(_Unit(width_in, width, stride if at == count - 1 else 1, rngs=rngs))
+                units.append(_Unit(width_in, width, stride if at == count - 1 else 1, dtype=dtype, rngs=rngs))
                 width_in = 4 * width
         self.units = nnx.List(units)
         self.norm = BatchNorm(width_in, momentum=_MOMENTUM)
@@ -71,17 +83,17 @@ class ResNet50(nnx.Module):
         x = nnx.max_pool(self.root(images), (3, 3), strides=(2, 2), padding="SAME")
         for unit in self.units:
             x = unit(x, train=train)
-        code = self.last(jnp.mean(jax.nn.relu(self.norm(x, train=train)), axis=(1, 2)))
+        code = self.last(jnp.mean(jax.nn.relu(self.norm(x, train=train)).astype(jnp.float32), axis=(1, 2)))
         return code * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(code), axis=-1, keepdims=True), 1e-12))
 
 
 class SmallNetwork(nnx.Module):
     """Images [B, 137, 137, V] to codes [B, C], by five convolutions of stride 2: SIF's encoder."""
 
-    def __init__(self, channels: int, code: int, *, rngs: nnx.Rngs):
-        """Draws the weights. `channels`: V, views; `code`: C."""
+    def __init__(self, channels: int, code: int, *, dtype: Any = None, rngs: nnx.Rngs):
+        """Draws the weights. `channels`: V, views; `code`: C; `dtype`: of the convolutions, None: float32."""
         widths = (channels, 16, 32, 64, 128, 128)
-        self.convs = nnx.List([nnx.Conv(a, b, (3, 3), strides=2, rngs=rngs) for a, b in zip(widths, widths[1:])])
+        self.convs = nnx.List([nnx.Conv(a, b, (3, 3), strides=2, dtype=dtype, rngs=rngs) for a, b in zip(widths, widths[1:])])
         self.last = nnx.Linear(5 * 5 * widths[-1], code, rngs=rngs)
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -90,7 +102,7 @@ class SmallNetwork(nnx.Module):
         x = images
         for conv in self.convs:
             x = jax.nn.leaky_relu(conv(x), _LEAK)
-        return jax.nn.leaky_relu(self.last(x.reshape(len(x), -1)), _LEAK)
+        return jax.nn.leaky_relu(self.last(x.reshape(len(x), -1).astype(jnp.float32)), _LEAK)
 
 
 class Head(nnx.Module):

@@ -1,4 +1,4 @@
-"""The whole network: depth images, and of LDIF surface points, to elements with features; their decoder beside it."""
+"""The whole network: depth images or a picture, and of LDIF surface points, to elements with features; their decoder beside it."""
 
 import functools
 from collections.abc import Callable
@@ -12,17 +12,19 @@ from ava_jax.core.parallel import by_sample
 from ava_jax.core.types import Array, Batch
 from ava_jax.ops import implicit
 from ava_jax.tasks.ldif.model.decoder import Decoder
-from ava_jax.tasks.ldif.model.encoders import Head, ResNet50, SmallNetwork
-from ava_jax.tasks.ldif.model.pointnet import PointNet, chosen, in_frames
+from ava_jax.tasks.ldif.model.encoders import RESNETS, Head, ResNet, SmallNetwork
+from ava_jax.tasks.ldif.model.pointnet import PointNet, chosen, distances
 
-ENCODERS = ("resnet50", "small")
+ENCODERS = (*RESNETS, "small")
+FEATURES_FROM = ("points", "code")
+PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 class ShapeNetwork(nnx.Module):
     """See the module. `config`: `config.model`."""
 
-    def __init__(self, config: ConfigDict, *, rngs: nnx.Rngs):
-        """Draws the weights.
+    def __init__(self, config: ConfigDict, *, image: bool = False, rngs: nnx.Rngs):
+        """Draws the weights. `image`: whether it looks at a picture, `config.data.image`, instead of depth.
 
         Raises:
           ValueError: a value lies outside its range.
@@ -35,32 +37,43 @@ class ShapeNetwork(nnx.Module):
             raise ValueError("config.model.features: the decoder reads places in the elements' own frames: rotated must be True.")
         if not 1 <= config.views <= 20:
             raise ValueError(f"config.model.views must be within 1..20; got {config.views}.")
-        self.symmetric, self.rotated, self.views, self.local_points = config.symmetric, config.rotated, config.views, config.local_points
-        if config.encoder == "resnet50":
-            self.encoder, code = ResNet50(config.views, rngs=rngs), ResNet50.code
+        if config.features_from not in FEATURES_FROM:
+            raise ValueError(f"config.model.features_from must be one of {', '.join(FEATURES_FROM)}; got {config.features_from!r}.")
+        if config.precision not in PRECISIONS:
+            raise ValueError(f"config.model.precision must be one of {', '.join(PRECISIONS)}; got {config.precision!r}.")
+        dtype = PRECISIONS[config.precision]
+        self.symmetric, self.rotated, self.views = config.symmetric, config.rotated, config.views
+        self.surface_points, self.local_points = config.surface_points, config.local_points
+        self.image = image
+        channels = 3 if image else config.views
+        if config.encoder == "small":
+            self.encoder, code = SmallNetwork(channels, config.code, dtype=dtype, rngs=rngs), config.code
         else:
-            self.encoder, code = SmallNetwork(config.views, config.code, rngs=rngs), config.code
-        self.head = Head(code, config.head_width, config.elements, 10 if config.rotated else 7, rngs=rngs)
-        self.pointnet = PointNet(config.features, rngs=rngs) if config.features else None
-        self.decoder = Decoder(config.features, rngs=rngs) if config.features else None
+            self.encoder, code = ResNet(channels, RESNETS[config.encoder], dtype=dtype, rngs=rngs), ResNet.code
+        of_points = config.features and config.features_from == "points"
+        numbers = (10 if config.rotated else 7) + (0 if of_points else config.features)
+        self.head = Head(code, config.head_width, config.elements, numbers, rngs=rngs)
+        self.pointnet = PointNet(config.features, dtype=dtype, rngs=rngs) if of_points else None
+        how = {"dtype": dtype, "kernels": config.decoder_kernels}
+        self.decoder = Decoder(config.features, **how, rngs=rngs) if config.features else None
 
     def elements(self, batch: Batch, key: jax.Array, *, train: bool) -> implicit.Elements:
         """Elements [B, N, ...] of what the batch shows.
 
         Args:
-          batch: `depth` f32 [B, 137, 137, 20] and, of LDIF, `points` f32 [B, P, 6].
+          batch: `depth` f32 [B, 137, 137, 20], or `image` u8 [B, 137, 137, 3]; where features are found from them, `points` f32 [B, P, 6].
           key: draws which points are looked at, each sample's by itself.
           train: moves running statistics.
         """
-        found = implicit.from_network(self.head(self.encoder(batch["depth"][..., : self.views], train=train)))
+        seen = batch["image"] / jnp.float32(255) if self.image else batch["depth"][..., : self.views]
+        found = implicit.from_network(self.head(self.encoder(seen, train=train)))
         if self.pointnet is None:
             return found
-        points = batch["points"]
-        places, normals = in_frames(found, points)
+        points = batch["points"][:, : self.surface_points]  # they are in random order
         keys = by_sample(lambda own: own, key, len(points))
-        which = chosen(places, min(self.local_points, points.shape[1]), keys)[..., None]
-        near = jnp.concatenate([jnp.take_along_axis(places, which, axis=2), jnp.take_along_axis(normals, which, axis=2)], axis=-1)
-        return found._replace(features=self.pointnet(near))
+        which = chosen(distances(found, points), min(self.local_points, points.shape[1]), keys)
+        near = jax.vmap(lambda own, at: own[at])(points, which)
+        return found._replace(features=self.pointnet(found, near))
 
     def values(self, elements: implicit.Elements, points: Array, *, train: bool) -> jax.Array:
         """The function of elements [B, N, ...] at points [B, P, 3]: [B, P]."""
