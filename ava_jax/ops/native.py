@@ -10,7 +10,7 @@ from absl import logging
 from ava_jax.core import tracing
 
 _MODULE, _CUDA_MODULE = "ava_jax._ffi", "ava_jax._ffi_cuda"
-_LATEST = "ava_voxels"  # the call that the CPU's module got last
+_LATEST = "ava_marching"  # the call that the CPU's module got last
 _LATEST_OF_MESHES = "ava_outline_gradient"  # the same of `ops.mesh`
 
 
@@ -87,6 +87,18 @@ def serves_convolutions() -> bool:
 def serves_meshes() -> bool:
     """Whether the compiled calls of `ops.mesh` run where JAX computes by default: on a CPU, from a module that has them all."""
     return BUILT and tracing.backend() == "cpu" and _LATEST_OF_MESHES in importlib.import_module(_MODULE).registrations()
+
+
+def serves_implicit() -> bool:
+    """Whether the compiled calls of `ops.implicit` and `ops.marching` run where JAX computes by default."""
+    backend = tracing.backend()
+    module = {"cpu": _MODULE if BUILT else None, "gpu": _CUDA_MODULE if CUDA_BUILT else None}.get(backend)
+    return module is not None and "ava_marching" in importlib.import_module(module).registrations()
+
+
+def marching_scratch(z: int, y: int, x: int) -> int:
+    """Integers of scratch that marching cubes take as a further result on a GPU."""
+    return importlib.import_module(_CUDA_MODULE).marching_scratch(z, y, x)
 
 
 def reads_bfloat16() -> bool:
