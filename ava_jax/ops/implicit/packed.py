@@ -99,13 +99,13 @@ def _times(a: Array, b: Array) -> jax.Array:
 
 
 def _norm(norm: Norm, features: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """y = scale x + offset: [E, C] each."""
+    """Y = scale x + offset: [E, C] each."""
     scale = (_times(features, norm.gamma.weight) + norm.gamma.bias) * jax.lax.rsqrt(norm.variance + EPS)
     return scale, _times(features, norm.beta.weight) + norm.beta.bias - norm.mean * scale
 
 
 def _fold(weights: DecoderWeights, features: jax.Array, to_frame: jax.Array) -> tuple[jax.Array, ...]:
-    """first [E, C, 4], second [E, C, 2], dense [E, C, C], affine [E, 3], 1 + constant [E]."""
+    """First [E, C, 4], second [E, C, 2], dense [E, C, C], affine [E, 3], 1 + constant [E]."""
     (scale1, offset1), (scale2, offset2), (scale3, offset3) = (_norm(n, features) for n in (weights.norm1, weights.norm2, weights.norm3))
     rows = jnp.swapaxes(scale1[:, None] * weights.first.weight * to_frame[:, :, None], 1, 2)  # [E, C, 3]
     bias = weights.first.bias * scale1 + offset1
