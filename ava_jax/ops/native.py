@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import re
 
 import jax
@@ -90,8 +91,13 @@ def serves_meshes() -> bool:
 
 
 def serves_implicit() -> bool:
-    """Whether the compiled calls of `ops.implicit` and `ops.marching` run where JAX computes by default."""
+    """Whether the compiled calls of `ops.implicit` and `ops.marching` run where JAX computes by default.
+
+    On a GPU only with AVA_IMPLICIT_CUDA=1 in the environment: these kernels have been run by emulation alone (tests/ops/fibers).
+    """
     backend = tracing.backend()
+    if backend == "gpu" and os.environ.get("AVA_IMPLICIT_CUDA") != "1":
+        return False
     module = {"cpu": _MODULE if BUILT else None, "gpu": _CUDA_MODULE if CUDA_BUILT else None}.get(backend)
     return module is not None and "ava_marching" in importlib.import_module(module).registrations()
 

@@ -110,8 +110,8 @@ def _check(who: str, elements: Elements, symmetric: int, decoder: DecoderWeights
     serves = is_compiled(decoder)
     if implementation == "native" and not serves:
         raise ValueError(
-            f'{who}: implementation="native" needs the compiled module of the backend {jax.default_backend()}, built from these sources, and '
-            f'a decoder at most {packed.WIDTH} wide; reinstall with a C++ compiler, or use "jax".'
+            f'{who}: implementation="native" needs the compiled module of the backend {jax.default_backend()}, built from these '
+            f'sources, and a decoder at most {packed.WIDTH} wide; reinstall with a C++ compiler, or use "jax".'
         )
     return serves and implementation != "jax"
 

@@ -12,6 +12,7 @@ from ava_jax.ops import native
 from ava_jax.ops.marching import table
 from ava_jax.ops.marching.reference import extract_jax
 
+_REINSTALL = "Install again where there is a C++ compiler: pip install -e ."
 _LARGEST = 2**29  # vertices, which are numbered in 32 bits beside their three axes
 
 
@@ -34,7 +35,7 @@ def extract_padded(
 
     A place is inside where its value is not greater than the level. There is a vertex on each edge between an inside and an outside place,
     where the line between the two values crosses the level. Meshes are closed where the grid's border is outside; no edge belongs to more
-    than two faces. Vertices follow the places (z, y, x) that their edges start at, then the axis (x, y, z); faces follow the cells.
+    than two faces. Vertices follow the places (z, y, x) that their edges start at, then the axis; faces follow the cells.
 
     Args:
       grid: f32 [Z, Y, X].
@@ -43,8 +44,8 @@ def extract_padded(
       implementation: "native" (compiled), "jax" (the reference implementation), or None for the best there is.
 
     Returns:
-      Vertices f32 [vertex_capacity, 3] and faces int32 [face_capacity, 3], as `Triangles` has them, then zeros; int32 [3], how many vertices
-      and faces there are, and how many values are not finite.
+      Vertices f32 [vertex_capacity, 3] and faces int32 [face_capacity, 3], as of `Triangles`, then zeros; int32 [3], how many
+      vertices and faces there are, and how many values are not finite.
 
     Raises:
       ValueError: the grid has not three axes, or a capacity is negative, or there is no such implementation here.
@@ -58,11 +59,13 @@ def extract_padded(
         raise ValueError(f'extract_padded: implementation must be "native", "jax" or None; got {implementation!r}.')
     serves = native.serves_implicit()
     if implementation == "native" and not serves:
-        raise ValueError('extract_padded: implementation="native" needs the compiled module; reinstall with a C++ compiler, or use "jax".')
+        raise ValueError('extract_padded: implementation="native" needs the compiled module, or "jax". ' + _REINSTALL)
     types = [((vertex_capacity, 3), jnp.float32), ((face_capacity, 3), jnp.int32), ((3,), jnp.int32)]
     if min(grid.shape) == 0:
         return tuple(jnp.zeros(*kind) for kind in types)
     if implementation == "jax" or not serves:
+        if 5 * grid.size >= 2**31:
+            raise ValueError(f"extract_padded: plain JAX extracts from under {2**31 // 5:,} places; got {grid.shape}. {_REINSTALL}")
         return extract_jax(grid, level, vertex_capacity, face_capacity)
     types = [jax.ShapeDtypeStruct(*kind) for kind in types]
     if tracing.backend() == "gpu":
@@ -71,7 +74,11 @@ def extract_padded(
     return tuple(call(grid, table.triangles(), level=np.float32(level))[:3])
 
 
-_padded = jax.jit(extract_padded, static_argnums=(1, 2, 3), static_argnames="implementation")
+_padded = jax.jit(
+    lambda target, *arguments, **options: extract_padded(*arguments, **options),
+    static_argnums=(0, 2, 3, 4),
+    static_argnames="implementation",
+)
 
 
 def extract(grid: Array, level: float, *, implementation: str | None = None) -> Triangles:
@@ -88,10 +95,14 @@ def extract(grid: Array, level: float, *, implementation: str | None = None) -> 
     Raises:
       ValueError: values are not finite, or there are too many crossings for 32 bits; else as `extract_padded`.
     """
+    if implementation is None and not native.serves_implicit() and tracing.backend() != "cpu":
+        with tracing.traced_for("cpu"), jax.default_device(jax.devices("cpu")[0]):  # the compiled call is worth the way to the host
+            if native.serves_implicit():
+                return extract(np.asarray(grid, np.float32), level)
     grid = jnp.asarray(grid, jnp.float32)
     vertex_capacity, face_capacity = _first_guess(grid.shape)
     while True:
-        found = _padded(grid, float(level), vertex_capacity, face_capacity, implementation=implementation)
+        found = _padded(tracing.backend(), grid, float(level), vertex_capacity, face_capacity, implementation=implementation)
         vertex_count, face_count, bad = (int(count) for count in np.asarray(found[2]))
         if bad:
             raise ValueError(f"extract: {bad:,} of the grid's {grid.size:,} values are not finite.")

@@ -19,7 +19,7 @@ MOST = 5  # triangles in a cell
 
 @functools.cache
 def triangles() -> np.ndarray:
-    """int8 [256, 16]: of each case the number of triangles, then three edges for each; the rest is 0. From outside they turn to the left."""
+    """int8 [256, 16]: of each case the number of triangles, then their edges; the rest is 0. From outside they turn to the left."""
     table = np.zeros((256, 1 + 3 * MOST), np.int8)
     for case in range(256):
         found = [corner for loop in _loops(case) for triangle in _split(loop) for corner in triangle]

@@ -5,6 +5,7 @@
 // lane has, of two of a tile's points, a quarter of the hidden numbers and of the outputs: those that it makes are those that it multiplies.
 #include <algorithm>
 
+#include "../../common/launch.cuh"
 #include "cuda.h"
 #include "tensor.cuh"
 
@@ -296,7 +297,7 @@ cudaError_t CudaEvaluate(const Field& f, const Places& p, float* out, cudaStream
                               : Parts(p.count, kWarps * (decoded ? kDecodedPoints : 32 * kScattered));
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
   const auto kernel = decoded ? (grid ? Decode<true> : Decode<false>) : (grid ? Gaussians<true> : Gaussians<false>);
-  kernel<<<static_cast<unsigned>(blocks), 32 * kWarps, 0, stream>>>(f, p, out);
+  Launch(kernel, static_cast<unsigned>(blocks), 32 * kWarps, stream, f, p, out);
   return cudaGetLastError();
 }
 

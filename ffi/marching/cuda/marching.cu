@@ -1,9 +1,8 @@
 // Marching cubes on GPUs, in four kernels: chunks of places are counted, the counts summed up, vertices written and numbered, faces written.
 // Each vertex and face has its place by the counts before it, so results have the same bits each time.
-#include <cuda_runtime.h>
-
 #include <algorithm>
 
+#include "../../common/launch.cuh"
 #include "cuda.h"
 
 namespace ava {
@@ -196,10 +195,10 @@ __global__ void __launch_bounds__(kThreads) WriteFaces(Grid g, int64_t places, S
 
 template <class Index>
 void Run(const Grid& g, const Mesh& m, const Scratch& s, int64_t places, unsigned chunks, cudaStream_t stream) {
-  Count<Index><<<chunks, kThreads, 0, stream>>>(g, places, s, m.counts + 2);
-  SumUp<<<2, kSumThreads, 0, stream>>>(s, chunks, m.counts);
-  WriteVertices<Index><<<chunks, kThreads, 0, stream>>>(g, places, s, m);
-  WriteFaces<Index><<<chunks, kThreads, 0, stream>>>(g, places, s, m);
+  Launch(Count<Index>, chunks, kThreads, stream, g, places, s, m.counts + 2);
+  Launch(SumUp, 2, kSumThreads, stream, s, chunks, m.counts);
+  Launch(WriteVertices<Index>, chunks, kThreads, stream, g, places, s, m);
+  Launch(WriteFaces<Index>, chunks, kThreads, stream, g, places, s, m);
 }
 
 }  // namespace
