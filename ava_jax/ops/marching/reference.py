@@ -38,6 +38,9 @@ def extract_jax(grid: jax.Array, level: float, vertex_capacity: int, face_capaci
     where = jnp.stack([part.reshape(-1)[point] for part in (x, y, z)], -1).astype(jnp.float32)
     vertices = jnp.where(at[:, None] >= 0, where + along, 0)
 
+    if min(sizes) < 2:  # no cell: no face
+        counts = [jnp.sum(crosses, dtype=jnp.int32), jnp.zeros((), jnp.int32), jnp.sum(~jnp.isfinite(grid), dtype=jnp.int32)]
+        return vertices, jnp.zeros((face_capacity, 3), jnp.int32), jnp.stack(counts)
     cell = inside[: sizes[0] - 1, : sizes[1] - 1, : sizes[2] - 1]
     case = jnp.zeros(cell.shape, jnp.int32)
     for corner in range(8):
