@@ -17,7 +17,10 @@ _OWNERS = np.array(
 
 
 def extract_jax(grid: jax.Array, level: float, vertex_capacity: int, face_capacity: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """As `extract_padded`."""
+    """As `extract_padded`: grid f32 [Z, Y, X] to vertices f32 [vertex_capacity, 3], faces int32 [face_capacity, 3], counts int32 [3].
+
+    Several arrays of three or five numbers per place are made on the way, which are indexed in 32 bits: for under 2^31 / 5 places.
+    """
     level = jnp.float32(level)
     inside = ~(grid > level)
     sizes = grid.shape
