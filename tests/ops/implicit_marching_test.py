@@ -27,12 +27,11 @@ def edges_of(faces):
     return collections.Counter((int(face[i]), int(face[(i + 1) % 3])) for face in faces for i in range(3))
 
 
-@pytest.mark.parametrize("implementation", [pytest.param("native", marks=needs_native), "jax"])
-def test_meshes_are_closed(implementation):
+def test_meshes_are_closed():
     """Each edge belongs to two faces, once each way; noise meets all 256 cases."""
     values = np.random.default_rng(1).standard_normal((17, 12, 21)).astype(np.float32)
     values[[0, -1]], values[:, [0, -1]], values[:, :, [0, -1]] = 1, 1, 1
-    found = marching.extract(values, 0.05, implementation=implementation)
+    found = marching.extract(values, 0.05)
     edges = edges_of(found.faces)
     assert len(found.faces) > 100 and set(edges.values()) == {1}
     assert all((b, a) in edges for a, b in edges)

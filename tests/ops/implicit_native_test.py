@@ -97,6 +97,7 @@ def test_gradients_and_vmap():
     found, wanted = (jax.jit(jax.grad(total(i), (0, 1)))(elements, points) for i in ("native", "jax"))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted)):
         np.testing.assert_allclose(a, b, atol=1e-6 * np.abs(b).max())
+    elements, options = scene("sif")
     two = jax.tree.map(lambda a: np.stack([a, a[::-1]]), elements)
     many = jax.vmap(lambda e: values_at(e, points, **options))(two)
     alone = values_at(jax.tree.map(lambda a: a[::-1], elements), points, **options)
