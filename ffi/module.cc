@@ -3,6 +3,8 @@
 #include <nanobind/nanobind.h>
 
 #include "convolution/handler.h"
+#include "implicit/handler.h"
+#include "marching/handler.h"
 #include "rasterize/handler.h"
 #include "rasterize/outline_handler.h"
 #include "raymarch/cpu.h"
@@ -42,6 +44,9 @@ NB_MODULE(_ffi, m) {
     calls["ava_texture_spread"] = Encapsulate(AvaTextureSpread);
     calls["ava_outline_mark"] = Encapsulate(AvaOutlineMark);
     calls["ava_outline_gradient"] = Encapsulate(AvaOutlineGradient);
+    calls["ava_implicit_values"] = Encapsulate(AvaImplicitValues);
+    calls["ava_implicit_grid"] = Encapsulate(AvaImplicitGrid);
+    calls["ava_marching"] = Encapsulate(AvaMarching);
     return calls;
   });
   m.def("instruction_set", [] { return ava::raymarch::InstructionSetName(); });

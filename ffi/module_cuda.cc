@@ -8,6 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "implicit/cuda/handler.h"
+#include "marching/cuda/cuda.h"
+#include "marching/cuda/handler.h"
 #include "rasterize/cuda/handler.h"
 #include "raymarch/cuda/cuda.h"
 #include "raymarch/cuda/handler.h"
@@ -47,11 +50,16 @@ NB_MODULE(_ffi_cuda, m) {
     calls["ava_rasterize"] = Encapsulate(AvaRasterizeCuda);
     calls["ava_raymarch_forward"] = Encapsulate(AvaRaymarchForwardCuda);
     calls["ava_raymarch_backward"] = Encapsulate(AvaRaymarchBackwardCuda);
+    calls["ava_implicit_values"] = Encapsulate(AvaImplicitValuesCuda);
+    calls["ava_implicit_grid"] = Encapsulate(AvaImplicitGridCuda);
+    calls["ava_marching"] = Encapsulate(AvaMarchingCuda);
     return calls;
   });
   m.def("devices", &Devices);
   // What CMAKE_CUDA_ARCHITECTURES was, with commas.
   m.def("architectures", [] { return AVA_CUDA_ARCHITECTURES; });
+  // Integers of scratch that marching cubes need for a grid.
+  m.def("marching_scratch", [](int64_t z, int64_t y, int64_t x) { return ava::marching::CudaScratch(z * y * x); });
   // Floats of scratch that the passes need for a frame.
   m.def("scratch", [](int64_t views, int64_t height, int64_t width, int64_t primitives) {
     const Shape shape = {1, views, height, width, primitives, 0, 0};

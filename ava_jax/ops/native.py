@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import re
 
 import jax
@@ -10,7 +11,7 @@ from absl import logging
 from ava_jax.core import tracing
 
 _MODULE, _CUDA_MODULE = "ava_jax._ffi", "ava_jax._ffi_cuda"
-_LATEST = "ava_voxels"  # the call that the CPU's module got last
+_LATEST = "ava_marching"  # the call that the CPU's module got last
 _LATEST_OF_MESHES = "ava_outline_gradient"  # the same of `ops.mesh`
 
 
@@ -94,6 +95,23 @@ def rasterizes() -> bool:
     if tracing.backend() == "gpu":
         return CUDA_BUILT and "ava_rasterize" in importlib.import_module(_CUDA_MODULE).registrations()
     return serves_meshes()
+
+
+def serves_implicit() -> bool:
+    """Whether the compiled calls of `ops.implicit` and `ops.marching` run where JAX computes by default.
+
+    On a GPU only with AVA_IMPLICIT_CUDA=1 in the environment: these kernels have been run by emulation alone (tests/ops/fibers).
+    """
+    backend = tracing.backend()
+    if backend == "gpu" and os.environ.get("AVA_IMPLICIT_CUDA") != "1":
+        return False
+    module = {"cpu": _MODULE if BUILT else None, "gpu": _CUDA_MODULE if CUDA_BUILT else None}.get(backend)
+    return module is not None and "ava_marching" in importlib.import_module(module).registrations()
+
+
+def marching_scratch(z: int, y: int, x: int) -> int:
+    """Integers of scratch that marching cubes take as a further result on a GPU."""
+    return importlib.import_module(_CUDA_MODULE).marching_scratch(z, y, x)
 
 
 def reads_bfloat16() -> bool:

@@ -26,4 +26,4 @@ def zeros_beside(shape: tuple[int, ...], dtype, reference: jax.Array) -> jax.Arr
 
 
 def _nothing(x: jax.Array) -> jax.Array:
-    return jnp.sum(lax.stop_gradient(x[:0])).astype(jnp.float32)
+    return jnp.sum(lax.stop_gradient(x[:0] if x.ndim else x[None][:0])).astype(jnp.float32)

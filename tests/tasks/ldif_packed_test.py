@@ -100,7 +100,7 @@ def test_a_packed_set_has_the_same_examples(data, packed_set):
         batch = compact.unpacked({name: value[None] for name, value in found.items()})
         assert np.abs(batch["depth"][0] - wanted["depth"][..., :2]).max() <= 0.5 / 16384 + 1e-7
         np.testing.assert_allclose(batch["points"][0], wanted["points"], atol=1e-4)
-        np.testing.assert_array_equal(batch["image"][0], wanted["image"] / np.float32(255))
+        np.testing.assert_array_equal(batch["image"][0], wanted["image"])
         for name in ("near", "uniform"):
             samples = compact.samples(found[name], found["reach"])
             np.testing.assert_allclose(samples[:, :3], wanted[name][:, :3], atol=5e-7)

@@ -95,16 +95,18 @@ def test_a_grid_by_blocks_is_the_grid(kind, symmetric):
     places = shape.centers(21)
     z, y, x = np.meshgrid(places, places, places, indexing="ij")
     whole = np.asarray(made.values(np.stack([x, y, z], -1).reshape(-1, 3))).reshape(21, 21, 21)
-    done = []
-    np.testing.assert_allclose(shape.sample(made, places, progress=done.append), whole, atol=4e-6)
-    assert sum(done) == whole.size
+    for implementation in ("jax", None):
+        done = []
+        found = shape.sample(made, places, progress=done.append, implementation=implementation)
+        np.testing.assert_allclose(found, whole, atol=4e-6)
+        assert sum(done) == whole.size
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_blocks_that_are_passed_over_have_no_surface(seed):
     made = Shape(elements_of(12, seed=seed, size=0.4), symmetric=3)
     places = shape.centers(50)
-    whole, sparse = shape.sample(made, places), shape.sample(made, places, near=SURFACE)
+    whole, sparse = (shape.sample(made, places, near=near, implementation="jax") for near in (None, SURFACE))
     np.testing.assert_array_equal(whole < SURFACE, sparse < SURFACE)
     assert (np.abs(whole - sparse) > 1e-5).any(), "something was passed over"
     crossing = [np.diff((whole < SURFACE).astype(int), axis=axis) != 0 for axis in range(3)]

@@ -1,4 +1,4 @@
-"""Shapes as local implicit functions: elements, their decoder, values at points. Differentiable; plain JAX."""
+"""Shapes as local implicit functions: elements, their decoder, values at points. Differentiable."""
 
 from ava_jax.ops.implicit.decoder import DecoderWeights as DecoderWeights
 from ava_jax.ops.implicit.decoder import decode as decode
@@ -10,3 +10,6 @@ from ava_jax.ops.implicit.evaluate import SURFACE as SURFACE
 from ava_jax.ops.implicit.evaluate import evaluate as evaluate
 from ava_jax.ops.implicit.evaluate import influences as influences
 from ava_jax.ops.implicit.evaluate import occupancy as occupancy
+from ava_jax.ops.implicit.values import is_compiled as is_compiled
+from ava_jax.ops.implicit.values import values_at as values_at
+from ava_jax.ops.implicit.values import values_on_grid as values_on_grid

@@ -8,9 +8,9 @@ from ava_jax.tasks.ldif.apps.surface import Surface
 
 
 def require() -> None:
-    """Raises ValueError where the packages are not installed that meshes are made and written with."""
-    if missing := [name for name in ("skimage", "trimesh") if importlib.util.find_spec(name) is None]:
-        raise ValueError(f"extracting meshes needs {' and '.join(missing)}: pip install 'ava-jax[ldif]'.")
+    """Raises ValueError where the package is not installed that meshes are written with."""
+    if importlib.util.find_spec("trimesh") is None:
+        raise ValueError("extracting meshes needs trimesh: pip install 'ava-jax[ldif]'.")
 
 
 def write(path: pathlib.Path, surface: Surface) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ HALF_SIDE = 0.75  # of the cube that meshes are looked for in
 _BLOCK = 16  # points per side of a block
 _COUNTS = (0, 2, 4, 8, 16, 32, 64, 128, 256)  # of elements that a block is evaluated with: a compiled program each
 _LEAST = 64  # blocks in a call at most, halved while elements double
+_SLAB = 2**21  # points that are evaluated between two movements of the progress bar
 _ROUNDING = 1e-5  # of the float32 sum, which bounds must not fall short of
 
 
@@ -41,10 +43,14 @@ class Shape:
 
     def values(self, points: Array) -> jax.Array:
         """The function at points f32 [P, 3], all in one call: [P]."""
-        return implicit.evaluate(self.elements, points, symmetric=self.symmetric, detail=self._detail(), rotated=self.rotated, cut=self.cut)
+        return implicit.values_at(self.elements, points, **self._options())
 
-    def _detail(self) -> Callable | None:
-        return None if self.decoder is None else functools.partial(implicit.decode, self.decoder)
+    def values_on_grid(self, z: Array, y: Array, x: Array) -> jax.Array:
+        """The function at all places along the axes, f32 [Z], [Y], [X]: [Z, Y, X]."""
+        return implicit.values_on_grid(self.elements, z, y, x, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {"symmetric": self.symmetric, "decoder": self.decoder, "rotated": self.rotated, "cut": self.cut}
 
     def all_elements(self) -> tuple[implicit.Elements, np.ndarray]:
         """Elements with the reflected ones behind, [E, ...], and the sign of z that each sees, f32 [E]."""
@@ -79,24 +85,33 @@ def centers(resolution: int) -> np.ndarray:
 
 
 def sample(
-    shape: Shape, places: np.ndarray, *, near: float | None = None, progress: Callable[[int], object] = lambda count: None
+    shape: Shape,
+    places: np.ndarray,
+    *,
+    near: float | None = None,
+    progress: Callable[[int], object] = lambda count: None,
+    implementation: str | None = None,
 ) -> np.ndarray:
     """The function on a grid.
 
-    Blocks of the grid are evaluated with the elements that matter there, by bounds that hold for every point of a block. With `shape.cut`,
-    an element of a Gaussian of at most 1e-4 in a whole block is left out, as it adds nothing; without, one of a sum under 1e-6 altogether.
+    The compiled call evaluates every point, with the elements that count there (`implicit.values_on_grid`). Plain JAX goes by blocks of the
+    grid, with the elements that matter there by bounds that hold for every point of a block. With `shape.cut`, an element of a Gaussian of
+    at most 1e-4 in a whole block is left out, as it adds nothing; without, one of a sum under 1e-6 altogether.
 
     Args:
       shape: E elements.
       places: f32 [R], along each axis, rising.
-      near: a value. Blocks of which a bound proves that they do not reach it are not evaluated, but filled with a value of the right
-        side of it: no crossing of `near` between any two neighbours is missed. Needs a shape without a decoder, whose blocks alone have
-        bounds that tight, or one with `cut`, where blocks that no element reaches are 0.
+      near: a value. Blocks of which a bound proves that they do not reach it need not be evaluated, but may be filled with a value of the
+        right side of it, as plain JAX does: no crossing of `near` between any two neighbours is missed. Needs a shape without a decoder,
+        whose blocks alone have bounds that tight, or one with `cut`, where blocks that no element reaches are 0.
       progress: called with the number of points that are done.
+      implementation: "native" (the compiled call), "jax", or None for the best there is.
 
     Returns:
       f32 [R, R, R], of z, y, x.
     """
+    if implementation == "native" or (implementation is None and implicit.is_compiled(shape.decoder)):
+        return _sample_native(shape, places, progress)
     size = len(places)
     blocks = _Blocks(shape, places)
     grid = np.zeros((size, size, size), np.float32)
@@ -122,6 +137,34 @@ def sample(
                 grid[blocks.slices(at)] = value[:z, :y, :x]
                 progress(z * y * x)
     return grid
+
+
+def _sample_native(shape: Shape, places: np.ndarray, progress: Callable[[int], object]) -> np.ndarray:
+    """By slabs of equal height, so that one program serves; the last overlaps the one before."""
+    places = np.asarray(places, np.float32)
+    size = len(places)
+    height = min(size, max(1, _SLAB // size**2))
+    grid = np.empty((size, size, size), np.float32)
+    for first in range(0, size, height):
+        start = min(first, size - height)
+        grid[start : start + height] = _slab(shape.elements, shape.decoder, places[start : start + height], places, _statics(shape))
+        progress((start + height - first) * size**2)
+    return grid
+
+
+def sample_on_device(shape: Shape, places: np.ndarray) -> jax.Array:
+    """`sample` at places f32 [R] in one call, left where JAX computes: f32 [R, R, R]."""
+    return _slab(shape.elements, shape.decoder, places, places, _statics(shape))
+
+
+def _statics(shape: Shape) -> tuple[int, bool, bool]:
+    return shape.symmetric, shape.rotated, shape.cut
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _slab(elements, decoder, z, places, statics):
+    symmetric, rotated, cut = statics
+    return Shape(elements, symmetric, decoder, rotated, cut).values_on_grid(z, places, places)
 
 
 class _Blocks:

@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from ava_jax.core.types import Array
+from ava_jax.ops import implicit, marching
 from ava_jax.ops.implicit.evaluate import SURFACE
 from ava_jax.tasks.ldif.apps import shape as shapes
 from ava_jax.tasks.ldif.apps import sparse
 from ava_jax.tasks.ldif.apps.shape import Shape
 from ava_jax.tasks.ldif.data.example_files import Grid
 
+_ON_DEVICE = 1024
 SPHERE_RADIUS = 0.5  # of what stands for a shape whose function nowhere crosses its surface's value
 
 
@@ -31,40 +35,49 @@ class Surface(NamedTuple):
 def extract(shape: Shape, resolution: int = 256, *, progress: Callable[[int], object] = lambda count: None) -> Surface:
     """The surface on a grid of `resolution` points per side over +-0.75.
 
-    Blocks of the grid of which bounds prove that the surface does not pass are passed over: the mesh is the one of the whole grid.
+    The mesh is the one of the whole grid, though plain JAX passes over blocks of which bounds prove that the surface does not pass. On a
+    GPU the grid stays there, up to 1024 points per side.
 
     Raises:
-      ValueError: the resolution is under 2 or over 2048.
+      ValueError: the resolution is under 2 or over 2048; or the function is not finite somewhere.
     """
     if not 2 <= resolution <= 2048:
         raise ValueError(f"extract: the resolution must be within 2..2048; got {resolution}.")
     places = shapes.centers(resolution)
+    if implicit.is_compiled(shape.decoder):
+        if resolution <= _ON_DEVICE and jax.default_backend() != "cpu":
+            found = mesh_of(shapes.sample_on_device(shape, places), places)
+            progress(resolution**3)
+            return found
+        return mesh_of(shapes.sample(shape, places, near=SURFACE, progress=progress), places)
     return mesh_of(sparse.sample(shape, places, SURFACE, progress=progress), places)
 
 
-def mesh_of(grid: np.ndarray, places: np.ndarray) -> Surface:
-    """The surface of values f32 [R, R, R] (z, y, x) at evenly spaced places [R] per axis."""
-    if not grid.min() < SURFACE < grid.max():
-        return _sphere()
-    from skimage import measure  # takes half a second to import
+def mesh_of(grid: Array, places: np.ndarray) -> Surface:
+    """The surface of values f32 [R, R, R] (z, y, x), on the host or a device, at evenly spaced places [R] per axis.
 
-    vertices, faces, _, _ = measure.marching_cubes(grid, SURFACE)
+    Raises:
+      ValueError: a value is not finite.
+    """
+    found = marching.extract(grid, SURFACE)
+    if not len(found.faces):
+        return _sphere()
     spacing = (float(places[-1]) - float(places[0])) / (len(places) - 1)
-    # Array axes z, y, x to x, y, z: a reflection, which turns faces around.
-    return Surface((vertices[:, ::-1] * spacing + places[0]).astype(np.float32), np.ascontiguousarray(faces[:, ::-1], np.int32), True)
+    return Surface(found.vertices * np.float32(spacing) + np.float32(places[0]), found.faces, True)
 
 
 def of_grid(grid: Grid, level: float = 0.0) -> Surface | None:
-    """The surface of a grid's values [Z, Y, X], in the world's coordinates; None where they do not cross `level`."""
-    values = np.asarray(grid.values, np.float32)
-    if min(values.shape) < 2 or not values.min() < level < values.max():
-        return None
-    from skimage import measure
+    """The surface of a grid's values [Z, Y, X], in the world's coordinates; None where they do not cross `level`.
 
-    vertices, faces, _, _ = measure.marching_cubes(values, level)
+    Raises:
+      ValueError: a value is not finite.
+    """
+    found = marching.extract(grid.values, level)
+    if not len(found.faces):
+        return None
     to_world = np.linalg.inv(np.asarray(grid.world_to_grid, np.float64))
-    vertices = vertices[:, ::-1] @ to_world[:3, :3].T + to_world[:3, 3]
-    faces = faces[:, ::-1] if np.linalg.det(to_world[:3, :3]) > 0 else faces
+    vertices = found.vertices @ to_world[:3, :3].T + to_world[:3, 3]
+    faces = found.faces if np.linalg.det(to_world[:3, :3]) > 0 else found.faces[:, ::-1]
     return Surface(vertices.astype(np.float32), np.ascontiguousarray(faces, np.int32), True)
 
 

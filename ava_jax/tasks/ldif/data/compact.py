@@ -81,17 +81,15 @@ def pack_depth(depth: np.ndarray) -> np.ndarray:
 
 
 def unpacked(batch: Batch) -> dict[str, Any]:
-    """A batch [B, ...] with the depths, points and images that networks read, all f32; its samples stay as they are, to be drawn from.
+    """A batch [B, ...] with the depths and points that networks read, f32; its samples stay as they are, to be drawn from.
 
-    Of a batch that is not packed nothing changes but images, to 0..1.
+    Of a batch that is not packed nothing changes.
     """
     out = dict(batch)
     if out["depth"].dtype == np.uint16:
         out["depth"] = _of(out["depth"]).moveaxis(out["depth"], -3, -1).astype(np.float32) / DEPTH_STEPS
     if "points" in out:
         out["points"] = points(out["points"], out.get("reach"))
-    if "image" in out and out["image"].dtype == np.uint8:
-        out["image"] = out["image"].astype(np.float32) / 255
     return out
 
 
