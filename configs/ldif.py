@@ -64,6 +64,9 @@ def _ldif() -> ConfigDict:
     model.views = 20  # the first ones of twenty
     model.elements = 32
     model.symmetric = 16  # serve again, reflected at z = 0
+    model.begin = (
+        "anywhere"  # elements: where the network's first weights put them; "shapes": spread over what the training's shapes have in common
+    )
     model.rotated = True  # elements have axes of their own
     model.features = 32  # of each element, which the decoder makes details of; 0: SIF, SIF++
     model.features_from = "points"  # of the surface, all around; or "code": what the encoder's images tell, and nothing else
@@ -120,8 +123,10 @@ def _training() -> ConfigDict:
 def _shrink_to_tiny(config: ConfigDict) -> None:
     """For the few hundred shapes that `ava ldif synthesize` makes, on two cores."""
     config.data.update({"samples": 256, "on_device": True, "read_threads": 2})
-    config.model.update({"encoder": "small", "code": 256, "head_width": 256, "views": 4, "surface_points": 2_000, "local_points": 64})
-    config.optimizer.update({"learning_rate": 5e-4, "lr_warmup_steps": 100, "lr_decay_steps": 3_000})
+    config.model.update(
+        {"encoder": "small", "code": 256, "head_width": 256, "views": 4, "surface_points": 2_000, "local_points": 64, "begin": "shapes"}
+    )
+    config.optimizer.update({"learning_rate": 1e-3, "lr_warmup_steps": 100, "lr_decay_steps": 3_000})
     config.train.update({"steps": 3_000, "batch_size": 4, "log_every": 50, "checkpoint_every": 500, "validate_every": 500})
     config.train.validate_samples = 12
     config.eval.resolution = 128

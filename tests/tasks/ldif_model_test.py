@@ -12,6 +12,7 @@ from flax import nnx
 
 from ava_jax.ops import implicit
 from ava_jax.tasks.ldif import shapes
+from ava_jax.tasks.ldif.data import mean_shape
 from ava_jax.tasks.ldif.model import decoder, encoders, pointnet, smallest
 from ava_jax.tasks.ldif.model.network import ShapeNetwork
 from ava_jax.tasks.ldif.task import Ldif
@@ -41,6 +42,40 @@ def test_shapes_of_every_variant(variant):
     count = {"sif": 100}.get(variant, 32)
     assert elements.center.shape == (1, count, 3) and values.shape == (1, 5)
     assert elements.features.shape == (1, count, 0 if variant in ("sif", "sifpp") else 32)
+
+
+class Boxes:
+    """Two examples with places inside two boxes, one at z and one at -z, and one place outside."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        inside = rng.uniform(-0.05, 0.05, (300, 3)) + rng.choice([[0.4, 0.0, 0.3], [-0.4, 0.2, -0.3]], 300)
+        rows = np.concatenate([inside, [[0.6, 0.6, 0.6]]])
+        return {"near": np.concatenate([rows, [[-1.0]] * 300 + [[1.0]]], axis=1).astype(np.float32)}
+
+
+def test_elements_begin_where_shapes_are():
+    config = CONFIGS["get_config"]("tiny").model
+    config.update({"elements": 6, "symmetric": 2, "code": 8, "head_width": 8})
+    raw = mean_shape.initial_elements(Boxes(), config)
+    assert raw.shape == (6, 10)
+
+    @jax.jit
+    def first():
+        batch = {"depth": jnp.zeros((1, 137, 137, 20)), "points": jnp.ones((1, 2000, 6))}
+        return ShapeNetwork(config, initial=raw, rngs=nnx.Rngs(0)).elements(batch, jax.random.key(0), train=True)
+
+    found = jax.device_get(first())
+    centers = found.center[0]
+    boxes = np.array([[0.4, 0.0, 0.3], [-0.4, 0.2, -0.3]])
+    assert np.abs(centers[2:, None] - boxes).max(-1).min(1).max() < 0.06  # each in one of the boxes
+    folded = np.array([[0.4, 0.0, 0.3], [-0.4, 0.2, 0.3]])
+    assert np.abs(centers[:2, None] - folded).max(-1).min(1).max() < 0.06  # reflected ones: the places laid over each other
+    assert np.ptp(centers[2:, 0]) > 0.7
+    np.testing.assert_allclose(found.variance[0], 0.07**2, rtol=1e-5)
 
 
 def test_resizing_keeps_corners_and_planes():

@@ -18,7 +18,7 @@ from ava_jax.ops.implicit import SURFACE, DecoderWeights, Elements
 from ava_jax.tasks import base
 from ava_jax.tasks.ldif import optimizer, shapes
 from ava_jax.tasks.ldif.apps import mesh_files
-from ava_jax.tasks.ldif.data import compact, element_files, occnet_files, source
+from ava_jax.tasks.ldif.data import compact, element_files, mean_shape, occnet_files, source
 from ava_jax.tasks.ldif.evaluation import scoring, tables
 from ava_jax.tasks.ldif.model import losses
 from ava_jax.tasks.ldif.model.network import ShapeNetwork
@@ -51,8 +51,14 @@ class Ldif(base.Task):
         return source.every(self.config)
 
     def prepare(self) -> Assets:
-        """The classes."""
-        return source.prepare(self.config)
+        """The classes and, where elements begin on the training split's shapes, what the network says of them at first."""
+        assets = source.prepare(self.config)
+        begin = self.config.model.get("begin", mean_shape.ANYWHERE)  # configs of older versions do not have it
+        if begin not in mean_shape.BEGIN:
+            raise ValueError(f"config.model.begin must be one of {', '.join(mean_shape.BEGIN)}; got {begin!r}.")
+        if begin == mean_shape.SHAPES:
+            assets.arrays["initial_elements"] = mean_shape.initial_elements(self.source(base.TRAIN, assets), self.config.model)
+        return assets
 
     def source(self, split: str, assets: Assets) -> source.ExampleSource:
         """Examples in the order of the split's list."""
@@ -80,7 +86,7 @@ class Ldif(base.Task):
 
     def model(self, assets: Assets, *, rngs: nnx.Rngs) -> ShapeNetwork:
         """The network."""
-        return ShapeNetwork(self.config.model, image=self.config.data.image, rngs=rngs)
+        return ShapeNetwork(self.config.model, image=self.config.data.image, initial=assets.arrays.get("initial_elements"), rngs=rngs)
 
     def loss(
         self, model: ShapeNetwork, batch: Batch, *, step: jax.Array, key: jax.Array, terms: Collection[str]

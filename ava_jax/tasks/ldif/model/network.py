@@ -23,8 +23,14 @@ PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 class ShapeNetwork(nnx.Module):
     """See the module. `config`: `config.model`."""
 
-    def __init__(self, config: ConfigDict, *, image: bool = False, rngs: nnx.Rngs):
-        """Draws the weights. `image`: whether it looks at a picture, `config.data.image`, instead of depth.
+    def __init__(self, config: ConfigDict, *, image: bool = False, initial: Array | None = None, rngs: nnx.Rngs):
+        """Draws the weights.
+
+        Args:
+          config: `config.model`.
+          image: whether it looks at a picture, `config.data.image`, instead of depth.
+          initial: f32 [N, 7 or 10], what it says of every shape's elements at first; None: next to nothing.
+          rngs: draws.
 
         Raises:
           ValueError: a value lies outside its range.
@@ -53,6 +59,9 @@ class ShapeNetwork(nnx.Module):
         of_points = config.features and config.features_from == "points"
         numbers = (10 if config.rotated else 7) + (0 if of_points else config.features)
         self.head = Head(code, config.head_width, config.elements, numbers, rngs=rngs)
+        if initial is not None:
+            bias = self.head.last.bias[...].reshape(config.elements, numbers).at[:, : initial.shape[1]].set(initial)
+            self.head.last.bias[...] = bias.reshape(-1)
         self.pointnet = PointNet(config.features, dtype=dtype, rngs=rngs) if of_points else None
         how = {"dtype": dtype, "kernels": config.decoder_kernels}
         self.decoder = Decoder(config.features, **how, rngs=rngs) if config.features else None
