@@ -3,11 +3,11 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../setup_example.sh"
 start ldif "Makes .venv, builds ava_jax, writes procedural shapes of six classes, fits the elements of one of them without a network, trains a
-small LDIF network, scores shapes that it never saw, and draws the best, the median and the worst beside the true meshes. About eight minutes
+small SIF++ network, scores shapes that it never saw, and draws the best, the median and the worst beside the true meshes. About eight minutes
 on 2 cores." "$@"
 
-SYNTH=(--train=8 --val=0 --test=2) FIT=(--features=32 --samples=512 --steps=400)
-TRAIN=(--config.train.steps=600 --config.optimizer.lr_decay_steps=600) EVAL=(--resolution=64) SHEET_OPTIONS=()
+SYNTH=(--train=24 --val=0 --test=3) FIT=(--features=32 --samples=512 --steps=400)
+TRAIN=(--config.train.steps=2500 --config.optimizer.lr_decay_steps=2500) EVAL=(--resolution=64) SHEET_OPTIONS=()
 if [ "$SHORT" = 1 ]; then
   SYNTH=(--train=1 --val=0 --test=1) FIT=(--elements=8 --samples=64 --steps=4 --resolution=32)
   TRAIN=(--config.train.steps=2 --config.train.batch_size=2 --config.model.code=16 --config.model.head_width=16 --config.model.views=1

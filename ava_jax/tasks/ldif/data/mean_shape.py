@@ -16,8 +16,8 @@ _LARGEST_RADIUS, _RADIUS = 0.15, 0.07  # as `ops.implicit.from_network` has it; 
 def initial_elements(source: Source, config: ConfigDict) -> np.ndarray:
     """What a network says of elements before it has learnt anything, as `ops.implicit.from_network` takes it.
 
-    Centres are those of clusters of places inside the shapes; of elements that are reflected, of the places and their reflections, laid over
-    each other.
+    Centres are those of clusters of places inside the shapes; of elements that are reflected, of the places and their reflections,
+    laid over each other.
 
     Args:
       source: of the training split.
