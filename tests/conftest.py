@@ -15,7 +15,7 @@ import jax
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-QUICK = ("end_to_end_test.py", "run", "train", *(f"tasks/ava256/{name}" for name in ("apps", "data", "evaluation", "model", "webpage")))
+QUICK = ("end_to_end_test.py", "run", *(f"tasks/ava256/{name}" for name in ("apps", "data", "evaluation", "model", "webpage")))
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
 
 # The bounds of tests are those of float32; a GPU's products would round to TF32 unasked.

@@ -146,7 +146,7 @@ def test_features_of_many_points_have_the_plain_gradients(monkeypatch):
     [
         ({"encoder": "vgg"}, "encoder must be one of"),
         ({"symmetric": 33}, "symmetric must be within"),
-        ({"rotated": False}, "rotated must be True"),
+        ({"rotated": False, "features": 4}, "rotated must be True"),
         ({"views": 0}, "views must be within"),
         ({"features_from": "depth"}, "features_from must be one of"),
         ({"precision": "float16"}, "precision must be one of"),

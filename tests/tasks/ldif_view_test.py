@@ -40,15 +40,15 @@ def test_a_field_is_the_function_before_and_after_elements_move(kind):
     field = Field(20)
     assert field.update(shape)
     points = grid_points(field.places)
-    np.testing.assert_allclose(field.values.reshape(-1), shape.values(points), atol=3e-6)
+    np.testing.assert_allclose(field.values.reshape(-1), shape.values(points), rtol=1e-6, atol=3e-6)
     wanted = worker.Wanted("a", shape, 20, tints.PLAIN)
     for value in np.linspace(-0.3, 0.3, 5):
         moved = wanted.moved(1, center=np.array([value, 0.1, 0.2]), angles=np.array([value, 0, 0]), constant=-0.5).shape
         assert field.update(moved)
-    np.testing.assert_allclose(field.values.reshape(-1), moved.values(points), atol=3e-6)
+    np.testing.assert_allclose(field.values.reshape(-1), moved.values(points), rtol=1e-6, atol=3e-6)
     assert np.abs(moved.values(points) - shape.values(points)).max() > 0.1
     assert field.update(shape)
-    np.testing.assert_allclose(field.values.reshape(-1), shape.values(points), atol=3e-6)
+    np.testing.assert_allclose(field.values.reshape(-1), shape.values(points), rtol=1e-6, atol=3e-6)
 
 
 def test_a_field_that_was_interrupted_goes_on():
@@ -56,7 +56,7 @@ def test_a_field_that_was_interrupted_goes_on():
     assert not field.update(shape, lambda: asked.append(0) or len(asked) > 3)
     fewer = Shape(elements_of(5, seed=1), 5)
     assert field.update(fewer)
-    np.testing.assert_allclose(field.values.reshape(-1), fewer.values(grid_points(field.places)), atol=3e-6)
+    np.testing.assert_allclose(field.values.reshape(-1), fewer.values(grid_points(field.places)), rtol=1e-6, atol=3e-6)
 
 
 def test_colours_say_what_is_where():
@@ -160,8 +160,11 @@ def test_a_browser_shows_shapes_and_the_surface_follows_a_slider(page, tmp_path)
             last, end = None, time.monotonic() + WAIT
             while True:
                 tab.screenshot(path=tmp_path / "page.png")
-                shown = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"))[110:, :400].astype(int)  # without panel and notice
-                halves = np.stack([shown[:, :200], shown[:, 200:]])
+                shown = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"))[140:, :400].astype(int)  # without panel and notice
+                blocks = (
+                    shown[: len(shown) // 4 * 4].reshape(-1, 4, 100, 4, 3).mean((1, 3))
+                )  # the page draws edges finer or coarser as it has time
+                halves = np.stack([blocks[:, :50], blocks[:, 50:]])
                 if last is not None and np.abs(halves - last).max() < 3 and shows(halves):
                     return halves
                 assert time.monotonic() < end, what

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import pathlib
+import shlex
 import subprocess
+import sys
 
 import jax
 import pytest
@@ -21,7 +23,9 @@ def test_a_run_holds_config_command_versions_and_commit(small_run):
     config = json.loads((small_run / "config.json").read_text())
     assert config["task"].endswith(":Ava256") and config["data"]["downsample"] == 128
     (start,) = [json.loads(line) for line in (small_run / "starts.jsonl").read_text().splitlines()]
-    assert start["step"] == 0 and "pytest" in start["command"] and start["versions"]["jax"] == jax.__version__ and start["devices"]
+    assert (
+        start["step"] == 0 and start["command"] == shlex.join(sys.argv) and start["versions"]["jax"] == jax.__version__ and start["devices"]
+    )
     assert set(start) == {"time", "step", "command", "folder", "host", "devices", "versions", "git"}
 
 

@@ -56,7 +56,7 @@ def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path, *, kept: s
     members = _kept(pathlib.Path(kept), [name for name in people if name not in known]) if kept else []
     for name in filter(known.__contains__, people):
         try:
-            members += _members(captures, name, np.asarray(assets.arrays["texture_mean"], np.float32), fill_unseen)
+            members += _members(captures, name, assets, fill_unseen)
         except ValueError:
             if set(people) <= set(known):
                 raise
@@ -68,11 +68,11 @@ def write(captures: CaptureSet, assets: Assets, folder: pathlib.Path, *, kept: s
     archive.write(path, members)
 
 
-def _members(captures: CaptureSet, name: str, texture_mean: np.ndarray, fill_unseen: bool) -> list[tuple[str, bytes]]:
+def _members(captures: CaptureSet, name: str, assets: Assets, fill_unseen: bool) -> list[tuple[str, bytes]]:
     capture = captures.by_name[name]
     frame = reading.neutral_frame(captures.archives, capture)
     if capture.data_set:
-        return _drawn(captures, name, frame, texture_mean, fill_unseen)
+        return _drawn(captures, name, frame, np.asarray(assets.arrays["texture_mean"], np.float32), fill_unseen)
     found = []
     for member, source in ((_TEXTURE, capture.texture), (_VERTICES, capture.vertices)):
         content = captures.archives.read(source, frame)

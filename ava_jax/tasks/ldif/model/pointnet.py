@@ -88,10 +88,8 @@ class PointNet(nnx.Module):
         if points.shape[-2] <= _WIDTHS[-1]:
             top = jnp.max(self.shared[-1](self._hidden(in_frames(elements, points))), axis=-2)
         else:
-            constant, params = jax.lax.stop_gradient(elements), nnx.split(self)
-            frozen = nnx.merge(params[0], jax.lax.stop_gradient(params[1]))
-            values = frozen.shared[-1](frozen._hidden(in_frames(constant, points)))
-            which = jnp.argmax(values, axis=-2)
+            values = self.shared[-1](self._hidden(in_frames(jax.lax.stop_gradient(elements), points)))
+            which = jnp.argmax(jax.lax.stop_gradient(values), axis=-2)
             top = self._at(elements, jnp.take_along_axis(points, which[..., None], axis=-2))
         x = jax.nn.relu(top.astype(jnp.float32))  # after the largest: it is the largest of what ReLUs would give
         for layer in self.after[:-1]:
