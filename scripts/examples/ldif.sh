@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../setup_example.sh"
 start ldif "Makes .venv, builds ava_jax, writes procedural shapes of six classes, fits the elements of one of them without a network, trains a
-small SIF++ network, scores shapes that it never saw, and draws the best, the median and the worst beside the true meshes. About eight minutes
+small SIF++ network, scores shapes that it never saw, and draws the best, the median and the worst beside the true meshes. About five minutes
 on 2 cores." "$@"
 
 SYNTH=(--train=24 --val=0 --test=3) FIT=(--features=32 --samples=512 --steps=400)
