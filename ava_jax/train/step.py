@@ -5,6 +5,7 @@ shard_map's own replication rules, which a custom call can break in silence, out
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -108,21 +109,15 @@ def step_function(
       ValueError: the weights do not name the task's terms, or are no weights; a term that is judged is not computed.
     """
     check(weights, task.loss_terms)
-    if unknown := [name for name in spike_terms if name not in computed(weights)]:
-        raise ValueError(f"config.train.spike_terms: {unknown[0]!r} is no term that is computed.{nearest(unknown[0], task.loss_terms)}")
+    _check_judged(spike_terms, weights, task)
+
+    specs = {"in_specs": (P(), P(), P(), P(BATCH_AXIS), P(), P()), "out_specs": P()}
+    share = jax.shard_map(functools.partial(_gradient_share, task, graphdef, weights), mesh=mesh, **specs, check_vma=False)
 
     def step(state: TrainState, constants: nnx.State, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
-        share = jax.shard_map(
-            lambda *args: _gradient_share(task, graphdef, weights, *args),
-            mesh=mesh,
-            in_specs=(P(), P(), P(), P(BATCH_AXIS), P(), P()),
-            out_specs=P(),
-            check_vma=False,
-        )
         key = jax.random.fold_in(state.key, state.step)
         gradients, losses, running = share(state.params, state.running, constants, batch, state.step, key)
-        scale = at(weights, state.step)
-        loss = sum(scale[name] * value for name, value in losses.items())
+        loss = _weighted(losses, at(weights, state.step))
         gradients, nonfinite = _zero_nonfinite(gradients)
         applied, guard, medians = _judge(state.guard, loss, losses, spike_factor, spike_terms)
         norm = joint_norm(gradients)
@@ -133,15 +128,23 @@ def step_function(
             metrics["term_medians"] = dict(zip(spike_terms, medians[1:]))
         metrics |= {"norm": norm, "update_norm": joint_norm(updates), "parameter_norm": joint_norm(state.params.groups)}
         metrics |= optimization.learning_rates(opt_state)
-        groups = state.params.groups
-        moved = optax.apply_updates(groups, updates), running, opt_state
+        before = state.params.groups, state.running, state.opt_state
+        after = optax.apply_updates(state.params.groups, updates), running, opt_state
         # Selected, not branched over: a branch would wait for the loss, and keep both states in memory.
-        kept = jax.tree.map(lambda new, old: jnp.where(applied, new, old), moved, (groups, state.running, state.opt_state))
-        groups, running, opt_state = kept
+        groups, running, opt_state = jax.tree.map(lambda new, old: jnp.where(applied, new, old), after, before)
         params = dataclasses.replace(state.params, groups=groups)
         return TrainState(state.step + 1, params, running, opt_state, state.key, guard), metrics
 
     return step
+
+
+def _check_judged(spike_terms: Sequence[str], weights: Mapping[str, Weight], task: Task) -> None:
+    if unknown := [name for name in spike_terms if name not in computed(weights)]:
+        raise ValueError(f"config.train.spike_terms: {unknown[0]!r} is no term that is computed.{nearest(unknown[0], task.loss_terms)}")
+
+
+def _weighted(losses: Mapping[str, jax.Array], scale: Mapping[str, jax.Array]) -> jax.Array:
+    return sum(scale[name] * value for name, value in losses.items())
 
 
 def compiler_options(mesh: Mesh) -> dict[str, str] | None:

@@ -18,7 +18,7 @@ from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
-from ava_jax.tasks.ava256.data import base_run, neutrals, rules, source, strangers
+from ava_jax.tasks.ava256.data import base_run, neutrals, rules, sample_rows, source, strangers
 from ava_jax.tasks.ava256.evaluation import baseline, check, files, networks, pictures, protocol, scores
 from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
@@ -151,7 +151,7 @@ class Ava256(Task):
 
     def describe(self, batch: Batch, assets: Assets) -> list[Row]:
         """Identity, camera, segment and frame."""
-        return source.describe(batch, assets, self.captures)
+        return sample_rows.describe(batch, assets, self.captures)
 
     def score(self, prediction: dict[str, Any], batch: Batch, assets: Assets) -> dict[str, np.ndarray]:
         """What `predict` computed, [B] each."""

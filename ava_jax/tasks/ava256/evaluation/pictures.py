@@ -15,7 +15,7 @@ from ava_jax.captures.front import front_camera
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256.apps import driving, selection
-from ava_jax.tasks.ava256.data import rules, source
+from ava_jax.tasks.ava256.data import rules, sample_rows, source
 from ava_jax.tasks.ava256.evaluation.scores import face_mask
 from ava_jax.tasks.ava256.model.codec import AvatarCodec
 from ava_jax.tasks.base import Compile, Example
@@ -62,9 +62,9 @@ def progress_sheet(panels: Mapping[str, Array], batch: Batch, assets: Assets, ca
     Args:
       panels: from `progress`, [B, H, W, 3] each.
       batch: that it was given.
-      assets, captures: as `source.describe` takes them.
+      assets, captures: as `sample_rows.describe` takes them.
     """
-    rows = source.describe(batch, assets, captures)
+    rows = sample_rows.describe(batch, assets, captures)
     panels = {name: np.asarray(panel) for name, panel in panels.items()}
     strips = []
     for i, row in enumerate(rows):
@@ -122,7 +122,7 @@ def _scored_error(image: Array, batch: Batch) -> jax.Array:
 
 
 def _where(row: Mapping[str, Any]) -> str:
-    """Who, what and from where, from a row of `source.describe`."""
+    """Who, what and from where, from a row of `sample_rows.describe`."""
     return f"{_subject(row)}   {row['segment']} {row['frame']}, camera {row['camera']}"
 
 
@@ -150,7 +150,7 @@ def contact_sheet(captures: CaptureSet, compile_model: Compile, config: ConfigDi
     cross = drive(jax.tree.map(lambda x: x[order], code), batch["identity"][order], batch)
     truth, errors = batch["image"], np.asarray(colours.to_u8(colours.error_colours(own, batch["image"])))
     own, cross = np.asarray(colours.to_u8(own)), np.asarray(colours.to_u8(cross))
-    rows = source.describe(batch, assets, captures)
+    rows = sample_rows.describe(batch, assets, captures)
     names = [_subject(row) for row in rows]
     strips = []
     for i, row in enumerate(rows):

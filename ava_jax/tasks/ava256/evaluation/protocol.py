@@ -9,8 +9,8 @@ from ava_jax.captures import camera_table
 from ava_jax.captures.capture_set import CaptureSet
 from ava_jax.captures.splits import TRAIN
 from ava_jax.core.types import Assets
-from ava_jax.tasks.ava256.data import rules, source
-from ava_jax.tasks.base import Protocol, Row, Score
+from ava_jax.tasks.ava256.data import rules
+from ava_jax.tasks.base import NOT_SEEN, Protocol, Row, Score
 
 
 def describe(
@@ -23,7 +23,7 @@ def describe(
       config: the run's.
       assets: the run's.
       scores: that were computed.
-      rows: split -> what `source.describe` says of each image that was scored.
+      rows: split -> what `sample_rows.describe` says of each image that was scored.
       networks: a line on LPIPS.
     """
     height, width = captures.image_size(config.data.downsample)
@@ -56,7 +56,7 @@ def _split(captures: CaptureSet, config: ConfigDict, assets: Assets, rows: Seque
     people: dict[str, dict[str, set]] = {}
     seen = 0
     for row in rows:
-        name = row["identity"].removesuffix(source.NOT_SEEN)
+        name = row["identity"].removesuffix(NOT_SEEN)
         one = people.setdefault(name, {"cameras": set(), "frames": set()})
         one["cameras"].add(row["camera"])
         one["frames"].add(row["frame"])

@@ -14,7 +14,7 @@ from ava_jax.core import zbuffer
 from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Cameras
 from ava_jax.data import archive, images, pipeline, zip_directory
-from ava_jax.tasks.ava256.data import source
+from ava_jax.tasks.ava256.data import sample_rows
 
 
 def test_a_sample_has_the_promised_arrays(tiny_capture):
@@ -131,7 +131,7 @@ def test_strangers_have_index_minus_one(tiny_capture, own):
     config = make_config(own)
     samples = read_split(config, "train", prepare(make_config(tiny_capture, **{"data.cameras": ("401168", "400008")})))
     assert samples[0]["identity"] == -1 and samples[0]["camera"] == -1 and samples[0]["camera_id"] == 400015
-    described = source.describe({k: np.stack([v]) for k, v in samples[0].items()}, prepare(make_config(tiny_capture)))
+    described = sample_rows.describe({k: np.stack([v]) for k, v in samples[0].items()}, prepare(make_config(tiny_capture)))
     assert described == [{"identity": "unknown", "camera": "400015", "segment": "EXP_neutral_peak", "frame": 2000}]
 
 

@@ -10,7 +10,7 @@ import pytest
 from capture_splits import make_config, prepare, read_split, views
 
 from ava_jax.captures import splits
-from ava_jax.tasks.ava256.data import source, strangers
+from ava_jax.tasks.ava256.data import sample_rows, source, strangers
 from ava_jax.tasks.base import NOT_SEEN, load_task
 from ava_jax.train import plan
 
@@ -37,7 +37,7 @@ def test_people_held_out_are_never_trained_on_and_scored_as_strangers(tiny_captu
     test = read_split(config, splits.TEST_PEOPLE, assets)
     assert len(test) == 18 and {identity for identity, _, _ in views(test)} == {-2}  # not seen, the second of the captures at hand
     batch = {name: value[None] for name, value in test[0].items()}
-    assert source.describe(batch, assets, captures)[0]["identity"] == OTHER + NOT_SEEN
+    assert sample_rows.describe(batch, assets, captures)[0]["identity"] == OTHER + NOT_SEEN
     assert "segmentation" in batch
     notes = strangers.check(captures, config, assets).notes
     assert any(OTHER in note and "not seen in training" in note for note in notes)
