@@ -305,7 +305,7 @@ def test_progress_says_bytes_per_second_and_what_is_left(server, tmp_path, monke
     server.rate = 200_000.0
     assert one.run(one.plan([Item(file, server.url + file) for file in FILES]).tasks) == []
     err = capsys.readouterr().err
-    assert re.search(r"\d+% [\d.]+k of 508k, [\d.]+kB/s, 00:0\d left, \d of 8 files", err), err[-300:]
+    assert re.search(r"\d+% [\d.]+k of 508k, [\d.]+[kM]B/s, 00:0\d left, \d of 8 files", err), err[-300:]
     with progress.Progress(1000, 1) as bar:
         bar.count(600)
         bar.count(-600)  # thrown away, and comes again
