@@ -22,9 +22,11 @@ from ava_jax.ops.mesh import outline_jax
 from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.rasterize import NEAR, limits
 from ava_jax.ops.mesh.types import Fragments
+from ava_jax.ops.per_image import call_per_image
 from ava_jax.ops.varying import vary_together
 
 ON_OUTLINE, CUT_RIGHT, CUT_BELOW = 1, 2, 4  # bits of a mark; `ffi/rasterize/outline.h` has them too
+_PER_IMAGE = True, False, False, True, True, True  # of vertices, faces, edges, index, barycentrics, depth
 
 
 def mesh_edges(faces: Array) -> np.ndarray:
@@ -83,7 +85,7 @@ def find_outlines(
     if not use_native:
         return outline_jax.mark(*scene, near)
     result = jax.eval_shape(lambda x: x.astype(jnp.uint8), scene[-1])
-    return jax.ffi.ffi_call("ava_outline_mark", result, vmap_method="sequential")(*scene, **limits(scene[0], near))
+    return call_per_image("ava_outline_mark", result, scene, _PER_IMAGE, **limits(scene[0], near))
 
 
 def hold_outlines(fragments: Fragments, marks: Array) -> Fragments:
@@ -175,8 +177,8 @@ def _backward(use_native, near, residuals, cotangent):
     image, vertices, faces, edges, index, barycentrics, depth, marks = residuals
     scene = vertices, faces, edges, index, barycentrics, depth
     if use_native:
-        call = jax.ffi.ffi_call("ava_outline_gradient", jax.eval_shape(lambda x: x, vertices), vmap_method="sequential")
-        d_vertices = call(*scene, marks, image, cotangent, **limits(vertices, near))
+        result, arguments = jax.eval_shape(lambda x: x, vertices), (*scene, marks, image, cotangent)
+        d_vertices = call_per_image("ava_outline_gradient", result, arguments, (*_PER_IMAGE, True, True, True), **limits(vertices, near))
     else:
         d_vertices = outline_jax.gradient(*scene, marks, image, cotangent, near)
     return cotangent, d_vertices, None, None, None, jnp.zeros_like(barycentrics), jnp.zeros_like(depth), None

@@ -11,6 +11,7 @@ from ava_jax.ops import native
 from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.rasterize_jax import locate, rasterize_jax
 from ava_jax.ops.mesh.types import Fragments
+from ava_jax.ops.per_image import call_per_image
 from ava_jax.ops.varying import vary_together
 
 NEAR = 1e-2
@@ -107,8 +108,10 @@ def _native_forward(height, width, near, vertices, faces, behind_index, behind_d
         return image.astype(jnp.int32), jnp.stack([image] * 3, -1), image
 
     types = jax.eval_shape(results, jax.eval_shape(_with_a_vertex, vertices))
-    call = jax.ffi.ffi_call("ava_rasterize", types, vmap_method="sequential")
-    fragments = Fragments(*call(vertices, faces, behind_index, behind_depth, **limits(vertices, near)))
+    layered = behind_index.size > 0
+    per_image = True, False, layered, layered
+    arguments = vertices, faces, behind_index, behind_depth
+    fragments = Fragments(*call_per_image("ava_rasterize", types, arguments, per_image, **limits(vertices, near)))
     return fragments, (vertices, faces, fragments.index)
 
 
@@ -118,8 +121,9 @@ def _native_backward(height, width, near, residuals, cotangent):
     if not native.serves_meshes():  # GPUs: the nearest triangle is found by the compiled call, its gradient by plain JAX
         _, pull = jax.vjp(lambda v: jax.vmap(lambda own, at: locate(own, faces, at))(v, index), vertices)
         return *pull(tuple(map(jnp.asarray, (cotangent.barycentrics, cotangent.depth)))), None, None, None
-    call = jax.ffi.ffi_call("ava_rasterize_gradient", jax.eval_shape(lambda x: x, vertices), vmap_method="sequential")
-    return call(vertices, faces, index, cotangent.barycentrics, cotangent.depth, **limits(vertices, near)), None, None, None
+    result, arguments = jax.eval_shape(lambda x: x, vertices), (vertices, faces, index, cotangent.barycentrics, cotangent.depth)
+    per_image = True, False, True, True, True
+    return call_per_image("ava_rasterize_gradient", result, arguments, per_image, **limits(vertices, near)), None, None, None
 
 
 _native.defvjp(_native_forward, _native_backward)
