@@ -1,4 +1,4 @@
-"""The CPU rasteriser under AddressSanitizer and UndefinedBehaviorSanitizer: scenes of rasterize_fuzz.cc, which says what must hold of them."""
+"""The CPU rasteriser under sanitizers: scenes of rasterize_fuzz.cc, which says what must hold of them."""
 
 import pathlib
 import shutil
