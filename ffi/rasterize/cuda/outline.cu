@@ -1,0 +1,214 @@
+// Outlines on a GPU. A warp looks at 32 edges of the mesh; those that are outlines are walked by all of its lanes together, 8 pixels a lane
+// at a time. What their motion changes goes to their ends; the flow at marked pixels, and where triangles pass through each other, are
+// summed over each triangle's pixels (sums.cuh). ../outline.h and ../outline_view.h have the mathematics.
+#include "../outline_view.h"
+#include "cuda.h"
+#include "sums.cuh"
+
+namespace ava {
+namespace rasterize {
+namespace {
+
+constexpr int32_t kStretch = 8;  // pixels of an outline, along the axis that it runs along
+
+// Calls run(outline, crossing) for a lane's part of an outline.
+template <class Run>
+__device__ __forceinline__ void ForCrossings(const View& view, const Outline& o, const Run& run) {
+  const double wide = o.by[0] < 0.0 ? -o.by[0] : o.by[0], high = o.by[1] < 0.0 ? -o.by[1] : o.by[1];
+  const int axis = wide > high ? 0 : 1;
+  const int32_t size = axis == 0 ? view.width : view.height;
+  const double from = o.from[axis], to = from + o.by[axis];
+  double low = (from < to ? from : to) - 1.0, last = (from < to ? to : from) + 1.0;
+  if (!(low < size) || !(last >= 0.0)) return;
+  low = low < 0.0 ? 0.0 : low, last = last > size - 1 ? size - 1 : last;
+  const int32_t end = static_cast<int32_t>(last) / kStretch;
+  for (int32_t i = static_cast<int32_t>(low) / kStretch + threadIdx.x % kLanes; i <= end; i += kLanes) {
+    Window window = {{0, 0}, {view.width, view.height}};
+    window.first[axis] = i * kStretch;
+    window.end[axis] = (i + 1) * kStretch < size ? (i + 1) * kStretch : size;
+    Walk walk = StartWalk(o, window);
+    for (Crossing c; NextCrossing(o, view.height, view.width, &walk, &c);) {
+      if (IsVisible(view, o, c)) run(c);
+    }
+  }
+}
+
+// Calls run(edge, ends, outline) for each of a warp's 32 edges that is an outline, with all lanes.
+template <class Run>
+__device__ __forceinline__ void ForOutlines(const View& view, const Outlines& o, int64_t group, const Run& run) {
+  const int64_t own = group * kLanes + threadIdx.x % kLanes;
+  Vertex end[2];
+  Outline outline;
+  unsigned found = __ballot_sync(0xffffffffu, own < o.edges && OutlineOf(view, o.edge + 4 * own, end, &outline));
+  for (; found != 0; found &= found - 1) {
+    const int32_t* edge = o.edge + 4 * (group * kLanes + __ffs(found) - 1);
+    OutlineOf(view, edge, end, &outline);
+    run(edge, end, outline);
+  }
+}
+
+struct OutlineJob {
+  Scene scene;
+  Range range;
+  Outlines outlines;
+  int64_t groups;  // of 32 edges, per image
+};
+
+__global__ void ClearMarks(unsigned* words, int64_t count) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  if (i < count) words[i] = 0;
+}
+
+__device__ __forceinline__ void SetMark(unsigned* words, int64_t pixel, unsigned bits) { atomicOr(words + pixel / 4, bits << (8 * (pixel % 4))); }
+
+__global__ void __launch_bounds__(kLanes* kWarps) MarkEdges(OutlineJob job, unsigned* words) {
+  const int64_t warp = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kLanes, image = warp / job.groups;
+  if (image >= job.scene.batch) return;
+  const View view = MakeView(job.scene, job.range, job.outlines, nullptr, image);
+  const int64_t start = image * view.height * view.width;
+  ForOutlines(view, job.outlines, warp % job.groups, [&](const int32_t*, const Vertex*, const Outline& o) {
+    ForCrossings(view, o, [&](const Crossing& c) {
+      SetMark(words, start + static_cast<int64_t>(c.row) * view.width + c.column, kOnOutline);
+      if (c.cut_right >= 0) SetMark(words, start + c.cut_right, kCutRight);
+      if (c.cut_below >= 0) SetMark(words, start + c.cut_below, kCutBelow);
+    });
+  });
+}
+
+// Bounds or adds what the motion of outlines gives to their ends.
+__global__ void __launch_bounds__(kLanes* kWarps) MoveEdges(OutlineJob job, Sums sums, bool bounds) {
+  const int64_t warp = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kLanes, image = warp / job.groups;
+  if (image >= job.scene.batch) return;
+  const View view = MakeView(job.scene, job.range, job.outlines, nullptr, image);
+  const int lane = threadIdx.x % kLanes;
+  ForOutlines(view, job.outlines, warp % job.groups, [&](const int32_t* edge, const Vertex* end, const Outline& o) {
+    double moved[4] = {};
+    ForCrossings(view, o, [&](const Crossing& c) {
+      const double along = AlongCrossing(view, c), share[2] = {1.0 - c.t, c.t};
+      for (int i = 0; i < 4; ++i) moved[i] += along * share[i / 2] * c.normal[i % 2];
+    });
+    for (int i = 0; i < 4; ++i) {
+      for (int by = kLanes / 2; by > 0; by /= 2) moved[i] += __shfl_xor_sync(0xffffffffu, moved[i], by);
+    }
+    double made[6] = {}, own = 0.0;
+    AddToCorner(end[0], moved[0], moved[1], made);
+    AddToCorner(end[1], moved[2], moved[3], made + 3);
+    for (int i = 0; i < 6; ++i) own = lane == i ? made[i] : own;
+    if (lane >= 6 || own == 0.0) return;
+    const int64_t at = (image * sums.vertices + edge[lane / 3]) * sums.numbers + lane % 3;
+    if (bounds) {
+      Bound(sums, at, own);
+    } else {
+      AddTo(sums, at, own);
+    }
+  });
+}
+
+// The flow at marked pixels and the lines on which triangles meet, from each triangle's own pixels.
+template <int kComponents>
+struct OfOutlines {
+  static constexpr int kSums = 9, kNumbers = kComponents;
+
+  struct State {
+    View view;
+    Vertex corner[3];
+    Triangle triangle;
+  };
+
+  Scene scene;
+  Range range;
+  Outlines outlines;
+
+  __device__ __forceinline__ bool Prepare(int64_t image, int64_t triangle, State* state, Box* box) const {
+    Vertex* v = state->corner;
+    if (!MakeCorners(scene, image, triangle, range, v)) return false;
+    *box = MakeBox(v[0], v[1], v[2], range, scene.height, scene.width);
+    state->view = MakeView(scene, range, outlines, nullptr, image);
+    return box->row_last >= box->row_first && MakeTriangle(v[0], v[1], v[2], range, &state->triangle);
+  }
+
+  __device__ __forceinline__ bool Sees(int64_t image, int32_t row, int32_t column, int64_t triangle) const {
+    return outlines.index[(image * scene.height + row) * scene.width + column] == triangle;
+  }
+
+  // `way`: the neighbour follows the pixel along the axis, or comes before it.
+  __device__ __forceinline__ void Meet(const State& state, int64_t own, int64_t other, int axis, int way, double* sum) const {
+    const View& view = state.view;
+    if (!MayMeet(view, own, other)) return;
+    const double x[2] = {static_cast<double>(own % view.width), static_cast<double>(other % view.width)};
+    const double y[2] = {static_cast<double>(own / view.width), static_cast<double>(other / view.width)};
+    if (!MayHold(state.corner, x[1], y[1]) || !Holds(state.triangle, x[1], y[1])) return;
+    Vertex u[3];
+    Triangle beside;
+    if (!CornersOf(view, view.index[other], u) || !MayHold(u, x[0], y[0]) || !MakeTriangle(u[0], u[1], u[2], range, &beside)) return;
+    const bool second = way < 0;
+    const double xs[2] = {x[second], x[!second]}, ys[2] = {y[second], y[!second]};
+    Meeting m;
+    if (!MakeMeeting(second ? beside : state.triangle, second ? state.triangle : beside, xs, ys, axis, &m)) return;
+    AddMeeting(m, AlongMeeting(view, m, second ? other : own, second ? own : other), second, sum);
+  }
+
+  __device__ __forceinline__ void Add(const State& state, int64_t, int32_t row, int32_t column, double* sum) const {
+    const View& view = state.view;
+    const int64_t p = static_cast<int64_t>(row) * view.width + column;
+    const bool flows = HasFlow(view, p);
+    double moved[2] = {};
+    for (int i = 0; i < 4; ++i) {
+      const int axis = i / 2, way = i % 2 ? -1 : 1;
+      const int32_t place = (axis == 0 ? column : row) + way;
+      if (place < 0 || place >= (axis == 0 ? view.width : view.height)) continue;
+      const int64_t q = p + way * (axis == 0 ? 1 : view.width);
+      if (flows) moved[axis] += way * Flow(view, p, q);
+      if (HasFlow(view, q)) moved[axis] -= way * Flow(view, q, p);
+      Meet(state, p, q, axis, way, sum);
+    }
+    if (moved[0] != 0.0 || moved[1] != 0.0) AddPlace(view, p, moved[0], moved[1], sum);
+  }
+
+  __device__ __forceinline__ void Finish(const State&, const double* sum, double* record) const {
+    for (int i = 0; i < 9; ++i) record[i / 3 * kComponents + i % 3] = sum[i];
+  }
+};
+
+OutlineJob JobOf(const Scene& s, const Outlines& o) { return {s, RangeOf(s), o, (o.edges + kLanes - 1) / kLanes}; }
+
+template <int kComponents>
+void Gradient(const OutlineJob& job, const Sums& sums, float* d_vertices, cudaStream_t stream) {
+  const OfOutlines<kComponents> of = {job.scene, job.range, job.outlines};
+  SumOverTriangles(of, sums, d_vertices, stream, [&](bool bounds) {
+    const int64_t warps = job.groups * job.scene.batch;
+    if (warps > 0) Launch(MoveEdges, BlocksFor(warps, kWarps), kLanes * kWarps, stream, job, sums, bounds);
+  });
+}
+
+}  // namespace
+
+cudaError_t CudaMarkOutlines(const Scene& s, const Outlines& o, uint8_t* marks, cudaStream_t stream) {
+  const int64_t words = (s.batch * s.height * s.width + 3) / 4;
+  if (words == 0) return cudaSuccess;
+  unsigned* as_words = reinterpret_cast<unsigned*>(marks);
+  const OutlineJob job = JobOf(s, o);
+  Launch(ClearMarks, BlocksFor(words, 256), 256, stream, as_words, words);
+  if (job.groups > 0) Launch(MarkEdges, BlocksFor(job.groups * s.batch, kWarps), kLanes * kWarps, stream, job, as_words);
+  return cudaGetLastError();
+}
+
+int64_t CudaOutlineScratch(const Scene& s, int64_t edges) {
+  Sums sums = SumsOf(s, edges);
+  return LayOut(nullptr, &sums);
+}
+
+cudaError_t CudaOutlineGradient(const Scene& s, const Outlines& o, void* scratch, float* d_vertices, cudaStream_t stream) {
+  if (s.batch * s.vertices == 0) return cudaSuccess;
+  Sums sums = SumsOf(s, o.edges);
+  LayOut(scratch, &sums);
+  if (s.components == 4) {
+    Gradient<4>(JobOf(s, o), sums, d_vertices, stream);
+  } else {
+    Gradient<3>(JobOf(s, o), sums, d_vertices, stream);
+  }
+  return cudaGetLastError();
+}
+
+}  // namespace rasterize
+}  // namespace ava
