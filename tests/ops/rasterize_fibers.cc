@@ -21,6 +21,7 @@ T atomicMax(T* p, T x) {  // fibers take turns
   return before;
 }
 
+#define __noinline__
 #include "../../ffi/rasterize/cuda/gradient.cu"
 #include "../../ffi/rasterize/cuda/outline.cu"
 #include "../../ffi/texture/cuda/texture.cu"

@@ -97,7 +97,16 @@ def test_gradients_of_fragments(kernels, kind, height, width):
 
     def run():
         found = np.full_like(vertices, np.inf)
-        call(kernels.rasterize_gradient, sizes_of(vertices, faces, height, width), vertices, faces, *bounds(vertices), fragments.index, *given, found)
+        call(
+            kernels.rasterize_gradient,
+            sizes_of(vertices, faces, height, width),
+            vertices,
+            faces,
+            *bounds(vertices),
+            fragments.index,
+            *given,
+            found,
+        )
         return [found]
 
     (found,) = in_all_orders(kernels, run)

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from ava_jax.core.types import Array
 from ava_jax.ops import native
 
+_REMEDY = {"gpu": "reinstall with nvcc and set AVA_RASTERIZE_CUDA=1, without which all but `rasterize` is off on GPUs"}
+
 
 def choose_native(who: str, implementation: str | None, dtype, *, serves: bool | None = None) -> bool:
     """Whether the compiled call is to be used: "native", "jax", or the best there is for None.
@@ -29,11 +31,29 @@ def choose_native(who: str, implementation: str | None, dtype, *, serves: bool |
     if not serves:
         raise ValueError(
             f'{who}: implementation="native" needs the compiled module of the backend {jax.default_backend()}, built from these sources; '
-            'reinstall with a C++ compiler, or use "jax".'
+            f'{_REMEDY.get(jax.default_backend(), "reinstall with a C++ compiler")}, or use "jax".'
         )
     if dtype != jnp.float32:
         raise ValueError(f'{who}: implementation="native" computes in float32; got {dtype}. Use "jax".')
     return True
+
+
+def summing_call(name: str, result, scratch: int | None):
+    """The compiled call `name` of one result, which is a sum over pixels.
+
+    Args:
+      name: of the call.
+      result: its type, or what has it.
+      scratch: floats that it takes as one more result, of `native.mesh_scratch`.
+
+    Returns:
+      A function of the call's arguments and attributes.
+    """
+    if scratch is None:
+        return jax.ffi.ffi_call(name, jax.eval_shape(lambda x: x, result), vmap_method="sequential")
+    types = jax.eval_shape(lambda x: (x, jnp.broadcast_to(jnp.sum(x), (scratch,))), result)
+    call = jax.ffi.ffi_call(name, types, vmap_method="sequential")
+    return lambda *arguments, **attributes: call(*arguments, **attributes)[0]
 
 
 def require_axes(who: str, name: str, array: Array, axes: str, count: int) -> None:

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from ava_jax.core.types import Array
-from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
+from ava_jax.ops import native
+from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces, summing_call
 from ava_jax.ops.mesh.types import Fragments
 from ava_jax.ops.varying import vary_together
 
@@ -67,7 +68,8 @@ def _forward(values, faces, index, barycentrics):
 # A call each: the compiler drops the one that nothing learns from.
 def _backward(residuals, cotangent):
     values, faces, index, barycentrics = residuals
-    by_values = jax.ffi.ffi_call("ava_interpolate_attributes", jax.eval_shape(lambda x: x, values), vmap_method="sequential")
+    sizes = *index.shape, *values.shape[1:], len(values) == 1
+    by_values = summing_call("ava_interpolate_attributes", values, native.mesh_scratch("attributes", *sizes))
     by_weights = jax.ffi.ffi_call("ava_interpolate_barycentrics", jax.eval_shape(lambda x: x, barycentrics), vmap_method="sequential")
     return by_values(faces, index, barycentrics, cotangent), None, None, by_weights(values, faces, index, cotangent)
 

@@ -18,8 +18,9 @@ import numpy as np
 from jax import lax
 
 from ava_jax.core.types import Array
+from ava_jax.ops import native
 from ava_jax.ops.mesh import outline_jax
-from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
+from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces, summing_call
 from ava_jax.ops.mesh.rasterize import NEAR, limits
 from ava_jax.ops.mesh.types import Fragments
 from ava_jax.ops.varying import vary_together
@@ -82,8 +83,14 @@ def find_outlines(
     scene = vary_together(*lax.stop_gradient(scene))
     if not use_native:
         return outline_jax.mark(*scene, near)
-    result = jax.eval_shape(lambda x: x.astype(jnp.uint8), scene[-1])
-    return jax.ffi.ffi_call("ava_outline_mark", result, vmap_method="sequential")(*scene, **limits(scene[0], near))
+    pixels = scene[-1]
+    if native.marks_words():
+        spare = -pixels.size % 4
+        result = jax.eval_shape(lambda x: jnp.pad(x.astype(jnp.uint8).reshape(-1), (0, spare)), pixels)
+    else:
+        result = jax.eval_shape(lambda x: x.astype(jnp.uint8), pixels)
+    marks = jax.ffi.ffi_call("ava_outline_mark", result, vmap_method="sequential")(*scene, **limits(scene[0], near))
+    return marks.reshape(-1)[: pixels.size].reshape(pixels.shape)
 
 
 def hold_outlines(fragments: Fragments, marks: Array) -> Fragments:
@@ -175,7 +182,8 @@ def _backward(use_native, near, residuals, cotangent):
     image, vertices, faces, edges, index, barycentrics, depth, marks = residuals
     scene = vertices, faces, edges, index, barycentrics, depth
     if use_native:
-        call = jax.ffi.ffi_call("ava_outline_gradient", jax.eval_shape(lambda x: x, vertices), vmap_method="sequential")
+        sizes = *vertices.shape, len(faces), len(edges)
+        call = summing_call("ava_outline_gradient", vertices, native.mesh_scratch("outline", *sizes))
         d_vertices = call(*scene, marks, image, cotangent, **limits(vertices, near))
     else:
         d_vertices = outline_jax.gradient(*scene, marks, image, cotangent, near)

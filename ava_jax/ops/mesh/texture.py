@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ava_jax.core.types import Array
-from ava_jax.ops.mesh.checks import choose_native, require_axes
+from ava_jax.ops import native
+from ava_jax.ops.mesh.checks import choose_native, require_axes, summing_call
 from ava_jax.ops.mesh.texture_jax import sample_texture_jax
 from ava_jax.ops.varying import vary_together
 
@@ -60,7 +61,8 @@ def sample_texture(
     within = "nearest" if filtering == "nearest" else "bilinear"
     if use_native:
         none = jnp.zeros(0, jnp.float32), jnp.zeros(0, bool)
-        out = _native(tuple(sizes), within, wrap, texels, flat, none[0] if level is None else level, none[1] if where is None else where)
+        optional = none[0] if level is None else level, none[1] if where is None else where
+        out = _native(tuple(sizes), within, wrap, w, texels, flat, *optional)
     else:
         texels = jnp.broadcast_to(texels, (b, *texels.shape[1:]))
         out = sample_texture_jax(texels, tuple(sizes), flat, level, where, within, wrap)
@@ -131,12 +133,13 @@ def _pack(texture, images: int) -> tuple[jax.Array, list[tuple[int, int]]]:
     return (packed[0] if len(packed) == 1 else jnp.concatenate(packed, 1)), [x.shape[1:3] for x in levels]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _native(sizes, filtering, wrap, texels, uv, level, where) -> jax.Array:
-    return _forward(sizes, filtering, wrap, texels, uv, level, where)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+def _native(sizes, filtering, wrap, width, texels, uv, level, where) -> jax.Array:
+    return _forward(sizes, filtering, wrap, width, texels, uv, level, where)[0]
 
 
-def _forward(sizes, filtering, wrap, texels, uv, level, where):
+def _forward(sizes, filtering, wrap, width, texels, uv, level, where):
+    del width
     channels = texels.shape[-1]
     result = jax.eval_shape(lambda x: jnp.broadcast_to(x[..., :1], (*x.shape[:-1], channels)), uv)
     call = jax.ffi.ffi_call("ava_texture_read", result, vmap_method="sequential")
@@ -144,13 +147,15 @@ def _forward(sizes, filtering, wrap, texels, uv, level, where):
 
 
 # A call each: the compiler drops the one that nothing learns from.
-def _backward(sizes, filtering, wrap, residuals, cotangent):
+def _backward(sizes, filtering, wrap, width, residuals, cotangent):
     texels, uv, level, where = residuals
     attributes = _attributes(sizes, filtering, wrap)
-    spread = jax.ffi.ffi_call("ava_texture_spread", jax.eval_shape(lambda x: x, texels), vmap_method="sequential")
+    scratch = native.mesh_scratch("texture", len(uv), uv.shape[1] // max(width, 1), width, *texels.shape[1:], len(texels) == 1)
+    spread = summing_call("ava_texture_spread", texels, scratch)
+    rows = {} if scratch is None else {"width": np.int64(width)}  # GPUs take pixels by tiles
     locate = jax.ffi.ffi_call("ava_texture_locate", jax.eval_shape(lambda *x: x, uv, level), vmap_method="sequential")
     d_uv, d_level = locate(texels, uv, level, where, cotangent, **attributes)
-    return spread(uv, level, where, cotangent, **attributes), d_uv, d_level, None
+    return spread(uv, level, where, cotangent, **attributes, **rows), d_uv, d_level, None
 
 
 _native.defvjp(_forward, _backward)

@@ -25,12 +25,8 @@ struct OfFragments {
   const float* d_barycentrics;
   const float* d_depth;
 
-  __device__ __forceinline__ bool Prepare(int64_t image, int64_t triangle, State* state, Box* box) const {
-    Vertex v[3];
-    if (!MakeCorners(scene, image, triangle, range, v)) return false;
-    *box = MakeBox(v[0], v[1], v[2], range, scene.height, scene.width);
-    for (int i = 0; i < 3; ++i) state->z[i] = v[i].z;
-    return box->row_last >= box->row_first && MakeTriangle(v[0], v[1], v[2], range, &state->triangle);
+  __device__ __forceinline__ bool Prepare(const Sums& sums, int64_t image, int64_t triangle, State* state, Box* box) const {
+    return MadeTriangle(sums, image, triangle, &state->triangle, state->z, box);
   }
 
   __device__ __forceinline__ int64_t At(int64_t image, int32_t row, int32_t column) const {

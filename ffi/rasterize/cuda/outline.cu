@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kLanes* kWarps) MarkEdges(OutlineJob job, unsi
 __global__ void __launch_bounds__(kLanes* kWarps) MoveEdges(OutlineJob job, Sums sums, bool bounds) {
   const int64_t warp = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kLanes, image = warp / job.groups;
   if (image >= job.scene.batch) return;
-  const View view = MakeView(job.scene, job.range, job.outlines, nullptr, image);
+  const View view = MakeView(job.scene, job.range, job.outlines, sums.made + image * sums.vertices, image);
   const int lane = threadIdx.x % kLanes;
   ForOutlines(view, job.outlines, warp % job.groups, [&](const int32_t* edge, const Vertex* end, const Outline& o) {
     double moved[4] = {};
@@ -104,65 +104,91 @@ __global__ void __launch_bounds__(kLanes* kWarps) MoveEdges(OutlineJob job, Sums
   });
 }
 
+// Adds what the line on which triangles meet between pixels p and q, q following along the axis, gives to the first or to the second one.
+// Few pixels come here, so what is needed is made again: the others keep their registers.
+__device__ __noinline__ void Meet(View view, int64_t p, int64_t q, int axis, bool second, double* sum) {
+  Vertex v[3];
+  Triangle triangle[2];
+  for (int side = 0; side < 2; ++side) {
+    if (!CornersOf(view, view.index[side ? q : p], v) || !MakeTriangle(v[0], v[1], v[2], view.range, &triangle[side])) return;
+  }
+  const double x[2] = {static_cast<double>(p % view.width), static_cast<double>(q % view.width)};
+  const double y[2] = {static_cast<double>(p / view.width), static_cast<double>(q / view.width)};
+  Meeting m;
+  if (MakeMeeting(triangle[0], triangle[1], x, y, axis, &m)) AddMeeting(m, AlongMeeting(view, m, p, q), second, sum);
+}
+
+// The same for the flow between a pixel of a triangle and its four neighbours, from and to it.
+__device__ __noinline__ void AddFlows(View view, int64_t p, double* sum) {
+  const bool flows = HasFlow(view, p);
+  double moved[2] = {};
+  for (int i = 0; i < 4; ++i) {
+    const int axis = i / 2, way = i % 2 ? -1 : 1;
+    const int64_t place = (axis == 0 ? p % view.width : p / view.width) + way;
+    if (place < 0 || place >= (axis == 0 ? view.width : view.height)) continue;
+    const int64_t q = p + way * (axis == 0 ? 1 : view.width);
+    if (flows) moved[axis] += way * Flow(view, p, q);
+    if (HasFlow(view, q)) moved[axis] -= way * Flow(view, q, p);
+  }
+  if (moved[0] != 0.0 || moved[1] != 0.0) AddPlace(view, p, moved[0], moved[1], sum);
+}
+
 // The flow at marked pixels and the lines on which triangles meet, from each triangle's own pixels.
 template <int kComponents>
 struct OfOutlines {
   static constexpr int kSums = 9, kNumbers = kComponents;
 
   struct State {
-    View view;
-    Vertex corner[3];
     Triangle triangle;
+    Box box;
   };
 
   Scene scene;
   Range range;
   Outlines outlines;
+  const Vertex* made;
 
-  __device__ __forceinline__ bool Prepare(int64_t image, int64_t triangle, State* state, Box* box) const {
-    Vertex* v = state->corner;
-    if (!MakeCorners(scene, image, triangle, range, v)) return false;
-    *box = MakeBox(v[0], v[1], v[2], range, scene.height, scene.width);
-    state->view = MakeView(scene, range, outlines, nullptr, image);
-    return box->row_last >= box->row_first && MakeTriangle(v[0], v[1], v[2], range, &state->triangle);
+  __device__ __forceinline__ bool Prepare(const Sums& sums, int64_t image, int64_t triangle, State* state, Box* box) const {
+    double z[3];
+    const bool is_seen = MadeTriangle(sums, image, triangle, &state->triangle, z, box);
+    state->box = *box;
+    return is_seen;
   }
 
   __device__ __forceinline__ bool Sees(int64_t image, int32_t row, int32_t column, int64_t triangle) const {
     return outlines.index[(image * scene.height + row) * scene.width + column] == triangle;
   }
 
-  // `way`: the neighbour follows the pixel along the axis, or comes before it.
-  __device__ __forceinline__ void Meet(const State& state, int64_t own, int64_t other, int axis, int way, double* sum) const {
-    const View& view = state.view;
-    if (!MayMeet(view, own, other)) return;
-    const double x[2] = {static_cast<double>(own % view.width), static_cast<double>(other % view.width)};
-    const double y[2] = {static_cast<double>(own / view.width), static_cast<double>(other / view.width)};
-    if (!MayHold(state.corner, x[1], y[1]) || !Holds(state.triangle, x[1], y[1])) return;
-    Vertex u[3];
-    Triangle beside;
-    if (!CornersOf(view, view.index[other], u) || !MayHold(u, x[0], y[0]) || !MakeTriangle(u[0], u[1], u[2], range, &beside)) return;
-    const bool second = way < 0;
-    const double xs[2] = {x[second], x[!second]}, ys[2] = {y[second], y[!second]};
-    Meeting m;
-    if (!MakeMeeting(second ? beside : state.triangle, second ? state.triangle : beside, xs, ys, axis, &m)) return;
-    AddMeeting(m, AlongMeeting(view, m, second ? other : own, second ? own : other), second, sum);
+  // Whether the triangle, seen at one pixel, lies at its neighbour `other` too, before or behind another one.
+  __device__ __forceinline__ bool LiesAt(const State& state, const View& view, int64_t own, int64_t other) const {
+    if (!MayMeet(view, own, other)) return false;
+    const int32_t row = static_cast<int32_t>(other / view.width), column = static_cast<int32_t>(other % view.width);
+    const Box& box = state.box;
+    return row >= box.row_first && row <= box.row_last && column >= box.column_first && column <= box.column_last &&
+           Holds(state.triangle, column, row);
   }
 
-  __device__ __forceinline__ void Add(const State& state, int64_t, int32_t row, int32_t column, double* sum) const {
-    const View& view = state.view;
+  __device__ __forceinline__ void Add(const State& state, int64_t image, int32_t row, int32_t column, double* sum) const {
+    const View view = MakeView(scene, range, outlines, made + image * scene.vertices, image);
     const int64_t p = static_cast<int64_t>(row) * view.width + column;
-    const bool flows = HasFlow(view, p);
-    double moved[2] = {};
+    bool flows = HasFlow(view, p);
+    int meets = 0;  // a bit a neighbour
     for (int i = 0; i < 4; ++i) {
       const int axis = i / 2, way = i % 2 ? -1 : 1;
       const int32_t place = (axis == 0 ? column : row) + way;
       if (place < 0 || place >= (axis == 0 ? view.width : view.height)) continue;
       const int64_t q = p + way * (axis == 0 ? 1 : view.width);
-      if (flows) moved[axis] += way * Flow(view, p, q);
-      if (HasFlow(view, q)) moved[axis] -= way * Flow(view, q, p);
-      Meet(state, p, q, axis, way, sum);
+      flows = flows || HasFlow(view, q);
+      if (LiesAt(state, view, p, q)) meets |= 1 << i;
     }
-    if (moved[0] != 0.0 || moved[1] != 0.0) AddPlace(view, p, moved[0], moved[1], sum);
+    if (!flows && meets == 0) return;
+    double changed[9] = {};
+    if (flows) AddFlows(view, p, changed);
+    for (int i = 0; i < 4; ++i) {
+      const int64_t q = p + (i % 2 ? -1 : 1) * (i / 2 == 0 ? 1 : view.width);
+      if (meets >> i & 1) Meet(view, i % 2 ? q : p, i % 2 ? p : q, i / 2, i % 2, changed);
+    }
+    for (int i = 0; i < 9; ++i) sum[i] += changed[i];
   }
 
   __device__ __forceinline__ void Finish(const State&, const double* sum, double* record) const {
@@ -174,7 +200,7 @@ OutlineJob JobOf(const Scene& s, const Outlines& o) { return {s, RangeOf(s), o, 
 
 template <int kComponents>
 void Gradient(const OutlineJob& job, const Sums& sums, float* d_vertices, cudaStream_t stream) {
-  const OfOutlines<kComponents> of = {job.scene, job.range, job.outlines};
+  const OfOutlines<kComponents> of = {job.scene, job.range, job.outlines, sums.made};
   SumOverTriangles(of, sums, d_vertices, stream, [&](bool bounds) {
     const int64_t warps = job.groups * job.scene.batch;
     if (warps > 0) Launch(MoveEdges, BlocksFor(warps, kWarps), kLanes * kWarps, stream, job, sums, bounds);

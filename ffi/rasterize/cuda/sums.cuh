@@ -8,7 +8,7 @@
 // An operation `Of` says what a pixel gives:
 //   static constexpr int kSums, kNumbers   of a pixel, at most 12; of a corner
 //   struct State                           what its pixels need of a triangle
-//   bool Prepare(image, triangle, State*, Box*)
+//   bool Prepare(sums, image, triangle, State*, Box*)
 //   bool Sees(image, row, column, triangle)
 //   void Add(State, image, row, column, sums)
 //   void Finish(State, sums, record)       record [3][kNumbers]
@@ -24,7 +24,7 @@ namespace ava {
 namespace rasterize {
 namespace {
 
-constexpr int kLanes = 32, kWarps = 4, kTileColumns = 8, kTileRows = 4;
+constexpr int kLanes = 32, kWarps = 4, kTileColumns = 8, kTileRows = 4, kAhead = 4;
 constexpr int kMostSums = 12;
 #ifdef AVA_SMALL_LIMITS  // for tests: all that happens to large triangles happens to small ones
 constexpr int64_t kChunkTiles = 2, kMostChunks = 5, kParts = 16, kRecords = 24;
@@ -42,9 +42,12 @@ struct Part {
 };
 
 struct Sums {
+  Scene scene;
+  Range range;
   int64_t images, triangles, vertices;
   const int32_t* faces;
   int numbers, bits;
+  Vertex* made;        // [images, vertices]
   Fixed* totals;       // [images, vertices, numbers]
   double* records;     // [kRecords, 3, numbers]
   double* chunk_sums;  // [kParts, kMostSums]
@@ -61,6 +64,8 @@ inline int64_t RecordsOf(int64_t images, int64_t triangles) { return images * tr
 // Of the triangles of a scene, and of as many edges of two ends.
 inline Sums SumsOf(const Scene& s, int64_t edges) {
   Sums sums = {};
+  sums.scene = s;
+  sums.range = RangeOf(s);
   sums.images = s.batch, sums.triangles = s.triangles, sums.vertices = s.vertices;
   sums.faces = s.faces;
   sums.numbers = s.components;
@@ -76,6 +81,7 @@ inline int64_t LayOut(void* scratch, Sums* s) {
     at += (bytes + 15) / 16 * 16;
     return from;
   };
+  s->made = reinterpret_cast<Vertex*>(take(s->images * s->vertices * sizeof(Vertex)));
   s->totals = reinterpret_cast<Fixed*>(take(SumNumbers(*s) * 8));
   s->records = reinterpret_cast<double*>(take(RecordsOf(s->images, s->triangles) * 3 * s->numbers * 8));
   s->chunk_sums = reinterpret_cast<double*>(take(kParts * kMostSums * 8));
@@ -86,9 +92,11 @@ inline int64_t LayOut(void* scratch, Sums* s) {
   return at - static_cast<char*>(scratch);
 }
 
-__global__ void ClearSums(Sums s, int64_t numbers) {
+// Makes vertices, too: triangles share them.
+__global__ void __launch_bounds__(256) ClearSums(Sums s, int64_t numbers) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
   if (i == 0) *s.listed = 0;
+  if (i < s.images * s.vertices) s.made[i] = MakeVertex(s.scene.given + i * s.scene.components, s.range);
   if (i >= numbers) return;
   s.totals[i] = 0;
   s.exponents[i] = 0;
@@ -106,22 +114,52 @@ __device__ __forceinline__ void AddTo(const Sums& s, int64_t at, double x) {
   atomicAdd(s.totals + at, ToFixed(x, ScaleOf(exponent, s.bits)));
 }
 
-__device__ __forceinline__ int64_t PlaceOf(const Sums& s, int64_t image, int64_t triangle, int k) {
+__device__ __forceinline__ bool MadeCorners(const Sums& s, int64_t image, int64_t triangle, Vertex corner[3]) {
+  for (int i = 0; i < 3; ++i) {
+    const int32_t v = s.faces[3 * triangle + i];
+    if (v < 0 || v >= s.vertices) return false;
+    corner[i] = s.made[image * s.vertices + v];
+  }
+  return true;
+}
+
+// What is made of a triangle, and its box; false where nothing of it can be seen.
+__device__ __forceinline__ bool MadeTriangle(const Sums& s, int64_t image, int64_t triangle, Triangle* made, double z[3], Box* box) {
+  Vertex v[3];
+  if (!MadeCorners(s, image, triangle, v)) return false;
+  *box = MakeBox(v[0], v[1], v[2], s.range, s.scene.height, s.scene.width);
+  for (int i = 0; i < 3; ++i) z[i] = v[i].z;
+  return box->row_last >= box->row_first && MakeTriangle(v[0], v[1], v[2], s.range, made);
+}
+
+__device__ __forceinline__ int64_t NumberOf(const Sums& s, int64_t image, int64_t triangle, int k) {
   return (image * s.vertices + s.faces[3 * triangle + k / s.numbers]) * s.numbers + k % s.numbers;
 }
 
 struct Tiles {
-  int64_t across, count, of_chunk, chunks;
+  int32_t across;
+  int64_t count, of_chunk, chunks;  // a picture has less than 2^31 tiles
 };
 
 __device__ __forceinline__ Tiles TilesOf(const Box& box) {
   Tiles t;
   t.across = (box.column_last - box.column_first) / kTileColumns + 1;
-  t.count = t.across * ((box.row_last - box.row_first) / kTileRows + 1);
+  t.count = static_cast<int64_t>(t.across) * ((box.row_last - box.row_first) / kTileRows + 1);
   t.of_chunk = (t.count + kMostChunks - 1) / kMostChunks;
   if (t.of_chunk < kChunkTiles) t.of_chunk = kChunkTiles;
   t.chunks = (t.count + t.of_chunk - 1) / t.of_chunk;
   return t;
+}
+
+struct Place {
+  int32_t row, column;
+};
+
+// A lane's pixel of a tile.
+__device__ __forceinline__ Place PlaceIn(const Box& box, const Tiles& tiles, int32_t tile) {
+  const int lane = threadIdx.x % kLanes;
+  return {box.row_first + tile / tiles.across * kTileRows + lane / kTileColumns,
+          box.column_first + tile % tiles.across * kTileColumns + lane % kTileColumns};
 }
 
 // The sums over a chunk's pixels: lane k has the kth.
@@ -133,12 +171,21 @@ __device__ __forceinline__ double ChunkSum(const Of& of, const typename Of::Stat
   bool any = false;
   int64_t end = (chunk + 1) * tiles.of_chunk;
   if (end > tiles.count) end = tiles.count;
-  for (int64_t tile = chunk * tiles.of_chunk; tile < end; ++tile) {
-    const int32_t row = box.row_first + static_cast<int32_t>(tile / tiles.across) * kTileRows + lane / kTileColumns;
-    const int32_t column = box.column_first + static_cast<int32_t>(tile % tiles.across) * kTileColumns + lane % kTileColumns;
-    if (row > box.row_last || column > box.column_last || !of.Sees(image, row, column, triangle)) continue;
-    any = true;
-    of.Add(state, image, row, column, sum);
+  for (int64_t tile = chunk * tiles.of_chunk; tile < end; tile += kAhead) {
+    unsigned seen = 0;
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {  // what takes long is asked for before any of it is used
+      const Place at = PlaceIn(box, tiles, static_cast<int32_t>(tile) + i);
+      const bool within = tile + i < end && at.row <= box.row_last && at.column <= box.column_last;
+      seen |= (within && of.Sees(image, at.row, at.column, triangle) ? 1u : 0u) << i;
+    }
+    any = any || seen != 0;
+#pragma unroll 1
+    for (int i = 0; i < kAhead; ++i) {
+      if (!(seen >> i & 1)) continue;
+      const Place at = PlaceIn(box, tiles, static_cast<int32_t>(tile) + i);
+      of.Add(state, image, at.row, at.column, sum);
+    }
   }
   if (!__any_sync(0xffffffffu, any)) return 0.0;
   double own = 0.0;
@@ -166,7 +213,7 @@ __device__ __forceinline__ void Keep(const Of& of, const Sums& s, const typename
   for (int k = 0; k < 3 * Of::kNumbers; ++k) mine = lane == k ? made[k] : mine;
   if (lane >= 3 * Of::kNumbers) return;
   s.records[record * 3 * Of::kNumbers + lane] = mine;
-  if (bounds && mine != 0.0) Bound(s, PlaceOf(s, image, triangle, lane), mine);
+  if (bounds && mine != 0.0) Bound(s, NumberOf(s, image, triangle, lane), mine);
 }
 
 // Gives the chunks of a triangle warps of their own; false where there is no room. `first` + record is its number.
@@ -185,14 +232,14 @@ __device__ __forceinline__ bool List(const Sums& s, int64_t image, int64_t trian
 
 // Records of triangles [first, first + count), numbered through all images.
 template <class Of>
-__global__ void __launch_bounds__(kLanes* kWarps) Gather(Of of, Sums s, int64_t first, int64_t count, bool bounds) {
+__global__ void __launch_bounds__(kLanes* kWarps, 4) Gather(Of of, Sums s, int64_t first, int64_t count, bool bounds) {
   const int64_t record = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kLanes;
   if (record >= count) return;
   const int64_t image = (first + record) / s.triangles, triangle = (first + record) % s.triangles;
   typename Of::State state;
   Box box;
   double own = 0.0;
-  if (of.Prepare(image, triangle, &state, &box)) {
+  if (of.Prepare(s, image, triangle, &state, &box)) {
     const Tiles tiles = TilesOf(box);
     if (tiles.chunks > 1 && List(s, image, triangle, tiles.chunks)) return;
     for (int64_t chunk = 0; chunk < tiles.chunks; ++chunk) own += ChunkSum(of, state, box, tiles, image, triangle, chunk);
@@ -202,14 +249,14 @@ __global__ void __launch_bounds__(kLanes* kWarps) Gather(Of of, Sums s, int64_t 
 
 // The chunks that Gather listed. Who comes last of a triangle's adds them up.
 template <class Of>
-__global__ void __launch_bounds__(kLanes* kWarps) GatherChunks(Of of, Sums s, int64_t first, bool bounds) {
+__global__ void __launch_bounds__(kLanes* kWarps, 4) GatherChunks(Of of, Sums s, int64_t first, bool bounds) {
   const int lane = threadIdx.x % kLanes;
   const int64_t listed = *s.listed < kParts ? *s.listed : kParts, warps = static_cast<int64_t>(gridDim.x) * kWarps;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kLanes; i < listed; i += warps) {
     const Part part = s.parts[i];
     typename Of::State state;
     Box box;
-    if (part.triangle == kNoTriangle || !of.Prepare(part.image, part.triangle, &state, &box)) continue;
+    if (part.triangle == kNoTriangle || !of.Prepare(s, part.image, part.triangle, &state, &box)) continue;
     const Tiles tiles = TilesOf(box);
     const double own = ChunkSum(of, state, box, tiles, part.image, part.triangle, part.chunk);
     if (lane < kMostSums) s.chunk_sums[i * kMostSums + lane] = own;
@@ -233,7 +280,7 @@ __global__ void AddRecords(Sums s, int64_t first, int64_t count) {
   const int64_t record = i / (3 * s.numbers), triangle = first + record;
   if (record >= count) return;
   const double x = s.records[i];
-  if (x != 0.0) AddTo(s, PlaceOf(s, triangle / s.triangles, triangle % s.triangles, static_cast<int>(i % (3 * s.numbers))), x);
+  if (x != 0.0) AddTo(s, NumberOf(s, triangle / s.triangles, triangle % s.triangles, static_cast<int>(i % (3 * s.numbers))), x);
 }
 
 __global__ void EmptyList(unsigned* listed) { *listed = 0; }
