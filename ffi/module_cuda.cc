@@ -76,13 +76,14 @@ NB_MODULE(_ffi_cuda, m) {
   m.def("architectures", [] { return AVA_CUDA_ARCHITECTURES; });
   // Integers of scratch that marching cubes need for a grid.
   m.def("marching_scratch", [](int64_t z, int64_t y, int64_t x) { return ava::marching::CudaScratch(z * y * x); });
-  // Bytes of scratch that gradients of meshes need: of vertices, of outlines, and of what pixels read (texels, or values at corners).
+  // Bytes of scratch that gradients of meshes need: of vertices, of outlines (and their marks), and of what pixels read (texels, or values at corners).
   m.def("gradient_scratch", [](int64_t batch, int64_t vertices, int64_t components, int64_t triangles) {
     return ava::rasterize::CudaGradientScratch(SceneOf(batch, vertices, components, triangles));
   });
   m.def("outline_scratch", [](int64_t batch, int64_t vertices, int64_t components, int64_t triangles, int64_t edges) {
     return ava::rasterize::CudaOutlineScratch(SceneOf(batch, vertices, components, triangles), edges);
   });
+  m.def("mark_scratch", [](int64_t, int64_t, int64_t) { return ava::rasterize::kMarkScratch; });
   m.def("attributes_scratch", [](int64_t batch, int64_t height, int64_t width, int64_t rows, int64_t channels, bool common) {
     return ava::rasterize::CudaAttributesScratch({batch, rows, channels, 0, height, width, common, nullptr, nullptr, nullptr, nullptr});
   });

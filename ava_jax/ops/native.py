@@ -98,21 +98,21 @@ def serves_meshes() -> bool:
     return module is not None and _LATEST_OF_MESHES in importlib.import_module(module).registrations()
 
 
-def mesh_scratch(gradient: str, *sizes: int) -> int | None:
-    """Floats of scratch that a gradient of `ops.mesh` takes as a further result on a GPU; None where it takes none.
+def mesh_scratch(call: str, *sizes: int) -> int | None:
+    """Floats of scratch that a compiled call of `ops.mesh` takes as a further result on a GPU; None where it takes none.
 
     Args:
-      gradient: "gradient" (of vertices) or "outline": sizes are batch, vertices, components, triangles, and for outlines edges.
-        "attributes" or "texture": batch, height, width, rows or texels, channels, and whether there is one array for all images.
+      call: "gradient" (of vertices) or "outline": sizes are batch, vertices, components, triangles, and for outlines edges. "mark": batch,
+        height, width. "attributes" or "texture": batch, height, width, rows or texels, channels, and whether one array is all images'.
       sizes: as said.
     """
     if tracing.backend() != "gpu":
         return None
-    return -(-getattr(importlib.import_module(_CUDA_MODULE), f"{gradient}_scratch")(*sizes) // 4)
+    return -(-getattr(importlib.import_module(_CUDA_MODULE), f"{call}_scratch")(*sizes) // 4)
 
 
-def marks_words() -> bool:
-    """Whether `ops.mesh.find_outlines` gets its bytes in whole words of four where JAX computes by default."""
+def spreads_by_tiles() -> bool:
+    """Whether the compiled gradient of textures takes the width of the rows in which pixels lie where JAX computes by default."""
     return tracing.backend() == "gpu"
 
 

@@ -9,7 +9,7 @@ from rasterize_scenes import icosphere
 from ava_jax.core.types import Cameras
 from ava_jax.ops import mesh, native
 
-SCRATCH = {"gradient": 1001, "outline": 2002, "attributes": 3003, "texture": 4004}  # floats
+SCRATCH = {"gradient": 1001, "outline": 2002, "mark": 5005, "attributes": 3003, "texture": 4004}  # floats
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def gpu(monkeypatch):
         return SCRATCH[gradient]
 
     monkeypatch.setattr(native, "mesh_scratch", scratch)
-    for name in ("serves_meshes", "rasterizes", "marks_words"):
+    for name in ("serves_meshes", "rasterizes", "spreads_by_tiles"):
         monkeypatch.setattr(native, name, lambda: True)
     return asked
 
@@ -55,7 +55,7 @@ def test_a_textured_picture_with_outlines(gpu):
     assert gpu["outline"] == (1, 12, 3, 20, 30) and "tensor<2002xf32>" in calls["ava_outline_gradient"]
     assert gpu["texture"] == (1, 11, 9, 128, 3, True) and "tensor<4004xf32>" in calls["ava_texture_spread"]
     assert "width = 9 : i64" in calls["ava_texture_spread"] and "width" not in calls["ava_texture_locate"]
-    assert "tensor<100xui8>" in calls["ava_outline_mark"]  # of 99 pixels
+    assert gpu["mark"] == (1, 11, 9) and "tensor<5005xf32>" in calls["ava_outline_mark"]
 
 
 def test_values_at_corners(gpu):

@@ -83,7 +83,9 @@ int interpolate(const int64_t* sizes, int common, const float* values, const int
 int mark(const int64_t* sizes, const float* vertices, const int32_t* faces, float low, float high, const int32_t* edges,
          const int32_t* index, const float* barycentrics, const float* depth, uint8_t* marks) {
   const rasterize::Outlines o = {sizes[6], 0, edges, index, depth, barycentrics, nullptr, nullptr, nullptr};
-  return rasterize::CudaMarkOutlines(SceneOf(sizes, vertices, faces, low, high), o, marks, nullptr);
+  return WithScratch(rasterize::kMarkScratch, [&](void* scratch) {
+    return rasterize::CudaMarkOutlines(SceneOf(sizes, vertices, faces, low, high), o, scratch, marks, nullptr);
+  });
 }
 
 int outline_gradient(const int64_t* sizes, const float* vertices, const int32_t* faces, float low, float high, const int32_t* edges,

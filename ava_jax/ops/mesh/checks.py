@@ -38,24 +38,6 @@ def choose_native(who: str, implementation: str | None, dtype, *, serves: bool |
     return True
 
 
-def summing_call(name: str, result, scratch: int | None):
-    """The compiled call `name` of one result, which is a sum over pixels.
-
-    Args:
-      name: of the call.
-      result: its type, or what has it.
-      scratch: floats that it takes as one more result, of `native.mesh_scratch`.
-
-    Returns:
-      A function of the call's arguments and attributes.
-    """
-    if scratch is None:
-        return jax.ffi.ffi_call(name, jax.eval_shape(lambda x: x, result), vmap_method="sequential")
-    types = jax.eval_shape(lambda x: (x, jnp.broadcast_to(jnp.sum(x), (scratch,))), result)
-    call = jax.ffi.ffi_call(name, types, vmap_method="sequential")
-    return lambda *arguments, **attributes: call(*arguments, **attributes)[0]
-
-
 def require_axes(who: str, name: str, array: Array, axes: str, count: int) -> None:
     """Raises ValueError where `array` [...] has not `count` axes or no floating-point numbers."""
     if jnp.ndim(array) != count:

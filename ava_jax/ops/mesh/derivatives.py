@@ -68,4 +68,5 @@ def uv_derivatives(uvs: Array, faces: Array, fragments: Fragments, barycentric_c
     if not faces.shape[0] or not len(uvs):
         return jnp.zeros((*fragments.index.shape, uvs.shape[1], 2), uvs.dtype)
     corners = uvs[faces[jnp.maximum(fragments.index, 0)]]  # [B, H, W, 3, C]
-    return jnp.sum(corners[..., None] * barycentric_change[..., None, :], -3)
+    # Written out: a sum over an array of so many axes crashes XLA on CPUs once vmap adds another (jaxlib 0.10.2).
+    return sum(corners[..., i, :, None] * barycentric_change[..., i, None, :] for i in range(3))

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 
 from ava_jax.core.types import Array
 from ava_jax.ops import native
-from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces, summing_call
+from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.types import Fragments
+from ava_jax.ops.per_image import call_per_image
 from ava_jax.ops.varying import vary_together
 
 
@@ -61,17 +62,38 @@ def _native(values, faces, index, barycentrics) -> jax.Array:
 def _forward(values, faces, index, barycentrics):
     channels = values.shape[-1]
     result = jax.eval_shape(lambda b: jnp.broadcast_to(b[..., :1], (*index.shape, channels)), barycentrics)
-    call = jax.ffi.ffi_call("ava_interpolate", result, vmap_method="sequential")
-    return call(values, faces, index, barycentrics), (values, faces, index, barycentrics)
+    arguments = values, faces, index, barycentrics
+    return call_per_image("ava_interpolate", result, arguments, (_per_image(values, index), False, True, True)), arguments
 
 
 # A call each: the compiler drops the one that nothing learns from.
 def _backward(residuals, cotangent):
     values, faces, index, barycentrics = residuals
-    sizes = *index.shape, *values.shape[1:], len(values) == 1
-    by_values = summing_call("ava_interpolate_attributes", values, native.mesh_scratch("attributes", *sizes))
-    by_weights = jax.ffi.ffi_call("ava_interpolate_barycentrics", jax.eval_shape(lambda x: x, barycentrics), vmap_method="sequential")
-    return by_values(faces, index, barycentrics, cotangent), None, None, by_weights(values, faces, index, cotangent)
+    own = _per_image(values, index)
+    d_values = call_per_image(
+        "ava_interpolate_attributes",
+        jax.eval_shape(lambda x: x, values),
+        (faces, index, barycentrics, cotangent),
+        (False, True, True, True),
+        results_per_image=(own,),
+        scratch=_scratch,
+    )
+    d_barycentrics = call_per_image(
+        "ava_interpolate_barycentrics",
+        jax.eval_shape(lambda x: x, barycentrics),
+        (values, faces, index, cotangent),
+        (own, False, True, True),
+    )
+    return d_values, None, None, d_barycentrics
+
+
+def _per_image(values, index) -> bool:
+    return len(values) == len(index)
+
+
+def _scratch(arguments, results) -> int | None:
+    values = results[0].shape
+    return native.mesh_scratch("attributes", *arguments[1].shape, *values[1:], values[0] == 1)
 
 
 _native.defvjp(_forward, _backward)

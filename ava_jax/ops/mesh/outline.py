@@ -20,12 +20,14 @@ from jax import lax
 from ava_jax.core.types import Array
 from ava_jax.ops import native
 from ava_jax.ops.mesh import outline_jax
-from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces, summing_call
+from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.rasterize import NEAR, limits
 from ava_jax.ops.mesh.types import Fragments
+from ava_jax.ops.per_image import call_per_image
 from ava_jax.ops.varying import vary_together
 
 ON_OUTLINE, CUT_RIGHT, CUT_BELOW = 1, 2, 4  # bits of a mark; `ffi/rasterize/outline.h` has them too
+_PER_IMAGE = True, False, False, True, True, True  # of vertices, faces, edges, index, barycentrics, depth
 
 
 def mesh_edges(faces: Array) -> np.ndarray:
@@ -83,14 +85,8 @@ def find_outlines(
     scene = vary_together(*lax.stop_gradient(scene))
     if not use_native:
         return outline_jax.mark(*scene, near)
-    pixels = scene[-1]
-    if native.marks_words():
-        spare = -pixels.size % 4
-        result = jax.eval_shape(lambda x: jnp.pad(x.astype(jnp.uint8).reshape(-1), (0, spare)), pixels)
-    else:
-        result = jax.eval_shape(lambda x: x.astype(jnp.uint8), pixels)
-    marks = jax.ffi.ffi_call("ava_outline_mark", result, vmap_method="sequential")(*scene, **limits(scene[0], near))
-    return marks.reshape(-1)[: pixels.size].reshape(pixels.shape)
+    result = jax.eval_shape(lambda x: x.astype(jnp.uint8), scene[-1])
+    return call_per_image("ava_outline_mark", result, scene, _PER_IMAGE, scratch=_mark_scratch, **limits(scene[0], near))
 
 
 def hold_outlines(fragments: Fragments, marks: Array) -> Fragments:
@@ -182,12 +178,20 @@ def _backward(use_native, near, residuals, cotangent):
     image, vertices, faces, edges, index, barycentrics, depth, marks = residuals
     scene = vertices, faces, edges, index, barycentrics, depth
     if use_native:
-        sizes = *vertices.shape, len(faces), len(edges)
-        call = summing_call("ava_outline_gradient", vertices, native.mesh_scratch("outline", *sizes))
-        d_vertices = call(*scene, marks, image, cotangent, **limits(vertices, near))
+        result, arguments = jax.eval_shape(lambda x: x, vertices), (*scene, marks, image, cotangent)
+        per_image, seen = (*_PER_IMAGE, True, True, True), limits(vertices, near)
+        d_vertices = call_per_image("ava_outline_gradient", result, arguments, per_image, scratch=_gradient_scratch, **seen)
     else:
         d_vertices = outline_jax.gradient(*scene, marks, image, cotangent, near)
     return cotangent, d_vertices, None, None, None, jnp.zeros_like(barycentrics), jnp.zeros_like(depth), None
+
+
+def _mark_scratch(arguments, results) -> int | None:
+    return native.mesh_scratch("mark", *results[0].shape)
+
+
+def _gradient_scratch(arguments, results) -> int | None:
+    return native.mesh_scratch("outline", *results[0].shape, len(arguments[1]), len(arguments[2]))
 
 
 _with_outlines.defvjp(_forward, _backward)

@@ -8,9 +8,10 @@ import numpy as np
 
 from ava_jax.core.types import Array
 from ava_jax.ops import native
-from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces, summing_call
+from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.rasterize_jax import locate, rasterize_jax
 from ava_jax.ops.mesh.types import Fragments
+from ava_jax.ops.per_image import call_per_image
 from ava_jax.ops.varying import vary_together
 
 NEAR = 1e-2
@@ -107,8 +108,10 @@ def _native_forward(height, width, near, vertices, faces, behind_index, behind_d
         return image.astype(jnp.int32), jnp.stack([image] * 3, -1), image
 
     types = jax.eval_shape(results, jax.eval_shape(_with_a_vertex, vertices))
-    call = jax.ffi.ffi_call("ava_rasterize", types, vmap_method="sequential")
-    fragments = Fragments(*call(vertices, faces, behind_index, behind_depth, **limits(vertices, near)))
+    layered = behind_index.size > 0
+    per_image = True, False, layered, layered
+    arguments = vertices, faces, behind_index, behind_depth
+    fragments = Fragments(*call_per_image("ava_rasterize", types, arguments, per_image, **limits(vertices, near)))
     return fragments, (vertices, faces, fragments.index)
 
 
@@ -118,9 +121,13 @@ def _native_backward(height, width, near, residuals, cotangent):
     if not native.serves_meshes():  # GPUs without AVA_RASTERIZE_CUDA: the compiled call has no gradient there
         _, pull = jax.vjp(lambda v: jax.vmap(lambda own, at: locate(own, faces, at))(v, index), vertices)
         return *pull(tuple(map(jnp.asarray, (cotangent.barycentrics, cotangent.depth)))), None, None, None
-    batch, count, components = vertices.shape
-    call = summing_call("ava_rasterize_gradient", vertices, native.mesh_scratch("gradient", batch, count, components, len(faces)))
-    return call(vertices, faces, index, cotangent.barycentrics, cotangent.depth, **limits(vertices, near)), None, None, None
+    result, arguments = jax.eval_shape(lambda x: x, vertices), (vertices, faces, index, cotangent.barycentrics, cotangent.depth)
+    per_image, seen = (True, False, True, True, True), limits(vertices, near)
+    return call_per_image("ava_rasterize_gradient", result, arguments, per_image, scratch=_scratch, **seen), None, None, None
+
+
+def _scratch(arguments, results) -> int | None:
+    return native.mesh_scratch("gradient", *results[0].shape, len(arguments[1]))
 
 
 _native.defvjp(_native_forward, _native_backward)

@@ -10,8 +10,9 @@ import numpy as np
 
 from ava_jax.core.types import Array
 from ava_jax.ops import native
-from ava_jax.ops.mesh.checks import choose_native, require_axes, summing_call
+from ava_jax.ops.mesh.checks import choose_native, require_axes
 from ava_jax.ops.mesh.texture_jax import sample_texture_jax
+from ava_jax.ops.per_image import call_per_image
 from ava_jax.ops.varying import vary_together
 
 _FILTERS, _WRAPS = ("nearest", "bilinear", "trilinear"), ("wrap", "clamp", "zero")
@@ -105,7 +106,8 @@ def texture_level(uv_derivatives: Array, height: int, width: int) -> jax.Array:
       [...]. Not below -20; where nothing changes its gradient is 0.
     """
     texels = jnp.asarray(uv_derivatives) * jnp.asarray([width, height], jnp.result_type(uv_derivatives))[:, None]
-    square = jnp.max(jnp.sum(texels * texels, -2), -1)
+    square = texels[..., 0, :] ** 2 + texels[..., 1, :] ** 2
+    square = jnp.maximum(square[..., 0], square[..., 1])
     return 0.5 * jnp.log2(jnp.maximum(square, 2.0**-40))
 
 
@@ -142,20 +144,46 @@ def _forward(sizes, filtering, wrap, width, texels, uv, level, where):
     del width
     channels = texels.shape[-1]
     result = jax.eval_shape(lambda x: jnp.broadcast_to(x[..., :1], (*x.shape[:-1], channels)), uv)
-    call = jax.ffi.ffi_call("ava_texture_read", result, vmap_method="sequential")
-    return call(texels, uv, level, where, **_attributes(sizes, filtering, wrap)), (texels, uv, level, where)
+    arguments = texels, uv, level, where
+    return call_per_image("ava_texture_read", result, arguments, _per_image(*arguments), **_attributes(sizes, filtering, wrap)), arguments
 
 
 # A call each: the compiler drops the one that nothing learns from.
 def _backward(sizes, filtering, wrap, width, residuals, cotangent):
     texels, uv, level, where = residuals
-    attributes = _attributes(sizes, filtering, wrap)
-    scratch = native.mesh_scratch("texture", len(uv), uv.shape[1] // max(width, 1), width, *texels.shape[1:], len(texels) == 1)
-    spread = summing_call("ava_texture_spread", texels, scratch)
-    rows = {} if scratch is None else {"width": np.int64(width)}  # GPUs take pixels by tiles
-    locate = jax.ffi.ffi_call("ava_texture_locate", jax.eval_shape(lambda *x: x, uv, level), vmap_method="sequential")
-    d_uv, d_level = locate(texels, uv, level, where, cotangent, **attributes)
-    return spread(uv, level, where, cotangent, **attributes, **rows), d_uv, d_level, None
+    attributes, per_image = _attributes(sizes, filtering, wrap), _per_image(*residuals)
+    d_texels = call_per_image(
+        "ava_texture_spread",
+        jax.eval_shape(lambda x: x, texels),
+        (uv, level, where, cotangent),
+        (*per_image[1:], True),
+        results_per_image=per_image[:1],
+        scratch=_scratch_of(width),
+        **attributes,
+        **({"width": np.int64(width)} if native.spreads_by_tiles() else {}),
+    )
+    d_uv, d_level = call_per_image(
+        "ava_texture_locate",
+        jax.eval_shape(lambda *x: x, uv, level),
+        (*residuals, cotangent),
+        (*per_image, True),
+        results_per_image=per_image[1:3],
+        **attributes,
+    )
+    return d_texels, d_uv, d_level, None
+
+
+@functools.cache
+def _scratch_of(width: int):
+    def scratch(arguments, results) -> int | None:
+        (images, pixels), texels = arguments[0].shape[:2], results[0].shape
+        return native.mesh_scratch("texture", images, pixels // max(width, 1), width, *texels[1:], texels[0] == 1)
+
+    return scratch
+
+
+def _per_image(texels, uv, level, where) -> tuple[bool, ...]:
+    return len(texels) == len(uv), True, level.size > 0, where.size > 0
 
 
 _native.defvjp(_forward, _backward)

@@ -27,8 +27,9 @@ cudaError_t CudaInterpolateBarycentrics(const Interpolation& task, const float* 
 int64_t CudaAttributesScratch(const Interpolation& task);
 cudaError_t CudaInterpolateAttributes(const Interpolation& task, const float* cotangent, void* scratch, float* d_values, cudaStream_t stream);
 
-// `marks` must be aligned to 4 bytes, and hold as many more as make it a multiple of 4.
-cudaError_t CudaMarkOutlines(const Scene& scene, const Outlines& outlines, uint8_t* marks, cudaStream_t stream);
+constexpr int64_t kMarkScratch = 4;  // bytes
+// `marks` must be aligned to 4 bytes.
+cudaError_t CudaMarkOutlines(const Scene& scene, const Outlines& outlines, void* scratch, uint8_t* marks, cudaStream_t stream);
 int64_t CudaOutlineScratch(const Scene& scene, int64_t edges);
 cudaError_t CudaOutlineGradient(const Scene& scene, const Outlines& outlines, void* scratch, float* d_vertices, cudaStream_t stream);
 

@@ -64,15 +64,14 @@ ffi::Error AttributesImpl(cudaStream_t stream, Ints faces, Ints index, Floats ba
                 CudaInterpolateAttributes(t, cotangent.typed_data(), scratch->untyped_data(), out->typed_data(), stream));
 }
 
-// `marks` [4 n]: those of [B, H, W] pixels and up to three more bytes.
 ffi::Error MarkImpl(cudaStream_t stream, Floats vertices, Ints faces, Ints edges, Ints index, Floats barycentrics, Floats depth,
-                    ffi::Result<Bytes> marks, float low, float high) {
+                    ffi::Result<Bytes> marks, ffi::Result<Floats> scratch, float low, float high) {
   Scene s;
   Outlines o;
   if (ffi::Error error = MakeOutlines(vertices, faces, edges, index, barycentrics, depth, low, high, &s, &o); error.failure()) return error;
-  const int64_t pixels = s.batch * s.height * s.width;
-  if (!Is(marks->dimensions(), {(pixels + 3) / 4 * 4})) return Unfit("marks must be as many bytes as pixels, up to four", {marks->dimensions()});
-  return Report("outline", CudaMarkOutlines(s, o, marks->typed_data(), stream));
+  if (!Is(marks->dimensions(), {s.batch, s.height, s.width})) return Unfit("marks must be [B, H, W]", {marks->dimensions()});
+  if (ffi::Error error = CheckScratch("outline", scratch, kMarkScratch); error.failure()) return error;
+  return Report("outline", CudaMarkOutlines(s, o, scratch->untyped_data(), marks->typed_data(), stream));
 }
 
 ffi::Error OutlineGradientImpl(cudaStream_t stream, Floats vertices, Ints faces, Ints edges, Ints index, Floats barycentrics, Floats depth,
@@ -157,6 +156,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(AvaOutlineMarkCuda, ava::rasterize::MarkImpl,
                               ffi::Ffi::Bind()
                                   .Ctx<ava::rasterize::Stream>()
                                   .AVA_FRAGMENTS.Ret<ava::rasterize::Bytes>()
+                                  .Ret<AVA_FLOATS>()
                                   .Attr<float>("low")
                                   .Attr<float>("high"),
                               {ffi::Traits::kCmdBufferCompatible});

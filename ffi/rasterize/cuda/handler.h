@@ -1,5 +1,5 @@
 // The rasteriser, interpolation and outlines on a GPU as XLA FFI custom calls: arguments as ../handler.h and ../outline_handler.h have them.
-// Where sums are made there is one more result, f32 scratch of as many bytes as cuda.h says; marks are bytes [4 n], those of all pixels first.
+// Gradients that are sums, and marks, have one more result: f32 scratch of as many bytes as cuda.h says.
 #pragma once
 
 #include "xla/ffi/api/ffi.h"

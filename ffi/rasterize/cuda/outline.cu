@@ -54,14 +54,30 @@ struct OutlineJob {
   int64_t groups;  // of 32 edges, per image
 };
 
-__global__ void ClearMarks(unsigned* words, int64_t count) {
+// Marks as words of four, which atomic operations take; those after the last whole word in one of its own.
+struct Words {
+  unsigned* whole;
+  int64_t count;
+  unsigned* rest;
+};
+
+__global__ void ClearMarks(Words words) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
-  if (i < count) words[i] = 0;
+  if (i < words.count) words.whole[i] = 0;
+  if (i == 0) *words.rest = 0;
 }
 
-__device__ __forceinline__ void SetMark(unsigned* words, int64_t pixel, unsigned bits) { atomicOr(words + pixel / 4, bits << (8 * (pixel % 4))); }
+__device__ __forceinline__ void SetMark(const Words& words, int64_t pixel, unsigned bits) {
+  atomicOr(pixel / 4 < words.count ? words.whole + pixel / 4 : words.rest, bits << (8 * (pixel % 4)));
+}
 
-__global__ void __launch_bounds__(kLanes* kWarps) MarkEdges(OutlineJob job, unsigned* words) {
+// A warp; `count` marks of the last word.
+__global__ void CopyRest(Words words, int count) {
+  const int i = threadIdx.x;
+  if (i < count) reinterpret_cast<uint8_t*>(words.whole + words.count)[i] = static_cast<uint8_t>(*words.rest >> (8 * i));
+}
+
+__global__ void __launch_bounds__(kLanes* kWarps) MarkEdges(OutlineJob job, Words words) {
   const int64_t warp = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kLanes, image = warp / job.groups;
   if (image >= job.scene.batch) return;
   const View view = MakeView(job.scene, job.range, job.outlines, nullptr, image);
@@ -209,13 +225,14 @@ void Gradient(const OutlineJob& job, const Sums& sums, float* d_vertices, cudaSt
 
 }  // namespace
 
-cudaError_t CudaMarkOutlines(const Scene& s, const Outlines& o, uint8_t* marks, cudaStream_t stream) {
-  const int64_t words = (s.batch * s.height * s.width + 3) / 4;
-  if (words == 0) return cudaSuccess;
-  unsigned* as_words = reinterpret_cast<unsigned*>(marks);
+cudaError_t CudaMarkOutlines(const Scene& s, const Outlines& o, void* scratch, uint8_t* marks, cudaStream_t stream) {
+  const int64_t pixels = s.batch * s.height * s.width;
+  if (pixels == 0) return cudaSuccess;
+  const Words words = {reinterpret_cast<unsigned*>(marks), pixels / 4, static_cast<unsigned*>(scratch)};
   const OutlineJob job = JobOf(s, o);
-  Launch(ClearMarks, BlocksFor(words, 256), 256, stream, as_words, words);
-  if (job.groups > 0) Launch(MarkEdges, BlocksFor(job.groups * s.batch, kWarps), kLanes * kWarps, stream, job, as_words);
+  Launch(ClearMarks, BlocksFor(pixels / 4 + 1, 256), 256, stream, words);
+  if (job.groups > 0) Launch(MarkEdges, BlocksFor(job.groups * s.batch, kWarps), kLanes * kWarps, stream, job, words);
+  if (pixels % 4 != 0) Launch(CopyRest, 1, kLanes, stream, words, static_cast<int>(pixels % 4));
   return cudaGetLastError();
 }
 
