@@ -1,11 +1,15 @@
 """Times the rasteriser on the head: forward, forward and backward, with outlines, and its parts.
 
   python scripts/bench_rasterize.py --golden=DIR [--views=1] [--downsample=2] [--repeats=30]
+  python scripts/bench_rasterize.py --golden=DIR --table [--json=FILE]
 
-DIR holds `bench_cameras.npz`; the folder beside it, `assets`, the head's mesh. A line a pass: the least of the repetitions, wall time and
-the processor time of all threads (which other work on the machine disturbs less).
+DIR holds `bench_cameras.npz`; the folder beside it, `assets`, the head's mesh. A line a pass. On a CPU the least of the repetitions, wall
+time and the processor time of all threads (which other work on the machine disturbs less). On a GPU the time of a call among --repeats
+that follow each other, the least of five such rows: what a host asks for in between does not wait for the device. --table: 1, 4 and 16
+views at each of three sizes, a line a scene.
 """
 
+import json
 import pathlib
 import time
 
@@ -16,7 +20,7 @@ import parity_rasterize
 from absl import app, flags
 
 from ava_jax.core.types import Cameras
-from ava_jax.ops import mesh
+from ava_jax.ops import mesh, native
 
 _GOLDEN = flags.DEFINE_string("golden", None, "Folder of bench_cameras.npz.", required=True)
 _ASSETS = flags.DEFINE_string("assets", None, "Folder of 021924.bin and face_topology.obj; by default the one beside --golden.")
@@ -25,55 +29,126 @@ _DOWNSAMPLE = flags.DEFINE_float("downsample", 2.0, "1 is 1024 x 667, 2 is 512 x
 _REPEATS = flags.DEFINE_integer("repeats", 30, "Repetitions a pass.", lower_bound=1)
 _COMMON = flags.DEFINE_bool("common_texture", False, "One texture for all images, instead of one each.")
 _IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "jax"; by default the best there is.')
+_TABLE = flags.DEFINE_bool("table", False, "All scenes instead of one and its parts.")
+_JSON = flags.DEFINE_string("json", None, "File for what --table measures, in ms.")
+_CHAIN = ("rasterize", "forward", "forward + backward", "forward + backward, outlines")
 
 
-def least(run, *arguments) -> str:
+def timed(run, *arguments) -> tuple[float, float]:
+    """Wall and processor time, ms."""
     jax.block_until_ready(run(*arguments))
+    if jax.default_backend() != "cpu":
+        rows = []
+        for _ in range(5):
+            wall, processor = time.perf_counter(), time.process_time()
+            for _ in range(_REPEATS.value):
+                out = run(*arguments)
+            jax.block_until_ready(out)
+            rows.append([1e3 * (t - t0) / _REPEATS.value for t, t0 in ((time.perf_counter(), wall), (time.process_time(), processor))])
+        return tuple(np.min(rows, 0))
     walls, processors = [], []
     for _ in range(_REPEATS.value):
         wall, processor = time.perf_counter(), time.process_time()
         jax.block_until_ready(run(*arguments))
         walls.append(time.perf_counter() - wall)
         processors.append(time.process_time() - processor)
-    return f"{1e3 * min(walls):8.2f} ms, processor {1e3 * min(processors):8.2f} ms"
+    return 1e3 * min(walls), 1e3 * min(processors)
 
 
-def main(_) -> None:
-    golden = pathlib.Path(_GOLDEN.value)
-    assets = pathlib.Path(_ASSETS.value) if _ASSETS.value else golden.parent / "assets"
-    data, views = np.load(golden / "bench_cameras.npz"), _VIEWS.value
-    at, scale = np.arange(views) % 4, np.float32(1 / _DOWNSAMPLE.value)
-    cameras = Cameras(data["camrot"][at], data["campos"][at], data["focal"][at] * scale, data["princpt"][at] * scale)
-    height, width = (int(x * scale) for x in data["image_hw"])
-    faces, uv_faces, uvs = parity_rasterize.read_topology(assets / "face_topology.obj")
-    edges = mesh.mesh_edges(faces)
-    points = jnp.asarray(np.broadcast_to(np.fromfile(assets / "021924.bin", np.float32).reshape(1, -1, 3), (views, 7306, 3)))
-    rng = np.random.default_rng(0)
-    side = (1024, 1024, 3) if _COMMON.value else (views, 1024, 1024, 3)
-    texture = jnp.asarray(rng.random(side, np.float32))
-    cotangent = jnp.asarray(rng.standard_normal((views, height, width, 3), np.float32))
-    chosen = {"implementation": _IMPLEMENTATION.value}
+class Scene:
+    """The head from the four cameras in turn; `passes` are what is timed: name -> jitted function and its arguments."""
 
-    def render(points, texture, outlines=False):
+    def __init__(self, views: int, downsample: float):
+        golden = pathlib.Path(_GOLDEN.value)
+        assets = pathlib.Path(_ASSETS.value) if _ASSETS.value else golden.parent / "assets"
+        data, at, scale = np.load(golden / "bench_cameras.npz"), np.arange(views) % 4, np.float32(1 / downsample)
+        self.cameras = Cameras(data["camrot"][at], data["campos"][at], data["focal"][at] * scale, data["princpt"][at] * scale)
+        self.height, self.width = (int(x * scale) for x in data["image_hw"])
+        self.faces, self.uv_faces, self.uvs = parity_rasterize.read_topology(assets / "face_topology.obj")
+        self.edges = mesh.mesh_edges(self.faces)
+        points = np.fromfile(assets / "021924.bin", np.float32).reshape(1, -1, 3)
+        self.points = jnp.asarray(np.broadcast_to(points, (views, *points.shape[1:])))
+        rng = np.random.default_rng(0)
+        side = (1024, 1024, 3) if _COMMON.value else (views, 1024, 1024, 3)
+        self.texture = jnp.asarray(rng.random(side, np.float32))
+        self.cotangent = jnp.asarray(rng.standard_normal((views, self.height, self.width, 3), np.float32))
+        self.chosen = {"implementation": _IMPLEMENTATION.value}
+        self.name = f"{views} x {self.height} x {self.width}"
+
+    def rasterize(self, vertices):
+        return mesh.rasterize(vertices, self.faces, self.height, self.width, near=1.0, **self.chosen)
+
+    def render(self, points, texture, outlines=False):
         drawn = mesh.render_mesh(
-            points, faces, cameras, height, width, texture=texture, uvs=uvs, uv_faces=uv_faces, edges=edges if outlines else None,
-            outputs=("colour",), near=1.0, **chosen,
+            points, self.faces, self.cameras, self.height, self.width, texture=texture, uvs=self.uvs, uv_faces=self.uv_faces,
+            edges=self.edges if outlines else None, outputs=("colour",), near=1.0, **self.chosen,
         )  # fmt: skip
         return drawn.colour
 
-    def backward(outlines):
+    def _both(self, outlines):
         def run(points, texture, cotangent):
-            colour, transpose = jax.vjp(lambda p, t: render(p, t, outlines), points, texture)
+            colour, transpose = jax.vjp(lambda p, t: self.render(p, t, outlines), points, texture)
             return colour, *transpose(cotangent)
 
-        return jax.jit(run)
+        return run
 
-    print(f"{jax.default_backend()}, {jax.devices()[0].device_kind}: {views} x {height} x {width}, {len(faces)} triangles")
-    vertices = jax.jit(mesh.project)(points, cameras)
-    print("rasterize                    ", least(jax.jit(lambda v: mesh.rasterize(v, faces, height, width, near=1.0, **chosen)), vertices))
-    print("forward                      ", least(jax.jit(render), points, texture))
-    print("forward + backward           ", least(backward(False), points, texture, cotangent))
-    print("forward + backward, outlines ", least(backward(True), points, texture, cotangent))
+    def chain(self) -> dict:
+        """The whole passes."""
+        vertices = jax.jit(mesh.project)(self.points, self.cameras)
+        both = self.points, self.texture, self.cotangent
+        runs = (self.rasterize, vertices), (self.render, *both[:2]), (self._both(False), *both), (self._both(True), *both)
+        return {name: (jax.jit(run), arguments) for name, (run, *arguments) in zip(_CHAIN, runs)}
+
+    def parts(self) -> dict:
+        """One operation each, forward or its gradient alone."""
+        vertices = jax.jit(mesh.project)(self.points, self.cameras)
+        seen = jax.jit(self.rasterize)(vertices)
+        find = lambda v: mesh.find_outlines(v, self.faces, self.edges, seen, near=1.0, **self.chosen)  # noqa: E731
+        chart = lambda b: mesh.interpolate(self.uvs, self.uv_faces, seen._replace(barycentrics=b), **self.chosen)  # noqa: E731
+        read = lambda t, uv: mesh.sample_texture(t, uv, where=seen.index >= 0, **self.chosen)  # noqa: E731
+        marks, uv = jax.jit(find)(vertices), jax.jit(chart)(seen.barycentrics)
+        moved = lambda v: mesh.with_outlines(image, v, self.faces, self.edges, seen, marks, near=1.0, **self.chosen)  # noqa: E731
+        image, none = jax.jit(read)(self.texture, uv), np.zeros(seen.index.shape, jax.dtypes.float0)
+
+        def gradient(f):
+            return jax.jit(lambda x, g: jax.vjp(f, x)[1](g)[0])
+
+        of_seen = lambda v, g: jax.vjp(self.rasterize, v)[1](mesh.Fragments(none, *g))[0]  # noqa: E731
+        return {
+            "rasterize + its gradient": (jax.jit(of_seen), (vertices, tuple(seen[1:]))),
+            "find_outlines": (jax.jit(find), (vertices,)),
+            "interpolate": (jax.jit(chart), (seen.barycentrics,)),
+            "interpolate, by barycentrics": (gradient(chart), (seen.barycentrics, uv)),
+            "sample_texture": (jax.jit(read), (self.texture, uv)),
+            "sample_texture, by texels": (gradient(lambda t: read(t, uv)), (self.texture, self.cotangent)),
+            "sample_texture, by coordinates": (gradient(lambda u: read(self.texture, u)), (uv, self.cotangent)),
+            "with_outlines, its gradient": (gradient(moved), (vertices, self.cotangent)),
+        }
+
+
+def table() -> None:
+    """A line a scene; without processor times."""
+    measured = {}
+    print(f"{'':18}" + "".join(f"{name:>30}" for name in _CHAIN))
+    for downsample in (2.0, 1.0, 0.5):
+        for views in (1, 4, 16):
+            scene = Scene(views, downsample)
+            measured[scene.name] = {name: timed(run, *arguments)[0] for name, (run, arguments) in scene.chain().items()}
+            print(f"{scene.name:18}" + "".join(f"{ms:27.3f} ms" for ms in measured[scene.name].values()), flush=True)
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps({"device": jax.devices()[0].device_kind, "ms": measured}, indent=1))
+
+
+def main(_) -> None:
+    compiled = "compiled calls" if native.serves_meshes() else "plain JAX but for rasterize" if native.rasterizes() else "plain JAX"
+    print(f"{jax.default_backend()}, {jax.devices()[0].device_kind}, {compiled}")
+    if _TABLE.value:
+        return table()
+    scene = Scene(_VIEWS.value, _DOWNSAMPLE.value)
+    print(f"{scene.name}, {len(scene.faces)} triangles")
+    for name, (run, arguments) in (scene.chain() | scene.parts()).items():
+        wall, processor = timed(run, *arguments)
+        print(f"{name:32}{wall:9.3f} ms, processor {processor:9.3f} ms", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ usage: scripts/check_gpu.sh [--golden DIR] [--out DIR] [--only LIST]
 
 Runs, on the GPU of this machine, with the python of $PYTHON (default python3), which must have ava_jax installed with its CUDA module:
   tests       the raymarcher's tests, but for those that need no GPU; those of several GPUs where there are several
+  rasterize   the tests of the rasteriser and all of its gradients, and with --golden scripts/parity_rasterize.py and scripts/bench_rasterize.py
   implicit    the tests of implicit functions and marching cubes, and with --golden scripts/bench_implicit.py
   networks    the tests of the networks' kernels
   commands    what a user does: captures, a short training, evaluation, pictures, a turntable; the library's tests, which
@@ -24,7 +25,7 @@ A line a check comes last; it exits 1 when one failed. Logs and JSON are in --ou
 TEXT
 }
 
-GOLDEN=""; OUT=""; ONLY="tests,implicit,networks,commands,avatar,sanitizer,parity,raymarch,step"
+GOLDEN=""; OUT=""; ONLY="tests,rasterize,implicit,networks,commands,avatar,sanitizer,parity,raymarch,step"
 while [ $# -gt 0 ]; do
   case "$1" in
     --golden|--out|--only) [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2; exit 2; } ;;&
@@ -37,7 +38,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 for name in ${ONLY//,/ }; do
-  case "$name" in tests|implicit|networks|commands|avatar|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
+  case "$name" in tests|rasterize|implicit|networks|commands|avatar|sanitizer|parity|raymarch|step) ;; *) echo "error: --only knows no $name; see scripts/check_gpu.sh --help" >&2; exit 2 ;; esac
 done
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -78,6 +79,17 @@ skip() { REPORT+=("$(printf '%-20s skipped          %s' "$1" "$2")"); }
 
 PYTEST=("$PYTHON" -m pytest --slow -v --durations=5 -p no:cacheprovider --rootdir "$ROOT")  # -v: a log that breaks off says where
 wanted tests && check tests "${PYTEST[@]}" "$ROOT"/tests/ops/raymarch_{cuda_,golden_,}test.py "$ROOT/tests/ops/rasterize_cuda_test.py"
+if wanted rasterize; then
+  export AVA_RASTERIZE_CUDA=1  # off by default, but for the forward pass, until this has passed on a GPU
+  check rasterize "${PYTEST[@]}" "$ROOT"/tests/ops/rasterize_{cuda_,golden_,outline_,texture_,}test.py
+  if [ -n "$GOLDEN" ]; then
+    check rasterize_parity "$PYTHON" "$ROOT/scripts/parity_rasterize.py" --golden="$GOLDEN"
+    check rasterize_bench "$PYTHON" "$ROOT/scripts/bench_rasterize.py" --golden="$GOLDEN" --table --json="$OUT/rasterize.json"
+    check rasterize_parts "$PYTHON" "$ROOT/scripts/bench_rasterize.py" --golden="$GOLDEN" --views=16 --downsample=0.5
+    check rasterize_plain env -u AVA_RASTERIZE_CUDA "$PYTHON" "$ROOT/scripts/bench_rasterize.py" --golden="$GOLDEN"
+  fi
+  unset AVA_RASTERIZE_CUDA
+fi
 if wanted implicit; then
   export AVA_IMPLICIT_CUDA=1  # off by default until this has passed on a GPU
   check implicit "${PYTEST[@]}" "$ROOT"/tests/ops/implicit_{native,marching,golden}_test.py "$ROOT/tests/tasks/ldif_shapes_test.py"

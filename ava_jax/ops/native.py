@@ -86,8 +86,34 @@ def serves_convolutions() -> bool:
 
 
 def serves_meshes() -> bool:
-    """Whether the compiled calls of `ops.mesh` run where JAX computes by default: on a CPU, from a module that has them all."""
-    return BUILT and tracing.backend() == "cpu" and _LATEST_OF_MESHES in importlib.import_module(_MODULE).registrations()
+    """Whether the compiled calls of `ops.mesh` run where JAX computes by default, from a module that has them all.
+
+    On a GPU only with AVA_RASTERIZE_CUDA=1 in the environment: but for `rasterize` itself, these kernels have been run by emulation alone
+    (tests/ops/fibers).
+    """
+    backend = tracing.backend()
+    if backend == "gpu" and os.environ.get("AVA_RASTERIZE_CUDA") != "1":
+        return False
+    module = {"cpu": _MODULE if BUILT else None, "gpu": _CUDA_MODULE if CUDA_BUILT else None}.get(backend)
+    return module is not None and _LATEST_OF_MESHES in importlib.import_module(module).registrations()
+
+
+def mesh_scratch(call: str, *sizes: int) -> int | None:
+    """Floats of scratch that a compiled call of `ops.mesh` takes as a further result on a GPU; None where it takes none.
+
+    Args:
+      call: "gradient" (of vertices) or "outline": sizes are batch, vertices, components, triangles, and for outlines edges. "mark": batch,
+        height, width. "attributes" or "texture": batch, height, width, rows or texels, channels, and whether one array is all images'.
+      sizes: as said.
+    """
+    if tracing.backend() != "gpu":
+        return None
+    return -(-getattr(importlib.import_module(_CUDA_MODULE), f"{call}_scratch")(*sizes) // 4)
+
+
+def spreads_by_tiles() -> bool:
+    """Whether the compiled gradient of textures takes the width of the rows in which pixels lie where JAX computes by default."""
+    return tracing.backend() == "gpu"
 
 
 def rasterizes() -> bool:

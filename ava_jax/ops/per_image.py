@@ -5,9 +5,10 @@ all. Here it is told that the leading axis may stay divided, and which results a
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import sequential_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
@@ -25,6 +26,7 @@ def call_per_image(
     per_image: Sequence[bool],
     *,
     results_per_image: Sequence[bool] | None = None,
+    scratch: Callable | None = None,
     **attributes,
 ):
     """Calls what is registered under `name`. Works under jit, vmap and shard_map; differentiation is the caller's.
@@ -35,6 +37,8 @@ def call_per_image(
       arguments: arrays of any shape.
       per_image: of each argument, whether its leading axis is that of the images; the others are the same for all.
       results_per_image: the same of each result, None for all; the others are sums over images.
+      scratch: of a device's arguments and results: how many floats the call takes as one more result, or None for no such result. The same
+        function for calls that are alike, else they are compiled anew.
       **attributes: NumPy numbers and arrays.
 
     Returns:
@@ -44,16 +48,23 @@ def call_per_image(
     results = tuple(results) if several else (results,)
     held = tuple((key, np.asarray(x).dtype.name, np.shape(x), tuple(np.ravel(x).tolist())) for key, x in sorted(attributes.items()))
     of_results = (True,) * len(results) if results_per_image is None else tuple(results_per_image)
-    out = _made(name, results, tuple(per_image), of_results, held)(*arguments)
+    out = _made(name, results, tuple(per_image), of_results, scratch, held)(*arguments)
     return out if several else out[0]
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
-def _made(name, results, per_image, results_per_image, held):
+def _made(name, results, per_image, results_per_image, scratch, held):
     attributes = {key: np.asarray(values, dtype).reshape(shape)[()] for key, dtype, shape, values in held}
 
     def calling(types):
-        return lambda *arguments: tuple(jax.ffi.ffi_call(name, types)(*arguments, **attributes))
+        def call(*arguments):
+            floats = None if scratch is None else scratch(arguments, types)
+            space = (
+                () if floats is None else (jax.eval_shape(lambda x: jnp.broadcast_to(jnp.sum(x).astype(jnp.float32), floats), types[0]),)
+            )
+            return tuple(jax.ffi.ffi_call(name, (*types, *space))(*arguments, **attributes))[: len(types)]
+
+        return call
 
     def per_device(shards: int):
         shapes = [(r.shape[0] // shards, *r.shape[1:]) if own else r.shape for r, own in zip(results, results_per_image)]

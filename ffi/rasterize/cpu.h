@@ -18,16 +18,6 @@ void Rasterize(const Scene& scene, const int32_t* behind_index, const float* beh
 void RasterizeGradient(const Scene& scene, const int32_t* index, const float* d_barycentrics, const float* d_depth, float* d_vertices,
                        const Pool& pool);
 
-// Of values [batch or 1, count, channels] at fragments of [batch, pixels]; rows of `width` pixels.
-struct Interpolation {
-  int64_t batch, count, channels, triangles, height, width;
-  bool common;  // one array of values for all images
-  const float* values;
-  const int32_t* faces;
-  const int32_t* index;
-  const float* barycentrics;
-};
-
 void Interpolate(const Interpolation& task, float* out, const Pool& pool);
 void InterpolateBarycentrics(const Interpolation& task, const float* cotangent, float* d_barycentrics, const Pool& pool);
 void InterpolateAttributes(const Interpolation& task, const float* cotangent, float* d_values, const Pool& pool);

@@ -1,9 +1,5 @@
 #include "handler.h"
 
-#include <algorithm>
-#include <initializer_list>
-#include <string>
-
 #include "../common/guarded.h"
 #include "buffers.h"
 #include "cpu.h"
@@ -27,51 +23,23 @@ ffi::Error RasterizeImpl(ffi::ThreadPool threads, Floats vertices, Ints faces, I
 ffi::Error RasterizeGradientImpl(ffi::ThreadPool threads, Floats vertices, Ints faces, Ints index, Floats d_barycentrics, Floats d_depth,
                                  ffi::Result<Floats> d_vertices, float low, float high) {
   Scene s;
-  if (ffi::Error error = MakeScene(vertices, faces, index.dimensions(), low, high, &s); error.failure()) return error;
-  if (!Is(d_barycentrics.dimensions(), {s.batch, s.height, s.width, 3}) || !Is(d_depth.dimensions(), {s.batch, s.height, s.width}) ||
-      !Is(d_vertices->dimensions(), {s.batch, s.vertices, s.components})) {
-    return Unfit("cotangents must be images as the index is, the gradient as vertices are",
-                 {d_barycentrics.dimensions(), d_depth.dimensions(), d_vertices->dimensions()});
-  }
+  if (ffi::Error error = MakeGradient(vertices, faces, index, d_barycentrics, d_depth, d_vertices, low, high, &s); error.failure()) return error;
   return Guarded("rasterize", [&] {
     RasterizeGradient(s, index.typed_data(), d_barycentrics.typed_data(), d_depth.typed_data(), d_vertices->typed_data(),
                       MakePool(threads));
   });
 }
 
-ffi::Error MakeInterpolation(Dims values, Ints& faces, Ints& index, Interpolation* t) {
-  const Dims f = faces.dimensions(), i = index.dimensions();
-  if (values.size() != 3 || f.size() != 2 || f[1] != 3 || i.size() != 3 || (values[0] != 1 && values[0] != i[0])) {
-    return Unfit("values must be [B or 1, A, C], faces [T, 3] and the index [B, H, W]", {values, f, i});
-  }
-  *t = {i[0], values[1], values[2], f[0], i[1], i[2], values[0] == 1, nullptr, faces.typed_data(), index.typed_data(), nullptr};
-  return ffi::Error::Success();
-}
-
-ffi::Error CheckImage(const char* what, Dims dims, const Interpolation& t, int64_t channels) {
-  if (Is(dims, {t.batch, t.height, t.width, channels})) return ffi::Error::Success();
-  return Unfit(what, {dims});
-}
-
 ffi::Error InterpolateImpl(ffi::ThreadPool threads, Floats values, Ints faces, Ints index, Floats barycentrics, ffi::Result<Floats> out) {
   Interpolation t;
-  if (ffi::Error error = MakeInterpolation(values.dimensions(), faces, index, &t); error.failure()) return error;
-  if (ffi::Error error = CheckImage("barycentrics must be [B, H, W, 3]", barycentrics.dimensions(), t, 3); error.failure()) return error;
-  if (ffi::Error error = CheckImage("the result must be [B, H, W, C]", out->dimensions(), t, t.channels); error.failure()) return error;
-  t.values = values.typed_data();
-  t.barycentrics = barycentrics.typed_data();
+  if (ffi::Error error = MakeForward(values, faces, index, barycentrics, out, &t); error.failure()) return error;
   return Guarded("interpolate", [&] { Interpolate(t, out->typed_data(), MakePool(threads)); });
 }
 
 ffi::Error InterpolateBarycentricsImpl(ffi::ThreadPool threads, Floats values, Ints faces, Ints index, Floats cotangent,
                                        ffi::Result<Floats> out) {
   Interpolation t;
-  if (ffi::Error error = MakeInterpolation(values.dimensions(), faces, index, &t); error.failure()) return error;
-  if (ffi::Error error = CheckImage("the result must be [B, H, W, 3]", out->dimensions(), t, 3); error.failure()) return error;
-  if (ffi::Error error = CheckImage("the cotangent must be [B, H, W, C]", cotangent.dimensions(), t, t.channels); error.failure()) {
-    return error;
-  }
-  t.values = values.typed_data();
+  if (ffi::Error error = MakeBarycentrics(values, faces, index, cotangent, out, &t); error.failure()) return error;
   return Guarded("interpolate",
                  [&] { InterpolateBarycentrics(t, cotangent.typed_data(), out->typed_data(), MakePool(threads)); });
 }
@@ -79,12 +47,7 @@ ffi::Error InterpolateBarycentricsImpl(ffi::ThreadPool threads, Floats values, I
 ffi::Error InterpolateAttributesImpl(ffi::ThreadPool threads, Ints faces, Ints index, Floats barycentrics, Floats cotangent,
                                      ffi::Result<Floats> out) {
   Interpolation t;
-  if (ffi::Error error = MakeInterpolation(out->dimensions(), faces, index, &t); error.failure()) return error;
-  if (ffi::Error error = CheckImage("barycentrics must be [B, H, W, 3]", barycentrics.dimensions(), t, 3); error.failure()) return error;
-  if (ffi::Error error = CheckImage("the cotangent must be [B, H, W, C]", cotangent.dimensions(), t, t.channels); error.failure()) {
-    return error;
-  }
-  t.barycentrics = barycentrics.typed_data();
+  if (ffi::Error error = MakeAttributes(faces, index, barycentrics, cotangent, out, &t); error.failure()) return error;
   return Guarded("interpolate", [&] { InterpolateAttributes(t, cotangent.typed_data(), out->typed_data(), MakePool(threads)); });
 }
 

@@ -73,15 +73,20 @@ struct Walk {
   int32_t left;     // steps, so that it ends whatever the numbers
 };
 
-AVA_RASTER Walk StartWalk(const Outline& o, int32_t height, int32_t width) {
-  Walk walk = {0.0, 1.0, {2.0, 2.0}, {0.0, 0.0}, 2 * (height + width) + 8};
-  const double size[2] = {static_cast<double>(width), static_cast<double>(height)};
+// The pixels of which a walk goes through a part: from the columns and rows `first` to those before `end`.
+struct Window {
+  int32_t first[2], end[2];
+};
+
+AVA_RASTER Walk StartWalk(const Outline& o, const Window& window) {
+  Walk walk = {0.0, 1.0, {2.0, 2.0}, {0.0, 0.0}, 2 * (window.end[0] - window.first[0] + window.end[1] - window.first[1]) + 8};
+  const double lowest[2] = {window.first[0] - 0.5, window.first[1] - 0.5}, highest[2] = {window.end[0] - 0.5, window.end[1] - 0.5};
   for (int i = 0; i < 2; ++i) {
     if (o.by[i] == 0.0) {
-      if (!(o.from[i] >= -0.5 && o.from[i] < size[i] - 0.5)) walk.end = -1.0;
+      if (!(o.from[i] >= lowest[i] && o.from[i] < highest[i])) walk.end = -1.0;
       continue;
     }
-    double low = (-0.5 - o.from[i]) / o.by[i], high = (size[i] - 0.5 - o.from[i]) / o.by[i];
+    double low = (lowest[i] - o.from[i]) / o.by[i], high = (highest[i] - o.from[i]) / o.by[i];
     if (low > high) {
       const double swap = low;
       low = high, high = swap;

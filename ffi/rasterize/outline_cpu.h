@@ -9,18 +9,6 @@
 namespace ava {
 namespace rasterize {
 
-// What an image saw, and its edges.
-struct Outlines {
-  int64_t edges, channels;
-  const int32_t* edge;     // [edges, 4]: its ends, and the other corners of its triangles, -1 for none
-  const int32_t* index;    // [batch, height, width]
-  const float* depth;
-  const float* barycentrics;
-  const uint8_t* marks;
-  const float* image;      // [batch, height, width, channels]
-  const float* cotangent;
-};
-
 // Bits of outline.h for each pixel.
 void MarkOutlines(const Scene& scene, const Outlines& outlines, uint8_t* marks, const Pool& pool);
 void OutlineGradient(const Scene& scene, const Outlines& outlines, float* d_vertices, const Pool& pool);

@@ -98,5 +98,18 @@ AVA_TEXTURE Taps TapsAt(float u, float v, const Levels& levels, int32_t level, F
   return taps;
 }
 
+// Of textures [batch or 1, texels, channels], at pixels [batch, pixels].
+struct Task {
+  int64_t batch, texels, channels, pixels;
+  bool common;  // one texture for all images
+  Levels levels;
+  Filter filter;
+  Wrap wrap;
+  const float* texture;
+  const float* uv;
+  const float* level;  // null for level 0
+  const bool* where;   // null for everywhere
+};
+
 }  // namespace texture
 }  // namespace ava

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from ava_jax.core.types import Array
 from ava_jax.ops import native
 
+_REMEDY = {"gpu": "reinstall with nvcc and set AVA_RASTERIZE_CUDA=1, without which all but `rasterize` is off on GPUs"}
+
 
 def choose_native(who: str, implementation: str | None, dtype, *, serves: bool | None = None) -> bool:
     """Whether the compiled call is to be used: "native", "jax", or the best there is for None.
@@ -29,7 +31,7 @@ def choose_native(who: str, implementation: str | None, dtype, *, serves: bool |
     if not serves:
         raise ValueError(
             f'{who}: implementation="native" needs the compiled module of the backend {jax.default_backend()}, built from these sources; '
-            'reinstall with a C++ compiler, or use "jax".'
+            f'{_REMEDY.get(jax.default_backend(), "reinstall with a C++ compiler")}, or use "jax".'
         )
     if dtype != jnp.float32:
         raise ValueError(f'{who}: implementation="native" computes in float32; got {dtype}. Use "jax".')

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ava_jax.core.types import Array
+from ava_jax.ops import native
 from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.types import Fragments
 from ava_jax.ops.per_image import call_per_image
@@ -75,6 +76,7 @@ def _backward(residuals, cotangent):
         (faces, index, barycentrics, cotangent),
         (False, True, True, True),
         results_per_image=(own,),
+        scratch=_scratch,
     )
     d_barycentrics = call_per_image(
         "ava_interpolate_barycentrics",
@@ -87,6 +89,11 @@ def _backward(residuals, cotangent):
 
 def _per_image(values, index) -> bool:
     return len(values) == len(index)
+
+
+def _scratch(arguments, results) -> int | None:
+    values = results[0].shape
+    return native.mesh_scratch("attributes", *arguments[1].shape, *values[1:], values[0] == 1)
 
 
 _native.defvjp(_forward, _backward)

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from ava_jax.core.types import Array
+from ava_jax.ops import native
 from ava_jax.ops.mesh import outline_jax
 from ava_jax.ops.mesh.checks import choose_native, require_axes, require_faces
 from ava_jax.ops.mesh.rasterize import NEAR, limits
@@ -85,7 +86,7 @@ def find_outlines(
     if not use_native:
         return outline_jax.mark(*scene, near)
     result = jax.eval_shape(lambda x: x.astype(jnp.uint8), scene[-1])
-    return call_per_image("ava_outline_mark", result, scene, _PER_IMAGE, **limits(scene[0], near))
+    return call_per_image("ava_outline_mark", result, scene, _PER_IMAGE, scratch=_mark_scratch, **limits(scene[0], near))
 
 
 def hold_outlines(fragments: Fragments, marks: Array) -> Fragments:
@@ -178,10 +179,19 @@ def _backward(use_native, near, residuals, cotangent):
     scene = vertices, faces, edges, index, barycentrics, depth
     if use_native:
         result, arguments = jax.eval_shape(lambda x: x, vertices), (*scene, marks, image, cotangent)
-        d_vertices = call_per_image("ava_outline_gradient", result, arguments, (*_PER_IMAGE, True, True, True), **limits(vertices, near))
+        per_image, seen = (*_PER_IMAGE, True, True, True), limits(vertices, near)
+        d_vertices = call_per_image("ava_outline_gradient", result, arguments, per_image, scratch=_gradient_scratch, **seen)
     else:
         d_vertices = outline_jax.gradient(*scene, marks, image, cotangent, near)
     return cotangent, d_vertices, None, None, None, jnp.zeros_like(barycentrics), jnp.zeros_like(depth), None
+
+
+def _mark_scratch(arguments, results) -> int | None:
+    return native.mesh_scratch("mark", *results[0].shape)
+
+
+def _gradient_scratch(arguments, results) -> int | None:
+    return native.mesh_scratch("outline", *results[0].shape, len(arguments[1]), len(arguments[2]))
 
 
 _with_outlines.defvjp(_forward, _backward)

@@ -34,9 +34,9 @@ def rasterize(
     share an edge, one of them has it. At equal depth (in float32) the lower index wins. Triangles that come nearer than `near`, or reach
     behind the camera, are clipped there; what is not finite, has no area or names no vertex is left out.
 
-    Works under jit, vmap and grad; the same bits from run to run, gradients included, but for gradients on GPUs: those are sums in any
-    order. Gradients are those of the barycentrics and depth of
-    the triangle that a pixel sees; which one that is is taken as constant (`antialias` gives outlines their gradient).
+    Works under jit, vmap and grad; the same bits from run to run, gradients included, but for gradients in plain JAX on GPUs: those are
+    sums in any order (docs/design/rasterizer.md). Gradients are those of the barycentrics and depth of the triangle that a pixel sees;
+    which one that is is taken as constant (`with_outlines` gives outlines their gradient).
 
     Args:
       vertices: f32 [B, V, 3]: column * depth, row * depth, depth, as `project` gives them; or [B, V, 4] as `from_clip` does.
@@ -118,12 +118,16 @@ def _native_forward(height, width, near, vertices, faces, behind_index, behind_d
 def _native_backward(height, width, near, residuals, cotangent):
     del height, width
     vertices, faces, index = residuals
-    if not native.serves_meshes():  # GPUs: the nearest triangle is found by the compiled call, its gradient by plain JAX
+    if not native.serves_meshes():  # GPUs without AVA_RASTERIZE_CUDA: the compiled call has no gradient there
         _, pull = jax.vjp(lambda v: jax.vmap(lambda own, at: locate(own, faces, at))(v, index), vertices)
         return *pull(tuple(map(jnp.asarray, (cotangent.barycentrics, cotangent.depth)))), None, None, None
     result, arguments = jax.eval_shape(lambda x: x, vertices), (vertices, faces, index, cotangent.barycentrics, cotangent.depth)
-    per_image = True, False, True, True, True
-    return call_per_image("ava_rasterize_gradient", result, arguments, per_image, **limits(vertices, near)), None, None, None
+    per_image, seen = (True, False, True, True, True), limits(vertices, near)
+    return call_per_image("ava_rasterize_gradient", result, arguments, per_image, scratch=_scratch, **seen), None, None, None
+
+
+def _scratch(arguments, results) -> int | None:
+    return native.mesh_scratch("gradient", *results[0].shape, len(arguments[1]))
 
 
 _native.defvjp(_native_forward, _native_backward)

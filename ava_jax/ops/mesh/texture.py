@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ava_jax.core.types import Array
+from ava_jax.ops import native
 from ava_jax.ops.mesh.checks import choose_native, require_axes
 from ava_jax.ops.mesh.texture_jax import sample_texture_jax
 from ava_jax.ops.per_image import call_per_image
@@ -61,7 +62,8 @@ def sample_texture(
     within = "nearest" if filtering == "nearest" else "bilinear"
     if use_native:
         none = jnp.zeros(0, jnp.float32), jnp.zeros(0, bool)
-        out = _native(tuple(sizes), within, wrap, texels, flat, none[0] if level is None else level, none[1] if where is None else where)
+        optional = none[0] if level is None else level, none[1] if where is None else where
+        out = _native(tuple(sizes), within, wrap, w, texels, flat, *optional)
     else:
         texels = jnp.broadcast_to(texels, (b, *texels.shape[1:]))
         out = sample_texture_jax(texels, tuple(sizes), flat, level, where, within, wrap)
@@ -133,12 +135,13 @@ def _pack(texture, images: int) -> tuple[jax.Array, list[tuple[int, int]]]:
     return (packed[0] if len(packed) == 1 else jnp.concatenate(packed, 1)), [x.shape[1:3] for x in levels]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _native(sizes, filtering, wrap, texels, uv, level, where) -> jax.Array:
-    return _forward(sizes, filtering, wrap, texels, uv, level, where)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+def _native(sizes, filtering, wrap, width, texels, uv, level, where) -> jax.Array:
+    return _forward(sizes, filtering, wrap, width, texels, uv, level, where)[0]
 
 
-def _forward(sizes, filtering, wrap, texels, uv, level, where):
+def _forward(sizes, filtering, wrap, width, texels, uv, level, where):
+    del width
     channels = texels.shape[-1]
     result = jax.eval_shape(lambda x: jnp.broadcast_to(x[..., :1], (*x.shape[:-1], channels)), uv)
     arguments = texels, uv, level, where
@@ -146,7 +149,7 @@ def _forward(sizes, filtering, wrap, texels, uv, level, where):
 
 
 # A call each: the compiler drops the one that nothing learns from.
-def _backward(sizes, filtering, wrap, residuals, cotangent):
+def _backward(sizes, filtering, wrap, width, residuals, cotangent):
     texels, uv, level, where = residuals
     attributes, per_image = _attributes(sizes, filtering, wrap), _per_image(*residuals)
     d_texels = call_per_image(
@@ -155,7 +158,9 @@ def _backward(sizes, filtering, wrap, residuals, cotangent):
         (uv, level, where, cotangent),
         (*per_image[1:], True),
         results_per_image=per_image[:1],
+        scratch=_scratch_of(width),
         **attributes,
+        **({"width": np.int64(width)} if native.spreads_by_tiles() else {}),
     )
     d_uv, d_level = call_per_image(
         "ava_texture_locate",
@@ -166,6 +171,15 @@ def _backward(sizes, filtering, wrap, residuals, cotangent):
         **attributes,
     )
     return d_texels, d_uv, d_level, None
+
+
+@functools.cache
+def _scratch_of(width: int):
+    def scratch(arguments, results) -> int | None:
+        (images, pixels), texels = arguments[0].shape[:2], results[0].shape
+        return native.mesh_scratch("texture", images, pixels // max(width, 1), width, *texels[1:], texels[0] == 1)
+
+    return scratch
 
 
 def _per_image(texels, uv, level, where) -> tuple[bool, ...]:

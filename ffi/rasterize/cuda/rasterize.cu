@@ -41,15 +41,6 @@ __device__ __forceinline__ float DepthOf(unsigned long long key) {
   return __uint_as_float(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered);
 }
 
-__device__ __forceinline__ bool Corners(const Scene& scene, int64_t image, int64_t triangle, const Range& range, Vertex corner[3]) {
-  for (int i = 0; i < 3; ++i) {
-    const int32_t v = scene.faces[3 * triangle + i];
-    if (v < 0 || v >= scene.vertices) return false;
-    corner[i] = MakeVertex(scene.given + (image * scene.vertices + v) * scene.components, range);
-  }
-  return true;
-}
-
 struct Drawn {
   Triangle triangle;
   Box box;
@@ -60,7 +51,7 @@ struct Drawn {
 __device__ __forceinline__ bool Prepare(const Job& job, int64_t image, int64_t triangle, Drawn* d) {
   const Scene& s = job.scene;
   Vertex v[3];
-  if (!Corners(s, image, triangle, job.range, v)) return false;
+  if (!MakeCorners(s, image, triangle, job.range, v)) return false;
   d->box = MakeBox(v[0], v[1], v[2], job.range, s.height, s.width);
   if (d->box.row_last < d->box.row_first || !MakeTriangle(v[0], v[1], v[2], job.range, &d->triangle)) return false;
   d->image = image;
@@ -155,7 +146,7 @@ __global__ void Locate(Job job, int64_t pixels, const int32_t* index, float* bar
   double c[3] = {0.0, 0.0, 0.0}, w = 0.0;
   Vertex v[3];
   Triangle t;
-  if (triangle >= 0 && Corners(s, at / each, triangle, job.range, v) && MakeTriangle(v[0], v[1], v[2], job.range, &t)) {
+  if (triangle >= 0 && MakeCorners(s, at / each, triangle, job.range, v) && MakeTriangle(v[0], v[1], v[2], job.range, &t)) {
     w = 1.0 / OverDepth(t, static_cast<double>(in_image % s.width), static_cast<double>(in_image / s.width), c);
   }
   for (int i = 0; i < 3; ++i) barycentrics[3 * at + i] = static_cast<float>(c[i] * w);
