@@ -1,16 +1,24 @@
-"""Times the rasteriser on the head: forward, forward and backward, with outlines, and its parts.
+"""Times the rasteriser on the head: forward, forward and backward, with outlines, and its parts; or how its cost grows.
 
   python scripts/bench_rasterize.py --golden=DIR [--views=1] [--downsample=2] [--repeats=30]
   python scripts/bench_rasterize.py --golden=DIR --table [--json=FILE]
+  python scripts/bench_rasterize.py --growth [--json=FILE]
 
 DIR holds `bench_cameras.npz`; the folder beside it, `assets`, the head's mesh. A line a pass. On a CPU the least of the repetitions, wall
 time and the processor time of all threads (which other work on the machine disturbs less). On a GPU the time of a call among --repeats
 that follow each other, the least of five such rows: what a host asks for in between does not wait for the device. --table: 1, 4 and 16
 views at each of three sizes, a line a scene.
+
+--growth needs no data: sheets of triangles behind one another, each as large as the picture, drawn in any order and textured. Scenes differ
+from the usual one (512 x 512 pixels, 16,384 triangles, one sheet) in one size at a time. With --json, a chart for chart.py: of processor
+time on a CPU, of wall time on a GPU.
 """
 
 import json
+import os
 import pathlib
+import subprocess
+import sys
 import time
 
 import jax
@@ -22,7 +30,7 @@ from absl import app, flags
 from ava_jax.core.types import Cameras
 from ava_jax.ops import mesh, native
 
-_GOLDEN = flags.DEFINE_string("golden", None, "Folder of bench_cameras.npz.", required=True)
+_GOLDEN = flags.DEFINE_string("golden", None, "Folder of bench_cameras.npz; --growth needs none.")
 _ASSETS = flags.DEFINE_string("assets", None, "Folder of 021924.bin and face_topology.obj; by default the one beside --golden.")
 _VIEWS = flags.DEFINE_integer("views", 1, "Images; the four cameras in turn.", lower_bound=1)
 _DOWNSAMPLE = flags.DEFINE_float("downsample", 2.0, "1 is 1024 x 667, 2 is 512 x 333, 0.5 is 2048 x 1334.")
@@ -30,8 +38,11 @@ _REPEATS = flags.DEFINE_integer("repeats", 30, "Repetitions a pass.", lower_boun
 _COMMON = flags.DEFINE_bool("common_texture", False, "One texture for all images, instead of one each.")
 _IMPLEMENTATION = flags.DEFINE_string("implementation", None, '"native" or "jax"; by default the best there is.')
 _TABLE = flags.DEFINE_bool("table", False, "All scenes instead of one and its parts.")
-_JSON = flags.DEFINE_string("json", None, "File for what --table measures, in ms.")
+_GROWTH = flags.DEFINE_bool("growth", False, "Scenes that differ in one size at a time.")
+_JSON = flags.DEFINE_string("json", None, "File for what --table or --growth measures, in ms.")
 _CHAIN = ("rasterize", "forward", "forward + backward", "forward + backward, outlines")
+_USUAL = {"pixels": 512, "triangles": 16384, "layers": 1}
+_SIZES = {"pixels": (64, 128, 256, 512, 1024), "triangles": (256, 2048, 16384, 131072, 1048576), "layers": (1, 2, 4, 8, 16)}
 
 
 def timed(run, *arguments) -> tuple[float, float]:
@@ -56,32 +67,24 @@ def timed(run, *arguments) -> tuple[float, float]:
 
 
 class Scene:
-    """The head from the four cameras in turn; `passes` are what is timed: name -> jitted function and its arguments."""
+    """A mesh before its cameras; `passes` are what is timed: name -> jitted function and its arguments."""
 
-    def __init__(self, views: int, downsample: float):
-        golden = pathlib.Path(_GOLDEN.value)
-        assets = pathlib.Path(_ASSETS.value) if _ASSETS.value else golden.parent / "assets"
-        data, at, scale = np.load(golden / "bench_cameras.npz"), np.arange(views) % 4, np.float32(1 / downsample)
-        self.cameras = Cameras(data["camrot"][at], data["campos"][at], data["focal"][at] * scale, data["princpt"][at] * scale)
-        self.height, self.width = (int(x * scale) for x in data["image_hw"])
-        self.faces, self.uv_faces, self.uvs = parity_rasterize.read_topology(assets / "face_topology.obj")
-        self.edges = mesh.mesh_edges(self.faces)
-        points = np.fromfile(assets / "021924.bin", np.float32).reshape(1, -1, 3)
-        self.points = jnp.asarray(np.broadcast_to(points, (views, *points.shape[1:])))
-        rng = np.random.default_rng(0)
-        side = (1024, 1024, 3) if _COMMON.value else (views, 1024, 1024, 3)
-        self.texture = jnp.asarray(rng.random(side, np.float32))
-        self.cotangent = jnp.asarray(rng.standard_normal((views, self.height, self.width, 3), np.float32))
+    def __init__(self, points, faces, cameras: Cameras, size: tuple[int, int], texture, uvs, uv_faces=None, near: float = 1.0):
+        self.points, self.faces, self.cameras, self.texture, self.uvs = jnp.asarray(points), faces, cameras, jnp.asarray(texture), uvs
+        self.height, self.width = size
+        self.uv_faces, self.near, self.edges = faces if uv_faces is None else uv_faces, near, mesh.mesh_edges(faces)
+        rng = np.random.default_rng(1)
+        self.cotangent = jnp.asarray(rng.standard_normal((len(points), *size, 3), np.float32))
         self.chosen = {"implementation": _IMPLEMENTATION.value}
-        self.name = f"{views} x {self.height} x {self.width}"
+        self.name = f"{len(points)} x {self.height} x {self.width}"
 
     def rasterize(self, vertices):
-        return mesh.rasterize(vertices, self.faces, self.height, self.width, near=1.0, **self.chosen)
+        return mesh.rasterize(vertices, self.faces, self.height, self.width, near=self.near, **self.chosen)
 
     def render(self, points, texture, outlines=False):
         drawn = mesh.render_mesh(
             points, self.faces, self.cameras, self.height, self.width, texture=texture, uvs=self.uvs, uv_faces=self.uv_faces,
-            edges=self.edges if outlines else None, outputs=("colour",), near=1.0, **self.chosen,
+            edges=self.edges if outlines else None, outputs=("colour",), near=self.near, **self.chosen,
         )  # fmt: skip
         return drawn.colour
 
@@ -103,11 +106,11 @@ class Scene:
         """One operation each, forward or its gradient alone."""
         vertices = jax.jit(mesh.project)(self.points, self.cameras)
         seen = jax.jit(self.rasterize)(vertices)
-        find = lambda v: mesh.find_outlines(v, self.faces, self.edges, seen, near=1.0, **self.chosen)  # noqa: E731
+        find = lambda v: mesh.find_outlines(v, self.faces, self.edges, seen, near=self.near, **self.chosen)  # noqa: E731
         chart = lambda b: mesh.interpolate(self.uvs, self.uv_faces, seen._replace(barycentrics=b), **self.chosen)  # noqa: E731
         read = lambda t, uv: mesh.sample_texture(t, uv, where=seen.index >= 0, **self.chosen)  # noqa: E731
         marks, uv = jax.jit(find)(vertices), jax.jit(chart)(seen.barycentrics)
-        moved = lambda v: mesh.with_outlines(image, v, self.faces, self.edges, seen, marks, near=1.0, **self.chosen)  # noqa: E731
+        moved = lambda v: mesh.with_outlines(image, v, self.faces, self.edges, seen, marks, near=self.near, **self.chosen)  # noqa: E731
         image, none = jax.jit(read)(self.texture, uv), np.zeros(seen.index.shape, jax.dtypes.float0)
 
         def gradient(f):
@@ -126,13 +129,74 @@ class Scene:
         }
 
 
+def head(views: int, downsample: float) -> Scene:
+    """The head from the four cameras in turn."""
+    golden = pathlib.Path(_GOLDEN.value)
+    assets = pathlib.Path(_ASSETS.value) if _ASSETS.value else golden.parent / "assets"
+    data, at, scale = np.load(golden / "bench_cameras.npz"), np.arange(views) % 4, np.float32(1 / downsample)
+    cameras = Cameras(data["camrot"][at], data["campos"][at], data["focal"][at] * scale, data["princpt"][at] * scale)
+    faces, uv_faces, uvs = parity_rasterize.read_topology(assets / "face_topology.obj")
+    points = np.fromfile(assets / "021924.bin", np.float32).reshape(1, -1, 3)
+    side = (1024, 1024, 3) if _COMMON.value else (views, 1024, 1024, 3)
+    texture = np.random.default_rng(0).random(side, np.float32)
+    size = tuple(int(x * scale) for x in data["image_hw"])
+    return Scene(np.broadcast_to(points, (views, *points.shape[1:])), faces, cameras, size, texture, uvs, uv_faces)
+
+
+def sheets(pixels: int, triangles: int, layers: int) -> Scene:
+    """`layers` sheets of `triangles` in all before a picture of `pixels` a side, each further away by a tenth of the first one's depth."""
+    rng, side = np.random.default_rng(0), max(1, round((triangles / layers / 2) ** 0.5))
+    y, x = np.meshgrid(*[np.linspace(-1, 1, side + 1)] * 2, indexing="ij")
+    depth = np.repeat(1 + 0.1 * np.arange(layers), x.size)[:, None]
+    flat = np.tile(np.stack([x, y], -1).reshape(-1, 2), (layers, 1))
+    points = np.concatenate([flat * depth, depth], -1)[None].astype(np.float32)  # as large in the picture as the first
+    corner = np.arange(layers * x.size, dtype=np.int32).reshape(layers, *x.shape)
+    a, b, c, d = corner[:, :-1, :-1], corner[:, :-1, 1:], corner[:, 1:, :-1], corner[:, 1:, 1:]
+    faces = np.concatenate([np.stack(three, -1).reshape(-1, 3) for three in ((a, b, d), (a, d, c))])
+    one, centre = np.ones((1, 2), np.float32), np.float32((pixels - 1) / 2)
+    cameras = Cameras(np.eye(3, dtype=np.float32)[None], np.zeros((1, 3), np.float32), one * np.float32(0.4995 * pixels), one * centre)
+    uvs, texture = ((flat + 1) / 2).astype(np.float32), rng.random((512, 512, 3), np.float32)
+    return Scene(points, rng.permutation(faces), cameras, (pixels, pixels), texture, uvs, near=0.1)
+
+
+def growth() -> None:
+    """Prints every scene's passes, and writes a chart."""
+    panels, on_cpu = [], jax.default_backend() == "cpu"
+    for name, sizes in _SIZES.items():
+        measured = {one: [] for one in _CHAIN}
+        for size in sizes:
+            scene = sheets(**{**_USUAL, name: size})
+            print(f"{name} {size}: {scene.height} x {scene.width}, {len(scene.faces)} triangles")
+            for one, (run, arguments) in scene.chain().items():
+                times = timed(run, *arguments)
+                print(f"  {one:30}{times[0]:9.3f} ms, processor {times[1]:9.3f} ms", flush=True)
+                measured[one].append(round(times[on_cpu], 4))
+        x = [size**2 for size in sizes] if name == "pixels" else list(sizes)
+        series = [{"name": one, "x": x, "y": y} for one, y in measured.items()]
+        law = [measured["rasterize"][-1] * at / x[-1] for at in x]
+        series.append({"name": "proportional", "x": x, "y": law, "dashed": True})
+        panels.append({"x": name, "y": "processor ms" if on_cpu else "ms", "log_x": True, "log_y": True, "series": series})
+    if _JSON.value:
+        chart = {"title": "Rasteriser, milliseconds per call", "note": origin(), "panels": panels}
+        pathlib.Path(_JSON.value).write_text(json.dumps(chart, indent=1) + "\n")
+
+
+def origin() -> str:
+    """What the figures belong to."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
+    device = jax.devices()[0].device_kind
+    if jax.default_backend() == "cpu":
+        device += f", {len(os.sched_getaffinity(0))} processors, {native.instruction_set() if native.BUILT else 'no compiled calls'}"
+    return f"scripts/bench_rasterize.py --growth: {device}, jax {jax.__version__}, {commit.stdout.strip()}; least of {_REPEATS.value}"
+
+
 def table() -> None:
     """A line a scene; without processor times."""
     measured = {}
     print(f"{'':18}" + "".join(f"{name:>30}" for name in _CHAIN))
     for downsample in (2.0, 1.0, 0.5):
         for views in (1, 4, 16):
-            scene = Scene(views, downsample)
+            scene = head(views, downsample)
             measured[scene.name] = {name: timed(run, *arguments)[0] for name, (run, arguments) in scene.chain().items()}
             print(f"{scene.name:18}" + "".join(f"{ms:27.3f} ms" for ms in measured[scene.name].values()), flush=True)
     if _JSON.value:
@@ -142,9 +206,13 @@ def table() -> None:
 def main(_) -> None:
     compiled = "compiled calls" if native.serves_meshes() else "plain JAX but for rasterize" if native.rasterizes() else "plain JAX"
     print(f"{jax.default_backend()}, {jax.devices()[0].device_kind}, {compiled}")
+    if _GROWTH.value:
+        return growth()
+    if not _GOLDEN.value or not (pathlib.Path(_GOLDEN.value) / "bench_cameras.npz").is_file():
+        sys.exit("bench_rasterize.py: --golden must name the folder of bench_cameras.npz, the assets folder beside it; or give --growth.")
     if _TABLE.value:
         return table()
-    scene = Scene(_VIEWS.value, _DOWNSAMPLE.value)
+    scene = head(_VIEWS.value, _DOWNSAMPLE.value)
     print(f"{scene.name}, {len(scene.faces)} triangles")
     for name, (run, arguments) in (scene.chain() | scene.parts()).items():
         wall, processor = timed(run, *arguments)

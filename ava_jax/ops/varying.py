@@ -17,7 +17,8 @@ def vary_together(*trees):
     multiplied by the number of devices.
     """
     never = sum(_nothing(leaf) for leaf in jax.tree.leaves(trees)) != 0.0
-    return jax.tree.map(lambda leaf: jnp.where(never, 0.0, leaf).astype(leaf.dtype), trees)
+    # Zero of its own type: by way of float32, integers from 2^24 on would be rounded.
+    return jax.tree.map(lambda leaf: jnp.where(never, jnp.zeros((), leaf.dtype), leaf), trees)
 
 
 def zeros_beside(shape: tuple[int, ...], dtype, reference: jax.Array) -> jax.Array:

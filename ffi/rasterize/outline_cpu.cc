@@ -1,6 +1,7 @@
 #include "outline_cpu.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -64,14 +65,36 @@ void AddFlows(const View& view, double* d_vertices) {
   }
 }
 
-void AddMeetingOf(const View& view, int64_t p, int64_t q, int axis, double* d_vertices) {
+// False where a point surely lies outside of the triangle that a pixel sees, which settles nearly all pairs of neighbours. The exact test
+// decides near an edge, and where corners come near the camera.
+bool MayHoldAt(const View& view, int64_t pixel, double x, double y) {
+  if (!NamesCorners(view, view.index[pixel])) return false;
+  const int32_t* face = view.faces + 3 * static_cast<int64_t>(view.index[pixel]);
+  double dx[3], dy[3];
+  for (int i = 0; i < 3; ++i) {
+    const Vertex& v = view.made[face[i]];
+    if (v.kind != Corner::kFront) return true;
+    dx[i] = v.x - x, dy[i] = v.y - y;
+  }
+  bool left = false, right = false;
+  for (int i = 0; i < 3; ++i) {
+    const int j = (i + 1) % 3;
+    const double a = dx[i] * dy[j], b = dx[j] * dy[i], rounding = 1e-9 * (std::abs(a) + std::abs(b));
+    left |= a - b > rounding;
+    right |= b - a > rounding;
+  }
+  return !(left && right);
+}
+
+void AddMeetingOf(const View& view, int64_t p, int32_t column, int32_t row, int axis, double* d_vertices) {
+  const int64_t q = axis == 0 ? p + 1 : p + view.width;
   if (!MayMeet(view, p, q)) return;
   Vertex v[3], u[3];
   Triangle first, second;
-  const double x[2] = {static_cast<double>(p % view.width), static_cast<double>(q % view.width)};
-  const double y[2] = {static_cast<double>(p / view.width), static_cast<double>(q / view.width)};
-  if (!CornersOf(view, view.index[p], v) || !MayHold(v, x[1], y[1])) return;
-  if (!CornersOf(view, view.index[q], u) || !MayHold(u, x[0], y[0])) return;
+  const double x[2] = {static_cast<double>(column), static_cast<double>(column + (axis == 0))};
+  const double y[2] = {static_cast<double>(row), static_cast<double>(row + (axis == 1))};
+  if (!MayHoldAt(view, p, x[1], y[1]) || !MayHoldAt(view, q, x[0], y[0])) return;
+  if (!CornersOf(view, view.index[p], v) || !CornersOf(view, view.index[q], u)) return;
   if (!MakeTriangle(v[0], v[1], v[2], view.range, &first) || !Holds(first, x[1], y[1])) return;
   if (!MakeTriangle(u[0], u[1], u[2], view.range, &second)) return;
   Meeting m;
@@ -89,8 +112,8 @@ void AddMeetings(const View& view, double* d_vertices) {
     for (int32_t x = 0; x < view.width; ++x) {
       const int64_t p = static_cast<int64_t>(y) * view.width + x;
       if (view.index[p] < 0) continue;
-      if (x + 1 < view.width) AddMeetingOf(view, p, p + 1, 0, d_vertices);
-      if (y + 1 < view.height) AddMeetingOf(view, p, p + view.width, 1, d_vertices);
+      if (x + 1 < view.width) AddMeetingOf(view, p, x, y, 0, d_vertices);
+      if (y + 1 < view.height) AddMeetingOf(view, p, x, y, 1, d_vertices);
     }
   }
 }

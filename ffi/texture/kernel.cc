@@ -106,12 +106,19 @@ template <int kChannels>
 AVA_ALWAYS void SpreadPixels(const Reads& r, int64_t first, int64_t last, const float* cotangent, int32_t part, int32_t parts,
                              float* d_texels) {
   const int64_t channels = kChannels ? kChannels : r.channels;
-  const auto begin = [&](int64_t p) { return IsRead(r, p); };
+  const auto owns = [&](int32_t row) { return row >= 0 && (parts == 1 || row / kPartRows % parts == part); };
+  // Whether any of the rows that a pixel reads is this part's: told before all the rest is computed, where there is one level.
+  const auto touches = [&](int64_t p) {
+    if (parts == 1 || r.level != nullptr) return true;
+    const Axis row = AxisAt(r.uv[2 * p + 1], r.levels.height[0], r.filter, r.wrap);
+    return owns(row.at[0]) || owns(row.at[1]);
+  };
+  const auto begin = [&](int64_t p) { return IsRead(r, p) && touches(p); };
   ForReads<true>(r, d_texels, first, last, begin, [&](int64_t p, const Taps& taps, float share, int, int32_t) {
     const float* given = cotangent + p * channels;
+    const bool own[2] = {owns(taps.row.at[0]), owns(taps.row.at[1])};
     for (int i = 0; i < 4; ++i) {
-      const int32_t row = taps.row.at[i / 2];
-      if (taps.texel[i] < 0 || (parts > 1 && row / kPartRows % parts != part)) continue;
+      if (taps.texel[i] < 0 || !own[i / 2]) continue;
       float* to = d_texels + taps.texel[i] * channels;
       const float weight = taps.weight[i] * share;
       for (int64_t c = 0; c < channels; ++c) to[c] += given[c] * weight;

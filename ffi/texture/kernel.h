@@ -20,7 +20,7 @@ struct Reads {
   Wrap wrap;
 };
 
-constexpr int32_t kPartRows = 8;  // rows of texels that one part owns before the next does
+constexpr int32_t kPartRows = 32;  // rows of texels that one part owns before the next does
 
 struct Kernels {
   // Of pixels [first, last).

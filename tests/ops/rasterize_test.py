@@ -10,6 +10,7 @@ from ava_jax.core import zbuffer
 from ava_jax.core.types import Cameras
 from ava_jax.ops import mesh, native
 from ava_jax.ops.mesh.rasterize_jax import locate
+from ava_jax.ops.varying import vary_together
 
 needs_native = pytest.mark.skipif(not native.serves_meshes(), reason="the compiled module does not serve this backend")
 SIZES = [(1, 1), (1, 9), (9, 1), (7, 5), (8, 8), (65, 31)]
@@ -265,6 +266,12 @@ def test_clip_space_agrees_with_pixels():
     assert same.mean() > 0.995
     np.testing.assert_allclose(pixels.barycentrics[same], clip.barycentrics[same], atol=2e-4)
     assert (np.asarray(clip.depth) >= -1).all() and (np.asarray(clip.depth) <= 1).all()
+
+
+def test_indices_stay_whole_numbers_however_large():
+    """Of vertices and triangles from 2^24 on, which float32 does not tell apart."""
+    large = np.array([2**24 + 1, 2**31 - 1, -(2**24) - 1], np.int32)
+    np.testing.assert_array_equal(vary_together(jnp.asarray(large), jnp.ones(3))[0], large)
 
 
 def test_an_orthographic_camera_of_clip_space():
