@@ -91,7 +91,7 @@ def render_mesh(
         chart = (uvs, faces if uv_faces is None else uv_faces)
         flat = None if colours is None else interpolate(colours, faces, held, **chosen)
         shaded = _textured(vertices, faces, held, texture, *chart, filtering, wrap, chosen) if flat is None else flat
-        layers["colour"] = jnp.where(seen[..., None], shaded, jnp.asarray(background, shaded.dtype))
+        layers["colour"] = shaded if _is_zero(background) else jnp.where(seen[..., None], shaded, jnp.asarray(background, shaded.dtype))
     if "mask" in outputs:
         layers["mask"] = seen[..., None].astype(vertices.dtype)
     if "normals" in outputs:
@@ -101,6 +101,11 @@ def render_mesh(
         layers = _split(layers, moved(jnp.concatenate(list(layers.values()), -1), vertices, faces, edges, fragments, marks))
     mask = layers["mask"][..., 0] if "mask" in layers else None
     return Rendering(layers.get("colour"), mask, fragments.depth if "depth" in outputs else None, layers.get("normals"), fragments)
+
+
+def _is_zero(background) -> bool:
+    """Whether the shaded picture needs no background: it is 0 where nothing is seen, and one more pass takes as long as reading textures."""
+    return isinstance(background, (int, float)) and background == 0
 
 
 def _split(layers: dict[str, jax.Array], image: jax.Array) -> dict[str, jax.Array]:

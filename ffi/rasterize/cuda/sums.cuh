@@ -177,7 +177,8 @@ __device__ __forceinline__ double ChunkSum(const Of& of, const typename Of::Stat
     for (int i = 0; i < kAhead; ++i) {  // what takes long is asked for before any of it is used
       const Place at = PlaceIn(box, tiles, static_cast<int32_t>(tile) + i);
       const bool within = tile + i < end && at.row <= box.row_last && at.column <= box.column_last;
-      seen |= (within && of.Sees(image, at.row, at.column, triangle) ? 1u : 0u) << i;
+      const bool sees = of.Sees(image, within ? at.row : box.row_first, within ? at.column : box.column_first, triangle);
+      seen |= (within && sees ? 1u : 0u) << i;
     }
     any = any || seen != 0;
 #pragma unroll 1
