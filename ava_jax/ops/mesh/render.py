@@ -10,6 +10,7 @@ import numpy as np
 
 from ava_jax.core.types import Array, Cameras
 from ava_jax.ops.mesh.checks import require_faces
+from ava_jax.ops.mesh.corners import corner_values, sum_at_corners
 from ava_jax.ops.mesh.derivatives import barycentric_derivatives, uv_derivatives
 from ava_jax.ops.mesh.interpolate import interpolate
 from ava_jax.ops.mesh.outline import find_outlines, hold_outlines, with_outlines
@@ -104,7 +105,7 @@ def render_mesh(
 
 
 def _is_zero(background) -> bool:
-    """Whether the shaded picture needs no background: it is 0 where nothing is seen, and one more pass takes as long as reading textures."""
+    """Whether the shaded picture needs no background: it is 0 where nothing is seen, and a pass more takes as long as reading textures."""
     return isinstance(background, (int, float)) and background == 0
 
 
@@ -125,13 +126,13 @@ def vertex_normals(points: Array, faces: Array) -> jax.Array:
       [..., V, 3]; 0 at vertices of no triangle that has an area.
     """
     points, faces = jnp.asarray(points), require_faces("vertex_normals", faces)
-    corners = points[..., faces, :]
-    first, second = corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
-    normal = jnp.cross(first, second)
-    total = jnp.zeros_like(points)
-    for i in range(3):
-        total = total.at[..., faces[:, i], :].add(normal)
-    return _unit(total)
+    if not faces.shape[0] or not points.size:
+        return jnp.zeros_like(points)
+    each = points.reshape(-1, *points.shape[-2:])
+    triangles = jnp.broadcast_to(jnp.arange(len(faces), dtype=jnp.int32), (len(each), 1, len(faces)))
+    corners = corner_values(each, faces, triangles)[:, 0]
+    normal = jnp.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :])
+    return _unit(sum_at_corners(normal, faces, points.shape[-2])).reshape(points.shape)
 
 
 def _unit(x: jax.Array) -> jax.Array:
