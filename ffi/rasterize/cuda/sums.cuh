@@ -225,7 +225,8 @@ __device__ __forceinline__ bool List(const Sums& s, int64_t image, int64_t trian
   base = __shfl_sync(0xffffffffu, base, 0);
   const bool fits = base + chunks <= kParts;
   for (int64_t i = base + lane; i < base + chunks && i < kParts; i += kLanes) {
-    s.parts[i] = {static_cast<unsigned>(image), fits ? static_cast<unsigned>(triangle) : kNoTriangle, static_cast<unsigned>(i - base), base};
+    const unsigned listed = fits ? static_cast<unsigned>(triangle) : kNoTriangle;
+    s.parts[i] = {static_cast<unsigned>(image), listed, static_cast<unsigned>(i - base), base};
   }
   if (fits && lane == 0) s.left[base] = static_cast<unsigned>(chunks);
   return fits;
