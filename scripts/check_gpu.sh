@@ -88,6 +88,14 @@ if wanted rasterize; then
     check rasterize_parts "$PYTHON" "$ROOT/scripts/bench_rasterize.py" --golden="$GOLDEN" --views=16 --downsample=0.5
     check rasterize_plain env -u AVA_RASTERIZE_CUDA "$PYTHON" "$ROOT/scripts/bench_rasterize.py" --golden="$GOLDEN"
   fi
+  if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck initcheck; do  # 3ava: the kernels' namespace
+      check "rasterize_$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 --kernel-name kns=3ava "${PYTEST[@]}" \
+        "$ROOT/tests/ops/rasterize_cuda_test.py" -k "7-5 or 65-31 or 23-31 or 1-17 or interpolation or finite or nothing or (textures and 16)"
+    done
+  else
+    skip "rasterize, sanitizer" "compute-sanitizer is not on the PATH; it comes with CUDA's toolkit"
+  fi
   unset AVA_RASTERIZE_CUDA
 fi
 if wanted implicit; then

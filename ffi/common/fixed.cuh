@@ -1,7 +1,7 @@
 // Sums by atomic additions that give the same bits whoever comes first: of integers, multiples of a power of two.
 //
-// The power is such that the sum of all terms' magnitudes stays below 2^60: then it cannot overflow. With `bits` for the number of terms and
-// a term of at most 2^(e - 1022), each is rounded by 2^(e - 1083 + bits), the 2^-(61 - bits)th part of the largest: with a million
+// The power is such that the sum of all terms' magnitudes stays below 2^60: then it cannot overflow. With `bits` for the number of terms
+// and a term of at most 2^(e - 1022), each is rounded by 2^(e - 1083 + bits), the 2^-(61 - bits)th part of the largest: with a million
 // terms 2^-41, where the rounding of one float is 2^-24.
 #pragma once
 

@@ -147,7 +147,8 @@ __global__ void __launch_bounds__(kSpreadThreads) SpreadTiles(Read read, Spreadi
   Table& table = TileTable();
   const int64_t across = (s.width + kSpreadColumns - 1) / kSpreadColumns, down = (s.height + kSpreadRows - 1) / kSpreadRows;
   const int64_t image = blockIdx.x / (across * down), tile = blockIdx.x % (across * down);
-  const int64_t row = tile / across * kSpreadRows + threadIdx.x / kSpreadColumns, column = tile % across * kSpreadColumns + threadIdx.x % kSpreadColumns;
+  const int64_t row = tile / across * kSpreadRows + threadIdx.x / kSpreadColumns;
+  const int64_t column = tile % across * kSpreadColumns + threadIdx.x % kSpreadColumns;
   const int64_t at = (image * s.height + row) * s.width + column;
   const int64_t start = (s.common ? 0 : image) * s.rows * s.channels;
   if (start >= first + count || start + s.rows * s.channels <= first) return;

@@ -95,7 +95,8 @@ inline xla::ffi::Error MakeForward(Floats& values, Ints& faces, Ints& index, Flo
   if (xla::ffi::Error error = MakeInterpolation(values.dimensions(), faces, index, t); error.failure()) return error;
   t->values = values.typed_data();
   t->barycentrics = barycentrics.typed_data();
-  if (xla::ffi::Error error = CheckImage("barycentrics must be [B, H, W, 3]", barycentrics.dimensions(), *t, 3); error.failure()) return error;
+  xla::ffi::Error error = CheckImage("barycentrics must be [B, H, W, 3]", barycentrics.dimensions(), *t, 3);
+  if (error.failure()) return error;
   return CheckImage("the result must be [B, H, W, C]", out->dimensions(), *t, t->channels);
 }
 
@@ -111,19 +112,20 @@ inline xla::ffi::Error MakeAttributes(Ints& faces, Ints& index, Floats& barycent
                                       Interpolation* t) {
   if (xla::ffi::Error error = MakeInterpolation(out->dimensions(), faces, index, t); error.failure()) return error;
   t->barycentrics = barycentrics.typed_data();
-  if (xla::ffi::Error error = CheckImage("barycentrics must be [B, H, W, 3]", barycentrics.dimensions(), *t, 3); error.failure()) return error;
+  xla::ffi::Error error = CheckImage("barycentrics must be [B, H, W, 3]", barycentrics.dimensions(), *t, 3);
+  if (error.failure()) return error;
   return CheckImage("the cotangent must be [B, H, W, C]", cotangent.dimensions(), *t, t->channels);
 }
 
-inline xla::ffi::Error MakeOutlines(Floats& vertices, Ints& faces, Ints& edges, Ints& index, Floats& barycentrics, Floats& depth, float low, float high,
-                        Scene* s, Outlines* o) {
+inline xla::ffi::Error MakeOutlines(Floats& vertices, Ints& faces, Ints& edges, Ints& index, Floats& barycentrics, Floats& depth, float low,
+                                    float high, Scene* s, Outlines* o) {
   const Dims v = vertices.dimensions(), f = faces.dimensions(), e = edges.dimensions(), i = index.dimensions();
   if (v.size() != 3 || (v[2] != 3 && v[2] != 4) || f.size() != 2 || f[1] != 3 || e.size() != 2 || e[1] != 4 || i.size() != 3 ||
       i[0] != v[0] || i[1] > INT32_MAX || i[2] > INT32_MAX || !Is(barycentrics.dimensions(), {i[0], i[1], i[2], 3}) ||
       !Is(depth.dimensions(), {i[0], i[1], i[2]})) {
     return xla::ffi::Error::InvalidArgument("outline: vertices must be [B, V, 3 or 4], faces [T, 3], edges [E, 4], "
-                                       "fragments [B, H, W, ...]; got " +
-                                       ShapeText(v) + ", " + ShapeText(f) + ", " + ShapeText(e) + ", " + ShapeText(i));
+                                            "fragments [B, H, W, ...]; got " +
+                                            ShapeText(v) + ", " + ShapeText(f) + ", " + ShapeText(e) + ", " + ShapeText(i));
   }
   *s = {v[0], v[1], f[0], static_cast<int32_t>(v[2]), static_cast<int32_t>(i[1]), static_cast<int32_t>(i[2]), low, high,
         vertices.typed_data(), faces.typed_data()};
@@ -137,8 +139,8 @@ inline xla::ffi::Error AddColours(Bytes& marks, Floats& image, Floats& cotangent
   const Dims c = image.dimensions();
   if (c.size() != 4 || !Is(c, {s.batch, s.height, s.width, c[3]}) || !Is(cotangent.dimensions(), {s.batch, s.height, s.width, c[3]}) ||
       !Is(marks.dimensions(), {s.batch, s.height, s.width}) || !Is(d_vertices->dimensions(), {s.batch, s.vertices, s.components})) {
-    return xla::ffi::Error::InvalidArgument("outline: image and cotangent must be [B, H, W, C], marks [B, H, W]; got " + ShapeText(c) + ", " +
-                                       ShapeText(cotangent.dimensions()) + ", " + ShapeText(marks.dimensions()));
+    return xla::ffi::Error::InvalidArgument("outline: image and cotangent must be [B, H, W, C], marks [B, H, W]; got " + ShapeText(c) +
+                                            ", " + ShapeText(cotangent.dimensions()) + ", " + ShapeText(marks.dimensions()));
   }
   o->channels = c[3];
   o->marks = marks.typed_data();

@@ -23,7 +23,8 @@ ffi::Error RasterizeImpl(ffi::ThreadPool threads, Floats vertices, Ints faces, I
 ffi::Error RasterizeGradientImpl(ffi::ThreadPool threads, Floats vertices, Ints faces, Ints index, Floats d_barycentrics, Floats d_depth,
                                  ffi::Result<Floats> d_vertices, float low, float high) {
   Scene s;
-  if (ffi::Error error = MakeGradient(vertices, faces, index, d_barycentrics, d_depth, d_vertices, low, high, &s); error.failure()) return error;
+  ffi::Error error = MakeGradient(vertices, faces, index, d_barycentrics, d_depth, d_vertices, low, high, &s);
+  if (error.failure()) return error;
   return Guarded("rasterize", [&] {
     RasterizeGradient(s, index.typed_data(), d_barycentrics.typed_data(), d_depth.typed_data(), d_vertices->typed_data(),
                       MakePool(threads));

@@ -141,7 +141,8 @@ AVA_RASTER double Difference(const View& view, int64_t of, int64_t p, int64_t q)
 
 AVA_RASTER bool HasFlow(const View& view, int64_t p) { return (view.marks[p] & kOnOutline) && view.index[p] >= 0; }
 
-// The flow of colour between a pixel on an outline and a neighbour, which stands for the derivative at its centre: per way that either goes.
+// The flow of colour between a pixel on an outline and a neighbour, which stands for the derivative at its centre, per way that either
+// goes.
 AVA_RASTER double Flow(const View& view, int64_t p, int64_t q) {
   if (view.index[q] < 0 || IsCut(view, p, q)) return 0.0;
   return -0.25 * Difference(view, p, q, p);  // half the difference, at the mean of both velocities

@@ -31,7 +31,8 @@ inline xla::ffi::Error MakeLevels(Sizes sizes, Levels* levels, int64_t* texels) 
   return xla::ffi::Error::Success();
 }
 
-inline xla::ffi::Error MakeTask(Dims texture, Dims image, Floats& uv, Floats& level, Bools& where, Sizes sizes, int32_t filter, int32_t wrap, Task* t) {
+inline xla::ffi::Error MakeTask(Dims texture, Dims image, Floats& uv, Floats& level, Bools& where, Sizes sizes, int32_t filter,
+                                int32_t wrap, Task* t) {
   const Dims u = uv.dimensions();
   int64_t texels = 0;
   if (xla::ffi::Error error = MakeLevels(sizes, &t->levels, &texels); error.failure()) return error;
@@ -62,8 +63,9 @@ inline xla::ffi::Error MakeRead(Floats& texture, Floats& uv, Floats& level, Bool
   return error;
 }
 
-inline xla::ffi::Error MakeLocate(Floats& texture, Floats& uv, Floats& level, Bools& where, Floats& cotangent, xla::ffi::Result<Floats>& d_uv,
-                                  xla::ffi::Result<Floats>& d_level, Sizes sizes, int32_t filter, int32_t wrap, Task* t) {
+inline xla::ffi::Error MakeLocate(Floats& texture, Floats& uv, Floats& level, Bools& where, Floats& cotangent,
+                                  xla::ffi::Result<Floats>& d_uv, xla::ffi::Result<Floats>& d_level, Sizes sizes, int32_t filter, int32_t wrap,
+                                  Task* t) {
   xla::ffi::Error error = MakeTask(texture.dimensions(), cotangent.dimensions(), uv, level, where, sizes, filter, wrap, t);
   if (error.failure()) return error;
   if (d_uv->element_count() != uv.element_count() || d_level->element_count() != level.element_count()) {
@@ -74,8 +76,8 @@ inline xla::ffi::Error MakeLocate(Floats& texture, Floats& uv, Floats& level, Bo
   return error;
 }
 
-inline xla::ffi::Error MakeSpread(Floats& uv, Floats& level, Bools& where, Floats& cotangent, xla::ffi::Result<Floats>& d_texture, Sizes sizes,
-                                  int32_t filter, int32_t wrap, Task* t) {
+inline xla::ffi::Error MakeSpread(Floats& uv, Floats& level, Bools& where, Floats& cotangent, xla::ffi::Result<Floats>& d_texture,
+                                  Sizes sizes, int32_t filter, int32_t wrap, Task* t) {
   return MakeTask(d_texture->dimensions(), cotangent.dimensions(), uv, level, where, sizes, filter, wrap, t);
 }
 

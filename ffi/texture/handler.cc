@@ -20,7 +20,8 @@ ffi::Error ReadImpl(ffi::ThreadPool threads, Floats texture, Floats uv, Floats l
 ffi::Error LocateImpl(ffi::ThreadPool threads, Floats texture, Floats uv, Floats level, Bools where, Floats cotangent,
                       ffi::Result<Floats> d_uv, ffi::Result<Floats> d_level, Sizes sizes, int32_t filter, int32_t wrap) {
   Task t;
-  if (ffi::Error error = MakeLocate(texture, uv, level, where, cotangent, d_uv, d_level, sizes, filter, wrap, &t); error.failure()) return error;
+  ffi::Error error = MakeLocate(texture, uv, level, where, cotangent, d_uv, d_level, sizes, filter, wrap, &t);
+  if (error.failure()) return error;
   return Guarded("texture", [&] {
     Locate(t, cotangent.typed_data(), d_uv->typed_data(), t.level == nullptr ? nullptr : d_level->typed_data(), MakePool(threads));
   });

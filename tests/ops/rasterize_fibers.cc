@@ -1,5 +1,5 @@
-// The CUDA kernels of the rasteriser's gradients, of interpolation, textures and outlines compiled for a CPU with fibers/cuda_runtime.h, as a
-// library that rasterize_fibers_test.py loads.
+// The CUDA kernels of the rasteriser's gradients, of interpolation, textures and outlines compiled for a CPU with fibers/cuda_runtime.h,
+// as a library that rasterize_fibers_test.py loads.
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -71,10 +71,12 @@ int rasterize_gradient(const int64_t* sizes, const float* vertices, const int32_
   });
 }
 
-int interpolate(const int64_t* sizes, int common, const float* values, const int32_t* faces, const int32_t* index, const float* barycentrics,
-                const float* cotangent, float* out, float* d_barycentrics, float* d_values) {
-  const rasterize::Interpolation t = {sizes[0], sizes[1], sizes[6], sizes[2], sizes[4], sizes[5], common != 0, values, faces, index, barycentrics};
-  const int errors = rasterize::CudaInterpolate(t, out, nullptr) | rasterize::CudaInterpolateBarycentrics(t, cotangent, d_barycentrics, nullptr);
+int interpolate(const int64_t* sizes, int common, const float* values, const int32_t* faces, const int32_t* index,
+                const float* barycentrics, const float* cotangent, float* out, float* d_barycentrics, float* d_values) {
+  const rasterize::Interpolation t = {sizes[0],     sizes[1], sizes[6], sizes[2], sizes[4],    sizes[5],
+                                      common != 0, values,   faces,    index,    barycentrics};
+  int errors = rasterize::CudaInterpolate(t, out, nullptr);
+  errors |= rasterize::CudaInterpolateBarycentrics(t, cotangent, d_barycentrics, nullptr);
   return errors | WithScratch(rasterize::CudaAttributesScratch(t), [&](void* scratch) {
            return rasterize::CudaInterpolateAttributes(t, cotangent, scratch, d_values, nullptr);
          });

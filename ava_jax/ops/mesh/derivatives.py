@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from ava_jax.core.types import Array
 from ava_jax.ops.mesh.checks import require_axes, require_faces
+from ava_jax.ops.mesh.corners import corner_values
 from ava_jax.ops.mesh.types import Fragments
 
 
@@ -30,7 +31,7 @@ def barycentric_derivatives(vertices: Array, faces: Array, fragments: Fragments)
     if not faces.shape[0] or not vertices.shape[1]:
         return jnp.zeros((b, h, w, 3, 2), vertices.dtype)
     seen = jnp.asarray(fragments.index) >= 0
-    corners = jax.vmap(lambda v, i: v[faces[i]])(vertices[..., :3], jnp.where(seen, fragments.index, 0))
+    corners = corner_values(vertices[..., :3], faces, jnp.asarray(fragments.index))
     depth = jnp.where(seen[..., None], corners[..., 2], 1.0)
     # Moved so that the pixel is the origin, as in `rasterize_jax.locate`.
     x = corners[..., 0] - jnp.arange(w, dtype=depth.dtype)[:, None] * depth
@@ -67,6 +68,6 @@ def uv_derivatives(uvs: Array, faces: Array, fragments: Fragments, barycentric_c
         raise ValueError(f"uv_derivatives: barycentric_change must be {required} as fragments are; got {jnp.shape(barycentric_change)}.")
     if not faces.shape[0] or not len(uvs):
         return jnp.zeros((*fragments.index.shape, uvs.shape[1], 2), uvs.dtype)
-    corners = uvs[faces[jnp.maximum(fragments.index, 0)]]  # [B, H, W, 3, C]
+    corners = corner_values(uvs[None], faces, jnp.asarray(fragments.index))  # [B, H, W, 3, C]
     # Written out: a sum over an array of so many axes crashes XLA on CPUs once vmap adds another (jaxlib 0.10.2).
     return sum(corners[..., i, :, None] * barycentric_change[..., i, None, :] for i in range(3))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ava_jax.core.types import Array, Cameras
 from ava_jax.ops.mesh.checks import require_faces
+from ava_jax.ops.mesh.corners import corner_values, sum_at_corners
 from ava_jax.ops.mesh.derivatives import barycentric_derivatives, uv_derivatives
 from ava_jax.ops.mesh.interpolate import interpolate
 from ava_jax.ops.mesh.outline import find_outlines, hold_outlines, with_outlines
@@ -91,7 +92,7 @@ def render_mesh(
         chart = (uvs, faces if uv_faces is None else uv_faces)
         flat = None if colours is None else interpolate(colours, faces, held, **chosen)
         shaded = _textured(vertices, faces, held, texture, *chart, filtering, wrap, chosen) if flat is None else flat
-        layers["colour"] = jnp.where(seen[..., None], shaded, jnp.asarray(background, shaded.dtype))
+        layers["colour"] = shaded if _is_zero(background) else jnp.where(seen[..., None], shaded, jnp.asarray(background, shaded.dtype))
     if "mask" in outputs:
         layers["mask"] = seen[..., None].astype(vertices.dtype)
     if "normals" in outputs:
@@ -101,6 +102,11 @@ def render_mesh(
         layers = _split(layers, moved(jnp.concatenate(list(layers.values()), -1), vertices, faces, edges, fragments, marks))
     mask = layers["mask"][..., 0] if "mask" in layers else None
     return Rendering(layers.get("colour"), mask, fragments.depth if "depth" in outputs else None, layers.get("normals"), fragments)
+
+
+def _is_zero(background) -> bool:
+    """Whether the shaded picture needs no background: it is 0 where nothing is seen, and a pass more takes as long as reading textures."""
+    return isinstance(background, (int, float)) and background == 0
 
 
 def _split(layers: dict[str, jax.Array], image: jax.Array) -> dict[str, jax.Array]:
@@ -120,13 +126,13 @@ def vertex_normals(points: Array, faces: Array) -> jax.Array:
       [..., V, 3]; 0 at vertices of no triangle that has an area.
     """
     points, faces = jnp.asarray(points), require_faces("vertex_normals", faces)
-    corners = points[..., faces, :]
-    first, second = corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
-    normal = jnp.cross(first, second)
-    total = jnp.zeros_like(points)
-    for i in range(3):
-        total = total.at[..., faces[:, i], :].add(normal)
-    return _unit(total)
+    if not faces.shape[0] or not points.size:
+        return jnp.zeros_like(points)
+    each = points.reshape(-1, *points.shape[-2:])
+    triangles = jnp.broadcast_to(jnp.arange(len(faces), dtype=jnp.int32), (len(each), 1, len(faces)))
+    corners = corner_values(each, faces, triangles)[:, 0]
+    normal = jnp.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :])
+    return _unit(sum_at_corners(normal, faces, points.shape[-2])).reshape(points.shape)
 
 
 def _unit(x: jax.Array) -> jax.Array:

@@ -19,13 +19,14 @@ cudaError_t CudaRasterize(const Scene& scene, const int32_t* behind_index, const
 
 // Bytes of scratch, aligned to 16.
 int64_t CudaGradientScratch(const Scene& scene);
-cudaError_t CudaRasterizeGradient(const Scene& scene, const int32_t* index, const float* d_barycentrics, const float* d_depth, void* scratch,
-                                  float* d_vertices, cudaStream_t stream);
+cudaError_t CudaRasterizeGradient(const Scene& scene, const int32_t* index, const float* d_barycentrics, const float* d_depth,
+                                  void* scratch, float* d_vertices, cudaStream_t stream);
 
 cudaError_t CudaInterpolate(const Interpolation& task, float* out, cudaStream_t stream);
 cudaError_t CudaInterpolateBarycentrics(const Interpolation& task, const float* cotangent, float* d_barycentrics, cudaStream_t stream);
 int64_t CudaAttributesScratch(const Interpolation& task);
-cudaError_t CudaInterpolateAttributes(const Interpolation& task, const float* cotangent, void* scratch, float* d_values, cudaStream_t stream);
+cudaError_t CudaInterpolateAttributes(const Interpolation& task, const float* cotangent, void* scratch, float* d_values,
+                                      cudaStream_t stream);
 
 constexpr int64_t kMarkScratch = 4;  // bytes
 // `marks` must be aligned to 4 bytes.

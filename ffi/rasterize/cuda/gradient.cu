@@ -41,7 +41,8 @@ struct OfFragments {
     const int64_t at = At(image, row, column);
     double of_z[3] = {};
     double(*sums)[3] = reinterpret_cast<double(*)[3]>(sum);
-    AddCotangent(state.triangle, column, row, state.z, d_barycentrics + 3 * at, d_depth[at], range, sums, kComponents == 4 ? sum + 9 : of_z);
+    AddCotangent(state.triangle, column, row, state.z, d_barycentrics + 3 * at, d_depth[at], range, sums,
+                 kComponents == 4 ? sum + 9 : of_z);
   }
 
   __device__ __forceinline__ void Finish(const State& state, const double* sum, double* record) const {
@@ -133,8 +134,8 @@ int64_t CudaGradientScratch(const Scene& scene) {
   return LayOut(nullptr, &sums);
 }
 
-cudaError_t CudaRasterizeGradient(const Scene& scene, const int32_t* index, const float* d_barycentrics, const float* d_depth, void* scratch,
-                                  float* d_vertices, cudaStream_t stream) {
+cudaError_t CudaRasterizeGradient(const Scene& scene, const int32_t* index, const float* d_barycentrics, const float* d_depth,
+                                  void* scratch, float* d_vertices, cudaStream_t stream) {
   if (scene.batch * scene.vertices == 0) return cudaSuccess;
   Sums sums = SumsOf(scene, 0);
   LayOut(scratch, &sums);

@@ -37,8 +37,9 @@ ffi::Error RasterizeImpl(cudaStream_t stream, Floats vertices, Ints faces, Ints 
 ffi::Error GradientImpl(cudaStream_t stream, Floats vertices, Ints faces, Ints index, Floats d_barycentrics, Floats d_depth,
                         ffi::Result<Floats> d_vertices, ffi::Result<Floats> scratch, float low, float high) {
   Scene s;
-  if (ffi::Error error = MakeGradient(vertices, faces, index, d_barycentrics, d_depth, d_vertices, low, high, &s); error.failure()) return error;
-  if (ffi::Error error = CheckScratch("rasterize", scratch, CudaGradientScratch(s)); error.failure()) return error;
+  ffi::Error error = MakeGradient(vertices, faces, index, d_barycentrics, d_depth, d_vertices, low, high, &s);
+  if (error.success()) error = CheckScratch("rasterize", scratch, CudaGradientScratch(s));
+  if (error.failure()) return error;
   return Report("rasterize", CudaRasterizeGradient(s, index.typed_data(), d_barycentrics.typed_data(), d_depth.typed_data(),
                                                    scratch->untyped_data(), d_vertices->typed_data(), stream));
 }

@@ -1,4 +1,5 @@
-// The rasteriser, interpolation and outlines on a GPU as XLA FFI custom calls: arguments as ../handler.h and ../outline_handler.h have them.
+// The rasteriser, interpolation and outlines on a GPU as XLA FFI custom calls: arguments as ../handler.h and ../outline_handler.h have
+// them.
 // Gradients that are sums, and marks, have one more result: f32 scratch of as many bytes as cuda.h says.
 #pragma once
 

@@ -177,7 +177,8 @@ __device__ __forceinline__ double ChunkSum(const Of& of, const typename Of::Stat
     for (int i = 0; i < kAhead; ++i) {  // what takes long is asked for before any of it is used
       const Place at = PlaceIn(box, tiles, static_cast<int32_t>(tile) + i);
       const bool within = tile + i < end && at.row <= box.row_last && at.column <= box.column_last;
-      seen |= (within && of.Sees(image, at.row, at.column, triangle) ? 1u : 0u) << i;
+      const bool sees = of.Sees(image, within ? at.row : box.row_first, within ? at.column : box.column_first, triangle);
+      seen |= (within && sees ? 1u : 0u) << i;
     }
     any = any || seen != 0;
 #pragma unroll 1
@@ -224,7 +225,8 @@ __device__ __forceinline__ bool List(const Sums& s, int64_t image, int64_t trian
   base = __shfl_sync(0xffffffffu, base, 0);
   const bool fits = base + chunks <= kParts;
   for (int64_t i = base + lane; i < base + chunks && i < kParts; i += kLanes) {
-    s.parts[i] = {static_cast<unsigned>(image), fits ? static_cast<unsigned>(triangle) : kNoTriangle, static_cast<unsigned>(i - base), base};
+    const unsigned listed = fits ? static_cast<unsigned>(triangle) : kNoTriangle;
+    s.parts[i] = {static_cast<unsigned>(image), listed, static_cast<unsigned>(i - base), base};
   }
   if (fits && lane == 0) s.left[base] = static_cast<unsigned>(chunks);
   return fits;

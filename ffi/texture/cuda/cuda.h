@@ -1,5 +1,5 @@
-// Reads of textures on a CUDA stream. Nothing here allocates, waits or copies to the host. Gradients of texels are the same bits from run to
-// run: sums in fixed point (../../common/spread.cuh). Pointers are the device's; the result says whether all kernels were launched.
+// Reads of textures on a CUDA stream. Nothing here allocates, waits or copies to the host. Gradients of texels are the same bits from run
+// to run: sums in fixed point (../../common/spread.cuh). Pointers are the device's; the result says whether all kernels were launched.
 #pragma once
 
 #include <cuda_runtime_api.h>

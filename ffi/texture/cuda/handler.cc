@@ -24,7 +24,8 @@ ffi::Error ReadImpl(cudaStream_t stream, Floats texture, Floats uv, Floats level
 ffi::Error LocateImpl(cudaStream_t stream, Floats texture, Floats uv, Floats level, Bools where, Floats cotangent, ffi::Result<Floats> d_uv,
                       ffi::Result<Floats> d_level, Sizes sizes, int32_t filter, int32_t wrap) {
   Task t;
-  if (ffi::Error error = MakeLocate(texture, uv, level, where, cotangent, d_uv, d_level, sizes, filter, wrap, &t); error.failure()) return error;
+  ffi::Error error = MakeLocate(texture, uv, level, where, cotangent, d_uv, d_level, sizes, filter, wrap, &t);
+  if (error.failure()) return error;
   float* by_level = t.level == nullptr ? nullptr : d_level->typed_data();
   return Report(CudaLocate(t, cotangent.typed_data(), d_uv->typed_data(), by_level, stream));
 }
@@ -36,8 +37,8 @@ ffi::Error SpreadImpl(cudaStream_t stream, Floats uv, Floats level, Bools where,
   if (t.pixels > 0 && (width < 1 || t.pixels % width != 0)) return Unfit("pixels must be whole rows of width " + std::to_string(width));
   const int64_t bytes = CudaSpreadScratch(t, width);
   if (t.texels > kMostTexels || static_cast<int64_t>(scratch->size_bytes()) < bytes) {
-    return Unfit("it must have at most " + std::to_string(kMostTexels) + " texels, result scratch " + std::to_string(bytes) + " bytes; got " +
-                 std::to_string(t.texels) + " and " + std::to_string(scratch->size_bytes()));
+    return Unfit("it must have at most " + std::to_string(kMostTexels) + " texels, result scratch " + std::to_string(bytes) +
+                 " bytes; got " + std::to_string(t.texels) + " and " + std::to_string(scratch->size_bytes()));
   }
   return Report(CudaSpread(t, width, cotangent.typed_data(), scratch->untyped_data(), d_texture->typed_data(), stream));
 }

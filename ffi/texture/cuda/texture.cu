@@ -1,4 +1,4 @@
-// Reads of textures on a GPU, and their gradients by coordinates and levels: a thread a pixel. Those by texels: see ../../common/spread.cuh.
+// Reads of textures on a GPU, and their gradients by coordinates and levels: a thread a pixel. Those by texels: ../../common/spread.cuh.
 #include "cuda.h"
 
 #include "../../common/spread.cuh"
