@@ -218,21 +218,15 @@ int64_t Gradient(const Mesh& mesh, int32_t first, int32_t last, const int32_t* i
                  const Records& records) {
   int64_t count = 0;
   Seen seen = SeenNothing(mesh);
+  double* sum = nullptr;
   for (int32_t y = first; y < last; ++y) {
-    const int64_t row = static_cast<int64_t>(y) * mesh.width;
-    for (int32_t x = 0, end; x < mesh.width; x = end) {
-      const int32_t own = index[row + x];
-      for (end = x + 1; end < mesh.width && index[row + end] == own;) ++end;
-      if (!See(&seen, own)) continue;
-      double* to = RecordOf(records, own, &count);
-      double sum[3][3], sum_z[3];  // kept in registers along the run of pixels
-      for (int i = 0; i < 9; ++i) sum[i / 3][i % 3] = to[i];
-      for (int i = 0; i < 3; ++i) sum_z[i] = to[9 + i];
-      for (int32_t i = x; i < end; ++i) {
-        AddCotangent(seen.triangle, i, y, seen.z, d_barycentrics + 3 * (row + i), d_depth[row + i], mesh.range, sum, sum_z);
-      }
-      for (int i = 0; i < 9; ++i) to[i] = sum[i / 3][i % 3];
-      for (int i = 0; i < 3; ++i) to[9 + i] = sum_z[i];
+    for (int32_t x = 0; x < mesh.width; ++x) {
+      const int64_t at = static_cast<int64_t>(y) * mesh.width + x;
+      const int32_t before = seen.index;
+      if (!See(&seen, index[at])) continue;
+      if (index[at] != before) sum = RecordOf(records, index[at], &count);
+      AddCotangent(seen.triangle, x, y, seen.z, d_barycentrics + 3 * at, d_depth[at], mesh.range, reinterpret_cast<double(*)[3]>(sum),
+                   sum + 9);
     }
   }
   for (int64_t i = 0; i < count; ++i) {

@@ -160,18 +160,6 @@ AVA_RASTER void AddPlace(const View& view, int64_t pixel, double dx, double dy, 
   }
 }
 
-AVA_RASTER double Least(double a, double b, double c) { return a < b ? (a < c ? a : c) : (b < c ? b : c); }
-AVA_RASTER double Greatest(double a, double b, double c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
-
-// Whether a point may lie in a triangle: most pairs of neighbours are told apart by that alone.
-AVA_RASTER bool MayHold(const Vertex v[3], double x, double y) {
-  for (int i = 0; i < 3; ++i) {
-    if (v[i].kind != Corner::kFront) return true;
-  }
-  return Least(v[0].x, v[1].x, v[2].x) <= x && Greatest(v[0].x, v[1].x, v[2].x) >= x && Least(v[0].y, v[1].y, v[2].y) <= y &&
-         Greatest(v[0].y, v[1].y, v[2].y) >= y;
-}
-
 AVA_RASTER bool MayMeet(const View& view, int64_t p, int64_t q) {
   return view.index[p] != view.index[q] && view.index[p] >= 0 && view.index[q] >= 0 && !IsCut(view, p, q);
 }
