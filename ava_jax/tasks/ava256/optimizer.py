@@ -11,6 +11,7 @@ from ava_jax.tasks.base import Optimizer, ParameterGroup
 
 # The decoders' maps of one bias per texel.
 _TEXEL_MAPS = ("geometry_decoder/bias$", "colour_decoder/bias$")
+_BASES = ("geometry_decoder/basis/basis$", "colour_decoder/basis/basis$")
 
 
 def optimizer(config: ml_collections.ConfigDict) -> Optimizer:
@@ -20,13 +21,17 @@ def optimizer(config: ml_collections.ConfigDict) -> Optimizer:
     Gradients that are not finite are taken as zero before they come here (`train.step`).
 
     Args:
-      config: `config.optimizer`: `clip_norm`; `texel_lr_gain`, which multiplies the updates of the texel maps; and see `learning_rate`.
+      config: `config.optimizer`: `clip_norm`; `texel_lr_gain`, which multiplies the updates of the texel maps; `basis_lr_gain`, those of
+        the bases of expressions; and see `learning_rate`.
 
     Source: Codec Avatar Studio, NeurIPS 2024, and its training code's defaults.
     """
     adam = _adam(learning_rate(config))
     texels = ParameterGroup("texels", optax.chain(adam, optax.scale(config.texel_lr_gain)), _TEXEL_MAPS)
-    return Optimizer((texels, ParameterGroup("weights", adam)), clip_norm=config.clip_norm)
+    groups = [texels]
+    if config.basis_lr_gain != 1:
+        groups.append(ParameterGroup("bases", optax.chain(adam, optax.scale(config.basis_lr_gain)), _BASES))
+    return Optimizer((*groups, ParameterGroup("weights", adam)), clip_norm=config.clip_norm)
 
 
 class _AdamState(NamedTuple):

@@ -4,14 +4,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from ava_jax.core.variables import Constant
 from ava_jax.nn.layers import WNConv3x3, WNConvDown, WNDense, add_bias
 from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
 from ava_jax.tasks.ava256.kernels import fused_combiner
-from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
+from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, Sizes
 
 WARP_SIDE = 128
+COMPONENT_GAIN = 3.0  # of coefficients of mean square 1 in the code, whose noise starts at 0.05
 _IMAGE_CHANNELS = 3
 # Channels by the resolution that a layer writes.
 _IDENTITY_LADDER = {512: 16, 256: 32, 128: 64, 64: 64, 32: 128, 16: 128, 8: 256, 4: 256}
@@ -151,6 +154,29 @@ class IdentityEncoder(nnx.Module):
         line = jnp.linspace(-1.0, 1.0, WARP_SIDE)
         identity = jnp.stack(jnp.meshgrid(line, line), axis=-1)
         return resize_bilinear(identity + self.warp[...] / WARP_SIDE, side, side)
+
+
+class ComponentCode(nnx.Module):
+    """Coefficients of the captures' principal expressions, as a part of the expression code. Nothing of it learns."""
+
+    def __init__(self, textures: jax.Array, vertices: jax.Array):
+        """From what reads a coefficient of each: [K, R, R, 3] and [K, V, 3]; R divides the encoders' T."""
+        self.side = textures.shape[1]
+        self.textures, self.vertices = (Constant(jnp.asarray(x, jnp.float32).reshape(len(x), -1)) for x in (textures, vertices))
+        self.embedding = Constant(component_embedding(len(textures)))
+
+    def __call__(self, texture: jax.Array, vertices: jax.Array) -> jax.Array:
+        """Differences to the neutral face, of 255, [B, T, T, 3], and mm, [B, V, 3]: [B, 4, 4, 16]."""
+        b, factor = len(texture), texture.shape[1] // self.side
+        texture = texture.reshape(b, self.side, factor, self.side, factor, 3).mean((2, 4))
+        found = texture.reshape(b, -1) @ self.textures[...].T + vertices.reshape(b, -1) @ self.vertices[...].T
+        return (COMPONENT_GAIN * found @ self.embedding[...]).reshape(b, CODE_SIDE, CODE_SIDE, CODE_CHANNELS)
+
+
+def component_embedding(count: int) -> jax.Array:
+    """Where components lie in the expression code: [K, 256] orthonormal rows, always the same ones."""
+    drawn = np.random.default_rng(0).standard_normal((CODE_SIDE * CODE_SIDE * CODE_CHANNELS, count))
+    return jnp.asarray(np.linalg.qr(drawn)[0].T, jnp.float32)
 
 
 class ExpressionEncoder(nnx.Module):
