@@ -20,7 +20,7 @@ from ava_jax.tasks.ava256.model import losses, texels
 from ava_jax.tasks.ava256.model.assembler import PLACEMENTS, Assembler
 from ava_jax.tasks.ava256.model.background import FRACTIONS, Background, composite, pixel_weights
 from ava_jax.tasks.ava256.model.calibration import ColourCalibration
-from ava_jax.tasks.ava256.model.decoders import ColourDecoder, GeometryDecoder
+from ava_jax.tasks.ava256.model.decoders import ColourComponents, ColourDecoder, GeometryDecoder
 from ava_jax.tasks.ava256.model.encoders import ComponentCode, ExpressionEncoder, IdentityCode, IdentityEncoder
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
 from ava_jax.tasks.ava256.model.uv import ChartLookup, UvMap, interpolate
@@ -84,9 +84,8 @@ class AvatarCodec(nnx.Module):
         uv_map = chart.uv_map(sizes.slab)
         self.assembler = Assembler(sizes, uv_map, config.volume_radius, placement=config.primitive_placement, mesh=mesh)
         density = _initial_density(config, self.assembler, assets)
-        parts = _components(assets, sizes) if config.expression_components else None
-        self.component_code = ComponentCode(*parts.read) if parts else None
-        shapes, colours = (parts.vertices, parts.colours) if parts else (None, None)
+        shapes, colours = _components(assets, sizes) if config.expression_components else (None, None)
+        self.component_code = ComponentCode(*_component_arrays(assets)) if config.expression_components else None
         self.geometry_decoder = GeometryDecoder(
             sizes, chart.vertex_uvs, initial_density=density, basis=config.expression_basis, components=shapes, rngs=rngs
         )
@@ -124,7 +123,11 @@ class AvatarCodec(nnx.Module):
             code = self.identity_encoder(*images)
         if not self.from_neutral:
             return code
-        return code._replace(colours=texels.at_voxels(neutral_texture, self.sizes), vertices=jnp.asarray(neutral_vertices, jnp.float32))
+        code = code._replace(colours=texels.at_voxels(neutral_texture, self.sizes), vertices=jnp.asarray(neutral_vertices, jnp.float32))
+        if self.component_code is None:
+            return code
+        around = texels.surroundings(texels.means(neutral_texture, texels.COMPONENT_SIDE))
+        return code._replace(around=texels.at_voxels(around, self.sizes))
 
     def encode_expression(
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
@@ -135,8 +138,7 @@ class AvatarCodec(nnx.Module):
             mean, logstd = self.bottleneck(self.expression_encoder(*images))
         if self.component_code is None:
             return mean, logstd
-        differences = jnp.asarray(texture, jnp.float32) - jnp.asarray(neutral_texture, jnp.float32)
-        return mean + self.component_code(differences, jnp.asarray(vertices) - jnp.asarray(neutral_vertices)), logstd
+        return mean + self.component_code(texture, vertices, neutral_texture, neutral_vertices), logstd
 
     def decode(
         self,
@@ -324,18 +326,15 @@ class AvatarCodec(nnx.Module):
         return lax.optimization_barrier(image) if self.dtype == jnp.bfloat16 else image
 
 
-class _Components(NamedTuple):
-    """The captures' principal expressions: vertices [K, V, 3], normalised; colours of voxels [K, S, S, 3]; what `ComponentCode` takes."""
-
-    vertices: jax.Array
-    colours: jax.Array
-    read: tuple[jax.Array, jax.Array]
+def _component_arrays(assets: Assets) -> tuple[np.ndarray, ...]:
+    """The components of expressions: vertices, textures, gains, shares, as `data.components` has them."""
+    return tuple(np.asarray(assets.arrays[f"component_{name}"]) for name in ("vertices", "textures", "gains", "shares"))
 
 
-def _components(assets: Assets, sizes: Sizes) -> _Components:
-    names = ("component_vertices", "component_textures", "component_textures_read", "component_vertices_read")
-    vertices, textures, *read = (jnp.asarray(assets.arrays[name]) for name in names)
-    return _Components(vertices / assets.arrays["vertices_std"], texels.at_voxels(textures, sizes), (read[0], read[1]))
+def _components(assets: Assets, sizes: Sizes) -> tuple[jax.Array, ColourComponents]:
+    """As the decoders start with them: of vertices [M, V, 3], normalised, and of the voxels' colours."""
+    vertices, *textures = _component_arrays(assets)
+    return jnp.asarray(vertices / assets.arrays["vertices_std"]), ColourComponents(*(texels.at_voxels(x, sizes) for x in textures))
 
 
 def _with_view_noise(position: Array, noise: float, key: jax.Array) -> Array:

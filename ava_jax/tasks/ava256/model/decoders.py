@@ -17,6 +17,7 @@ from ava_jax.tasks.ava256.kernels import voxels
 from ava_jax.tasks.ava256.kernels.voxels import COLOUR_OFFSET, COLOUR_SCALE, LOG_OPACITY_SCALE, Slab
 from ava_jax.tasks.ava256.model.encoders import COMPONENT_GAIN, IdentityCode, component_embedding
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, VERTEX_SIDE, Sizes
+from ava_jax.tasks.ava256.model.texels import COLOUR_UNIT
 
 # Channels by the resolution that a layer writes; the slab's own layer writes its d or 3 d.
 _LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
@@ -105,21 +106,25 @@ class ExpressionBasis(nnx.Module):
     """
 
     def __init__(self, count: int, shape: tuple[int, ...], *, components: jax.Array | None = None, rngs: nnx.Rngs):
-        """`count` of them, of this shape, zero at first; or `components` [count, *shape], whose coefficients a `ComponentCode` gave."""
+        """`count` of them, of this shape, zero at first; or the first `components` [K, *shape], of a `ComponentCode`'s coefficients."""
         self.coefficients = WNDense(CODE_SIDE * CODE_SIDE * CODE_CHANNELS, count, activate=False, rngs=rngs)
         basis = jnp.zeros((count, math.prod(shape)))
         if components is not None:
             weight = component_embedding(count).T / (COMPONENT_GAIN * _COEFFICIENT_SCALE)
             self.coefficients.weight[...] = weight
             self.coefficients.magnitude[...] = jnp.full(count, jnp.linalg.norm(weight))
-            basis = jnp.asarray(components, jnp.float32).reshape(basis.shape)
+            basis = basis.at[: len(components)].set(jnp.asarray(components, jnp.float32).reshape(len(components), -1))
         self.basis = nnx.Param(basis)
         self.shape = shape
 
     def __call__(self, z: jax.Array) -> jax.Array:
         """Expression code [B, 4, 4, 16] to offsets [B, *shape]."""
-        coefficients = _COEFFICIENT_SCALE * self.coefficients(z.reshape(z.shape[0], -1))
-        offsets = jnp.matmul(coefficients, self.basis[...], precision=lax.Precision.HIGHEST)  # fewer digits would shake vertices
+        return self.combined(z, self.basis[...])
+
+    def combined(self, z: jax.Array, basis: jax.Array) -> jax.Array:
+        """The code's first coefficients times as many vectors, [K, N], summed up: [B, *shape]."""
+        coefficients = _COEFFICIENT_SCALE * self.coefficients(z.reshape(z.shape[0], -1))[:, : len(basis)]
+        offsets = jnp.matmul(coefficients, basis, precision=lax.Precision.HIGHEST)  # fewer digits would shake vertices
         return offsets.reshape(-1, *self.shape)
 
 
@@ -169,7 +174,7 @@ class GeometryDecoder(nnx.Module):
           vertex_uvs: [V, 2] in 0..1, where each vertex is read.
           initial_density: about what every voxel starts with, per volume radius; or [d], by the voxel's depth.
           basis: vectors of an `ExpressionBasis` of the vertices; 0: none.
-          components: [basis, V, 3], normalised, that it starts with.
+          components: [M, V, 3], normalised, that it starts with.
         """
         motion_side, vertex_side = sizes.per_side, sizes.vertex_map
         self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
@@ -204,6 +209,14 @@ class GeometryDecoder(nnx.Module):
         )
 
 
+class ColourComponents(NamedTuple):
+    """Of `data.components`, of 255, where voxels lie: [K, S, S, 3]; of the M first, what multiplies neutral colours and those around."""
+
+    textures: jax.Array
+    gains: jax.Array
+    shares: jax.Array
+
+
 class ColourDecoder(nnx.Module):
     """Codes and view direction to the slab of colours."""
 
@@ -213,14 +226,14 @@ class ColourDecoder(nnx.Module):
         *,
         initial_texture: jax.Array | None = None,
         basis: int = 0,
-        components: jax.Array | None = None,
+        components: ColourComponents | None = None,
         view_degree: int = 0,
         rngs: nnx.Rngs,
     ):
         """`initial_texture`: [T, T, 3], 0-255, the slab's colours before training, at all its depths; None: grey.
 
         `basis`: vectors of an `ExpressionBasis` of the texels, at all depths, for identities that have their neutral colours; 0: none.
-        `components`: [basis, S, S, 3], of 255, that it starts with. `view_degree`: of `ViewFactors`; 0: none.
+        `components`: that it starts with. `view_degree`: of `ViewFactors`; 0: none.
         """
         view_channels = sizes.channels(_VIEW_CHANNELS)
         hidden = sizes.channels(_VIEW_HIDDEN)
@@ -231,9 +244,12 @@ class ColourDecoder(nnx.Module):
         if initial_texture is not None:
             bias = (resize_bilinear(initial_texture, sizes.slab, sizes.slab) - COLOUR_OFFSET) / COLOUR_SCALE
         self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
-        components = None if components is None else components / COLOUR_SCALE
+        start, self.gains, self.shares = None, None, None
+        if components is not None:
+            start, gains, shares = (x.reshape(len(x), -1) / COLOUR_SCALE for x in components)
+            self.gains, self.shares = Constant(gains), Constant(shares)
         self.depth = sizes.depth
-        self.basis = ExpressionBasis(basis, (sizes.slab, sizes.slab, 3), components=components, rngs=rngs) if basis else None
+        self.basis = ExpressionBasis(basis, (sizes.slab, sizes.slab, 3), components=start, rngs=rngs) if basis else None
         self.view_factors = ViewFactors(view_degree, sizes.slab) if view_degree else None
 
     def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array | Slab:
@@ -253,6 +269,9 @@ class ColourDecoder(nnx.Module):
         texels = (identity.colours - COLOUR_OFFSET) / COLOUR_SCALE
         if self.basis is not None:
             texels = texels + self.basis(z)
+            if self.gains is not None and identity.around is not None:
+                texels = texels + self.basis.combined(z, self.gains[...]) * (identity.colours / COLOUR_UNIT)
+                texels = texels + self.basis.combined(z, self.shares[...]) * (identity.around / COLOUR_UNIT)
         slab = slab + jnp.tile(texels, self.depth)
         if self.view_factors is None:
             return slab

@@ -384,22 +384,27 @@ def test_a_texture_as_the_factors_have_it_is_no_error():
     np.testing.assert_allclose(model._texture_error(primitives, sample["camera_position"], sample), 0, atol=1e-3)
 
 
-def test_components_are_shown_from_the_first_step_as_far_as_frames_have_them():
+def test_components_are_shown_from_the_first_step():
+    """A frame made of a neutral face, two components of the mesh and one of the texture alone comes out of code and decoders."""
     rng = np.random.default_rng(3)
+
+    def maps(count, most):
+        return rng.uniform(-most, most, (count, 8, 8, 3)).astype(np.float32).repeat(32, 1).repeat(32, 2)
+
+    up = np.linalg.qr(rng.normal(size=(vertices().size, 2)))[0].T.reshape(2, -1, 3).astype(np.float32) * 60
+    colours, gains, shares = maps(3, 9), maps(2, 9), maps(2, 9)
+    strength = np.float32([[1.0, -0.5, 0.7], [0.3, 2.0, -1.0]])
     sample = batch()
-    up = rng.normal(0, 2, (2, len(vertices()), 3)).astype(np.float32)
-    colours = rng.uniform(-9, 9, (2, 8, 8, 3)).astype(np.float32).repeat(32, 1).repeat(32, 2)
-    strength = np.float32([[1.0, -0.5], [0.3, 2.0]])
-    sample["neutral_texture"] = np.full((2, 256, 256, 3), 120, np.uint8)
-    sample["texture"] = np.rint(120 + np.einsum("bk,kijc->bijc", strength, colours)).astype(np.uint8)
-    sample["vertices"] = sample["neutral_vertices"] + np.einsum("bk,kvc->bvc", strength, up)
-    flat = up.reshape(2, -1)
-    readers = np.linalg.solve(flat @ flat.T, flat).reshape(up.shape)
-    components = dict(component_textures=colours, component_vertices=up)
-    components |= dict(component_textures_read=np.zeros_like(colours), component_vertices_read=readers)
+    neutral = np.full((2, 256, 256, 3), 120.0, np.float32)
+    neutral[1] = 60
+    followed = np.einsum("bm,mijc->bijc", strength[:, :2], gains + shares) * neutral / 128  # a plain face has its own colour around
+    expected = neutral + np.einsum("bk,kijc->bijc", strength, colours) + followed
+    sample |= dict(neutral_texture=neutral, texture=expected)
+    sample["vertices"] = sample["neutral_vertices"] + np.einsum("bm,mvc->bvc", strength[:, :2], up)
     known = assets()
-    known.arrays.update(components)
-    changes = FROM_NEUTRAL | dict(expression_basis=2, expression_components=True, initial_code_gain=1e-6)
+    arrays = dict(vertices=up, textures=colours, gains=gains, shares=shares)
+    known.arrays.update({f"component_{name}": array for name, array in arrays.items()})
+    changes = FROM_NEUTRAL | dict(expression_basis=3, expression_components=True, initial_code_gain=1e-6)
     model = AvatarCodec(config(**changes), known, rngs=nnx.Rngs(0))
 
     def decode(model):
@@ -409,8 +414,8 @@ def test_components_are_shown_from_the_first_step_as_far_as_frames_have_them():
 
     decoded = compiled(without_residuals(model), decode)()
     np.testing.assert_allclose(decoded.vertices, sample["vertices"], atol=0.02)
-    expected = texels.as_primitives(texels.at_voxels(120 + np.einsum("bk,kijc->bijc", strength, colours), model.sizes), model.sizes)
-    np.testing.assert_allclose(decoded.primitives.rgba[:, :, 3, ..., :3], expected, atol=0.1)
+    voxels = texels.as_primitives(texels.at_voxels(expected, model.sizes), model.sizes)
+    np.testing.assert_allclose(decoded.primitives.rgba[:, :, 3, ..., :3], voxels, atol=0.1)
 
 
 def test_the_squared_image_term_is_the_square_of_the_other(model_from_neutral):
