@@ -244,10 +244,9 @@ class ColourDecoder(nnx.Module):
         if initial_texture is not None:
             bias = (resize_bilinear(initial_texture, sizes.slab, sizes.slab) - COLOUR_OFFSET) / COLOUR_SCALE
         self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
-        start, self.gains, self.shares = None, None, None
-        if components is not None:
-            start, gains, shares = (x.reshape(len(x), -1) / COLOUR_SCALE for x in components)
-            self.gains, self.shares = Constant(gains), Constant(shares)
+        start, gains, shares = (None, None, None) if components is None else (x.reshape(len(x), -1) / COLOUR_SCALE for x in components)
+        self.gains = None if gains is None else Constant(gains)
+        self.shares = None if shares is None else Constant(shares)
         self.depth = sizes.depth
         self.basis = ExpressionBasis(basis, (sizes.slab, sizes.slab, 3), components=start, rngs=rngs) if basis else None
         self.view_factors = ViewFactors(view_degree, sizes.slab) if view_degree else None
@@ -269,7 +268,7 @@ class ColourDecoder(nnx.Module):
         texels = (identity.colours - COLOUR_OFFSET) / COLOUR_SCALE
         if self.basis is not None:
             texels = texels + self.basis(z)
-            if self.gains is not None and identity.around is not None:
+            if self.gains is not None and self.shares is not None and identity.around is not None:
                 texels = texels + self.basis.combined(z, self.gains[...]) * (identity.colours / COLOUR_UNIT)
                 texels = texels + self.basis.combined(z, self.shares[...]) * (identity.around / COLOUR_UNIT)
         slab = slab + jnp.tile(texels, self.depth)
