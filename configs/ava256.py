@@ -192,9 +192,9 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.optimizer.basis_lr_gain = 0.1  # they start where they belong
     config.optimizer.lr_warmup_steps = 100
     config.optimizer.lr_final_fraction = 0.05
-    config.optimizer.lr_decay_steps = 2500
+    config.optimizer.lr_decay_steps = 1500
     config.optimizer.lr_boost = 1.0
-    config.train.steps = 2500
+    config.train.steps = 1500
     config.train.batch_size = 2
     config.train.log_every = 50
     config.train.picture_every = 500

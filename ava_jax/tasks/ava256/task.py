@@ -123,7 +123,7 @@ class Ava256(Task):
 
     def optimizer(self, steps: int, steps_per_epoch: int) -> Optimizer:
         """The published recipe."""
-        return optimizer(self.config.optimizer)
+        return optimizer(self.config.optimizer, bases=self.config.model.expression_basis > 0)
 
     def predict(self, model: AvatarCodec, batch: Batch) -> dict[str, Any]:
         """As `scores.predict`."""

@@ -171,7 +171,7 @@ class ComponentCode(nnx.Module):
 
     def __call__(self, texture: jax.Array, vertices: jax.Array, neutral_texture: jax.Array, neutral_vertices: jax.Array) -> jax.Array:
         """Of 255, [B, T, T, 3], and mm, [B, V, 3], both twice: [B, 4, 4, 16]."""
-        b, moving = len(texture), len(self.vertices[...])
+        b, moving = texture.shape[0], len(self.vertices[...])
         motion = jnp.asarray(vertices, jnp.float32) - jnp.asarray(neutral_vertices, jnp.float32)
         first = _coefficients(motion.reshape(b, -1), self.vertices[...])
         texture, neutral = (texels.means(x, self.side) for x in (texture, neutral_texture))

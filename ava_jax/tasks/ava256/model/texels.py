@@ -36,7 +36,7 @@ def surroundings(texture: Array) -> jax.Array:
 
 def means(texture: Array, side: int) -> jax.Array:
     """A texture [B, T, T, C], any type, as f32 [B, side, side, C]: means over squares; `side` divides T."""
-    b, factor = len(texture), texture.shape[1] // side
+    b, factor = texture.shape[0], texture.shape[1] // side
     return jnp.asarray(texture, jnp.float32).reshape(b, side, factor, side, factor, -1).mean((2, 4))
 
 
