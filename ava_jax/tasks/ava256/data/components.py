@@ -22,9 +22,9 @@ from ava_jax.tasks.ava256.model import texels
 
 SIDE = texels.COMPONENT_SIDE
 _MOST_FRAMES = 400  # textures of 0.8 MB each are held
-_MOVING = 1 / 3  # of the components are the vertices'
+_MOVING = 1 / 4  # of the components are the vertices'
 _LEAST = 1e-7  # of the largest component's sum of squares, below which there is none
-_RIDGE = 1.0  # added to sums over frames of coefficients' squares, colours in units of `texels.COLOUR_UNIT`
+_RIDGE = 3.0  # added to sums over frames of coefficients' squares, colours in units of `texels.COLOUR_UNIT`
 _ROWS = 16  # of texels whose equations are solved at once
 
 
