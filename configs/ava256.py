@@ -43,6 +43,8 @@ def _full() -> ConfigDict:
     model.initial_density_outside = 1.0  # fraction of it outside of the mesh: below 1 heads start with a surface
     model.from_neutral = False  # colours and vertices are decoded as differences to the person's neutral face
     model.expression_basis = 0  # vectors beside the decoders, linear in the code: offsets to each vertex and texel; with from_neutral
+    model.expression_components = False  # whether these start as principal components of the training frames, which codes start with
+    model.view_degree = 0  # of a polynomial of the view direction that multiplies each texel's colour, 0: none; with from_neutral
     model.primitive_placement = "texel"  # published: a primitive stays as large as it was at most; "patch": its patch's size in each frame
     model.moved_weight = 0.0  # texels and vertices that an expression moves count 1 + this in their losses
     model.view_noise = 0.0  # standard deviation of the noise that training adds to the unit view direction, which colour depends on
@@ -59,6 +61,7 @@ def _full() -> ConfigDict:
     config.optimizer = optimizer = ConfigDict()
     optimizer.learning_rate = 2e-4
     optimizer.texel_lr_gain = 1.0  # multiplies the learning rate of the decoders' maps of one bias per texel
+    optimizer.basis_lr_gain = 1.0  # the same of the bases of expressions, where model.expression_basis has some
     optimizer.lr_warmup_steps = 0  # at first, over which the learning rate rises linearly
     optimizer.lr_final_fraction = 1.0  # it falls along a cosine to this fraction of itself ...
     optimizer.lr_decay_steps = 0  # ... by this step, whatever train.steps is: a run that is extended goes on at the last rate
@@ -169,12 +172,14 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.model.texture_size = 256
     config.model.width = 0.125  # steps count for more here than channels do
     config.model.precision = "float32"  # bfloat16 is slow on CPUs
-    config.model.initial_code_gain = 100.0  # the published start lets noise hide the expression for thousands of steps
+    config.model.initial_code_gain = 10.0  # the published start lets noise hide the expression for thousands of steps
     config.model.initial_code_std = 0.05
     config.model.initial_density = 100.0
     config.model.initial_density_outside = 0.01
     config.model.from_neutral = True
-    config.model.expression_basis = 8  # lips that part are an edge between neighbours, which the decoders learn late
+    config.model.expression_components = True
+    config.model.expression_basis = 24  # lips that part are an edge between neighbours, which the decoders learn late
+    config.model.view_degree = 2
     config.model.primitive_placement = "patch"  # boxes part where an open jaw stretches the mesh, if they keep their size
     config.model.moved_weight = 50.0  # what an expression moves is a hundredth of a head; unweighted, mouths stay shut
     config.model.step_size = 1.0 / 128
@@ -184,11 +189,12 @@ def _shrink_to_tiny(config: ConfigDict) -> None:
     config.loss_weights.vertices = 3.0  # at 0.1 vertices stay millimetres off in so few steps, and faces do not move
     config.optimizer.learning_rate = 1.5e-3  # at twice that losses leap after some hundred steps
     config.optimizer.texel_lr_gain = 30.0
+    config.optimizer.basis_lr_gain = 0.1  # they start where they belong
     config.optimizer.lr_warmup_steps = 100
     config.optimizer.lr_final_fraction = 0.05
-    config.optimizer.lr_decay_steps = 2500
+    config.optimizer.lr_decay_steps = 1500
     config.optimizer.lr_boost = 1.0
-    config.train.steps = 2500
+    config.train.steps = 1500
     config.train.batch_size = 2
     config.train.log_every = 50
     config.train.picture_every = 500

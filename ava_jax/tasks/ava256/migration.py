@@ -21,6 +21,7 @@ ALWAYS = {
     "data": "root",
     "data.held_out": "last_frames",
     "model": "width",
+    "optimizer": "learning_rate",
     "loss_weights": "image",
 }  # a key that every whole group has; of a part of a config nothing is added to
 ADDED = {  # dotted name -> value with which all stays as it was
@@ -32,6 +33,9 @@ ADDED = {  # dotted name -> value with which all stays as it was
     "model.initial_density_outside": 1.0,
     "model.from_neutral": False,
     "model.expression_basis": 0,
+    "model.expression_components": False,
+    "model.view_degree": 0,
+    "optimizer.basis_lr_gain": 1.0,
     "model.primitive_placement": "texel",
     "model.moved_weight": 0.0,
     "data.camera_table": "id",

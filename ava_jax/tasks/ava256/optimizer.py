@@ -11,22 +11,28 @@ from ava_jax.tasks.base import Optimizer, ParameterGroup
 
 # The decoders' maps of one bias per texel.
 _TEXEL_MAPS = ("geometry_decoder/bias$", "colour_decoder/bias$")
+_BASES = ("geometry_decoder/basis/basis$", "colour_decoder/basis/basis$")
 
 
-def optimizer(config: ml_collections.ConfigDict) -> Optimizer:
+def optimizer(config: ml_collections.ConfigDict, *, bases: bool = False) -> Optimizer:
     """Adam for all, after clipping; texel maps learn faster.
 
     A texel's bias must travel tens of units (opacity is exp(0.1 x)), a weight thousandths; and no product of layers multiplies its error.
     Gradients that are not finite are taken as zero before they come here (`train.step`).
 
     Args:
-      config: `config.optimizer`: `clip_norm`; `texel_lr_gain`, which multiplies the updates of the texel maps; and see `learning_rate`.
+      config: `config.optimizer`: `clip_norm`; `texel_lr_gain`, which multiplies the updates of the texel maps; `basis_lr_gain`, those of
+        the bases of expressions; and see `learning_rate`.
+      bases: whether the model has such bases.
 
     Source: Codec Avatar Studio, NeurIPS 2024, and its training code's defaults.
     """
     adam = _adam(learning_rate(config))
     texels = ParameterGroup("texels", optax.chain(adam, optax.scale(config.texel_lr_gain)), _TEXEL_MAPS)
-    return Optimizer((texels, ParameterGroup("weights", adam)), clip_norm=config.clip_norm)
+    groups = [texels]
+    if bases and config.basis_lr_gain != 1:
+        groups.append(ParameterGroup("bases", optax.chain(adam, optax.scale(config.basis_lr_gain)), _BASES))
+    return Optimizer((*groups, ParameterGroup("weights", adam)), clip_norm=config.clip_norm)
 
 
 class _AdamState(NamedTuple):

@@ -18,7 +18,7 @@ from ava_jax.core.sampling import Sampling
 from ava_jax.core.types import Array, Assets, Batch
 from ava_jax.tasks.ava256 import examples, migration
 from ava_jax.tasks.ava256.apps.avatar import Avatar
-from ava_jax.tasks.ava256.data import base_run, neutrals, rules, sample_rows, source, strangers
+from ava_jax.tasks.ava256.data import base_run, components, neutrals, rules, sample_rows, source, strangers
 from ava_jax.tasks.ava256.evaluation import baseline, check, files, networks, pictures, protocol, scores
 from ava_jax.tasks.ava256.model.codec import LOSS_TERMS, AvatarCodec
 from ava_jax.tasks.ava256.optimizer import optimizer
@@ -67,7 +67,10 @@ class Ava256(Task):
         """Statistics, topology and names of the captures; or of a run, to which people and cameras of the captures are added."""
         if base := self.config.data.get("base_run", ""):
             return base_run.prepare(self.restore(base).assets, self.captures, self.config)
-        return source.prepare(self.captures, self.config)
+        found = source.prepare(self.captures, self.config)
+        if not self.config.model.expression_components:
+            return found
+        return Assets(found.arrays | components.of_captures(self.captures, self.config, found).arrays, found.names)
 
     def source(self, split: str, assets: Assets) -> source.CaptureSource:
         """Frames of captures, each seen by one camera; their calibrations are held against their meshes first, unless all is predicted."""
@@ -120,7 +123,7 @@ class Ava256(Task):
 
     def optimizer(self, steps: int, steps_per_epoch: int) -> Optimizer:
         """The published recipe."""
-        return optimizer(self.config.optimizer)
+        return optimizer(self.config.optimizer, bases=self.config.model.expression_basis > 0)
 
     def predict(self, model: AvatarCodec, batch: Batch) -> dict[str, Any]:
         """As `scores.predict`."""

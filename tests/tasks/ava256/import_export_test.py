@@ -32,7 +32,8 @@ def config_of(root=""):
     config = _configs.load(_configs.path_of("ava256:tiny"))
     config.data.root = str(root)
     config.data.downsample = 128
-    config.model.update(from_neutral=False, expression_basis=0, step_size=1 / 32, initial_density=1.0, initial_density_outside=1.0)
+    config.model.update(from_neutral=False, expression_basis=0, expression_components=False, view_degree=0)
+    config.model.update(step_size=1 / 32, initial_density=1.0, initial_density_outside=1.0)
     config.eval.batch_size = 2
     return config
 

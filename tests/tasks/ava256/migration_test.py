@@ -62,9 +62,10 @@ VARIANTS = {
 SINCE = {
     "tiny": {
         "model.width": 0.25, "model.initial_density": 1.0, "model.initial_density_outside": 1.0, "model.from_neutral": False,
-        "model.expression_basis": 0,
+        "model.expression_basis": 0, "model.expression_components": False, "model.view_degree": 0, "model.initial_code_gain": 100.0,
         "model.primitive_placement": "texel", "model.moved_weight": 0.0, "loss_weights.image_squared": 0.0, "loss_weights.texture": 0.0,
         "optimizer.learning_rate": 3e-3, "optimizer.lr_warmup_steps": 30, "optimizer.lr_decay_steps": 1000,
+        "optimizer.basis_lr_gain": 1.0,
     },
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ def config(**changes) -> ml_collections.ConfigDict:
     sizes = dict(primitives_per_side=32, primitive_side=8, texture_size=256, width=0.125, background=True, background_fraction=1.0)
     start = dict(initial_code_gain=1.0, initial_code_std=1.0, initial_density=1.0, initial_texture=False, view_noise=0.0)
     start |= dict(initial_density_outside=1.0, from_neutral=False, primitive_placement="texel", moved_weight=0.0, expression_basis=0)
+    start |= dict(expression_components=False, view_degree=0)
     start |= dict(precision="float32", template_dtype="float32", guided_steps=3)
     return ml_collections.ConfigDict(sizes | dict(volume_radius=256.0, step_size=1 / 32) | start | changes)
 

@@ -182,6 +182,17 @@ def source(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets)
     return found
 
 
+def frames(captures: CaptureSet, config: ConfigDict, split: str, assets: Assets) -> "CaptureSource":
+    """Frames of a split, each once and without a photograph."""
+    rule = rules.held_out(config)
+    used = tuple(c for c in captures if rule.has(c, split))
+    selections = [(found := rule.select(c, split))._replace(cameras=found.cameras[:1]) for c in used]
+    size = config.model.texture_size
+    return CaptureSource(
+        captures.archives, used, selections, assets, downsample=config.data.downsample, texture_size=size, segmentation=False, image=False
+    )
+
+
 def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
     """The splits beside "train" in which the config leaves any sample; SELECTED alone where `config.eval` has a rule of its own."""
     rule = rules.scored(config)

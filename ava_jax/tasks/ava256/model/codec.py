@@ -20,8 +20,8 @@ from ava_jax.tasks.ava256.model import losses, texels
 from ava_jax.tasks.ava256.model.assembler import PLACEMENTS, Assembler
 from ava_jax.tasks.ava256.model.background import FRACTIONS, Background, composite, pixel_weights
 from ava_jax.tasks.ava256.model.calibration import ColourCalibration
-from ava_jax.tasks.ava256.model.decoders import ColourDecoder, GeometryDecoder
-from ava_jax.tasks.ava256.model.encoders import ExpressionEncoder, IdentityCode, IdentityEncoder
+from ava_jax.tasks.ava256.model.decoders import ColourComponents, ColourDecoder, GeometryDecoder
+from ava_jax.tasks.ava256.model.encoders import ComponentCode, ExpressionEncoder, IdentityCode, IdentityEncoder
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
 from ava_jax.tasks.ava256.model.uv import ChartLookup, UvMap, interpolate
 
@@ -84,10 +84,21 @@ class AvatarCodec(nnx.Module):
         uv_map = chart.uv_map(sizes.slab)
         self.assembler = Assembler(sizes, uv_map, config.volume_radius, placement=config.primitive_placement, mesh=mesh)
         density = _initial_density(config, self.assembler, assets)
-        self.geometry_decoder = GeometryDecoder(sizes, chart.vertex_uvs, initial_density=density, basis=config.expression_basis, rngs=rngs)
+        shapes, colours = _components(assets, sizes) if config.expression_components else (None, None)
+        self.component_code = ComponentCode(*_component_arrays(assets)) if config.expression_components else None
+        self.geometry_decoder = GeometryDecoder(
+            sizes, chart.vertex_uvs, initial_density=density, basis=config.expression_basis, components=shapes, rngs=rngs
+        )
         texture = jnp.asarray(assets.arrays["texture_mean"], jnp.float32)
         texture = texture if config.initial_texture else None
-        self.colour_decoder = ColourDecoder(sizes, initial_texture=texture, basis=config.expression_basis, rngs=rngs)
+        self.colour_decoder = ColourDecoder(
+            sizes,
+            initial_texture=texture,
+            basis=config.expression_basis,
+            components=colours,
+            view_degree=config.view_degree,
+            rngs=rngs,
+        )
         cameras, identities = len(assets.names["cameras"]), len(assets.names["identities"])
         self.calibration = ColourCalibration(cameras, identities, np.asarray(assets.arrays.get("camera_anchors", ())).tolist())
         self.background = Background(cameras, identities, sizes, rngs=rngs) if config.background else None
@@ -112,7 +123,11 @@ class AvatarCodec(nnx.Module):
             code = self.identity_encoder(*images)
         if not self.from_neutral:
             return code
-        return code._replace(colours=texels.at_voxels(neutral_texture, self.sizes), vertices=jnp.asarray(neutral_vertices, jnp.float32))
+        code = code._replace(colours=texels.at_voxels(neutral_texture, self.sizes), vertices=jnp.asarray(neutral_vertices, jnp.float32))
+        if self.component_code is None:
+            return code
+        around = texels.surroundings(texels.means(neutral_texture, texels.COMPONENT_SIDE))
+        return code._replace(around=texels.at_voxels(around, self.sizes))
 
     def encode_expression(
         self, texture: Array, vertices: Array, neutral_texture: Array, neutral_vertices: Array
@@ -120,7 +135,10 @@ class AvatarCodec(nnx.Module):
         """What the face does: mean and logstd of the expression code, [B, 4, 4, 16] each. Arguments as for `encode_identity`, twice."""
         images = self.expression_images(texture, vertices, neutral_texture, neutral_vertices)
         with jax.named_scope("expression_encoder"):
-            return self.bottleneck(self.expression_encoder(*images))
+            mean, logstd = self.bottleneck(self.expression_encoder(*images))
+        if self.component_code is None:
+            return mean, logstd
+        return mean + self.component_code(texture, vertices, neutral_texture, neutral_vertices), logstd
 
     def decode(
         self,
@@ -221,10 +239,11 @@ class AvatarCodec(nnx.Module):
         """
         identity = self.encode_identity(batch["neutral_texture"], batch["neutral_vertices"])
         mean, logstd = self.encode_expression(*(batch[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
+        seen_from = _with_view_noise(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 2))
         decoded = self.decode(
             identity,
             reparameterise(mean, logstd, key),
-            _with_view_noise(batch["camera_position"], self.view_noise, jax.random.fold_in(key, 2)),
+            seen_from,
             guide_vertices=batch["vertices"],
             guided=step < self.guided_steps,
         )
@@ -232,18 +251,22 @@ class AvatarCodec(nnx.Module):
         found = {
             "image": lambda: image_error().weight * image_error().error,
             "image_squared": lambda: image_error().weight * image_error().error ** 2,
-            "texture": lambda: self._texture_error(decoded.primitives, batch),
+            "texture": lambda: self._texture_error(decoded.primitives, seen_from, batch),
             "vertices": lambda: self._vertex_error(decoded.vertices, batch),
             "kl": lambda: losses.kl_with_absolute_logstd(mean, logstd),
             "volume": lambda: errors.primitive_volume(decoded.primitives),
         }
         return {name: (found[name](), None) for name in terms}
 
-    def _texture_error(self, primitives: Primitives, batch: Batch) -> jax.Array:
-        """Absolute error of the voxels' colours, their mean over depth, against the tracked texture: [B, K, d, d, 3], weighted."""
+    def _texture_error(self, primitives: Primitives, seen_from: jax.Array, batch: Batch) -> jax.Array:
+        """Absolute error of the voxels' colours, their mean over depth, against the tracked texture: [B, K, d, d, 3], weighted.
+
+        The tracked texture is a mean over cameras: what the colour decoder's factors make of it from this one is what voxels should show.
+        """
         target, neutral = (texels.at_voxels(batch[name], self.sizes) for name in ("texture", "neutral_texture"))
         colours = jnp.mean(primitives.rgba[..., :3].astype(jnp.float32), axis=2)
         weight = losses.weight_of_moved(target - neutral, self.moved_weight, losses.MOVED_TEXEL)
+        target = target * lax.stop_gradient(self.colour_decoder.factors(seen_from))
         return texels.as_primitives(weight, self.sizes) * jnp.abs(colours - texels.as_primitives(target, self.sizes))
 
     def _vertex_error(self, vertices: jax.Array, batch: Batch) -> jax.Array:
@@ -303,6 +326,17 @@ class AvatarCodec(nnx.Module):
         return lax.optimization_barrier(image) if self.dtype == jnp.bfloat16 else image
 
 
+def _component_arrays(assets: Assets) -> tuple[np.ndarray, ...]:
+    """The components of expressions: vertices, textures, gains, shares, as `data.components` has them."""
+    return tuple(np.asarray(assets.arrays[f"component_{name}"]) for name in ("vertices", "textures", "gains", "shares"))
+
+
+def _components(assets: Assets, sizes: Sizes) -> tuple[jax.Array, ColourComponents]:
+    """As the decoders start with them: of vertices [M, V, 3], normalised, and of the voxels' colours."""
+    vertices, *textures = _component_arrays(assets)
+    return jnp.asarray(vertices / assets.arrays["vertices_std"]), ColourComponents(*(texels.at_voxels(x, sizes) for x in textures))
+
+
 def _with_view_noise(position: Array, noise: float, key: jax.Array) -> Array:
     """Camera positions [B, 3] with noise of this standard deviation on their unit direction from the head's centre; at 0 as they are.
 
@@ -341,6 +375,10 @@ def _check(config: Any, assets: Assets, sizes: Sizes) -> None:
             "config.model.expression_basis must be at least 0, and 0 without from_neutral: it holds differences to the neutral face; "
             f"got {config.expression_basis}."
         )
+    if config.expression_components and not config.expression_basis:
+        raise ValueError("config.model.expression_basis must be at least 1 with expression_components: it says how many there are.")
+    if config.view_degree < 0 or (config.view_degree and not config.from_neutral):
+        raise ValueError(f"config.model.view_degree must be at least 0, and 0 without from_neutral; got {config.view_degree}.")
     if not config.initial_density_outside > 0 or config.moved_weight < 0:
         raise ValueError(
             "config.model.initial_density_outside must be positive and moved_weight at least 0; "

@@ -15,14 +15,16 @@ from ava_jax.nn.layers import WNConvUp, WNDense, leaky_relu
 from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
 from ava_jax.tasks.ava256.kernels import voxels
 from ava_jax.tasks.ava256.kernels.voxels import COLOUR_OFFSET, COLOUR_SCALE, LOG_OPACITY_SCALE, Slab
-from ava_jax.tasks.ava256.model.encoders import IdentityCode
+from ava_jax.tasks.ava256.model.encoders import COMPONENT_GAIN, IdentityCode, component_embedding
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, VERTEX_SIDE, Sizes
+from ava_jax.tasks.ava256.model.texels import COLOUR_UNIT
 
 # Channels by the resolution that a layer writes; the slab's own layer writes its d or 3 d.
 _LADDER = {8: 256, 16: 128, 32: 128, 64: 64, 128: 64, 256: 32, 512: 16, 1024: 8}
 _HEAD = 64
 _VIEW_HIDDEN, _VIEW_CHANNELS = 16, 8
 _MOTION_SCALE = 0.01
+_VIEW_SCALE = 3.0  # a step of the optimiser's changes a factor by so many times its learning rate
 _COEFFICIENT_SCALE = 0.1  # codes grow to tens
 
 
@@ -103,29 +105,76 @@ class ExpressionBasis(nnx.Module):
     Lips that part and lids that close are edges between neighbours, which convolutions from coarse to fine learn last.
     """
 
-    def __init__(self, count: int, shape: tuple[int, ...], *, rngs: nnx.Rngs):
-        """`count` of them, of this shape, zero at first."""
+    def __init__(self, count: int, shape: tuple[int, ...], *, components: jax.Array | None = None, rngs: nnx.Rngs):
+        """`count` of them, of this shape, zero at first; or the first `components` [K, *shape], of a `ComponentCode`'s coefficients."""
         self.coefficients = WNDense(CODE_SIDE * CODE_SIDE * CODE_CHANNELS, count, activate=False, rngs=rngs)
-        self.basis = nnx.Param(jnp.zeros((count, math.prod(shape))))
+        basis = jnp.zeros((count, math.prod(shape)))
+        if components is not None:
+            weight = component_embedding(count).T / (COMPONENT_GAIN * _COEFFICIENT_SCALE)
+            self.coefficients.weight[...] = weight
+            self.coefficients.magnitude[...] = jnp.full(count, jnp.linalg.norm(weight))
+            basis = basis.at[: len(components)].set(jnp.asarray(components, jnp.float32).reshape(len(components), -1))
+        self.basis = nnx.Param(basis)
         self.shape = shape
 
     def __call__(self, z: jax.Array) -> jax.Array:
         """Expression code [B, 4, 4, 16] to offsets [B, *shape]."""
-        coefficients = _COEFFICIENT_SCALE * self.coefficients(z.reshape(z.shape[0], -1))
-        offsets = jnp.matmul(coefficients, self.basis[...], precision=lax.Precision.HIGHEST)  # fewer digits would shake vertices
+        return self.combined(z, self.basis[...])
+
+    def combined(self, z: jax.Array, basis: jax.Array) -> jax.Array:
+        """The code's first coefficients times as many vectors, [K, N], summed up: [B, *shape]."""
+        coefficients = _COEFFICIENT_SCALE * self.coefficients(z.reshape(z.shape[0], -1))[:, : len(basis)]
+        offsets = jnp.matmul(coefficients, basis, precision=lax.Precision.HIGHEST)  # fewer digits would shake vertices
         return offsets.reshape(-1, *self.shape)
+
+
+class ViewFactors(nnx.Module):
+    """Factors of each texel's colour by the direction it is seen from, the same for everybody: a polynomial of the unit direction.
+
+    Light that moves with the cameras shades a head by its normals, of which every texel has its own: convolutions from coarse to fine learn
+    that slowly.
+    """
+
+    def __init__(self, degree: int, side: int):
+        """Of up to this degree, for `side` x `side` texels; 1 at first, from everywhere."""
+        self.degree, self.side = degree, side
+        self.coefficients = nnx.Param(jnp.zeros((len(_monomials(degree)), side * side * 3)))
+
+    def __call__(self, camera_position: jax.Array) -> jax.Array:
+        """Camera positions [B, 3], any unit, to factors [B, S, S, 3], at least 0."""
+        direction = camera_position / jnp.linalg.norm(camera_position, axis=-1, keepdims=True)
+        powers = jnp.stack(
+            [math.prod(direction[:, i] ** n for i, n in enumerate(m)) * jnp.ones_like(direction[:, 0]) for m in _monomials(self.degree)], axis=1
+        )
+        factors = 1.0 + _VIEW_SCALE * jnp.matmul(powers, self.coefficients[...], precision=lax.Precision.HIGHEST)
+        return jax.nn.relu(factors).reshape(-1, self.side, self.side, 3)
+
+
+def _monomials(degree: int) -> list[tuple[int, int, int]]:
+    """Exponents of x, y, z up to a degree, of z at most 1, as z^2 = 1 - x^2 - y^2: (degree + 1)^2 of them."""
+    return [(i, j, k) for k in (0, 1) for i in range(degree + 1) for j in range(degree + 1) if i + j + k <= degree]
 
 
 class GeometryDecoder(nnx.Module):
     """Codes to vertices, motion of the primitives, and their opacity."""
 
-    def __init__(self, sizes: Sizes, vertex_uvs: jax.Array, *, initial_density: float | jax.Array = 1.0, basis: int = 0, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        sizes: Sizes,
+        vertex_uvs: jax.Array,
+        *,
+        initial_density: float | jax.Array = 1.0,
+        basis: int = 0,
+        components: jax.Array | None = None,
+        rngs: nnx.Rngs,
+    ):
         """Fresh layers.
 
         Args:
           vertex_uvs: [V, 2] in 0..1, where each vertex is read.
           initial_density: about what every voxel starts with, per volume radius; or [d], by the voxel's depth.
           basis: vectors of an `ExpressionBasis` of the vertices; 0: none.
+          components: [M, V, 3], normalised, that it starts with.
         """
         motion_side, vertex_side = sizes.per_side, sizes.vertex_map
         self.code = WNDense(CODE_CHANNELS, CODE_CHANNELS, rngs=rngs)
@@ -139,7 +188,7 @@ class GeometryDecoder(nnx.Module):
         # v is not flipped: this map lies upside down against the geometry image, as in the published weights.
         self.points = Constant(jnp.asarray(2.0 * np.asarray(vertex_uvs, np.float64) - 1.0, jnp.float32))
         self.sides = (motion_side, vertex_side)
-        self.basis = ExpressionBasis(basis, (len(vertex_uvs), 3), rngs=rngs) if basis else None
+        self.basis = ExpressionBasis(basis, (len(vertex_uvs), 3), components=components, rngs=rngs) if basis else None
 
     def __call__(self, z: jax.Array, identity: IdentityCode) -> Geometry:
         """Expression code [B, 4, 4, 16] and identity to a head's geometry."""
@@ -160,13 +209,31 @@ class GeometryDecoder(nnx.Module):
         )
 
 
+class ColourComponents(NamedTuple):
+    """Of `data.components`, of 255, where voxels lie: [K, S, S, 3]; of the M first, what multiplies neutral colours and those around."""
+
+    textures: jax.Array
+    gains: jax.Array
+    shares: jax.Array
+
+
 class ColourDecoder(nnx.Module):
     """Codes and view direction to the slab of colours."""
 
-    def __init__(self, sizes: Sizes, *, initial_texture: jax.Array | None = None, basis: int = 0, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        sizes: Sizes,
+        *,
+        initial_texture: jax.Array | None = None,
+        basis: int = 0,
+        components: ColourComponents | None = None,
+        view_degree: int = 0,
+        rngs: nnx.Rngs,
+    ):
         """`initial_texture`: [T, T, 3], 0-255, the slab's colours before training, at all its depths; None: grey.
 
         `basis`: vectors of an `ExpressionBasis` of the texels, at all depths, for identities that have their neutral colours; 0: none.
+        `components`: that it starts with. `view_degree`: of `ViewFactors`; 0: none.
         """
         view_channels = sizes.channels(_VIEW_CHANNELS)
         hidden = sizes.channels(_VIEW_HIDDEN)
@@ -177,8 +244,12 @@ class ColourDecoder(nnx.Module):
         if initial_texture is not None:
             bias = (resize_bilinear(initial_texture, sizes.slab, sizes.slab) - COLOUR_OFFSET) / COLOUR_SCALE
         self.bias = nnx.Param(jnp.tile(bias, sizes.depth))
+        start, gains, shares = (None, None, None) if components is None else (x.reshape(len(x), -1) / COLOUR_SCALE for x in components)
+        self.gains = None if gains is None else Constant(gains)
+        self.shares = None if shares is None else Constant(shares)
         self.depth = sizes.depth
-        self.basis = ExpressionBasis(basis, (sizes.slab, sizes.slab, 3), rngs=rngs) if basis else None
+        self.basis = ExpressionBasis(basis, (sizes.slab, sizes.slab, 3), components=start, rngs=rngs) if basis else None
+        self.view_factors = ViewFactors(view_degree, sizes.slab) if view_degree else None
 
     def __call__(self, z: jax.Array, identity: IdentityCode, camera_position: jax.Array) -> jax.Array | Slab:
         """Expression code [B, 4, 4, 16], identity and camera position [B, 3], any unit, to colours.
@@ -197,7 +268,18 @@ class ColourDecoder(nnx.Module):
         texels = (identity.colours - COLOUR_OFFSET) / COLOUR_SCALE
         if self.basis is not None:
             texels = texels + self.basis(z)
-        return slab + jnp.tile(texels, self.depth)
+            if self.gains is not None and self.shares is not None and identity.around is not None:
+                texels = texels + self.basis.combined(z, self.gains[...]) * (identity.colours / COLOUR_UNIT)
+                texels = texels + self.basis.combined(z, self.shares[...]) * (identity.around / COLOUR_UNIT)
+        slab = slab + jnp.tile(texels, self.depth)
+        if self.view_factors is None:
+            return slab
+        factors = self.view_factors(camera_position)
+        return slab * jnp.tile(factors, self.depth) + (COLOUR_OFFSET / COLOUR_SCALE) * jnp.tile(factors - 1.0, self.depth)
+
+    def factors(self, camera_position: jax.Array) -> jax.Array | float:
+        """What multiplies each texel's colour from cameras [B, 3]: [B, S, S, 3], or 1."""
+        return 1.0 if self.view_factors is None else self.view_factors(camera_position)
 
 
 @jax.custom_vjp

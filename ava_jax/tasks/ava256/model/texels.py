@@ -9,9 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ava_jax.core.types import Array
+from ava_jax.nn.sampling import resize_bilinear
 from ava_jax.tasks.ava256.model.sizes import Sizes
 
 MARGIN = 0.8  # of a box's reciprocal half-extents over those of its patch
+COMPONENT_SIDE = 256  # of textures that components of expressions are made of, texels
+COLOUR_UNIT = 128.0  # of 255, which neutral colours are multiplied in
+_AROUND = 8  # squares along a texture's side, whose means are the surroundings
 _LEAST_WEIGHT = 1e-3  # of what is composited, below which nothing is seen
 
 
@@ -22,6 +26,18 @@ def at_voxels(texture: Array, sizes: Sizes) -> jax.Array:
     texture = jnp.asarray(texture, jnp.float32)
     rows = texture[:, low] * (1.0 - weight)[:, None, None] + texture[:, high] * weight[:, None, None]
     return rows[:, :, low] * (1.0 - weight)[:, None] + rows[:, :, high] * weight[:, None]
+
+
+def surroundings(texture: Array) -> jax.Array:
+    """Colours around each texel: of [B, T, T, C], any type, the means over squares of an eighth of its side, read bilinearly; f32."""
+    side = texture.shape[1]
+    return jax.vmap(lambda one: resize_bilinear(one, side, side))(means(texture, _AROUND))
+
+
+def means(texture: Array, side: int) -> jax.Array:
+    """A texture [B, T, T, C], any type, as f32 [B, side, side, C]: means over squares; `side` divides T."""
+    b, factor = texture.shape[0], texture.shape[1] // side
+    return jnp.asarray(texture, jnp.float32).reshape(b, side, factor, side, factor, -1).mean((2, 4))
 
 
 def as_primitives(slab: jax.Array, sizes: Sizes) -> jax.Array:

@@ -149,7 +149,7 @@ def state_dict(model: AvatarCodec) -> dict[str, np.ndarray]:
     beside = sorted(name for name, variable in learned.items() if id(variable) not in covered)
     if beside or model.from_neutral:
         named = f" ({', '.join(beside[:3])})" if beside else ""
-        what = "config.model.from_neutral and expression_basis add some"
+        what = "config.model.from_neutral, expression_basis, expression_components and view_degree add some"
         raise ValueError(f"state_dict: this model has parts that the published one lacks{named}: {what}.")
     return {key: entry.read() for key, entry in entries.items()}
 

@@ -22,6 +22,7 @@ ZIPS = 3 + 2 * CAMERAS  # of a capture: mesh, texture, pose; image and segmentat
 def start(root: pathlib.Path, folder: pathlib.Path) -> Ava256:
     """All that a run reads before it draws its first batch."""
     config = runpy.run_path(str(REPOSITORY / "configs" / "ava256.py"))["get_config"]("tiny")
+    config.model.expression_components = False  # made of 400 frames at most, whatever the number of captures
     config.data.update(root=str(root), downsample=128, read_threads=2)
     config.data.held_out.cameras = ("400022",)
     task = Ava256(config)

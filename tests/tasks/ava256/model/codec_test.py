@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small_head import assets, batch, config
+from small_head import assets, batch, config, vertices
 
 from ava_jax.core.types import Primitives
 from ava_jax.core.variables import Constant, Running
@@ -112,6 +112,8 @@ def test_shapes_at_other_sizes(changes):
         (dict(moved_weight=-1.0), "moved_weight at least 0; got 1.0 and -1.0"),
         (dict(from_neutral=True, initial_texture=True), "initial_texture must be False with from_neutral"),
         (dict(expression_basis=8), "expression_basis must be at least 0, and 0 without from_neutral"),
+        (dict(expression_components=True), "expression_basis must be at least 1 with expression_components"),
+        (dict(view_degree=2), "view_degree must be at least 0, and 0 without from_neutral"),
         (dict(primitive_placement="vertex"), "primitive_placement must be one of texel, patch; got 'vertex'"),
         (dict(view_noise=-0.1), "view_noise at least 0"),
         (dict(precision="fast"), "precision must be one of float32, bfloat16; got 'fast'"),
@@ -330,13 +332,90 @@ def test_the_texture_term_is_zero_for_voxels_that_show_the_texture(model_from_ne
     shown = texels.as_primitives(texels.at_voxels(sample["texture"], sizes), sizes)
     rgba = jnp.broadcast_to(jnp.pad(shown, [(0, 0)] * 4 + [(0, 1)])[:, :, None], (2, 1024, 8, 8, 8, 4))
     primitives = Primitives(position=None, rotation=None, scale=None, rgba=rgba)
-    np.testing.assert_allclose(model_from_neutral._texture_error(primitives, sample), 0, atol=1e-3)
+    np.testing.assert_allclose(model_from_neutral._texture_error(primitives, sample["camera_position"], sample), 0, atol=1e-3)
     still = sample | dict(neutral_texture=sample["texture"])
     off = primitives._replace(rgba=rgba + 10.0)
-    np.testing.assert_allclose(model_from_neutral._texture_error(off, still), 10.0, atol=1e-3)  # nothing moves: the weight is 1
+    np.testing.assert_allclose(
+        model_from_neutral._texture_error(off, sample["camera_position"], still), 10.0, atol=1e-3
+    )  # nothing moves: the weight is 1
     moved = sample | dict(texture=np.full_like(sample["texture"], 140), neutral_texture=np.full_like(sample["texture"], 100))
     grey = primitives._replace(rgba=jnp.full_like(rgba, 138.0))
-    np.testing.assert_allclose(model_from_neutral._texture_error(grey, moved), 51 * 2.0, atol=1e-3)
+    np.testing.assert_allclose(model_from_neutral._texture_error(grey, sample["camera_position"], moved), 51 * 2.0, atol=1e-3)
+
+
+def test_colours_are_multiplied_by_the_factors_of_their_texels():
+    model = AvatarCodec(config(**FROM_NEUTRAL, view_degree=2), assets(), rngs=nnx.Rngs(0))
+    sample = batch()
+    places = np.float32([[0, 0, 1000], [600, -300, 700]])
+    np.testing.assert_array_equal(model.colour_decoder.factors(places), 1.0)
+
+    def coloured(model):
+        identity = model.encode_identity(sample["neutral_texture"], sample["neutral_vertices"])
+        return model.decode(identity, jnp.ones((2, 4, 4, 16)), places).primitives.rgba
+
+    plain = compiled(model, coloured)()
+    coefficients = model.colour_decoder.view_factors.coefficients
+    assert coefficients.shape == (9, 256 * 256 * 3)
+    coefficients[...] = jax.random.uniform(jax.random.key(1), coefficients.shape, minval=-0.02, maxval=0.02)
+    factors = np.asarray(model.colour_decoder.factors(places))
+    assert factors.std() > 0.01 and np.abs(factors[0] - factors[1]).max() > 0.01
+    shown = compiled(model, coloured)()
+    expected = plain[..., :3] * texels.as_primitives(factors, model.sizes)[:, :, None]
+    np.testing.assert_allclose(shown[..., :3], expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(shown[..., 3], plain[..., 3])
+    np.testing.assert_allclose(model.colour_decoder.factors(3 * places), factors, rtol=1e-5)  # of the direction alone
+
+
+def test_factors_never_turn_colours_negative():
+    model = AvatarCodec(config(**FROM_NEUTRAL, view_degree=1), assets(), rngs=nnx.Rngs(0))
+    coefficients = model.colour_decoder.view_factors.coefficients
+    coefficients[...] = jnp.full(coefficients.shape, -5.0)
+    assert float(model.colour_decoder.factors(np.float32([[0, 0, 1000]])).max()) == 0.0
+
+
+def test_a_texture_as_the_factors_have_it_is_no_error():
+    model = AvatarCodec(config(**FROM_NEUTRAL, view_degree=1), assets(), rngs=nnx.Rngs(0))
+    model.colour_decoder.view_factors.coefficients[...] = jnp.full(model.colour_decoder.view_factors.coefficients.shape, 0.05)
+    sample = batch()
+    shown = texels.as_primitives(texels.at_voxels(sample["texture"], model.sizes), model.sizes)
+    shown = shown * np.asarray(model.colour_decoder.factors(sample["camera_position"]))[0, 0, 0, 0]  # the same everywhere
+    rgba = jnp.broadcast_to(jnp.pad(shown, [(0, 0)] * 4 + [(0, 1)])[:, :, None], (2, 1024, 8, 8, 8, 4))
+    primitives = Primitives(position=None, rotation=None, scale=None, rgba=rgba)
+    np.testing.assert_allclose(model._texture_error(primitives, sample["camera_position"], sample), 0, atol=1e-3)
+
+
+def test_components_are_shown_from_the_first_step():
+    """A frame made of a neutral face, two components of the mesh and one of the texture alone comes out of code and decoders."""
+    rng = np.random.default_rng(3)
+
+    def maps(count, most):
+        return rng.uniform(-most, most, (count, 8, 8, 3)).astype(np.float32).repeat(32, 1).repeat(32, 2)
+
+    up = np.linalg.qr(rng.normal(size=(vertices().size, 2)))[0].T.reshape(2, -1, 3).astype(np.float32) * 60
+    colours, gains, shares = maps(3, 9), maps(2, 9), maps(2, 9)
+    strength = np.float32([[1.0, -0.5, 0.7], [0.3, 2.0, -1.0]])
+    sample = batch()
+    neutral = np.full((2, 256, 256, 3), 120.0, np.float32)
+    neutral[1] = 60
+    followed = np.einsum("bm,mijc->bijc", strength[:, :2], gains + shares) * neutral / 128  # a plain face has its own colour around
+    expected = neutral + np.einsum("bk,kijc->bijc", strength, colours) + followed
+    sample |= dict(neutral_texture=neutral, texture=expected)
+    sample["vertices"] = sample["neutral_vertices"] + np.einsum("bm,mvc->bvc", strength[:, :2], up)
+    known = assets()
+    arrays = dict(vertices=up, textures=colours, gains=gains, shares=shares)
+    known.arrays.update({f"component_{name}": array for name, array in arrays.items()})
+    changes = FROM_NEUTRAL | dict(expression_basis=3, expression_components=True, initial_code_gain=1e-6)
+    model = AvatarCodec(config(**changes), known, rngs=nnx.Rngs(0))
+
+    def decode(model):
+        identity = model.encode_identity(sample["neutral_texture"], sample["neutral_vertices"])
+        code, _ = model.encode_expression(*(sample[k] for k in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
+        return model.decode(identity, code, sample["camera_position"])
+
+    decoded = compiled(without_residuals(model), decode)()
+    np.testing.assert_allclose(decoded.vertices, sample["vertices"], atol=0.02)
+    voxels = texels.as_primitives(texels.at_voxels(expected, model.sizes), model.sizes)
+    np.testing.assert_allclose(decoded.primitives.rgba[:, :, 3, ..., :3], voxels, atol=0.1)
 
 
 def test_the_squared_image_term_is_the_square_of_the_other(model_from_neutral):
