@@ -172,6 +172,8 @@ def growth() -> None:
         series = [{"name": one, "x": x, "y": [round(passes[one][on_cpu], 4) for passes in of]} for one in _CHAIN]
         law = [series[0]["y"][-1] * at / x[-1] for at in x]
         series.append({"name": "proportional", "x": x, "y": law, "dashed": True})
+        if name != "layers":  # names fit into one panel alone
+            series = [{key: value for key, value in one.items() if key != "name"} for one in series]
         panels.append({"x": name, "y": "processor ms" if on_cpu else "ms", "log_x": True, "log_y": True, "series": series})
         if _JSON.value:
             chart = {"title": "Rasteriser, milliseconds per call", "note": origin(), "panels": panels}
