@@ -28,3 +28,7 @@ def test_every_array_is_within_its_bound(test_data):
     with np.load(golden / "multiface_modules.npz") as vectors:
         for name in set(vectors.files) - {"seed"}:
             assert re.search(rf"^multiface {name} .* ok$", result.stdout, re.MULTILINE), f"multiface {name} was not compared"
+    with np.load(golden / "raster_small.npz") as vectors:
+        scenes = [f"{scene} {what}" for scene in vectors["names"] for what in ("index", "image", "d_vertices")]
+    for name in (*scenes, "head index", "head d_vertices 0", "head d_texture", "outline of triangle", "outline of sphere"):
+        assert re.search(rf"^{name} .* ok$", result.stdout, re.MULTILINE), f"{name} was not compared"
