@@ -28,15 +28,6 @@ def ava(*words) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_environment(compiling_quickly):
-    """Commands of this module compile quickly."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in compiling_quickly.items():
-            patch.setenv(name, value)
-        yield
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> pathlib.Path:
     return mesh_fit_folders.write(tmp_path_factory.mktemp("data"), {"walk": 4, "jump": 3})
