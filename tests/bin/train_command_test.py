@@ -16,7 +16,7 @@ def _ava_train(*args, cwd, path=()):
     env["PYTHONDONTWRITEBYTECODE"] = "1"  # what Python keeps of a config is not the command's to leave behind
     env |= {"XDG_CACHE_HOME": str(cwd / "cache")}
     command = [sys.executable, "-m", "ava_jax.bin.train", *map(str, args)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
 
 
 def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):

@@ -263,7 +263,7 @@ def test_files_come_at_once(server, tmp_path):
     files = [f"{number}.bin" for number in range(8)]
     server.files |= dict.fromkeys(files, RNG.randbytes(30_000))
     server.together = threading.Barrier(8)
-    one = Download(tmp_path, Client(tries=1, timeout=120), shown=False, jobs=8)
+    one = Download(tmp_path, Client(tries=1, timeout=600), shown=False, jobs=8)
     assert one.run(one.plan([Item(file, server.url + file) for file in files]).tasks) == []
     assert same(server, tmp_path, files) and not server.together.broken
 

@@ -70,7 +70,7 @@ def runs(tmp_path_factory):
             "JAX_PLATFORMS": "cpu",
         }
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), *sys.path]))
-        ended = subprocess.run([sys.executable, "-c", _PROGRAM, folder], env=env, capture_output=True, text=True, timeout=200)
+        ended = subprocess.run([sys.executable, "-c", _PROGRAM, folder], env=env, capture_output=True, text=True, timeout=600)
         assert ended.returncode == 0, ended.stderr[-2000:]
         found[count] = np.load(f"{folder}.npz"), ended.stdout
     return found

@@ -40,7 +40,7 @@ def start(server, folder, *args):
 def run(server, folder, *args):
     """(exit status, stdout, stderr)."""
     process = start(server, folder, *args)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
