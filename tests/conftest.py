@@ -30,7 +30,16 @@ QUICK = (
     "viz",
 )
 AS_USERS_COMPILE = (
-    *(f"tasks/{name}" for name in ("ava256/kernels", "ava256/parity_test.py", "ldif_golden_test.py", "mesh_fit/mesh_fit_golden_test.py")),
+    *(
+        f"tasks/{name}"
+        for name in (
+            "ava256/kernels",
+            "ava256/parity_test.py",
+            "ldif_golden_test.py",
+            "ldif_packed_test.py",
+            "mesh_fit/mesh_fit_golden_test.py",
+        )
+    ),
     *(f"train/{name}" for name in ("calls_test.py", "resident_test.py")),
 )
 QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}  # as scripts/setup_example.sh

@@ -30,7 +30,7 @@ assert "jax" not in sys.modules, "--help would import jax"
 
 def _python(*args, **options) -> subprocess.CompletedProcess:
     env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
-    return subprocess.run([sys.executable, *args], env=env, capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run([sys.executable, *args], env=env, capture_output=True, text=True, timeout=900, **options)
 
 
 def _ava(*words) -> subprocess.CompletedProcess:

@@ -28,7 +28,7 @@ def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):
     assert plain.returncode == 0 and all(name in plain.stdout.partition("Installed configs")[2] for name in INSTALLED.split(", "))
     program = "import sys; sys.argv=['x', '--help']\ntry:\n  from ava_jax.bin import train; train.run()\nexcept SystemExit: pass\n"
     check = "assert 'jax' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program + check], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, timeout=300)
+    subprocess.run([sys.executable, "-c", program + check], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, timeout=900)
 
 
 @pytest.mark.parametrize(

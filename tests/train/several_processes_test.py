@@ -32,7 +32,7 @@ def _finish(started: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
     ended = []
     for process in started:
         try:
-            out, err = process.communicate(timeout=300)
+            out, err = process.communicate(timeout=900)
         finally:
             process.kill()
         ended.append((process.returncode, out, err))

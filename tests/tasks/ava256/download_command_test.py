@@ -93,7 +93,7 @@ def test_ctrl_c_is_one_line_and_the_next_run_goes_on(server, tmp_path):
         time.sleep(0.02)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines() == ["ava ava256 download: stopped by Ctrl-C."]
     (part,) = folder.rglob("*.part")
