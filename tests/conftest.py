@@ -14,33 +14,16 @@ import jax
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Where whole models are compiled, and what is told by bounds of float32's own errors or bit for bit as users compile it.
-QUICK = (
-    "bin",
-    "captures",
-    "data",
-    "end_to_end_test.py",
-    "fuzz",
-    "library_test.py",
-    "notebook_test.py",
-    "run",
-    "synth",
-    "tasks",
-    "train",
-    "viz",
-)
+# Where whole models are compiled; and of these, what is told bit for bit or within float32's own errors, as users compile it.
+QUICK = tuple("bin captures data end_to_end_test.py fuzz library_test.py notebook_test.py run synth tasks train viz".split())
 AS_USERS_COMPILE = (
-    *(
-        f"tasks/{name}"
-        for name in (
-            "ava256/kernels",
-            "ava256/parity_test.py",
-            "ldif_golden_test.py",
-            "ldif_packed_test.py",
-            "mesh_fit/mesh_fit_golden_test.py",
-        )
-    ),
-    *(f"train/{name}" for name in ("calls_test.py", "resident_test.py")),
+    "tasks/ava256/kernels",
+    "tasks/ava256/parity_test.py",
+    "tasks/ldif_golden_test.py",
+    "tasks/ldif_packed_test.py",
+    "tasks/mesh_fit/mesh_fit_golden_test.py",
+    "train/calls_test.py",
+    "train/resident_test.py",
 )
 QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}  # as scripts/setup_example.sh
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
