@@ -1,13 +1,12 @@
 """Fixtures shared by all tests."""
 
 import fcntl
+import inspect
 import os
 import pathlib
 import runpy
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -15,8 +14,21 @@ import jax
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-QUICK = ("end_to_end_test.py", "run", *(f"tasks/ava256/{name}" for name in ("apps", "data", "evaluation", "model", "webpage")))
+# Where whole models are compiled; and of these, what is told bit for bit or within float32's own errors, as users compile it.
+QUICK = tuple("bin captures data end_to_end_test.py fuzz library_test.py notebook_test.py run synth tasks train viz".split())
+AS_USERS_COMPILE = (
+    "tasks/ava256/kernels",
+    "tasks/ava256/parity_test.py",
+    "tasks/ldif_golden_test.py",
+    "tasks/ldif_packed_test.py",
+    "tasks/mesh_fit/mesh_fit_golden_test.py",
+    "train/calls_test.py",
+    "train/resident_test.py",
+)
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}  # as scripts/setup_example.sh
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
+
+_options: dict[str, int | bool] = {}  # of XLA, for all that is compiled now
 
 # The bounds of tests are those of float32; a GPU's products would round to TF32 unasked.
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -37,7 +49,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(folder.cleanup)
         os.environ |= {COMPILED: folder.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    _compile_with_options()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _compile_with_options() -> None:
+    """From here on XLA compiles with `_options`. What jax offers are options of single jits, and most are in what is tested."""
+    from jax._src import compiler
+
+    plain = getattr(compiler, "get_compile_options", None)
+    if plain is None or "env_options_overrides" not in inspect.signature(plain).parameters:
+        return  # of another jax: compiled as users do, which takes longer and is as right
+
+    def with_options(*args, env_options_overrides=None, **others):
+        return plain(*args, env_options_overrides=_options | (env_options_overrides or {}), **others)
+
+    compiler.get_compile_options = with_options
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist may be missing
@@ -65,21 +92,34 @@ def cache_home(tmp_path_factory) -> None:
 
 @pytest.fixture(scope="session")
 def compiling_quickly() -> dict[str, str]:
-    """Environment for commands that compile in a third of the time and compute slowly; as it is where XLA has no such options."""
-    env = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"}  # as scripts/setup_example.sh
-    probe = [sys.executable, "-c", "import jax; jax.devices()"]
-    known = subprocess.run(probe, env=os.environ | env | {"JAX_PLATFORMS": "cpu"}, capture_output=True, timeout=120).returncode == 0
-    return env if known else {}
+    """Environment for commands that compile in a quarter of the time and compute slowly; as it is where XLA has no such options."""
+    return {"XLA_FLAGS": " ".join(f"--{name}={str(value).lower()}" for name, value in QUICKLY.items())} if _xla_knows(QUICKLY) else {}
+
+
+def _xla_knows(options: dict[str, int | bool]) -> bool:
+    """Whether the XLA that is installed has these options."""
+    try:
+        jax.jit(lambda: 0, compiler_options=options)()
+    except Exception as error:
+        if "No such compile option" not in str(error):
+            raise
+        return False
+    return True
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_programs(request) -> Iterator[None]:
-    """Whole networks compile in two thirds of the time, and compute slowly. Ops, layers and kernels are tested as users compile them."""
-    quick = any(request.path.is_relative_to(HERE / name) for name in QUICK) and jax.default_backend() == "cpu"
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", quick)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+def quick_programs(request, compiling_quickly) -> Iterator[None]:
+    """Whole networks compile in a quarter of the time, and compute slowly. Ops, layers and kernels are tested as users compile them."""
+    quick, plain = (any(request.path.is_relative_to(HERE / name) for name in names) for names in (QUICK, AS_USERS_COMPILE))
+    options = QUICKLY if quick and not plain and compiling_quickly and jax.default_backend() == "cpu" else {}
+    if options != _options:
+        jax.clear_caches()  # a program of the files before may be compiled otherwise
+        _options.clear()
+        _options.update(options)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (compiling_quickly if options else {}).items():  # for commands: XLA has read this process's own by now
+            patch.setenv(name, f"{os.environ.get(name, '')} {value}".strip())
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -54,12 +54,12 @@ def test_the_notebook_of_a_driven_face_runs(small_run, tiny_capture, tmp_path, e
 
 
 @pytest.mark.slow
-def test_the_notebook_of_implicit_functions_runs(tmp_path, execute, compiling_quickly):
+def test_the_notebook_of_implicit_functions_runs(tmp_path, execute):
     values = {"train.batch_size": 1, "train.log_every": 1, "data.samples": 16, "eval.batch_size": 1}
     values |= {f"model.{name}": value for name, value in {"code": 16, "head_width": 16, "views": 1, "elements": 6, "symmetric": 2}.items()}
     small = {"CLASS": "vase", "COUNT": 1, "STEPS": 2, "FIT_STEPS": 40, "RESOLUTION": 24, "SAMPLES": 3000}
     small["MORE"] = " ".join(f"--config.{name}={value}" for name, value in values.items())
-    notebook = execute("ldif.ipynb", compiling_quickly | {f"AVA_{name}": value for name, value in small.items()} | {"AVA_OUT": tmp_path})
+    notebook = execute("ldif.ipynb", {f"AVA_{name}": value for name, value in small.items()} | {"AVA_OUT": tmp_path})
     meshes, example, sheet = pictures(notebook)
     assert meshes.size == (480, 240) and example.size == (5 * 224, 224) and sheet.size == (3 * 240, 2 * 240)
     text = "".join(one.text for one in outputs(notebook) if one.output_type == "stream")

@@ -80,7 +80,7 @@ def test_faulty_data_is_one_plain_line(tiny_capture, tmp_path, fault):
     spoil(root)
     command = [sys.executable, "-m", "ava_jax.bin.train", "--config=ava256:tiny", f"--config.data.root={root}", "--workdir=run"]
     env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == []

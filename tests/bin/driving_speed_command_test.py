@@ -19,7 +19,7 @@ def ava(compiling_quickly, tmp_path_factory):
 
     def command(*words, cwd: pathlib.Path) -> subprocess.CompletedProcess:
         line = [sys.executable, "-m", "ava_jax.bin.ava", "ava256", *map(str, words)]
-        return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+        return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
 
     return command
 

@@ -41,7 +41,7 @@ def environment(compiling_quickly, tmp_path_factory):
 def command(name: str, *args, cwd: pathlib.Path) -> subprocess.CompletedProcess:
     env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
     line = [sys.executable, *COMMANDS[name], *map(str, args)]
-    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
 
 
 def test_eval_needs_only_a_checkpoint_and_captures(run, tiny_capture):

@@ -24,15 +24,6 @@ def get_config():
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_environment(compiling_quickly):
-    """Commands of this module compile quickly."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in compiling_quickly.items():
-            patch.setenv(name, value)
-        yield
-
-
 def environment(cache, **more):
     env = {name: value for name, value in os.environ.items() if name not in ("JAX_PLATFORMS", "HOME")}
     return env | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(cache), "HOME": str(cache)} | more
@@ -40,7 +31,7 @@ def environment(cache, **more):
 
 def ava(*args, cwd, env=None, **more):
     command = [sys.executable, "-m", "ava_jax.bin.ava", *map(str, args)]
-    return subprocess.run(command, cwd=cwd, env=env or environment(cwd / "cache"), capture_output=True, text=True, timeout=300, **more)
+    return subprocess.run(command, cwd=cwd, env=env or environment(cwd / "cache"), capture_output=True, text=True, timeout=900, **more)
 
 
 def config_file(folder, more=""):
@@ -192,7 +183,7 @@ for factor in range(4):
 def test_a_full_cache_is_one_line(tmp_path):
     env = environment(tmp_path / "cache")
     del env["JAX_COMPILATION_CACHE_DIR"]
-    done = subprocess.run([sys.executable, "-c", CACHE], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", CACHE], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
     where = tmp_path / "cache" / "ava_jax" / "compiled"
@@ -203,7 +194,7 @@ def test_a_full_disk_is_named_by_the_folder(tmp_path):
     args = ["synth", "--out=made", "--identities=1", "--frames=6", "--height=128", "--jobs=1"]
     command = ["bash", "-c", 'ulimit -f 20; exec "$0" "$@"', sys.executable, "-m", "ava_jax.bin.ava", *args]  # kB
     env = environment(tmp_path / "cache", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"))  # no cut entries for others
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "ava synth: made: File too large", done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
 
@@ -256,7 +247,7 @@ def interrupt(command, cwd, until, env=None):
     while until not in log.read_text() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    return process.wait(timeout=60), log.read_text()
+    return process.wait(timeout=900), log.read_text()
 
 
 INTERRUPTED_ELSEWHERE = """

@@ -16,7 +16,7 @@ def _ava_train(*args, cwd, path=()):
     env["PYTHONDONTWRITEBYTECODE"] = "1"  # what Python keeps of a config is not the command's to leave behind
     env |= {"XDG_CACHE_HOME": str(cwd / "cache")}
     command = [sys.executable, "-m", "ava_jax.bin.train", *map(str, args)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
 
 
 def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):
@@ -28,7 +28,7 @@ def test_help_is_quick_to_make_and_lists_the_keys(tmp_path):
     assert plain.returncode == 0 and all(name in plain.stdout.partition("Installed configs")[2] for name in INSTALLED.split(", "))
     program = "import sys; sys.argv=['x', '--help']\ntry:\n  from ava_jax.bin import train; train.run()\nexcept SystemExit: pass\n"
     check = "assert 'jax' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program + check], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    subprocess.run([sys.executable, "-c", program + check], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, timeout=900)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def verify(*words: str | pathlib.Path, cwd: pathlib.Path) -> subprocess.CompletedProcess:
     env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "ava_jax.bin.ava", "verify", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
 
 
 def test_sound_captures_exit_0_and_a_broken_one_1(tiny_capture, tmp_path):

@@ -376,7 +376,7 @@ def test_the_command(tiny_capture, tmp_path):
     def ava(*words: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "ava_jax.bin.ava", "inspect", *words]
         env = {"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=900)
 
     done = ava(str(capture), "--size=64")
     assert done.returncode == 0, done.stderr

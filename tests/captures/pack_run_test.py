@@ -93,7 +93,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_capture, tmp_
     flags = [f"--data={tiny_capture}", "--shard_mb=1", "--quality=60", "--jobs=2"]
     out, rng = tmp_path / "set", np.random.default_rng(0)
     once = _command(*flags, f"--out={tmp_path / 'once'}")
-    said = once.communicate(timeout=200)
+    said = once.communicate(timeout=600)
     assert once.returncode == 0, said
     for _ in range(6):
         running = _command(*flags, f"--out={out}")
@@ -108,7 +108,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_capture, tmp_
             time.sleep(0.1)
         assert not _in_group(running.pid)
     last = _command(*flags, f"--out={out}")
-    said = last.communicate(timeout=200)
+    said = last.communicate(timeout=600)
     assert last.returncode == 0, said
     assert _content(out) == _content(tmp_path / "once")
     assert not [path for path in out.rglob(".*")]
@@ -277,7 +277,7 @@ def test_damaged_shards_and_indexes_are_named(tiny_capture, tmp_path):
 def test_the_command(own, tmp_path):
     flags = [f"--data={own}", f"--out={tmp_path / 'set'}", "--jobs=1"]
     done = _command(*flags)
-    said, progress = done.communicate(timeout=120)
+    said, progress = done.communicate(timeout=600)
     assert done.returncode == 0 and said.startswith(f"{tmp_path / 'set'}: 2 captures, ") and "sensor 4096 x 2668" in said
     assert "B/s" in progress and not (tmp_path / "set" / ".lock").exists()
     for more, message in (
@@ -286,7 +286,7 @@ def test_the_command(own, tmp_path):
         (["--runner=NoSuchRunner", f"--out={tmp_path / 'beam'}"], "--runner=NoSuchRunner: Beam cannot start it"),
     ):
         done = _command(*flags, *more)
-        said = done.communicate(timeout=120)[1].strip().splitlines()[-1]
+        said = done.communicate(timeout=600)[1].strip().splitlines()[-1]
         assert done.returncode == 1 and message in said
 
 

@@ -78,7 +78,7 @@ def test_a_second_run_of_ten_thousand_files_is_instant(tmp_path):
     begun = time.process_time()
     plan = Download(tmp_path, shown=False).plan([Item(path, entry.url) for path, entry in entries.items()])
     assert len(plan.kept) == 10_000
-    assert time.process_time() - begun < 1.5  # 0.3 s of CPU
+    assert time.process_time() - begun < 10  # 0.3 s of CPU on an idle machine, minutes if each were compared with all
 
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["seen by its time of change", "hidden: --verify reads it"])
@@ -259,13 +259,13 @@ def test_a_lost_connection_ends_it_rather_than_failing_each_file(tmp_path):
 
 
 def test_files_come_at_once(server, tmp_path):
-    """Eight connections at 200 kB per second each: as long as one file takes, not eight."""
-    server.rate = 300_000.0
+    """Eight connections: the server sends nothing before all eight files are asked for."""
     files = [f"{number}.bin" for number in range(8)]
-    server.files |= dict.fromkeys(files, RNG.randbytes(300_000))
-    begun = time.monotonic()
-    assert download(server, tmp_path, files, jobs=8)[1] == []
-    assert 0.9 < time.monotonic() - begun < 4.0
+    server.files |= dict.fromkeys(files, RNG.randbytes(30_000))
+    server.together = threading.Barrier(8)
+    one = Download(tmp_path, Client(tries=1, timeout=600), shown=False, jobs=8)
+    assert one.run(one.plan([Item(file, server.url + file) for file in files]).tasks) == []
+    assert same(server, tmp_path, files) and not server.together.broken
 
 
 def test_connections_are_used_again(server, tmp_path):
@@ -305,7 +305,7 @@ def test_progress_says_bytes_per_second_and_what_is_left(server, tmp_path, monke
     server.rate = 200_000.0
     assert one.run(one.plan([Item(file, server.url + file) for file in FILES]).tasks) == []
     err = capsys.readouterr().err
-    assert re.search(r"\d+% [\d.]+k of 508k, [\d.]+[kM]B/s, 00:0\d left, \d of 8 files", err), err[-300:]
+    assert re.search(r"\d+% [\d.]+k of 508k, [\d.]+[kM]?B/s, \d\d:\d\d left, \d of 8 files", err), err[-300:]
     with progress.Progress(1000, 1) as bar:
         bar.count(600)
         bar.count(-600)  # thrown away, and comes again

@@ -5,7 +5,6 @@ import io
 import random
 import re
 import ssl
-import time
 import zipfile
 
 import pytest
@@ -70,7 +69,7 @@ HEALED = {
 @pytest.mark.parametrize("name", HEALED)
 def test_what_a_server_does_once_is_healed(server, tmp_path, name):
     server.faults["a/x.bin"] = [Fault(**vars(fault)) for fault in HEALED[name]]
-    assert fetch(server, tmp_path, "a/x.bin", timeout=0.4) == []
+    assert fetch(server, tmp_path, "a/x.bin", timeout=1.5) == []
     assert (tmp_path / "a/x.bin").read_bytes() == DATA
     assert not any(fault.count for fault in server.faults["a/x.bin"] if fault.kind not in ("shifted", "drop"))  # it happened
     assert left(tmp_path) == ["a/x.bin", "ava_download.json"]
@@ -213,19 +212,20 @@ def test_a_connection_that_crawls_is_given_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_WINDOW", 0.3)
     server.rate = 200.0
     (problem,) = fetch(server, tmp_path, "a/x.bin", tries=2)
-    assert re.search(r"only \d+ bytes came in \d s", problem.text)
+    assert re.search(r"only \d+ bytes came in \d+ s", problem.text)
     server.rate = 0.0
     assert fetch(server, tmp_path, "a/x.bin") == []
 
 
-def test_a_server_that_cannot_be_reached_ends_it_at_once(tmp_path):
+def test_a_server_that_cannot_be_reached_ends_it_at_once(tmp_path, monkeypatch):
+    attempts, connect = [], http.client.HTTPConnection.connect
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", lambda self: (attempts.append(self), connect(self)))
     with Server({}) as server:
         url = server.url
     download = Download(tmp_path, Client(tries=2, first_wait=0.01), shown=False)
-    begun = time.monotonic()
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1: no connection .*Run the same again later"):
         download.plan([Item(f"{n}.bin", f"{url}{n}.bin") for n in range(1000)])
-    assert time.monotonic() - begun < 5
+    assert 2 <= len(attempts) < 200  # not twice for each of them
 
 
 def test_a_certificate_that_is_not_to_be_trusted_ends_it_at_once(server, tmp_path, monkeypatch):

@@ -65,6 +65,7 @@ class Server:
         self.log: list[tuple[str, str, str, int]] = []
         self.multipart: set[str] = set()
         self.ranges = self.etags = self.head = True
+        self.together: threading.Barrier | None = None  # of files: none is sent before so many are asked for
         self.sent = 0
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), _Handler)
         self._server.daemon_threads = True
@@ -139,6 +140,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if method == "GET" and span is not None:
+            if owner.together is not None:
+                owner.together.wait(100)
             self._send(owner, file, span, fault)
 
     def _answer(self, owner: Server, method: str, file: str, asked: str, fault: Fault):

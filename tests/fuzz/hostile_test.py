@@ -133,7 +133,7 @@ def found(tmp_path_factory) -> dict[str, dict]:
     for name, (make, _) in CASES.items():
         (folder / name).write_bytes(make())
     program = [sys.executable, str(pathlib.Path(__file__).with_name("hostile.py")), str(folder)]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return {line["case"]: line | {"before": before["peak"]} for line, before in zip(lines, [{"peak": 0}, *lines], strict=False)}

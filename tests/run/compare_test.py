@@ -218,7 +218,7 @@ def test_data_that_were_not_scored_give_no_pictures(pair):
 def test_the_command(pair):
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
     line = [sys.executable, "-m", "ava_jax.bin.ava", "compare", *map(str, pair), "--pictures=1", f"--out={pair[0] / 'out'}"]
-    done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     names = ["compare.json", "compare.csv", "differences.csv", "compare.tex", "compare_A_B_unseen.jpg"]
     assert [line for line in done.stdout.splitlines() if line.startswith("wrote")] == [f"wrote {pair[0] / 'out' / name}" for name in names]

@@ -173,7 +173,7 @@ def test_the_record_says_what_was_asked_for(tiny_capture):
 def test_the_command_writes_refuses_and_says_so_in_a_line(tmp_path):
     def run(*flags):
         command = [sys.executable, "-c", "from ava_jax.bin.ava import synth; synth()", f"--out={tmp_path / 'made'}", "--jobs=1"]
-        return subprocess.run([*command, "--texture_size=32", "--height=32", *flags], capture_output=True, text=True, timeout=120)
+        return subprocess.run([*command, "--texture_size=32", "--height=32", *flags], capture_output=True, text=True, timeout=600)
 
     small = ("--identities=1", "--frames=3", "--cameras=1")
     first, again, other = run(*small), run(*small, "--exist_ok"), run("--identities=2", "--exist_ok")

@@ -42,11 +42,11 @@ np.savez(sys.argv[2], **found)
 
 def test_two_devices_take_the_step_of_one(tmp_path):
     """Losses, the gradient's norm, running statistics; points and samples are drawn alike."""
-    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    env = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     config = pathlib.Path(__file__).resolve().parents[2] / "configs" / "ldif.py"
     command = [sys.executable, "-c", _PROGRAM, config, tmp_path / "found.npz"]
-    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stderr[-2000:]
     found = np.load(tmp_path / "found.npz")
     names = [name.removeprefix("1/") for name in found.files if name.startswith("1/")]

@@ -30,7 +30,7 @@ from ava_jax.viz.live import options  # noqa: E402
 from ava_jax.viz.live.client import Client  # noqa: E402
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-WAIT = 60.0  # seconds that no test needs
+WAIT = 240.0  # seconds that no test needs
 
 
 @pytest.mark.parametrize("kind", ["sif", "axes", "cut", "ldif", "ldif cut"])

@@ -77,7 +77,7 @@ def test_sigterm_saves_and_exits_0(tmp_path):
     while "step " not in process.stdout.readline():
         assert process.poll() is None
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0 and err == ""
     with Checkpoints(tmp_path / "run") as checkpoints:
         saved = checkpoints.find()

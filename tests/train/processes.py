@@ -31,5 +31,5 @@ class Trainer:
     def run(self, workdir: pathlib.Path, *args: str, **env: str) -> tuple[int, str, str]:
         """(exit status, stdout, stderr)."""
         process = self.start(workdir, *args, **env)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=900)
         return process.returncode, out, err

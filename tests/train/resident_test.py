@@ -85,7 +85,7 @@ print(jax.device_count(), "devices")
 """
     env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(pathlib.Path(__file__).parent), *sys.path]))
-    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=env, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=env, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0 and "2 devices" in ended.stdout and "up to 4 steps per call" in ended.stdout, ended.stderr
     _assert_same(_final(tmp_path / "host"), _final(tmp_path / "device"))
 

@@ -65,9 +65,12 @@ def runs(tmp_path_factory):
     found = {}
     for count in (1, 8):
         folder = tmp_path_factory.mktemp("devices") / "run"
-        env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}", "JAX_PLATFORMS": "cpu"}
+        env = os.environ | {
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}",
+            "JAX_PLATFORMS": "cpu",
+        }
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), *sys.path]))
-        ended = subprocess.run([sys.executable, "-c", _PROGRAM, folder], env=env, capture_output=True, text=True, timeout=200)
+        ended = subprocess.run([sys.executable, "-c", _PROGRAM, folder], env=env, capture_output=True, text=True, timeout=600)
         assert ended.returncode == 0, ended.stderr[-2000:]
         found[count] = np.load(f"{folder}.npz"), ended.stdout
     return found

@@ -130,7 +130,7 @@ def test_a_browser_shows_the_alpha_of_a_webm_as_straight(tmp_path):
         page.set_content(
             f'<body style="margin:0;background:#fff"><video id="film" muted src="data:video/webm;base64,{data}"></video></body>'
         )
-        page.wait_for_function("document.getElementById('film').readyState >= 2", timeout=60_000)
+        page.wait_for_function("document.getElementById('film').readyState >= 2", timeout=240_000)
         page.wait_for_timeout(500)
         page.screenshot(path=tmp_path / "page.png")
     seen = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).astype(int)

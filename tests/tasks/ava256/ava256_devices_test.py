@@ -54,7 +54,7 @@ def run(captures: pathlib.Path, folder: pathlib.Path, count: int, env: dict[str,
     out = folder / f"{count}"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "JAX_DEFAULT_MATMUL_PRECISION": "highest"} | env
     command = [sys.executable, "-c", _PROGRAM, str(ROOT), str(captures), str(out)]
-    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stderr[-2000:]
     with np.load(f"{out}.npz") as file:
         found = dict(file)

@@ -17,7 +17,7 @@ def test_from_the_server_to_a_trained_step(tiny_capture, tmp_path, compiling_qui
     def ava(*args: str) -> str:
         command = [sys.executable, "-m", "ava_jax.bin.ava", *args]
         env = os.environ | compiling_quickly | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, (args, done.stdout, done.stderr)
         return done.stdout
 

@@ -25,16 +25,7 @@ SMALL = [f"--config.model.{name}={value}" for name, value in {"hidden": 8, "late
 def ava(*words) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "ava_jax.bin.ava", "mesh_fit", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_environment(compiling_quickly):
-    """Commands of this module compile quickly."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in compiling_quickly.items():
-            patch.setenv(name, value)
-        yield
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")

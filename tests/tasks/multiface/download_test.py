@@ -192,7 +192,7 @@ def test_as_it_is_typed(server, tmp_path):
 
     def run(*args):
         command = [sys.executable, "-m", "ava_jax.bin.ava", "multiface", "download", f"--out={out}", f"--base_url={server.url}"]
-        done = subprocess.run([*command, f"--config_file={config}", *args], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([*command, f"--config_file={config}", *args], capture_output=True, text=True, timeout=600)
         return done.returncode, done.stdout, done.stderr
 
     status, text, err = run("--dry_run")

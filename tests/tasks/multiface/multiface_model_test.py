@@ -27,15 +27,6 @@ CONFIGS = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[3] / "conf
 VERTICES, CAMERAS = 5, 3
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compiling_quickly_here():
-    """Little is computed, and much compiled."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 def small(arch: str = "base"):
     config = CONFIGS["get_config"](arch)
     Multiface.test_config(config)

@@ -24,15 +24,6 @@ from ava_jax.train.checkpoint import restore_model
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiling_quickly_here():
-    """Little is computed, and much compiled."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> pathlib.Path:
     """A run of weights that were written to a file and imported, which has learnt nothing: read only."""

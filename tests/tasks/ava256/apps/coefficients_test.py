@@ -139,7 +139,7 @@ def test_the_command(tmp_path):
     def command(*words):
         env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
         line = [sys.executable, "-m", "ava_jax.bin.ava", "ava256", "fit_coefficients", *words]
-        return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+        return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
 
     done = command("--codes=codes.npz", "--coefficients=known.npz", "--keys=flame", "--out=fit.npz")
     assert done.returncode == 0, done.stderr

@@ -73,7 +73,7 @@ def without_the_package(code, env=()):
     """Runs Python in a process that finds nothing of ABSENT."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | dict(env) | {"JAX_PLATFORMS": "cpu"}
     check = f"\nassert not any(sys.modules.get(name) for name in {ABSENT!r})"
-    done = subprocess.run([sys.executable, "-c", WITHOUT + code + check], env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", WITHOUT + code + check], env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
 
 
@@ -248,7 +248,7 @@ def test_an_export_that_was_stopped_goes_on(exporter, shown, tmp_path):
 def command(*args, env=()):
     line = [sys.executable, "-m", "ava_jax.bin.ava", "export", *map(str, args)]
     env = os.environ | {"JAX_PLATFORMS": "cpu"} | dict(env)
-    return subprocess.run(line, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(line, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=900)
 
 
 def test_a_drivers_segment_is_exported_by_the_command(small_run, tiny_capture, avatar, tmp_path, compiling_quickly):

@@ -159,6 +159,6 @@ def test_the_command_trains_from_a_server(server, ids, tmp_path, compiling_quick
     rng = np.random.default_rng(0)
     server.fault = lambda method, path: range_server.DROP if rng.random() < 0.05 else None
     command += [f"--config.{name}={value}" for name, value in options.items()]
-    done = subprocess.run(command, env=os.environ | compiling_quickly, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=os.environ | compiling_quickly, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
     assert (tmp_path / "run" / "checkpoints").is_dir()

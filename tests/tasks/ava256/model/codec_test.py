@@ -184,7 +184,7 @@ def test_a_fraction_of_the_pixels_weighs_as_much_as_all(model, monkeypatch):
             drawn.clear()
             model = nnx.merge(graph, parameters, others, copy=True)
             model.background_fraction = fraction
-            return model.training_loss_terms(sample, step=3, key=jax.random.key(5))["image"][0], tuple(drawn)
+            return model.training_loss_terms(sample, step=3, key=jax.random.key(5), terms=("image",))["image"][0], tuple(drawn)
 
         @jax.jit
         def values_and_gradient(parameters, others, sample, cotangent):

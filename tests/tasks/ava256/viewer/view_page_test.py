@@ -24,7 +24,7 @@ from ava_jax.viz.live import page as pages  # noqa: E402
 from ava_jax.viz.live.client import Client  # noqa: E402
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[4]
-WAIT = 60.0  # seconds that no test needs
+WAIT = 240.0  # seconds that no test needs
 QUIET = 0.3  # seconds without a picture, longer than the page's status line is held back
 PERSON, OTHER = "20260101--0900--SYN001", "20260102--0901--SYN002"
 

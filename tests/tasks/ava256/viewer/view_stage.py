@@ -13,7 +13,7 @@ from ava_jax.tasks.ava256.viewer.session import Session
 
 FACING = np.diag([1.0, -1.0, -1.0])
 LONGER, PARTS = 64, 8
-WAIT = 30.0  # seconds that no test needs
+WAIT = 240.0  # seconds that no test needs
 
 
 class Stage:

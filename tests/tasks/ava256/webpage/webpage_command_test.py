@@ -22,7 +22,7 @@ HEIGHT, WIDTH = 96, 80
 def command(*args, env=None) -> subprocess.CompletedProcess:
     env = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"} | (env or {})
     line = [sys.executable, "-m", "ava_jax.bin.ava", "ava256", "webpage", *map(str, args)]
-    return subprocess.run(line, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(line, env=env, capture_output=True, text=True, timeout=900)
 
 
 def test_a_page_of_an_avatar_is_what_the_avatar_renders(small_run, compiling_quickly, tmp_path):
