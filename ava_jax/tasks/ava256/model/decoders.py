@@ -144,7 +144,8 @@ class ViewFactors(nnx.Module):
         """Camera positions [B, 3], any unit, to factors [B, S, S, 3], at least 0."""
         direction = camera_position / jnp.linalg.norm(camera_position, axis=-1, keepdims=True)
         powers = jnp.stack(
-            [math.prod(direction[:, i] ** n for i, n in enumerate(m)) * jnp.ones_like(direction[:, 0]) for m in _monomials(self.degree)], axis=1
+            [math.prod(direction[:, i] ** n for i, n in enumerate(m)) * jnp.ones_like(direction[:, 0]) for m in _monomials(self.degree)],
+            axis=1,
         )
         factors = 1.0 + _VIEW_SCALE * jnp.matmul(powers, self.coefficients[...], precision=lax.Precision.HIGHEST)
         return jax.nn.relu(factors).reshape(-1, self.side, self.side, 3)
