@@ -51,7 +51,11 @@ def read_plan(folder: pathlib.Path) -> Plan:
 
 
 def mapped(folder: pathlib.Path, mode: str = "r") -> dict[str, np.ndarray]:
-    """The arrays by name; `mode` as of `np.load`.
+    """The arrays by name: of N frames and C cameras, `image` u8 [N, C, H, W, 3] and so on, as `tasks.multiface.data.packed` lists them.
+
+    Args:
+      folder: the copy's.
+      mode: as of `np.load`.
 
     Raises:
       ValueError: one is missing or damaged.
