@@ -133,6 +133,22 @@ def test_the_same_command_by_two_names_has_the_same_help(words, script):
     assert _ava(words, "--help").stdout == other.stdout != ""
 
 
+def test_a_reader_of_the_help_may_leave():
+    """As `head` does."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as left:
+        done = subprocess.run(
+            [sys.executable, "-m", "ava_jax.bin.ava", "inspect", "--help"],
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            stdout=left,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_errors_name_the_command_as_it_was_typed():
     done = _ava("eval", "--stpe=3")
     assert len(done.stderr.splitlines()) == 1
