@@ -196,7 +196,10 @@ def _print_help(module: str, doc: str, argv: list[str]) -> int:
         lines += flags.FLAGS.module_help(name).strip().splitlines()[1:]
     if "config" in flags.FLAGS:
         lines += ["", *_config_help(_configs.named_in(argv))]
-    print("\n".join(lines))
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` has; nothing may be written as the interpreter ends either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`ava`: every command by one name. `ava COMMAND` is of all tasks, `ava TASK COMMAND` of one; `ava --help` lists them.
+"""`ava`: every command by one name. `ava COMMAND` is of all tasks, `ava TASK COMMAND` of one; `ava --help` and `ava TASK` list them.
 
 Tasks are found by their folders and list their commands in their `__init__.py` (`tasks.command`); no task is named here.
 """
@@ -6,6 +6,7 @@ Tasks are found by their folders and list their commands in their `__init__.py` 
 import importlib
 import pathlib
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from ava_jax import tasks
@@ -13,16 +14,24 @@ from ava_jax.core.interrupts import deferred, was_interrupted
 from ava_jax.core.names import nearest
 from ava_jax.tasks.command import Command
 
-GENERAL = (
-    Command("train", "Trains what a config names; run again with the same --workdir, it resumes.", "ava_jax.bin.train"),
-    Command("eval", "Scores a trained model on what was held out of its training.", "ava_jax.bin.eval"),
-    Command("compare", "Compares runs on the samples that both were scored on.", "ava_jax.bin.compare"),
-    Command("predict", "Writes a trained model's predictions, of data that need no targets.", "ava_jax.bin.predict"),
-    Command("verify", "Says whether captures are whole, and what is wrong with those that are not.", "ava_jax.bin.verify"),
-    Command("inspect", "Draws captures: meshes over images, cameras in space, what is there; PNGs and a page.", "ava_jax.bin.inspection"),
-    Command("pack", "Packs captures into shards that are read as the zips are: fewer files, smaller images.", "ava_jax.bin.pack"),
-    Command("convert", "Writes a capture from your own rig: cameras, images, tracked meshes.", "ava_jax.bin.convert"),
-)
+PURPOSES = {
+    "Train, score, use a model, of every task:": (
+        Command("train", "Trains what a config names; run again with the same --workdir, it resumes.", "ava_jax.bin.train"),
+        Command("eval", "Scores a trained model on what was held out of its training.", "ava_jax.bin.eval"),
+        Command("compare", "Compares runs on the samples that both were scored on.", "ava_jax.bin.compare"),
+        Command("predict", "Writes a trained model's predictions, of data that need no targets.", "ava_jax.bin.predict"),
+    ),
+    "Captures of heads:": (
+        Command("verify", "Says whether captures are whole, and what is wrong with those that are not.", "ava_jax.bin.verify"),
+        Command(
+            "inspect", "Draws captures: meshes over images, cameras in space, what is there; PNGs and a page.", "ava_jax.bin.inspection"
+        ),
+        Command("pack", "Packs captures into shards that are read as the zips are: fewer files, smaller images.", "ava_jax.bin.pack"),
+        Command("convert", "Writes a capture from your own rig: cameras, images, tracked meshes.", "ava_jax.bin.convert"),
+    ),
+}
+GENERAL = tuple(command for commands_ in PURPOSES.values() for command in commands_)
+_WIDTH = 120  # columns of a screen
 _HELP = ("--help", "-h", "-help")
 
 
@@ -43,15 +52,39 @@ def commands() -> dict[str, Command]:
 
 
 def overview(known: Mapping[str, Command]) -> str:
-    """Commands, a line each: those of every task first."""
+    """What there is, by what one wants to do: a line for each command of all tasks or of a short name, and one for each task."""
     full = {command: name for name, command in known.items() if " " in name}
-    width = max(map(len, known))
-    parts: dict[str, list[str]] = {"Of every task:": [], "Of one task:": []}
-    for name, command in known.items():
-        text = command.summary if full.get(command, name) == name else f"Short for ava {full[command]}."
-        parts["Of one task:" if " " in name else "Of every task:"].append(f"  ava {name:{width}}  {text}")
-    blocks = ["\n".join([title, *lines]) for title, lines in parts.items() if lines]
-    return "\n\n".join([*blocks, "What a command does, and its flags: ava COMMAND --help"])
+    width = max(len(name.partition(" ")[0]) for name in known)
+    blocks = [[title, *(_line(command.name, width, command.summary) for command in commands_)] for title, commands_ in PURPOSES.items()]
+    if short := [name for name, command in known.items() if full.get(command, name) != name]:
+        blocks.append(["Avatars, short for commands of a task:", *(_line(name, width, known[name].summary) for name in short)])
+    tasks_: dict[str, list[str]] = {}
+    for name in full.values():
+        tasks_.setdefault(name.partition(" ")[0], []).append(name.partition(" ")[2])
+    if tasks_:
+        blocks.append(["Tasks, with commands of their own (ava TASK lists them):"])
+        blocks[-1] += [_line(task, width, ", ".join(names)) for task, names in tasks_.items()]
+    text = "\n\n".join("\n".join(block) for block in blocks)
+    return f"{text}\n\nWhat a command does, and its flags: ava COMMAND --help"
+
+
+def overview_of_task(task: str, known: Mapping[str, Command]) -> str:
+    """A line for each command of a task, below what the task is.
+
+    Args:
+      task: its name.
+      known: its commands, by what is typed after `ava`.
+    """
+    doc = (sys.modules[f"{tasks.__name__}.{task}"].__doc__ or "").partition(". ")[0]
+    said = {name: command.summary + (f" Short: ava {command.short}." if command.short else "") for name, command in known.items()}
+    lines = [_line(name, max(map(len, known)), text) for name, text in said.items()]
+    return "\n".join([f"{doc}.", "", *lines, "", f"What a command does, and its flags: ava {task} COMMAND --help"])
+
+
+def _line(name: str, width: int, text: str) -> str:
+    """A name and what is said of it, which goes on below itself where it is long."""
+    indent = " " * (width + 8)
+    return textwrap.fill(text, _WIDTH, initial_indent=f"  ava {name:{width}}  ", subsequent_indent=indent, break_on_hyphens=False)
 
 
 def find(words: Sequence[str], known: Mapping[str, Command]) -> tuple[Command, int]:
@@ -91,7 +124,7 @@ def _run() -> None:
         return
     of_task = {name: command for name, command in known.items() if name.startswith(f"{words[0]} ")}
     if of_task and (len(words) == 1 or words[1] in _HELP):
-        print(overview(of_task))
+        print(overview_of_task(words[0], of_task))
         return
     try:
         command, count = find(words, known)

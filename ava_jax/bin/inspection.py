@@ -5,8 +5,8 @@
   ava inspect CAPTURE --segment=EXP_jaw_open --cameras=400029,400048
   ava inspect CAPTURE --frames=1000,1030 --size=640 # overlays of these frames, pictures 640 pixels high
 
-A PATH is a capture or a folder of captures of ava-256's layout, zips or packed, or a URL. What a capture lacks is named and left out.
-Nothing is written into captures. `ava verify` says what is wrong with a file, and what to do.
+A capture is one of ava-256 (zips, packed, or at a URL) or of multiface (as released, or packed by ava multiface pack). What it lacks is
+named and left out. Nothing is written into captures. `ava verify` says what is wrong with a file, and what to do.
 """
 
 import pathlib
@@ -23,7 +23,7 @@ _CAMERAS = flags.DEFINE_list("cameras", None, "Ids of the cameras to show; by de
 _SEGMENT = flags.DEFINE_string("segment", "", "Show frames of this segment alone; by default one of each on the contact sheet.")
 _SIZE = flags.DEFINE_integer("size", 400, "Height of a picture in overlays, pixels; on the contact sheet half.", 64, 2048)
 _DECODE = flags.DEFINE_bool("decode", False, "Decode every image, so that the coverage shows all that cannot be read.")
-_TOPOLOGY = flags.DEFINE_string("topology", None, "OBJ of the meshes; by default face_topology.obj beside each capture.")
+_TOPOLOGY = flags.DEFINE_string("topology", None, "OBJ of the meshes; by default face_topology.obj beside each capture, or its own.")
 _JOBS = flags.DEFINE_integer("jobs", None, "Threads that read; by default as many as there are cores.", lower_bound=1)
 _RESUME = flags.DEFINE_bool("resume", False, "Leave captures that were drawn with these flags before as they are.")
 

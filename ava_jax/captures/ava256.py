@@ -85,6 +85,11 @@ class Capture:
         return True
 
     @property
+    def has_keypoints(self) -> bool:
+        """Whether there may be keypoints."""
+        return True
+
+    @property
     def black_is_unseen(self) -> bool:
         """Whether texels of textures that are 0 in all channels were seen by no camera."""
         return False

@@ -18,12 +18,13 @@ import grain
 import numpy as np
 
 # Stand in the pipeline's state: a position means nothing in an order made otherwise. A run keeps the one that it began with; new runs
-# take the last.
-NAMES = ("visits, interleaved (1)", "visits, interleaved (2)")
+# take the last. (3) differs from (2) where a group is one visit: its samples come in random order too. Of a split with as few cameras as a
+# visit has samples, (2) begins with `window` samples of the first camera.
+NAMES = ("visits, interleaved (1)", "visits, interleaved (2)", "visits, interleaved (3)")
 NAME = NAMES[-1]
 
-# Visits per epoch up to which (2) shuffles by a table. Grain's arithmetic needs none, but takes 0.05 ms per visit where there are 800
-# of them, and 2 ms where there are 24: it draws among 65,536 until it meets one of those.
+# Visits per epoch up to which (2) and (3) shuffle by a table. Grain's arithmetic needs none, but takes 0.05 ms per visit where there are
+# 800 of them, and 2 ms where there are 24: it draws among 65,536 until it meets one of those.
 _TABLE = 1 << 20
 
 _FOR_EVER = sys.maxsize // 2
@@ -99,6 +100,7 @@ class VisitOrder(Sequence):
         self.visits = int(self._first_visit[-1])  # per epoch, of all processes
         self._own_visits = -(-self.visits // process_count)
         self._by_table = name != NAMES[0] and self.visits <= _TABLE
+        self._whole_groups_in_order = name in NAMES[:2]
         # A permutation by arithmetic, another one each epoch.
         self._shuffled = grain.MapDataset.range(max(self.visits, 1)).seed(seed).shuffle()
         epochs_at_once = 2 + (per_visit - 1) * window // max(self._own_visits, 1)
@@ -126,7 +128,8 @@ class VisitOrder(Sequence):
         size, parts = self._sizes[run], self._parts[run]
         group, part = np.divmod(visit - self._first_visit[run], parts)
         member = part + slot * parts  # of the group, in this epoch's partition of it
-        for i in np.flatnonzero((parts > 1) & (member < size)):
+        partitioned = parts > 1 if self._whole_groups_in_order else size > 1
+        for i in np.flatnonzero(partitioned & (member < size)):
             member[i] = self._partition(int(epoch[i]), int(run[i]), int(group[i]), int(size[i]))[member[i]]
         found[drawn] = np.where(member < size, self._first_sample[run] + group * size + member, -1)
         return found

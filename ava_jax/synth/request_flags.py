@@ -8,6 +8,8 @@ from absl import flags
 
 from ava_jax.synth.ava256_request import Request
 
+flags.disclaim_key_flags()  # flags are of the command that defines them, which lists them in its --help
+
 
 class RequestFlags(NamedTuple):
     """Values of the flags, read once the command line has been parsed.

@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 import ml_collections
-import numpy as np
 
-from ava_jax.tasks.base import Score
-from ava_jax.train import calls, plan, processes, record, recovery, summary
+from ava_jax.train import calls, plan, processes, record, recovery, summary, telling
 from ava_jax.train.checkpoint import Checkpoints
 from ava_jax.train.feed import DeviceBatch, Feed
 from ava_jax.train.interrupt import Interrupt
@@ -126,7 +124,7 @@ class _Loop:
         passed_over = [f"{count} {reason}" for reason, count in self.run.source.counts.items() if count and reason != "listed"]
         if passed_over:
             print(f"samples passed over: {', '.join(passed_over)}, of {len(self.run.source)}")
-        print(self._outcome())
+        print(telling.outcome(self.run, self.taken, self.checkpoints, self.patience, self.stopped_by))
         return self.taken
 
     def _first_score(self) -> float | None:
@@ -135,28 +133,6 @@ class _Loop:
             return None
         self.run.validation.check(self.state)
         return self._validate()
-
-    def _outcome(self) -> str:
-        if self.patience.over:
-            return f"done: step {self.taken}, as {self.patience}{self._best()}"
-        if self.taken >= self.run.steps:
-            what = "checkpoints" + (" and pictures" if self.run.pictures is not None else "")
-            return f"done: {self.taken} steps; {what} are in {self.workdir}{self._best()}"
-        if self.stopped_by:
-            return f"stopped by {self.stopped_by}: step {self.taken} is saved; the same command goes on from there"
-        return f"the data ended after step {self.taken} of {self.run.steps}"
-
-    def _best(self) -> str:
-        scores = self.checkpoints.scores() if self.config.keep_best else {}
-        if not scores:
-            return ""
-        best = max(scores, key=scores.get)
-        if self.run.validation is None:
-            shown = f"{-scores[best]:.4g}"  # of losses the less
-        else:
-            score = self.run.validation.best
-            shown = _shown_score(score, scores[best] if score.higher_is_better else -scores[best])
-        return f"; best by {plan.best_by(self.run)}: step {best} ({shown})"
 
     def _begin(self) -> DeviceBatch | None:
         """The first batch, the program compiled for it."""
@@ -246,14 +222,13 @@ class _Loop:
                     self._take_in(one, pending.positions[i])
                 else:
                     self._judge(pending.first + i, one, pending.read[i], pending.positions[i])
-        self.terminal.advance(
-            pending.first + count - 1, count, {name: values[-1] for name, values in self._shown(_scalars(metrics)).items()}
-        )
+        shown = telling.few(telling.scalars(metrics), self.main)
+        self.terminal.advance(pending.first + count - 1, count, {name: values[-1] for name, values in shown.items()})
 
     def _take_in(self, metrics: dict[str, Any], position: Any) -> None:
         """Metrics [n] of steps that were applied, and the data's position after the last one's batch."""
         self.position_collected, self.spikes = position, 0
-        scalars = _scalars(metrics)
+        scalars = telling.scalars(metrics)
         self.meter.add(scalars)
         self.losses += scalars["loss"].tolist()
 
@@ -267,10 +242,6 @@ class _Loop:
         name, value, median = recovery.spiked(metrics)
         limit = f"{self.config.spike_factor:g} x the median of the last losses, {median:.4g}"
         self.terminal.print_line(f"step {step}: the {name} {value:.4g} is over {limit}: not applied")
-
-    def _shown(self, scalars: dict[str, Any]) -> dict[str, Any]:
-        """The few values for the terminal: the weighted sum and the term of the largest weight."""
-        return {name: scalars[key] for name, key in {"loss": "loss", self.main: f"loss/{self.main}"}.items() if key in scalars}
 
     def _report(self, *, last: bool = False) -> None:
         """Logs, draws, validates and saves what is due after the step just dispatched; everything but validation, after the last."""
@@ -298,7 +269,9 @@ class _Loop:
         scores = self.run.validation.scores(self.state)
         self.events.scalars(self.taken, {f"validation/{name}": value for name, value in scores.items()})
         best = self.run.validation.best
-        self.terminal.print_line(f"step {self.taken}/{self.run.steps}  validation {best.name} {_shown_score(best, scores[best.name])}")
+        self.terminal.print_line(
+            f"step {self.taken}/{self.run.steps}  validation {best.name} {telling.score_in_words(best, scores[best.name])}"
+        )
         score = plan.score(self.run, scores, None)
         self.patience.add(score)
         return score
@@ -310,18 +283,12 @@ class _Loop:
 
     def _log(self) -> None:
         means, rate = self.meter.means(), self.meter.steps / self.meter.seconds
-        speed = {
-            "speed/samples_per_second": rate * self.run.sampling.batch_size,
-            "speed/share_idle": self.meter.share_idle,
-            "speed/share_waiting_for_data": self.meter.share_waiting,
-            "speed/seconds_waiting_for_data": self.meter.seconds_waiting,
-            "speed/hours_left": self.terminal.left(self.taken) / 3600,
-        }
+        speed = telling.speed(self.meter, self.run.sampling.batch_size, self.terminal.left(self.taken))
         counts = {f"data/{reason}": float(count) for reason, count in self.run.source.counts.items()}
         counts |= {"guard/recoveries": float(len(self.recoveries)), "guard/not_applied": float(self.meter.not_applied)}
         self.events.scalars(self.taken, means | speed | counts)
         nonfinite, parts = round(self.meter.sum("gradient/nonfinite")), {"idle": self.meter.share_idle, "waiting": self.meter.share_waiting}
-        self.terminal.report(self.taken, self._shown(means), steps_per_second=rate, nonfinite=nonfinite, **parts)
+        self.terminal.report(self.taken, telling.few(means, self.main), steps_per_second=rate, nonfinite=nonfinite, **parts)
         self.meter.clear()
 
     def _recover(self, failure: recovery.Diverged) -> DeviceBatch | None:
@@ -357,16 +324,3 @@ class _Loop:
         self.terminal.print_line(f"{what}: not applied; back to step {back} and on with the data after that batch ({count})")
         self.meter.clear()
         return self.feed.take()
-
-
-def _scalars(metrics: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What is logged of steps' metrics, by the names in the log: [n] each."""
-    named = {"loss": "loss", "gradient/norm": "norm", "gradient/nonfinite": "nonfinite"}
-    named |= {"update/norm": "update_norm", "parameters/norm": "parameter_norm"}
-    rates = {name: values for name, values in metrics.items() if name.startswith("learning_rate")}
-    losses = {f"loss/{name}": values for name, values in metrics["losses"].items()}
-    return {name: metrics[key] for name, key in named.items()} | losses | rates
-
-
-def _shown_score(score: Score, value: float) -> str:
-    return f"{score.format(value)} {score.unit}".rstrip()

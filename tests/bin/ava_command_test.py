@@ -1,6 +1,7 @@
 """`ava`: the overview, how commands are found, and what every command that is listed must have."""
 
 import inspect
+import itertools
 import json
 import os
 import pathlib
@@ -22,9 +23,11 @@ from absl import flags
 before = set(flags.FLAGS)
 module = importlib.import_module(sys.argv[1])
 assert (module.__doc__ or "").strip(), "no docstring"
-assert len(set(flags.FLAGS) - before) > 0, "no flags"
+own = {flag.name for name, found in flags.FLAGS.flags_by_module_dict().items() if name.startswith("ava_jax.") for flag in found} - before
+assert own, "no flags"
 assert list(inspect.signature(module.main).parameters) in ([], ["context"]), "main() or main(context)"
 assert "jax" not in sys.modules, "--help would import jax"
+print(*sorted(own))
 """
 
 
@@ -42,10 +45,12 @@ def test_the_overview_has_every_command_on_one_screen(words):
     done = _ava(*words)
     assert done.returncode == 0 and done.stderr == ""
     lines = done.stdout.splitlines()
-    assert len(lines) <= 60 and max(map(len, lines)) <= 120
+    assert len(lines) < 30 and max(map(len, lines)) <= 120
     for name, command in KNOWN.items():
-        (line,) = [line for line in lines if line.startswith(f"  ava {name} ")]
-        assert command.summary in line or "Short for ava " in line
+        task, _, own = name.rpartition(" ")
+        (at,) = [i for i, line in enumerate(lines) if line.startswith(f"  ava {task or name} ")]
+        said = " ".join([lines[at], *itertools.takewhile(lambda line: line.startswith("     "), lines[at + 1 :])])
+        assert own in re.findall(r"\w+", said) if task else command.summary in said
 
 
 def test_the_overview_is_quick():
@@ -79,7 +84,9 @@ def test_a_command_of_a_task_is_found_by_its_name_alone():
 @pytest.mark.parametrize("words", [["ava256"], ["ava256", "--help"]])
 def test_a_task_alone_shows_its_commands(words):
     done = _ava(*words)
-    assert done.returncode == 0 and "ava ava256 synthesize" in done.stdout and "ava train" not in done.stdout
+    assert done.returncode == 0 and done.stdout.startswith("The universal avatar codec of ava-256.\n") and "ava train" not in done.stdout
+    for name, command in ((name, command) for name, command in KNOWN.items() if name.startswith("ava256 ")):
+        assert re.search(rf"^  ava {name} +{re.escape(command.summary)}( Short: ava {command.short}\.)?$", done.stdout, flags=re.M)
 
 
 def test_a_task_is_found_by_its_folder(tmp_path, monkeypatch):
@@ -111,7 +118,8 @@ def test_a_listed_command_is_whole(name):
     assert done.returncode == 0, done.stderr
     shown = _ava(*name.split(), "--help")
     assert shown.returncode == 0 and shown.stderr == ""
-    assert "\nFlags:\n  --" in shown.stdout and "--[no]debug" in shown.stdout
+    listed = set(re.findall(r"^  (?:-\w,)?--(?:\[no\])?(\w+):", shown.stdout, flags=re.M))
+    assert "\nFlags:\n  --" in shown.stdout and listed == {"debug", *done.stdout.split()}
 
 
 @pytest.mark.parametrize(
@@ -120,6 +128,22 @@ def test_a_listed_command_is_whole(name):
 def test_the_same_command_by_two_names_has_the_same_help(words, script):
     other = _python("-m", f"ava_jax.bin.{script}", "--help") if script in ("train", "eval") else _ava(*script.split(), "--help")
     assert _ava(words, "--help").stdout == other.stdout != ""
+
+
+def test_a_reader_of_the_help_may_leave():
+    """As `head` does."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as left:
+        done = subprocess.run(
+            [sys.executable, "-m", "ava_jax.bin.ava", "inspect", "--help"],
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            stdout=left,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_errors_name_the_command_as_it_was_typed():

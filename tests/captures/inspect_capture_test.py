@@ -23,6 +23,7 @@ from ava_jax.captures.inspect.subject import Subject
 from ava_jax.captures.packed import pack
 from ava_jax.captures.packed.plan import Settings
 from ava_jax.data import archive
+from ava_jax.tasks.multiface.data import packed
 from ava_jax.viz import html, wire
 
 REQUEST = Request(size=96)
@@ -320,12 +321,39 @@ def test_a_capture_that_cannot_be_drawn_does_not_stop_the_others(tiny_capture, t
     (root / "headset" / "encoder").mkdir(parents=True)
     failed = inspect(run.find([str(root)]), tmp_path / "out")
     assert sorted(failed) == sorted([broken.name, "face", "headset"])
-    assert "does not read yet" in failed["face"] and "the dome's part" in failed["headset"] and "must be" in failed[broken.name]
+    assert "KRT: cannot be read" in failed["face"] and "the dome's part" in failed["headset"] and "must be" in failed[broken.name]
     assert capsys.readouterr().err.count(": not drawn: ") == 3
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([sound.name, "index.html"])
     assert (tmp_path / "out" / "index.html").read_text().count("Not drawn:") == 3
-    with pytest.raises(ValueError, match="multiface's layout"):
-        inspect(run.find([str(root / "face")]), tmp_path / "out")
+
+
+def test_a_capture_of_multiface_gives_the_pictures_of_the_same_heads(tiny_multiface, drawn, tmp_path):
+    """The same people from the same cameras: what both layouts have is equal, released or packed."""
+    released = sorted(tiny_multiface.glob("m--*"))[1]
+    packed.pack(released, tmp_path / "packed", image=True, downsample=32)
+    assert inspect([released, tmp_path / "packed"], tmp_path / "out") == {}
+    found, of_arrays = (summary(tmp_path / "out" / name) for name in (released.name, "packed"))
+    twin = summary(drawn / released.name.removeprefix("m--").removesuffix("--GHS"))
+    assert (found["kept_as"], of_arrays["kept_as"], found["sensor"]) == ("files of multiface", "arrays of multiface", [2048, 1334])
+    for name in ("cameras", "frames", "segments", "counts", "overlays", "written"):
+        assert found[name] == of_arrays[name]
+    for mine, theirs in zip(found["cameras"], twin["cameras"], strict=True):
+        assert (mine["id"], mine["images"], mine["inside"]) == (theirs["id"], theirs["images"], pytest.approx(theirs["inside"], abs=0.01))
+        assert mine["position_mm"] == pytest.approx(theirs["position_mm"], abs=0.2)
+    assert [one["frame"] for one in found["overlays"]] == [one["frame"] for one in twin["overlays"]] and not found["notes"]
+    assert found["counts"]["view texture"]["there"] == 3 * found["frames"] and "keypoints" not in found["counts"]
+    for name in (name for name in found["written"] if name.endswith(".png")):
+        pictures = [np.asarray(Image.open(tmp_path / "out" / one / name)) for one in (released.name, "packed")]
+        np.testing.assert_array_equal(*pictures)
+
+
+def test_what_is_no_capture_is_named(tmp_path):
+    (tmp_path / "bodies" / "walk_sbs" / "obj").mkdir(parents=True)
+    (tmp_path / "shapes" / "train" / "car" / "one").mkdir(parents=True)
+    (tmp_path / "shapes" / "train" / "car" / "one" / "depth_and_normals.npz").touch()
+    for name, said in (("bodies", "of mesh fitting, not captures"), ("shapes", "ava ldif sheet draws shapes")):
+        with pytest.raises(ValueError, match=f"{name}: .*{said}"):
+            run.find([str(tmp_path / name)])
 
 
 def test_pictures_in_pages_fit(tmp_path):

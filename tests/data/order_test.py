@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ava_jax.data.cache import Cache
-from ava_jax.data.order import VisitOrder, groups_held
+from ava_jax.data.order import NAMES, VisitOrder, groups_held
 
 GROUPS = [(5, 14), (0, 3), (4, 3), (7, 0), (3, 1)]  # 5 groups of 14 samples, 4 of 3, 3 of 1
 SAMPLES = 5 * 14 + 4 * 3 + 3
@@ -68,6 +68,16 @@ def test_neighbours_are_of_different_visits():
     flat = flat[len(flat) % 4 :]
     repeats = np.mean([len(set(batch.tolist())) < 4 for batch in flat.reshape(-1, 4)])
     assert repeats < 0.05  # 6 pairs of 500 frames: 1.2% meet by chance
+
+
+def test_groups_of_one_visit_begin_at_any_of_their_samples():
+    """Frames of 4 cameras, 4 per visit: the first samples are of all cameras, not of one as in an older order. Larger groups: the same."""
+    new, old = (VisitOrder([(40, 4)], seed=0, per_visit=4, window=16, epochs=2, name=name) for name in NAMES[:0:-1])
+    assert {sample % 4 for sample in drawn(new, 4 * 16)} == {0, 1, 2, 3}
+    assert {sample % 4 for sample in drawn(old, 4 * 16)} == {0}
+    assert [sample // 4 for sample in drawn(new)] == [sample // 4 for sample in drawn(old)]
+    larger = [VisitOrder([(40, 9)], seed=0, per_visit=4, window=16, epochs=2, name=name) for name in NAMES[1:]]
+    assert drawn(larger[0]) == drawn(larger[1])
 
 
 def test_a_full_data_set_is_a_matter_of_arithmetic():

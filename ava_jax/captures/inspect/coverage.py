@@ -1,35 +1,37 @@
-"""Which files of a capture are there: a row for each zip, or packed stream, and a column for each frame of the list."""
+"""Which files of a capture are there: a row for each zip, or what stands in its stead, and a column for each frame of the list."""
 
 import concurrent.futures
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ava_jax.captures.ava256 import Capture
+from ava_jax.captures.multiface.as_ava256 import MultifaceCapture
 from ava_jax.captures.packed import index
 from ava_jax.data.archive import Archives
+from ava_jax.data.frame_files import FrameFiles
 
 ABSENT, THERE, UNREADABLE = 0, 1, 2
 NAMES = ("absent", "there", "unreadable")  # of these three
-SURFACES = {"head pose": "head_pose", "mesh": "vertices", "texture": "texture", "keypoints": "keypoints"}  # kind -> attribute of a Capture
+SURFACES = {"head pose": "head_pose", "mesh": "vertices", "texture": "texture"}  # kind -> attribute of a Capture
 
 
 class Row(NamedTuple):
-    """A zip of a capture, or the packed stream in its stead.
+    """A zip of a capture, or the packed stream or the folders of files in its stead.
 
     Attributes:
-      kind: "head pose", "mesh", "texture", "keypoints", "image" or "segmentation".
+      kind: "head pose", "mesh", "texture", "keypoints", "image", "segmentation" or, of multiface, "view texture".
       camera: its id; "" of files that all cameras share.
-      path: of the zip.
+      path: of the zip, or what stands for it.
       fault: why nothing of it can be read; "" where it can, or where it is not there.
       exists: whether it is there at all.
     """
 
     kind: str
     camera: str
-    path: pathlib.Path
+    path: pathlib.Path | FrameFiles
     fault: str = ""
     exists: bool = True
 
@@ -97,24 +99,29 @@ def look(archives: Archives, capture: Capture, *, threads: int) -> Coverage:
       threads: that read directories.
     """
     rows = [Row(kind, "", getattr(capture, name)) for kind, name in SURFACES.items()]
-    rows += [Row("image", camera, capture.image(camera)) for camera in capture.cameras]
-    rows += [Row("segmentation", camera, capture.segmentation(camera)) for camera in capture.cameras]
+    rows += [Row("keypoints", "", capture.keypoints)] * capture.has_keypoints
+    by_camera: dict[str, Callable[[str], pathlib.Path | FrameFiles]] = {"image": capture.image}
+    if isinstance(capture, MultifaceCapture):
+        by_camera["view texture"] = capture.small.texture
+    if capture.has_segmentation:
+        by_camera["segmentation"] = capture.segmentation
+    rows += [Row(kind, camera, path(camera)) for kind, path in by_camera.items() for camera in capture.cameras]
     numbers, column = np.unique(capture.frames, return_inverse=True)
 
     def one(row: Row) -> tuple[Row, np.ndarray]:
         try:
-            if not index.has_stream(row.path):
+            if not isinstance(row.path, FrameFiles) and not index.has_stream(row.path):
                 return row._replace(exists=False), np.full(len(column), ABSENT, np.uint8)
             there = archives.index([row.path], numbers, threads=1)[0]
         except ValueError as e:
             fault = str(e).removeprefix(f"{row.path}: ")
             return row._replace(fault=fault), np.full(len(column), UNREADABLE, np.uint8)
-        return row, there[column].astype(np.uint8)
+        return row._replace(exists=not isinstance(row.path, FrameFiles) or bool(there.any())), there[column].astype(np.uint8)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         found = list(pool.map(one, rows))
-    # Keypoints and segmentations are no part of every capture: rows of what it has none of would say nothing.
-    optional = ("keypoints", "segmentation")
+    # These are no part of every capture: rows of what it has none of would say nothing.
+    optional = ("keypoints", "segmentation", "view texture")
     kept = {kind for kind in dict.fromkeys(row.kind for row in rows) if kind not in optional}
     kept |= {row.kind for row, _ in found if row.exists}
     found = [(row, state) for row, state in found if row.kind in kept]

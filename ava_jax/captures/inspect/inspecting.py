@@ -12,9 +12,7 @@ from ava_jax.captures.inspect import chart, choice, overlays, page, scene, views
 from ava_jax.captures.inspect.choice import Asked
 from ava_jax.captures.inspect.coverage import ABSENT, THERE, UNREADABLE, ranges
 from ava_jax.captures.inspect.subject import Frame, Subject
-from ava_jax.captures.packed import index
 from ava_jax.data import files
-from ava_jax.data.remote.location import RemotePath
 
 SUMMARY, INDEX, THUMBNAIL = "summary.json", "index.html", "thumbnail.jpg"
 FORMAT = 1
@@ -130,13 +128,12 @@ def require_ours(folder: pathlib.Path) -> list[str]:
 def _summary(subject: Subject, request: Request, frame: Frame, cameras: list[int]) -> dict[str, Any]:
     capture, coverage = subject.capture, subject.coverage
     inside, positions = subject.inside(frame), choice.positions(subject)
-    packed = not isinstance(subject.folder, RemotePath) and index.find(subject.folder) is not None
     images = coverage.kinds()["image"] == THERE
     return {
         "format": FORMAT,
         "capture": capture.name,
         "folder": str(subject.folder),
-        "kept_as": "packed records" if packed else "zips",
+        "kept_as": subject.kept_as,
         "request": record(request),
         "sensor": list(capture.sensor),
         "frames": len(capture.frames),

@@ -198,7 +198,7 @@ def _why_none(subject: Subject, kind: str, camera: str, frame: int) -> str:
     at = subject.coverage.row(kind, camera)
     row = None if at is None else subject.coverage.rows[at]
     if row is None or not row.exists:
-        return "no zip"
+        return "no files"
     state = subject.coverage.of(kind, camera)[subject.capture.frames == frame]
     return "absent" if not state.any() else "unreadable"
 

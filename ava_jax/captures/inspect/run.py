@@ -20,18 +20,25 @@ from ava_jax.data.remote import location
 from ava_jax.data.remote.location import RemotePath
 
 Folder = pathlib.Path | RemotePath
+# Data of other tasks, by what lies below their folder, and who draws it.
+_OTHERS = {
+    "*_sbs/obj": "has meshes of bodies, of mesh fitting, not captures; ava train --config=mesh_fit draws them while it trains.",
+    "depth_and_normals.npz": "has examples of shapes, of LDIF, not captures; ava ldif sheet draws shapes.",
+    "*-of-*.safetensors": "has packed examples of shapes, of LDIF, not captures; ava ldif sheet draws shapes.",
+}
+_LEVELS = 4  # below a folder
 
 
 def find(words: Sequence[str]) -> list[Folder]:
     """Folders of captures at or below paths and URLs, each once.
 
     Raises:
-      ValueError: a path is no folder, or has no capture.
+      ValueError: a path is no folder, or has no capture; the message says whose data it has instead.
     """
     found: list[Folder] = []
     for word in words:
         if not location.is_url(word):
-            found += [pathlib.Path(os.path.abspath(folder)) for folder in tree.find([location.at(word)])]  # "." has a name too
+            found += [pathlib.Path(os.path.abspath(folder)) for folder in _below(location.at(word))]  # "." has a name too
             continue
         # A capture's name and the topology beside it are known by the folder that it is in.
         parent, _, name = word.rstrip("/").rpartition("/")
@@ -41,6 +48,17 @@ def find(words: Sequence[str]) -> list[Folder]:
         else:
             found += _listed(word)
     return list(dict.fromkeys(found))
+
+
+def _below(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Folders of the captures at or below one. Raises as `find`."""
+    try:
+        return tree.find([folder])
+    except ValueError:
+        for name, words in _OTHERS.items() if folder.is_dir() else ():
+            if any(next(folder.glob(f"{'*/' * levels}{name}"), None) for levels in range(_LEVELS + 1)):
+                raise ValueError(f"{folder}: {words}") from None
+        raise
 
 
 def _listed(url: str) -> list[RemotePath]:
@@ -107,9 +125,7 @@ def _draw(folder: Folder, out: pathlib.Path, request: Request, topology: Folder 
     """Draws one capture and writes it; its summary."""
     inspecting.require_ours(out)
     if not isinstance(folder, RemotePath):
-        if tree.is_multiface(folder):
-            raise ValueError(f"{folder}: of multiface's layout, which ava inspect does not read yet; ava verify does.")
-        if not (folder / "decoder").is_dir():
+        if not (folder / "decoder").is_dir() and not tree.is_multiface(folder):
             raise ValueError(f"{folder}: has no decoder/, the dome's part; the headset's, encoder/, is not drawn.")
     drawn = inspecting.draw(Subject(folder, topology=topology, threads=threads), request)
     inspecting.write(drawn, out)

@@ -14,9 +14,11 @@ from ava_jax.captures import ava256, calibration, photographs, projection, readi
 from ava_jax.captures.ava256 import Capture
 from ava_jax.captures.inspect import coverage
 from ava_jax.captures.inspect.coverage import ABSENT, THERE, Coverage
-from ava_jax.captures.multiface import recording
+from ava_jax.captures.multiface import as_ava256, layout, packed_copy
+from ava_jax.captures.multiface.as_ava256 import MultifaceCapture
 from ava_jax.captures.packed import index
 from ava_jax.captures.packed.archives import RecordArchives
+from ava_jax.captures.verify import tree
 from ava_jax.core.mesh import Topology
 from ava_jax.data import images, mesh_files
 from ava_jax.data.archive import Archives
@@ -64,7 +66,7 @@ class Subject:
 
         Args:
           folder: the capture's.
-          topology: OBJ of the meshes; None: `face_topology.obj` beside the capture.
+          topology: OBJ of the meshes; None: `face_topology.obj` beside the capture, or beside a mesh of multiface.
           threads: that read.
 
         Raises:
@@ -74,7 +76,7 @@ class Subject:
         self.archives: Archives = RecordArchives()
         self.capture = _whole(folder)
         self.coverage: Coverage = coverage.look(self.archives, self.capture, threads=threads)
-        self._topology_path, self._required = topology or folder.parent / ava256.TOPOLOGY, topology is not None
+        self._topology_path, self._required = topology or _topology(self.capture, folder), topology is not None
         self._topologies: dict[int, Topology | None] = {}
         self._tell_rows()
 
@@ -97,13 +99,24 @@ class Subject:
                 more = ", ..." if len(cameras) > _NAMED else ""
                 plural = "s" if len(cameras) > 1 else ""
                 self.note(f"{kind}: no file of {len(cameras)} calibrated camera{plural} ({', '.join(cameras[:_NAMED])}{more})")
-        for kind in ("keypoints", "segmentation"):
-            if not any(row.kind == kind for row in rows):
+        for kind, may_be in (("keypoints", self.capture.has_keypoints), ("segmentation", self.capture.has_segmentation)):
+            if may_be and not any(row.kind == kind for row in rows):
                 self.note(f"{kind}: there is none")
-        if not isinstance(self.folder, RemotePath):
-            unknown = sorted(index.cameras_with_images(self.folder) - set(self.capture.cameras))
-            if unknown:
-                self.note(f"images of cameras without calibration, which are not shown: {', '.join(unknown)}")
+        if unknown := sorted(self._with_images() - set(self.capture.cameras)):
+            self.note(f"images of cameras without calibration, which are not shown: {', '.join(unknown)}")
+
+    def _with_images(self) -> set[str]:
+        """Ids of the cameras that have images; {} of a server's, which is not asked."""
+        if isinstance(self.capture, MultifaceCapture):
+            return self.capture.small.cameras_in(layout.IMAGES)
+        return set() if isinstance(self.folder, RemotePath) else index.cameras_with_images(self.folder)
+
+    @property
+    def kept_as(self) -> str:
+        """How its files are kept, in words."""
+        if isinstance(self.capture, MultifaceCapture):
+            return "arrays of multiface" if packed_copy.is_one(self.folder) else "files of multiface"
+        return "zips" if isinstance(self.folder, RemotePath) or index.find(self.folder) is None else "packed records"
 
     def tell_absent(self) -> None:
         """Notes how much is absent of the files that are there: listed frames that they lack."""
@@ -140,7 +153,7 @@ class Subject:
         """What all cameras share of a frame, by id; what it lacks is noted."""
         archives, capture = self.archives, self.capture
         pose = self._try("head pose", "", number, lambda: reading.head_pose(archives, capture, number))
-        mesh = self._try("mesh", "", number, lambda: reading.decoded(archives, capture.vertices, number, _vertices))
+        mesh = self._try("mesh", "", number, lambda: reading.decoded(archives, capture.vertices, number, self._vertices))
         texture = self._try(
             "texture",
             "",
@@ -151,6 +164,14 @@ class Subject:
         world = None if mesh is None or pose is None else mesh @ pose[:, :3].T + pose[:, 3]
         segment = capture.segments[np.flatnonzero(capture.frames == number)[0]]
         return Frame(number, str(segment), world, pose, texture, keypoints)
+
+    def _vertices(self, data: bytes) -> np.ndarray:
+        vertices = self.capture.parse_vertices(data).astype(np.float64)
+        if not len(vertices) or not np.isfinite(vertices).all():
+            raise ValueError(
+                f"a mesh must have vertices, all finite; of {len(vertices)}, {int((~np.isfinite(vertices)).any(1).sum())} are not"
+            )
+        return vertices
 
     def photograph(self, camera: int, frame: int, height: int) -> np.ndarray | None:
         """A camera's image of a frame, u8 [H, W, 3]; None where it lacks it. As `photographs.photograph`."""
@@ -232,11 +253,8 @@ class Subject:
 
 def _whole(folder: pathlib.Path | RemotePath) -> Capture:
     """The capture with every calibrated camera, whether it has images or not; calibrations as they stand, wrong ones too."""
-    if recording.is_one(folder):
-        raise ValueError(
-            f"{folder}: a capture of multiface, which is not inspected; ava verify says whether it is whole, and ava train --check with "
-            "--config=ava256 draws its meshes over its images."
-        )
+    if not isinstance(folder, RemotePath) and tree.is_multiface(folder):
+        return as_ava256.whole(folder)
     capture = ava256.load(folder, judge=False)
     entries = calibration.read(capture.calibration)
     names = sorted(entries)
@@ -252,8 +270,7 @@ def _whole(folder: pathlib.Path | RemotePath) -> Capture:
     )
 
 
-def _vertices(data: bytes) -> np.ndarray:
-    vertices = mesh_files.read_vertices(data).astype(np.float64)
-    if not len(vertices) or not np.isfinite(vertices).all():
-        raise ValueError(f"a mesh must have vertices, all finite; of {len(vertices)}, {int((~np.isfinite(vertices)).any(1).sum())} are not")
-    return vertices
+def _topology(capture: Capture, folder: pathlib.Path | RemotePath) -> pathlib.Path | RemotePath:
+    """The OBJ of a capture's meshes, where nobody names one."""
+    beside = capture.small.topology() if isinstance(capture, MultifaceCapture) else None
+    return beside or folder.parent / ava256.TOPOLOGY

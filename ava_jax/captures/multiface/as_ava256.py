@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ava_jax.captures.ava256 import SENSOR, Capture
-from ava_jax.captures.multiface import layout, recording
+from ava_jax.captures.multiface import layout, packed_copy, recording
 from ava_jax.captures.multiface.recording import Recording
 from ava_jax.core import names
 from ava_jax.data.frame_files import FrameFiles
@@ -37,6 +37,11 @@ class MultifaceCapture(Capture):
         return False
 
     @property
+    def has_keypoints(self) -> bool:
+        """There are none."""
+        return False
+
+    @property
     def black_is_unseen(self) -> bool:
         """Texels of textures that are 0 in all channels were seen by no camera."""
         return True
@@ -44,7 +49,7 @@ class MultifaceCapture(Capture):
     @property
     def subject(self) -> str:
         """The subject's id, the second last part of the name."""
-        return self._small.identity
+        return self.small.identity
 
     @property
     def calibration(self) -> pathlib.Path:
@@ -59,17 +64,17 @@ class MultifaceCapture(Capture):
     @property
     def head_pose(self) -> FrameFiles:
         """Head poses."""
-        return self._small.head_pose
+        return self.small.head_pose
 
     @property
     def vertices(self) -> FrameFiles:
         """Meshes."""
-        return self._small.vertices
+        return self.small.vertices
 
     @property
     def texture(self) -> FrameFiles:
         """Average textures."""
-        return self._small.texture()
+        return self.small.texture()
 
     @property
     def texture_mean(self) -> pathlib.Path:
@@ -88,16 +93,30 @@ class MultifaceCapture(Capture):
 
     def image(self, camera: str) -> FrameFiles:
         """A camera's photographs."""
-        return self._small.image(camera)
+        return self.small.image(camera)
 
     def parse_vertices(self, data: bytes) -> np.ndarray:
         """Vertices f32 [V, 3] of a `.bin`."""
         return recording.points(data)
 
     @property
-    def _small(self) -> Recording:
+    def small(self) -> Recording:
+        """Its small files."""
         assert self.recording is not None, "a capture of multiface is made by `load`"
         return self.recording
+
+
+def whole(folder: pathlib.Path) -> MultifaceCapture:
+    """A capture to look at, released or packed by `ava multiface pack`: every camera of KRT, and numbers as they stand, wrong ones too.
+
+    Its sensor is that of its photographs, 2048 x 1334.
+
+    Raises:
+      ValueError: as `recording.load` without judging; or arrays of a packed copy are missing.
+    """
+    found = packed_copy.load(folder, judge=False) if packed_copy.is_one(folder) else recording.load(folder, judge=False)
+    order = sorted(range(len(found.cameras)), key=lambda i: found.cameras[i].name)
+    return dataclasses.replace(_capture(found, order, scale=1), sensor=layout.SENSOR)
 
 
 def load(folder: pathlib.Path, cameras: Sequence[str] = (), *, judge: bool = True) -> MultifaceCapture:
@@ -121,20 +140,25 @@ def load(folder: pathlib.Path, cameras: Sequence[str] = (), *, judge: bool = Tru
     if not used:
         near = ", ".join(names.near(cameras[0], have))
         raise ValueError(f"{folder}: no camera to use: it has none of config.data.cameras; of {len(have)}, the nearest are {near}.")
-    chosen = [found.cameras[calibrated[name]] for name in used]
+    return _capture(found, [calibrated[name] for name in used], scale=_SCALE)
+
+
+def _capture(found: Recording, used: Sequence[int], *, scale: int) -> MultifaceCapture:
+    """A capture of some of KRT's cameras, by their indices; `scale`: pixels of its sensor per pixel that KRT refers to."""
+    chosen = [found.cameras[i] for i in used]
     return MultifaceCapture(
-        name=folder.name,
-        decoder=folder,
-        cameras=tuple(used),
-        focal=np.stack([_SCALE * camera.k[(0, 1), (0, 1)] for camera in chosen]),
-        principal=np.stack([_SCALE * camera.k[:2, 2] for camera in chosen]),
+        name=found.folder.name,
+        decoder=found.folder,
+        cameras=tuple(camera.name for camera in chosen),
+        focal=np.stack([scale * camera.k[(0, 1), (0, 1)] for camera in chosen]),
+        principal=np.stack([scale * camera.k[:2, 2] for camera in chosen]),
         rotation=np.stack([camera.extrinsics[:, :3] for camera in chosen]),
         translation=np.stack([camera.extrinsics[:, 3] for camera in chosen]),
         frames=found.frames,
         segments=found.segments,
         neutral_segment=_neutral(found),
-        positions=np.array([calibrated[name] for name in used], np.int32),
-        calibrated=len(calibrated),
+        positions=np.array(used, np.int32),
+        calibrated=len(found.cameras),
         recording=found,
     )
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tqdm
 
 from ava_jax.captures.ava256 import TOPOLOGY
+from ava_jax.captures.multiface import packed_copy
 from ava_jax.captures.packed import index
 from ava_jax.captures.verify import chosen, contents, zips
 from ava_jax.captures.verify.contents import Depth
@@ -41,7 +42,7 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
             raise ValueError(
                 f"{path}: no capture there (a folder with decoder/ or encoder/ inside, or one of multiface with KRT and tracked_mesh/)."
             )
-        begun = index.begun(path) if (path / index.FILE).is_file() and not is_ava256(path) else set()
+        begun = index.begun(path) if (path / index.FILE).is_file() and here != [path] else set()
         for capture in [*here, *(path / name for name in sorted(begun - {one.name for one in here}))]:
             found.setdefault(capture.resolve(), capture)
     return list(found.values())
@@ -116,6 +117,10 @@ class _Known(NamedTuple):
 
 def _parts(book: Book, topology: pathlib.Path | None, known: dict[pathlib.Path, _Known]) -> list[Part]:
     folder = book.folder
+    if book.layout == "multiface" and packed_copy.is_one(folder):
+        text = "is a packed copy, of ava multiface pack, which is not looked into"
+        book.add("doubt", "packed", text, action="verify the capture that it was packed from")
+        return []
     if book.layout == "multiface":
         return [Multiface(folder, book)]
     parts: list[Part] = []

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from absl import flags
 
+flags.disclaim_key_flags()  # flags are of the command that defines them, which lists them in its --help
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOOK_EVERY = 0.2  # seconds between two looks for errors of other threads
 

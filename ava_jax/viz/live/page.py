@@ -3,12 +3,16 @@
 import contextlib
 import io
 import socket
+import threading
 import urllib.parse
 import warnings
+from collections.abc import Callable
+from typing import Protocol
 
 import viser
 
 from ava_jax.viz.live.guard import PARAMETER, Guard
+from ava_jax.viz.live.serving import Session, Workers
 
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
@@ -68,6 +72,48 @@ class Page:
         """Ends the server; its clients lose their connection."""
         with contextlib.redirect_stdout(io.StringIO()):
             self.viser.stop()
+
+
+class Panel(Protocol):
+    """A client's controls."""
+
+    @property
+    def session(self) -> Session:
+        """What they change."""
+
+
+class Panels:
+    """A panel for each client of a page, whose session is worked for while the client is there."""
+
+    def __init__(self, server: viser.ViserServer, make: Callable[[viser.ClientHandle], Panel], workers: Workers) -> None:
+        """Waits for clients.
+
+        Args:
+          server: viser's.
+          make: builds a client's panel.
+          workers: that work for sessions.
+        """
+        self._make, self._workers = make, workers
+        self._panels: dict[int, Panel] = {}
+        self._lock = threading.Lock()
+        server.on_client_connect(self._connected)
+        server.on_client_disconnect(self._disconnected)
+
+    def __len__(self) -> int:
+        """How many clients there are."""
+        return len(self._panels)
+
+    async def _connected(self, client: viser.ClientHandle) -> None:
+        panel = self._make(client)
+        with self._lock:
+            self._panels[client.client_id] = panel
+        self._workers.add(panel.session)
+
+    async def _disconnected(self, client: viser.ClientHandle) -> None:
+        with self._lock:
+            panel = self._panels.pop(client.client_id, None)
+        if panel is not None:
+            self._workers.remove(panel.session)
 
 
 def check_address(host: str, port: int) -> None:

@@ -8,18 +8,16 @@ ava ava256 download --out=DATA --captures=20230324--0820--AEY864 --assets=image 
 ava ava256 download --out=DATA --assets=checkpoint
 """
 
-import pathlib
 import time
 
 from absl import flags
 
 from ava_jax.captures import published, published_choice
 from ava_jax.core import amounts, lists
-from ava_jax.data.download import manifest, report
-from ava_jax.data.download.client import Client
+from ava_jax.data.download import options, report
 from ava_jax.data.download.engine import Download, Item, Plan, Problem
 
-_OUT = flags.DEFINE_string("out", None, "Folder to fetch into; what is there is kept where it is sound.", short_name="o")
+_FLAGS = options.define(published.BASE, jobs=8, what="Files")
 _SIZE = flags.DEFINE_string("size", "4TB", f"Which copy: {', '.join(published.SIZES)}, for all 256 captures.", short_name="s")
 _CAPTURES = flags.DEFINE_string("captures", "", "Subjects' ids, whole names, or a CSV; by default all of --captures_file.")
 _FILE = flags.DEFINE_string("captures_file", "", "CSV with the columns mcd,sid,mct: the list that ids are looked up in.")
@@ -33,27 +31,15 @@ _SEGMENTS = flags.DEFINE_string("segments", "", "Segments of the only frames to 
 _EVERY = flags.DEFINE_integer("every", 1, "Every Nth frame of each segment.")
 _FRAMES = flags.DEFINE_string("frames", "", "Ids of the only frames to fetch.")
 _MEMBERS = flags.DEFINE_string("members", "", "Names of the only members of zips to fetch, as in cam401031/031744.avif or '*/0317*'.")
-_JOBS = flags.DEFINE_integer("jobs", 8, "Files at a time.", lower_bound=1, upper_bound=64, short_name="j")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say how many files and bytes it would be, and write nothing.")
-_ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Exit 0 though the server lacks files; they are listed all the same.")
-_VERIFY = flags.DEFINE_bool("verify", False, "Read every file that is there, and hold it against its checksum.")
-_RECHECK = flags.DEFINE_float(
-    "recheck_hours", 24.0, "Ask the server whether a file has changed, after so many hours; 0 asks at once.", lower_bound=0
-)
-_BASE = flags.DEFINE_string("base_url", published.BASE, "Address of the data set, or of a mirror with the same folders.")
 
 
 def main() -> None:
     """Fetches captures, as the flags say."""
-    if not _OUT.value:
-        raise ValueError("--out=FOLDER must say where to write.")
-    out = pathlib.Path(_OUT.value).expanduser()
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out={_OUT.value}: is a file; it must be a folder, new or one that was downloaded into before.")
+    out = _FLAGS.folder()
     choice = published_choice.Choice(
         assets=published.assets(lists.read("--assets", _ASSETS.value), _SIZE.value),
         size=_SIZE.value,
-        base=_BASE.value,
+        base=_FLAGS.base_url.value,
         cameras=lists.read("--cameras", _CAMERAS.value),
         frontal=_FRONTAL.value,
         segments=lists.read("--segments", _SEGMENTS.value),
@@ -64,28 +50,22 @@ def main() -> None:
     captures = []
     if any(not published.ASSETS[name].of_data_set for name in choice.assets):
         captures = published.captures(lists.read("--captures", _CAPTURES.value), _FILE.value, _COUNT.value, out)
-    if _DRY_RUN.value:
-        _run(out, choice, captures)
-        return
-    with manifest.locked(out):
-        _run(out, choice, captures)
+    _FLAGS.run(out, lambda download: _fetch(download, choice, captures))
 
 
-def _run(out: pathlib.Path, choice: published_choice.Choice, captures: list[str]) -> None:
-    fresh = _RECHECK.value * 3600
-    download = Download(out, Client(), jobs=_JOBS.value, verify=_VERIFY.value, fresh=fresh, dry=_DRY_RUN.value)
+def _fetch(download: Download, choice: published_choice.Choice, captures: list[str]) -> list[Problem]:
     begun = time.monotonic()
     items, problems = published_choice.items(download, choice, captures)
     plan = download.plan(items)
     problems += plan.problems
-    if _DRY_RUN.value:
+    if download.dry:
         print(report.table(plan))
     else:
         download.require_space(plan.tasks)
         problems += download.run(plan.tasks)
         problems += _empty(download, choice, items)
         _summarise(download, plan, len(items), problems, time.monotonic() - begun)
-    report.require_none(problems, allow_missing=_ALLOW_MISSING.value)
+    return problems
 
 
 def _empty(download: Download, choice: published_choice.Choice, items: list[Item]) -> list[Problem]:

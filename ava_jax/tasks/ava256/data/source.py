@@ -34,7 +34,7 @@ from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data import mesh_files, order, zip_index
 from ava_jax.data.archive import Archives
-from ava_jax.data.faults import Faults
+from ava_jax.data.faults import Faults, FaultySource
 from ava_jax.data.remote import location
 from ava_jax.data.remote.location import RemotePath
 from ava_jax.tasks.ava256.data import absent, rules
@@ -199,7 +199,7 @@ def eval_splits(captures: CaptureSet, config: ConfigDict) -> tuple[str, ...]:
     return tuple(split for split in rules.splits_of(rule) if any(rule.select(c, split).count for c in captures))
 
 
-class CaptureSource:
+class CaptureSource(FaultySource):
     """Random access to the samples of a split; see the module's docstring for what a sample holds.
 
     An index is worked out by arithmetic (capture, then frame, then camera), as a full data set has 10^8 samples; whether its files are
@@ -290,19 +290,6 @@ class CaptureSource:
         """Samples listed; how many of them have a file missing; and how many of those read so far could not be decoded."""
         return {"listed": len(self), "missing": self._missing, "unreadable": len(self._faults.samples)}
 
-    def __getitem__(self, index: int) -> Batch | None:
-        """A sample, or None where a file is missing or, counted, cannot be decoded.
-
-        Raises:
-          UnreadableData: a larger part of the samples read than allowed cannot be decoded.
-        """
-        found = self.read(index)
-        if found is None:
-            return None
-        fault = found if isinstance(found, str) else ""
-        self.note(index, fault)
-        return None if fault else found
-
     def part(self, count: int) -> "CaptureSource":
         """The same for one of `count` processes (`core.sampling.Separable`); it is read, and counts nothing."""
         part = copy.copy(self)
@@ -312,14 +299,6 @@ class CaptureSource:
     def has(self, index: int) -> bool:
         """Whether a sample's files are there."""
         return self._is_available(self._listed(index))
-
-    def note(self, index: int, fault: str) -> None:
-        """Counts a sample that was read; `fault` says what is wrong with one that cannot be decoded.
-
-        Raises:
-          UnreadableData: as `source[index]`.
-        """
-        self._faults.add(index, fault)
 
     def read(self, index: int) -> Batch | str | None:
         """A sample; None where a file is missing; where one cannot be decoded, what is wrong."""

@@ -19,6 +19,7 @@ from ava_jax.tasks.ava256.viewer import eyes
 from ava_jax.tasks.ava256.viewer.drawing import LAYERS, Drawer
 from ava_jax.tasks.ava256.viewer.people import People
 from ava_jax.tasks.ava256.viewer.session import Posed, Session, Wanted
+from ava_jax.viz.live.serving import Workers
 
 _FIRST_ANSWER = 0.02  # seconds that the first picture of a change may take to draw: it is as fine as fits
 _QUICK_DECODE = 0.04  # seconds; up to this a picture waits for the colours of its own place, else it shows those of the last
@@ -87,7 +88,7 @@ class Times:
         self.tile: dict[tuple[str, tuple[int, int]], Mean] = collections.defaultdict(Mean)
 
 
-class Pipeline:
+class Pipeline(Workers[Session]):
     """The three threads."""
 
     def __init__(self, avatar: Avatar, people: People, drawer: Drawer, *, longer: int, parts: int):
@@ -99,46 +100,8 @@ class Pipeline:
         """
         self._avatar, self._people, self._drawer = avatar, people, drawer
         self._longer, self._parts = longer, parts
-        self._changed = threading.Condition()
-        self._sessions: list[Session] = []
-        self._stopped = False
-        self.failure: BaseException | None = None
+        super().__init__(self._decode_next, self._draw_next, self._send_next)
         self.times = Times()
-        loops = (self._decode_next, self._draw_next, self._send_next)
-        self._threads = [threading.Thread(target=self._run, args=(one,), daemon=True, name=one.__name__) for one in loops]
-
-    def start(self) -> None:
-        """Starts the threads."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Ends them, after what each is at."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
-
-    def add(self, session: Session) -> None:
-        """Draws for this client from now on."""
-        with self._changed:
-            self._sessions.append(session)
-            self._changed.notify_all()
-
-    def remove(self, session: Session) -> None:
-        """A client that is gone: what was to be drawn for it is dropped."""
-        with self._changed:
-            session.closed = True
-            session.job = session.outgoing = session.posed = None
-            if session in self._sessions:
-                self._sessions.remove(session)
-            self._changed.notify_all()
-
-    def notify(self) -> None:
-        """A client wants something else."""
-        with self._changed:
-            self._changed.notify_all()
 
     def warm_up(self, wanted: Wanted) -> Posed:
         """Compiles what a first picture needs, so that no client waits for it."""
@@ -162,25 +125,6 @@ class Pipeline:
         canvas = np.zeros((*layout.tile, 3), np.uint8)
         for _ in range(2):  # the second is timed
             self._paint(canvas, wanted, posed, layout, layout.levels[0], (0, 0))
-
-    def _run(self, step: Callable[[], None]) -> None:
-        def repeat() -> None:
-            while not self._stopped:
-                step()
-
-        self._guarded(repeat)
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as e:
-            self.fail(e)
-
-    def fail(self, error: BaseException) -> None:
-        """Ends the threads; the main thread looks for the error and raises it."""
-        with self._changed:
-            self.failure, self._stopped = self.failure or error, True
-            self._changed.notify_all()
 
     def _decode_next(self) -> None:
         with self._changed:

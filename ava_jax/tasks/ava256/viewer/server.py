@@ -1,7 +1,6 @@
 """The page: viser's server behind a guard, with a panel for each client."""
 
 import math
-import threading
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ava_jax.tasks.ava256.viewer.eyes import MM, Eye
 from ava_jax.tasks.ava256.viewer.people import People
 from ava_jax.tasks.ava256.viewer.pipeline import Pipeline
 from ava_jax.tasks.ava256.viewer.recordings import Recordings
-from ava_jax.viz.live.page import Page
+from ava_jax.viz.live.page import Page, Panels
 
 _DISTANCE = 1000.0  # mm from the head's middle, at first
 _DIRECTIONS = {"Front": (0.0, 0.0), "Left": (75.0, 0.0), "Right": (-75.0, 0.0), "Top": (0.0, 55.0)}  # azimuth, elevation, degrees
@@ -49,11 +48,10 @@ class Server:
           RuntimeError: viser does not ask the guard.
         """
         self._avatar, self._pipeline, self._people, self._recordings, self._components = avatar, pipeline, people, recordings, components
-        self._panels: dict[int, Panel] = {}
-        self._lock = threading.Lock()
         self._page = Page(host, port, token)
         self.port, self.address = self._page.port, self._page.address
         self._prepare()
+        self._panels = Panels(self._page.viser, self._panel, pipeline)
 
     def stop(self) -> None:
         """Ends the server; its clients lose their connection."""
@@ -65,12 +63,9 @@ class Server:
         return len(self._panels)
 
     def _prepare(self) -> None:
-        server = self._page.viser
-        camera = server.initial_camera
+        camera = self._page.viser.initial_camera
         camera.position, camera.look_at, camera.up = self._place("Front"), self._avatar.middle / MM, (0.0, 1.0, 0.0)
         camera.fov, camera.near, camera.far = self.fov, _NEAR, _FAR
-        server.on_client_connect(self._connected)
-        server.on_client_disconnect(self._disconnected)
 
     @property
     def fov(self) -> float:
@@ -90,11 +85,9 @@ class Server:
             client.camera.position = self._place(direction, client.camera.aspect)
             client.camera.look_at = self._avatar.middle / MM
 
-    async def _connected(self, client: viser.ClientHandle) -> None:
+    def _panel(self, client: viser.ClientHandle) -> Panel:
         title = f"**{len(self._people.names)} people**, checkpoint of step {self._avatar.step}"
         panel = Panel(client, self._pipeline, self._people, self._recordings, self._components, title=title, look=self._look)
-        with self._lock:
-            self._panels[client.client_id] = panel
         if 0 < client.camera.image_width < _WIDE * client.camera.image_height:
             self._look(client, "Front")
 
@@ -103,18 +96,12 @@ class Server:
             self._moved(panel, camera)
 
         self._moved(panel, client.camera)
-        self._pipeline.add(panel.session)
+        return panel
 
     def _moved(self, panel: Panel, camera: viser.CameraHandle) -> None:
         if (eye := eye_of(camera)) is not None:
             panel.session.change(eye=eye)
             self._pipeline.notify()
-
-    async def _disconnected(self, client: viser.ClientHandle) -> None:
-        with self._lock:
-            panel = self._panels.pop(client.client_id, None)
-        if panel is not None:
-            self._pipeline.remove(panel.session)
 
 
 def eye_of(camera: Any) -> Eye | None:

@@ -13,6 +13,7 @@ from ava_jax.tasks.ava256.model.codec import Decoded
 from ava_jax.tasks.ava256.viewer import drawing
 from ava_jax.tasks.ava256.viewer.eyes import Eye
 from ava_jax.tasks.ava256.viewer.recordings import Clip
+from ava_jax.viz.live import serving
 
 _TICK = 1 / 60  # seconds between two expressions of a clip that runs
 _OF_FACE = ("person", "frame_code", "strength", "offset")
@@ -91,7 +92,7 @@ class Playback:
         self.position = (self.position + seconds * self.rate) % max(self.clip.ready, 1)
 
 
-class Session:
+class Session(serving.Session):
     """One client. Its control threads change what it wants, the pipeline's threads read it; no call waits for a picture."""
 
     def __init__(self, person: str, show: Callable[[Any], None], tell: Callable[[str], None]):
@@ -102,17 +103,20 @@ class Session:
           show: gives the client a picture, a `pipeline.Sent`.
           tell: gives it a line on what does not work.
         """
+        super().__init__()
         self.show, self._tell, self._first = show, tell, person
         self._lock = threading.Lock()
         self._wanted = Wanted(person)
         self._playback = Playback()
-        self.closed = False
         # Of the pipeline, under its own lock.
         self.posed: Posed | None = None
         self.taken = True  # whether drawing has begun with `posed`, so that the next may be decoded
         self.job: Any = None
         self.outgoing: Any = None
-        self.served = 0.0
+
+    def drop(self) -> None:
+        """Pictures that were to be drawn."""
+        self.job = self.outgoing = self.posed = None
 
     @property
     def wanted(self) -> Wanted:

@@ -1,6 +1,5 @@
 """The page: shapes in space, and a panel for each client."""
 
-import threading
 from collections.abc import Mapping
 
 import viser
@@ -8,7 +7,7 @@ import viser
 from ava_jax.tasks.ldif.apps.shape import Shape
 from ava_jax.tasks.ldif.viewer.panel import Panel
 from ava_jax.tasks.ldif.viewer.worker import Worker
-from ava_jax.viz.live.page import Page
+from ava_jax.viz.live.page import Page, Panels
 
 _POSITION = (1.1, 0.8, 2.3)  # of the camera at first
 _FOV = 0.75  # vertical, radians
@@ -26,8 +25,6 @@ class Viewer:
         """
         self.worker = Worker()
         self._shapes, self._resolution = shapes, resolution
-        self._panels: dict[int, Panel] = {}
-        self._lock = threading.Lock()
         self._page: Page | None = None
 
     def serve(self, host: str, port: int, token: str) -> Page:
@@ -35,8 +32,7 @@ class Viewer:
         self._page = page = Page(host, port, token)
         camera = page.viser.initial_camera
         camera.position, camera.look_at, camera.up, camera.fov = _POSITION, (0.0, 0.0, 0.0), (0.0, 1.0, 0.0), _FOV
-        page.viser.on_client_connect(self._connected)
-        page.viser.on_client_disconnect(self._disconnected)
+        Panels(page.viser, self._panel, self.worker)
         self.worker.start()
         return page
 
@@ -46,14 +42,5 @@ class Viewer:
             self._page.stop()
         self.worker.stop()
 
-    async def _connected(self, client: viser.ClientHandle) -> None:
-        panel = Panel(client, self.worker, self._shapes, self._resolution)
-        with self._lock:
-            self._panels[client.client_id] = panel
-        self.worker.add(panel.session)
-
-    async def _disconnected(self, client: viser.ClientHandle) -> None:
-        with self._lock:
-            panel = self._panels.pop(client.client_id, None)
-        if panel is not None:
-            self.worker.remove(panel.session)
+    def _panel(self, client: viser.ClientHandle) -> Panel:
+        return Panel(client, self.worker, self._shapes, self._resolution)

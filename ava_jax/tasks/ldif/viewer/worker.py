@@ -1,7 +1,6 @@
 """A thread that finds surfaces for all clients: coarse first, then fine. Whoever waits longest for an answer comes first."""
 
 import dataclasses
-import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,6 +12,8 @@ from ava_jax.tasks.ldif.apps import surface, tints
 from ava_jax.tasks.ldif.apps.field import Field
 from ava_jax.tasks.ldif.apps.shape import Shape
 from ava_jax.tasks.ldif.apps.surface import Surface
+from ava_jax.viz.live import serving
+from ava_jax.viz.live.serving import Workers
 
 COARSE = 48  # points per side of the first answer's grid
 _IDLE = 5.0  # seconds after which the thread looks again by itself
@@ -71,15 +72,14 @@ class Found(NamedTuple):
     other: tuple[Surface, np.ndarray] | None
 
 
-class Session:
+class Session(serving.Session):
     """A client: what it wants, and how far that is."""
 
     def __init__(self, wanted: Wanted, show: Callable[[Found], object]):
         """`show` is called in the worker's thread with each surface."""
+        super().__init__()
         self.wanted, self.show = wanted, show
         self.version, self.drawn, self.level = 1, 0, 0
-        self.served = 0.0
-        self.closed = False
         self.fields: dict[int, Field] = {}
         self.other: tuple[Shape, Surface] | None = None
 
@@ -94,41 +94,12 @@ class Session:
         return self.waiting or self.level < len(self.wanted.levels)
 
 
-class Worker:
+class Worker(Workers["Session"]):
     """See the module."""
 
     def __init__(self) -> None:
         """Starts nothing yet."""
-        self._changed = threading.Condition()
-        self._sessions: list[Session] = []
-        self._stopped = False
-        self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True, name="surfaces")
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends it, after what it is at."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def add(self, session: Session) -> None:
-        """Works for this client from now on."""
-        with self._changed:
-            self._sessions.append(session)
-            self._changed.notify_all()
-
-    def remove(self, session: Session) -> None:
-        """A client that is gone."""
-        with self._changed:
-            session.closed = True
-            if session in self._sessions:
-                self._sessions.remove(session)
+        super().__init__(self._next)
 
     def change(self, session: Session, change: Callable[[Wanted], Wanted]) -> Wanted:
         """A client wants something else: what `change` makes of what it wanted."""
@@ -137,13 +108,6 @@ class Worker:
             session.version += 1
             self._changed.notify_all()
             return session.wanted
-
-    def _run(self) -> None:
-        try:
-            while not self._stopped:
-                self._next()
-        except BaseException as e:
-            self.failure, self._stopped = e, True
 
     def _next(self) -> None:
         with self._changed:

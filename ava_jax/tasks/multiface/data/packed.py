@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from ava_jax.captures.multiface import layout, recording
+from ava_jax.captures.multiface import layout, packed_copy, recording
+from ava_jax.captures.multiface.packed_copy import FILE, FOLDER
+from ava_jax.captures.multiface.packed_copy import is_one as is_one
 from ava_jax.core import amounts
 from ava_jax.data import files as writing
 from ava_jax.tasks.multiface.data.files import Files, Shared, Unreadable, sizes
 
-FILE, FOLDER = "packed.json", "packed"
-_FORMAT = "ava_jax multiface packed 1"
 _SPARE = 1 << 26  # bytes that stay free
 
 
@@ -73,9 +73,10 @@ def pack(data: pathlib.Path, out: pathlib.Path, *, image: bool = False, downsamp
     }
     if image:
         shapes["image"] = ("|u1", (n, c, height, width, 3))
-    plan = {"format": _FORMAT, "source": str(data.absolute()), "downsample": downsample if image else 0, "cameras": cameras, "frames": n}
+    plan = {"format": packed_copy.FORMAT, "source": str(data.absolute()), "downsample": downsample if image else 0}
+    plan |= {"cameras": cameras, "frames": n}
     _begin(out, plan, shapes)
-    arrays = _mapped(out, "r+")
+    arrays = packed_copy.mapped(out, "r+")
     arrays["numbers"][:] = found.table.numbers
     reader = Files(found, texels, vertices, (height, width))
     left = np.flatnonzero(arrays["done"] == 0).tolist()
@@ -184,31 +185,6 @@ def _copy_small(data: pathlib.Path, out: pathlib.Path, found: recording.Recordin
         writing.replace(out / obj.relative_to(data), obj.read_bytes())
 
 
-def _mapped(out: pathlib.Path, mode: str) -> dict[str, np.ndarray]:
-    """The arrays by name.
-
-    Raises:
-      ValueError: one is missing or damaged.
-    """
-    found = {}
-    for path in sorted((out / FOLDER).glob("*.npy")):
-        try:
-            found[path.stem] = np.load(path, mmap_mode=mode, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as e:
-            raise ValueError(f"{path}: cannot be read ({' '.join(str(e).split())[:120]}); pack the capture again.") from e
-    if missing := [name for name in _NEEDED if name not in found]:
-        raise ValueError(f"{out / FOLDER}: lacks {missing[0]}.npy; pack the capture again.")
-    return found
-
-
-_NEEDED = ("numbers", "there", "average", "vertices", "pose", "texture")
-
-
-def is_one(folder: pathlib.Path) -> bool:
-    """Whether a capture's folder is a packed copy."""
-    return (folder / FILE).is_file()
-
-
 class Packed:
     """Reads a packed copy, as `files.Reader`. Nothing of the arrays is pickled: another process maps them anew."""
 
@@ -224,20 +200,15 @@ class Packed:
           ValueError: a file is missing or damaged, or there are no photographs of that size.
         """
         self._folder = folder
-        try:
-            plan = json.loads((folder / FILE).read_text())
-            if plan["format"] != _FORMAT:
-                raise ValueError(f"its format is {plan['format']!r}")
-            self._cameras, packed = {str(name): i for i, name in enumerate(plan["cameras"])}, int(plan["downsample"])
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise ValueError(f"{folder / FILE}: cannot be read ({' '.join(str(e).split())[:120]}); pack the capture again.") from e
+        cameras, packed = packed_copy.read_plan(folder)
+        self._cameras = {name: i for i, name in enumerate(cameras)}
         if image and packed != downsample:
             has = f"photographs of --downsample={packed}" if packed else "no photographs"
             raise ValueError(f"{folder}: was packed with {has}; the run needs them of config.data.downsample={downsample}. Pack it anew.")
         self._map()
 
     def _map(self) -> None:
-        self._arrays = _mapped(self._folder, "r")
+        self._arrays = packed_copy.mapped(self._folder)
         self._row = {number: i for i, number in enumerate(self._arrays["numbers"].tolist())}
 
     def __getstate__(self) -> dict[str, Any]:

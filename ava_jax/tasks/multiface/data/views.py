@@ -11,12 +11,12 @@ from ava_jax.core import cameras as geometry
 from ava_jax.core.sampling import thin
 from ava_jax.core.types import Assets, Batch
 from ava_jax.data.cache import Cache
-from ava_jax.data.faults import Faults
+from ava_jax.data.faults import Faults, FaultySource
 from ava_jax.tasks.multiface.data.files import Reader, Unreadable
 from ava_jax.tasks.multiface.data.splits import Part
 
 
-class ViewSource:
+class ViewSource(FaultySource):
     """Random access to the samples of a split; the module's docstring says what one holds. Safe from several threads.
 
     All views of a frame are neighbours (`core.sampling.Grouped`): its average texture and mesh are decoded once for as many views as are
@@ -104,18 +104,6 @@ class ViewSource:
         there = self._available.ravel() if self._thinned is None else self._available.ravel()[self._thinned]
         return {"listed": len(self), "missing": int((~there).sum()), "unreadable": len(self._faults.samples)}
 
-    def __getitem__(self, index: int) -> Batch | None:
-        """A sample, or None where a file is missing or, counted, cannot be decoded.
-
-        Raises:
-          UnreadableData: a larger part of the samples read than allowed cannot be decoded.
-        """
-        found = self.read(index)
-        if found is None:
-            return None
-        self.note(index, found if isinstance(found, str) else "")
-        return None if isinstance(found, str) else found
-
     def part(self, count: int) -> "ViewSource":
         """The same for one of `count` processes (`core.sampling.Separable`); it is read, and counts nothing."""
         part = copy.copy(self)
@@ -126,14 +114,6 @@ class ViewSource:
     def has(self, index: int) -> bool:
         """Whether a sample's files are there."""
         return bool(self._available[self._locate(index)])
-
-    def note(self, index: int, fault: str) -> None:
-        """Counts a sample that was read; `fault` says what is wrong with one that cannot be decoded.
-
-        Raises:
-          UnreadableData: as `source[index]`.
-        """
-        self._faults.add(index, fault)
 
     def read(self, index: int) -> Batch | str | None:
         """A sample; None where a file is missing; where one cannot be decoded, what is wrong."""

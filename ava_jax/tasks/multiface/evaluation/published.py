@@ -73,7 +73,7 @@ def make_adapted(config: ConfigDict, split: str, views: int, run: str, *, passes
     steps = passes * max(views // min(config.train.batch_size, views), 1)
     config.train.update({"split": split, "init_from": run, "epochs": 0, "steps": steps, "validate_every": 0, "picture_every": 0})
     config.train.update({"batch_size": min(config.train.batch_size, views), "checkpoint_every": steps})
-    config.data.shuffle.cameras_per_visit = 1  # each view once a pass: interleaved visits of a small split would begin with one camera
+    config.data.shuffle.cameras_per_visit = 1  # each view once a pass, without visits that reach into the next
     config.optimizer.update({"lr_warmup_steps": 0, "lr_decay_steps": 0, "epoch_decay": 1.0})
     with config.ignore_type():
         config.train.init_filter, config.train.trainable = (), TRAINABLE
