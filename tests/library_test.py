@@ -99,7 +99,7 @@ def test_a_background_shows_where_the_head_does_not(avatar):
     np.testing.assert_allclose(over[..., :3], rgba[..., :3] + (1 - rgba[..., 3:]) * behind, atol=1e-3)
     assert rgba[0, 0, 0].tolist() == [0, 0, 0, 0] and 0 <= rgba[..., 3].min() < rgba[..., 3].max() <= 1
     two = avatar.render(decoded, cameras, 64, 48, background=np.stack([behind, 0 * behind]))
-    np.testing.assert_allclose(two[0], over[0], atol=1e-3)
+    np.testing.assert_allclose(two[0], over[0], rtol=2e-5, atol=1e-3)
     assert two.shape == (2, 64, 48, 4) and np.abs(two[1] - two[0]).max() > 10
 
 

@@ -44,7 +44,7 @@ class Components(NamedTuple):
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """By the names that assets have for them."""
+        """All of them, of their shapes above ([M, V, 3] and so on), by the names that assets have for them."""
         return {f"component_{name}": array for name, array in self._asdict().items()}
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 
 from ava_jax.core.variables import Constant
 from ava_jax.nn.layers import WNConv3x3, WNConvDown, WNDense, add_bias
@@ -178,15 +179,21 @@ class ComponentCode(nnx.Module):
         around = texels.surroundings(neutral).reshape(b, -1) / texels.COLOUR_UNIT
         change, neutral = (texture - neutral).reshape(b, -1), neutral.reshape(b, -1) / texels.COLOUR_UNIT
         own = self.textures[...]
-        change = change - first @ own[:moving] - (first @ self.gains[...]) * neutral - (first @ self.shares[...]) * around
+        change = change - _exact(first, own[:moving])
+        change = change - _exact(first, self.gains[...]) * neutral - _exact(first, self.shares[...]) * around
         found = jnp.concatenate([first, _coefficients(change, own[moving:])], axis=1)
-        return (COMPONENT_GAIN * found @ self.embedding[...]).reshape(b, CODE_SIDE, CODE_SIDE, CODE_CHANNELS)
+        return (COMPONENT_GAIN * _exact(found, self.embedding[...])).reshape(b, CODE_SIDE, CODE_SIDE, CODE_CHANNELS)
 
 
 def _coefficients(x: jax.Array, components: jax.Array) -> jax.Array:
     """Of vectors [B, N], by components [K, N] at right angles to each other, some of them zero: [B, K]."""
     squares = jnp.sum(components * components, axis=1)
-    return jnp.where(squares > 0, x @ components.T / jnp.where(squares > 0, squares, 1.0), 0.0)
+    return jnp.where(squares > 0, _exact(x, components.T) / jnp.where(squares > 0, squares, 1.0), 0.0)
+
+
+def _exact(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The matrix product in float32's own digits, of which GPUs keep ten bits unasked."""
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def component_embedding(count: int) -> jax.Array:

@@ -61,7 +61,8 @@ def test_codes_of_a_capture_are_the_models_with_frame_lists_and_head_poses(scene
     assert set(codes.capture) == {B}
     (sample,) = selection.read(scene.captures, scene.config, scene.assets, capture, capture.cameras[:1], np.array([2]))
     code = scene.avatar.encode(*(sample[name][None] for name in ("texture", "vertices", "neutral_texture", "neutral_vertices")))
-    np.testing.assert_allclose(codes.codes[2], code[0], atol=1e-5)
+    # Sums over 200,000 texels, of one frame and of several: in another order.
+    np.testing.assert_allclose(codes.codes[2], code[0], atol=2e-4)
     rotation, position = geometry.head_to_camera(capture.rotation[0], capture.translation[0], codes.head_pose[2])
     np.testing.assert_allclose(rotation, sample["camera_rotation"], atol=1e-6)
     np.testing.assert_allclose(position, sample["camera_position"], atol=1e-2)
