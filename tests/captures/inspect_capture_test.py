@@ -16,7 +16,7 @@ from PIL import Image
 from range_server import RangeServer
 
 from ava_jax.captures import calibration, photographs, writing
-from ava_jax.captures.inspect import chart, choice, coverage, inspecting, overlays, page, run, scene
+from ava_jax.captures.inspect import chart, choice, coverage, inspecting, page, run, scene
 from ava_jax.captures.inspect.choice import Asked
 from ava_jax.captures.inspect.inspecting import Request
 from ava_jax.captures.inspect.subject import Subject
@@ -24,7 +24,7 @@ from ava_jax.captures.packed import pack
 from ava_jax.captures.packed.plan import Settings
 from ava_jax.data import archive
 from ava_jax.tasks.multiface.data import packed
-from ava_jax.viz import html, wire
+from ava_jax.viz import wire
 
 REQUEST = Request(size=96)
 
@@ -224,14 +224,6 @@ def test_keypoints_are_drawn_where_they_are(tiny_capture):
     assert near[0].any() and near[1].any() and not near[2].any() and (near[0] | near[1]).all(), "none of what lies behind the camera"
 
 
-def test_the_parts_are_tinted():
-    picture, labels = np.full((1, 4, 3), 100, np.uint8), np.array([[0, 1, 2, 77]], np.uint8)
-    tinted = overlays.tinted(picture, labels)[0].tolist()
-    assert tinted[0] == [45] * 3
-    assert tinted[1:3] == [[round(45 + 0.55 * c) for c in overlays.TINTS[i]] for i in (1, 2)]
-    assert tinted[3][0] == tinted[3][2] > 150, "a number that no part has"
-
-
 def test_packed_captures_give_the_same_pictures(tiny_capture, drawn, tmp_path):
     pack.pack(str(tiny_capture), tmp_path / "packed", Settings())
     assert inspect(folders(tmp_path / "packed"), tmp_path / "out") == {}
@@ -345,30 +337,6 @@ def test_a_capture_of_multiface_gives_the_pictures_of_the_same_heads(tiny_multif
     for name in (name for name in found["written"] if name.endswith(".png")):
         pictures = [np.asarray(Image.open(tmp_path / "out" / one / name)) for one in (released.name, "packed")]
         np.testing.assert_array_equal(*pictures)
-
-
-def test_what_is_no_capture_is_named(tmp_path):
-    (tmp_path / "bodies" / "walk_sbs" / "obj").mkdir(parents=True)
-    (tmp_path / "shapes" / "train" / "car" / "one").mkdir(parents=True)
-    (tmp_path / "shapes" / "train" / "car" / "one" / "depth_and_normals.npz").touch()
-    for name, said in (("bodies", "of mesh fitting, not captures"), ("shapes", "ava ldif sheet draws shapes")):
-        with pytest.raises(ValueError, match=f"{name}: .*{said}"):
-            run.find([str(tmp_path / name)])
-
-
-def test_pictures_in_pages_fit(tmp_path):
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8))
-    tag = html.inlined(noise, 60_000)
-    assert len(tag) < 60_000 * 4 / 3 + 200 and "image/jpeg" in tag and "width='1200'" in tag
-    assert "image/png" in html.inlined(Image.new("RGB", (600, 400), (9, 99, 9)), 60_000, sharp=True)
-    with pytest.raises(ValueError, match="does not fit into 2000 bytes"):
-        html.inlined(noise, 2000)
-
-
-def test_ranges():
-    listed = np.array([3, 6, 9, 12, 15, 18])
-    assert coverage.ranges(np.array([6, 9, 15]), listed) == "6 to 9, 15"
-    assert coverage.ranges(np.array([], int), listed) == "" and coverage.ranges(listed[::-1], listed) == "3 to 18"
 
 
 def test_the_page_turns_in_a_browser(tiny_capture, drawn):

@@ -1,7 +1,9 @@
 """A curved sheet with a UV chart, and models and batches on it: the smallest head that the codec takes."""
 
+import jax
 import ml_collections
 import numpy as np
+from flax import nnx
 
 from ava_jax.core.types import Assets
 
@@ -58,3 +60,10 @@ def batch(samples: int = 2, texture_size: int = 256, height: int = 12, width: in
         camera=np.arange(samples, dtype=np.int32) % 3,
         identity=np.arange(samples, dtype=np.int32) % 2,
     )
+
+
+def compiled(model, method):
+    """jit of a method of a copy: what it moves is lost."""
+    graph, state = nnx.split(model)
+    run = jax.jit(lambda state, *args: method(nnx.merge(graph, state, copy=True), *args))
+    return lambda *args: run(state, *args)

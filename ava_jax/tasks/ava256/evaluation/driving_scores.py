@@ -173,7 +173,7 @@ def _driven(
     """One person with codes [B, ...] of another: the codes that come back, and meshes [B, V, 3]."""
     identity, neutral = repeated((identity, neutral), len(codes))
     primitives, vertices = model.decode(identity, codes, position)
-    boxes = jnp.mean(primitives.rgba[..., :3].astype(jnp.float32), axis=2)
+    boxes = model.unshaded(jnp.mean(primitives.rgba[..., :3].astype(jnp.float32), axis=2), position)
     if texture == SEEN:
         depth = jnp.broadcast_to(2.0 / primitives.scale[..., 2], primitives.position.shape[:2])
         boxes = texels.seen_from_outside(primitives.rgba, depth, model.assembler.outward(model.vertices_mean[...]))

@@ -16,15 +16,16 @@ from ava_jax.core.variables import Constant
 from ava_jax.losses import terms as errors
 from ava_jax.nn.bottleneck import GaussianBottleneck, reparameterise
 from ava_jax.ops import camera_rays, raymarch
-from ava_jax.tasks.ava256.model import losses, texels
+from ava_jax.tasks.ava256.model import components, losses, texels
 from ava_jax.tasks.ava256.model.assembler import PLACEMENTS, Assembler
 from ava_jax.tasks.ava256.model.background import FRACTIONS, Background, composite, pixel_weights
 from ava_jax.tasks.ava256.model.calibration import ColourCalibration
-from ava_jax.tasks.ava256.model.decoders import ColourComponents, ColourDecoder, GeometryDecoder
-from ava_jax.tasks.ava256.model.encoders import ComponentCode, ExpressionEncoder, IdentityCode, IdentityEncoder
+from ava_jax.tasks.ava256.model.decoders import ColourDecoder, GeometryDecoder
+from ava_jax.tasks.ava256.model.encoders import ExpressionEncoder, IdentityCode, IdentityEncoder
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, Sizes
 from ava_jax.tasks.ava256.model.uv import ChartLookup, UvMap, interpolate
 
+_LEAST_FACTOR = 0.05  # of a view, that colours are divided by: darker voxels show next to nothing of theirs
 LOSS_TERMS = ("image", "image_squared", "texture", "vertices", "kl", "volume")
 
 
@@ -84,8 +85,8 @@ class AvatarCodec(nnx.Module):
         uv_map = chart.uv_map(sizes.slab)
         self.assembler = Assembler(sizes, uv_map, config.volume_radius, placement=config.primitive_placement, mesh=mesh)
         density = _initial_density(config, self.assembler, assets)
-        shapes, colours = _components(assets, sizes) if config.expression_components else (None, None)
-        self.component_code = ComponentCode(*_component_arrays(assets)) if config.expression_components else None
+        shapes, colours = components.as_decoded(assets, sizes) if config.expression_components else (None, None)
+        self.component_code = components.ComponentCode(*components.of(assets)) if config.expression_components else None
         self.geometry_decoder = GeometryDecoder(
             sizes, chart.vertex_uvs, initial_density=density, basis=config.expression_basis, components=shapes, rngs=rngs
         )
@@ -269,6 +270,16 @@ class AvatarCodec(nnx.Module):
         target = target * lax.stop_gradient(self.colour_decoder.factors(seen_from))
         return texels.as_primitives(weight, self.sizes) * jnp.abs(colours - texels.as_primitives(target, self.sizes))
 
+    def unshaded(self, colours: Array, camera_position: Array) -> jax.Array:
+        """Primitives' colours [B, K, d, d, 3] as they are from everywhere, without what the view of cameras [B, 3] makes of them.
+
+        This is what the loss term "texture" compares with the tracked texture.
+        """
+        if self.colour_decoder.view_factors is None:
+            return jnp.asarray(colours)
+        factors = texels.as_primitives(self.colour_decoder.view_factors(camera_position), self.sizes)
+        return colours / jnp.maximum(factors, _LEAST_FACTOR)
+
     def _vertex_error(self, vertices: jax.Array, batch: Batch) -> jax.Array:
         """Absolute error of the decoded mesh [B, V, 3], mm, weighted."""
         weight = losses.weight_of_moved(batch["vertices"] - batch["neutral_vertices"], self.moved_weight, losses.MOVED_VERTEX)
@@ -324,17 +335,6 @@ class AvatarCodec(nnx.Module):
         image = interpolate(jnp.asarray(vertices), self.uv_index[...], self.uv_weights[...])
         # A barrier: fused with the new layout that a convolution in bfloat16 asks for, the look-up took an H200 ten times as long.
         return lax.optimization_barrier(image) if self.dtype == jnp.bfloat16 else image
-
-
-def _component_arrays(assets: Assets) -> tuple[np.ndarray, ...]:
-    """The components of expressions: vertices, textures, gains, shares, as `data.components` has them."""
-    return tuple(np.asarray(assets.arrays[f"component_{name}"]) for name in ("vertices", "textures", "gains", "shares"))
-
-
-def _components(assets: Assets, sizes: Sizes) -> tuple[jax.Array, ColourComponents]:
-    """As the decoders start with them: of vertices [M, V, 3], normalised, and of the voxels' colours."""
-    vertices, *textures = _component_arrays(assets)
-    return jnp.asarray(vertices / assets.arrays["vertices_std"]), ColourComponents(*(texels.at_voxels(x, sizes) for x in textures))
 
 
 def _with_view_noise(position: Array, noise: float, key: jax.Array) -> Array:

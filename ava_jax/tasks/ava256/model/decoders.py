@@ -15,7 +15,8 @@ from ava_jax.nn.layers import WNConvUp, WNDense, leaky_relu
 from ava_jax.nn.sampling import resize_bilinear, sample_bilinear
 from ava_jax.tasks.ava256.kernels import voxels
 from ava_jax.tasks.ava256.kernels.voxels import COLOUR_OFFSET, COLOUR_SCALE, LOG_OPACITY_SCALE, Slab
-from ava_jax.tasks.ava256.model.encoders import COMPONENT_GAIN, IdentityCode, component_embedding
+from ava_jax.tasks.ava256.model.components import COMPONENT_GAIN, ColourComponents, component_embedding
+from ava_jax.tasks.ava256.model.encoders import IdentityCode
 from ava_jax.tasks.ava256.model.sizes import CODE_CHANNELS, CODE_SIDE, VERTEX_SIDE, Sizes
 from ava_jax.tasks.ava256.model.texels import COLOUR_UNIT
 
@@ -208,14 +209,6 @@ class GeometryDecoder(nnx.Module):
             rotation=motion[..., 3:6],
             scale=jnp.exp(motion[..., 6:9]),
         )
-
-
-class ColourComponents(NamedTuple):
-    """Of `data.components`, of 255, where voxels lie: [K, S, S, 3]; of the M first, what multiplies neutral colours and those around."""
-
-    textures: jax.Array
-    gains: jax.Array
-    shares: jax.Array
 
 
 class ColourDecoder(nnx.Module):

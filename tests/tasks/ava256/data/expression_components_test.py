@@ -3,7 +3,7 @@ import pytest
 
 from ava_jax.tasks.ava256.data import components
 from ava_jax.tasks.ava256.model import texels
-from ava_jax.tasks.ava256.model.encoders import COMPONENT_GAIN, ComponentCode, component_embedding
+from ava_jax.tasks.ava256.model.components import COMPONENT_GAIN, ComponentCode, component_embedding
 
 VERTICES, SIDE = 11, components.SIDE
 

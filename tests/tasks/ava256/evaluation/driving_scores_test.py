@@ -43,6 +43,9 @@ class Linear:
         one = jnp.ones((len(code), SIZES.primitives, 3))
         return Decoded(Primitives(one, one, one, rgba), mesh)
 
+    def unshaded(self, colours, position):
+        return colours
+
     def render(self, primitives, cameras, height, width):
         return jnp.broadcast_to(primitives.rgba[:, :1, 0, 0, :1], (len(primitives.rgba), height, width, 4))
 
