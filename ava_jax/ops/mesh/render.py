@@ -88,18 +88,21 @@ def render_mesh(
     marks = None if edges is None else find_outlines(vertices, faces, edges, fragments, near=near, **chosen)
     held = fragments if marks is None else hold_outlines(fragments, marks)
     seen, layers = fragments.index >= 0, {}
+    textured = functools.partial(_textured, vertices, faces, held, chosen)
     if "colour" in outputs:
-        chart = (uvs, faces if uv_faces is None else uv_faces)
-        flat = None if colours is None else interpolate(colours, faces, held, **chosen)
-        shaded = _textured(vertices, faces, held, texture, *chart, filtering, wrap, chosen) if flat is None else flat
+        shaded = textured(texture, uvs, uv_faces, filtering, wrap) if colours is None else interpolate(colours, faces, held, **chosen)
         layers["colour"] = shaded if _is_zero(background) else jnp.where(seen[..., None], shaded, jnp.asarray(background, shaded.dtype))
     if "mask" in outputs:
         layers["mask"] = seen[..., None].astype(vertices.dtype)
     if "normals" in outputs:
         layers["normals"] = _unit(interpolate(vertex_normals(points, faces), faces, held, **chosen))
     if edges is not None and layers:
-        moved = functools.partial(with_outlines, near=near, **chosen)
-        layers = _split(layers, moved(jnp.concatenate(list(layers.values()), -1), vertices, faces, edges, fragments, marks))
+        image = jnp.concatenate(list(layers.values()), -1)
+        layers = _split(layers, with_outlines(image, vertices, faces, edges, fragments, marks, near=near, **chosen))
+    return _as_asked(outputs, layers, fragments)
+
+
+def _as_asked(outputs: Sequence[str], layers: dict[str, jax.Array], fragments: Fragments) -> Rendering:
     mask = layers["mask"][..., 0] if "mask" in layers else None
     return Rendering(layers.get("colour"), mask, fragments.depth if "depth" in outputs else None, layers.get("normals"), fragments)
 
@@ -141,7 +144,8 @@ def _unit(x: jax.Array) -> jax.Array:
     return jnp.where(some, x / jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
 
 
-def _textured(vertices, faces, fragments, texture, uvs, uv_faces, filtering, wrap, chosen) -> jax.Array:
+def _textured(vertices, faces, fragments, chosen, texture, uvs, uv_faces, filtering, wrap) -> jax.Array:
+    uv_faces = faces if uv_faces is None else uv_faces
     coordinates = interpolate(uvs, uv_faces, fragments, **chosen)
     options = {"filtering": filtering, "wrap": wrap, "where": fragments.index >= 0, **chosen}
     if filtering != "trilinear":

@@ -67,8 +67,8 @@ class Ava256(Task):
         """Statistics, topology and names of the captures; or of a run, to which people and cameras of the captures are added."""
         if base := self.config.data.get("base_run", ""):
             return base_run.prepare(self.restore(base).assets, self.captures, self.config)
-        found = source.prepare(self.captures, self.config)
-        if not self.config.model.expression_components:
+        found, model = source.prepare(self.captures, self.config), self.config.model
+        if not (model.expression_components and model.expression_basis):  # without a basis the model says what is wrong
             return found
         return Assets(found.arrays | components.of_captures(self.captures, self.config, found).arrays, found.names)
 

@@ -49,9 +49,18 @@ class Components(NamedTuple):
 
 
 def of_captures(captures: CaptureSet, config: ConfigDict, assets: Assets) -> Components:
-    """`config.model.expression_basis` of them, of the frames that a config trains on: evenly spaced ones where they are many."""
+    """`config.model.expression_basis` of them, of the frames that a config trains on: evenly spaced ones where they are many.
+
+    Raises:
+      ValueError: none of these frames has mesh and texture.
+    """
     samples = source.frames(rules.trained(captures, config), config, TRAIN, assets)
     read = [sample for i in thin(len(samples), _MOST_FRAMES) if (sample := samples[int(i)]) is not None]
+    if not read:
+        raise ValueError(
+            f"{captures.root}: no frame to train on has mesh and texture, of which components of expressions are made "
+            "(config.model.expression_components); ava verify says what is missing."
+        )
     return of_samples(read, config.model.expression_basis)
 
 
